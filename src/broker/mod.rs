@@ -1,0 +1,87 @@
+//! The queues between processes: work items and events go in, deliveries come out. The journal is the truth; a broker
+//! may lose everything, and only time is lost.
+//!
+//! Two implementations behind [`Broker`], proved by one test-suite: RabbitMQ, and one inside the process.
+
+pub mod embedded;
+mod message;
+pub mod rabbitmq;
+
+pub use message::{Announcement, Poison, WorkItem};
+
+use crate::domain::AgencyName;
+use async_trait::async_trait;
+use tokio::sync::{broadcast, mpsc};
+
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// Published, but no queue took it: the topology is missing.
+    #[error("the broker has no queue for agency {0}")]
+    Unroutable(AgencyName),
+    #[error("the broker did not confirm in time")]
+    NotConfirmed,
+    /// A queue exists with other properties than ours.
+    #[error("the broker's topology does not fit: {0}")]
+    Topology(String),
+}
+
+/// A message in a worker's hands. Dropping it unsettled gives it back to the broker.
+pub struct Delivery {
+    pub item: Result<WorkItem, Poison>,
+    /// How often the broker has delivered it before without a settlement.
+    pub redeliveries: u32,
+    pub settle: Box<dyn Settle>,
+}
+
+/// The two ways to end a delivery.
+#[async_trait]
+pub trait Settle: Send + Sync {
+    /// The journal has the outcome: the broker may forget the message.
+    async fn ack(self: Box<Self>) -> Result<(), BrokerError>;
+    /// The message is poison: to the dead letters with it.
+    async fn reject(self: Box<Self>) -> Result<(), BrokerError>;
+}
+
+/// An agency's deliveries, urgent ones and ordinary ones apart, so that the worker can take the urgent ones first. Both
+/// survive reconnects. Dropping them ends the consumers; what was not settled goes back to the broker.
+pub struct Deliveries {
+    pub urgent: mpsc::Receiver<Delivery>,
+    pub ordinary: mpsc::Receiver<Delivery>,
+}
+
+/// How an agency's queue stands, as the broker sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages that wait, urgent and ordinary together.
+    pub ready: u64,
+    pub consumers: u64,
+}
+
+/// Whether the broker can be used now, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerHealth {
+    Connected,
+    /// Connected, but the broker refuses publishes (its memory or disk alarm).
+    Blocked(String),
+    Disconnected(String),
+}
+
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Declares the exchanges and the queues of these agencies, or checks that they are as we need them.
+    async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError>;
+    /// Publishes with confirm and `mandatory`, pipelined; one result an item, in their order.
+    async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>>;
+    /// Begins to consume, with at most `prefetch` unsettled messages of each priority.
+    async fn consume(&self, agency: &AgencyName, prefetch: u16) -> Result<Deliveries, BrokerError>;
+    /// Tells everybody about a change of state. Best effort: who listens must be able to read the journal instead.
+    async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError>;
+    /// Announcements from now on; a lagging receiver loses the oldest ones.
+    fn announcements(&self) -> broadcast::Receiver<Announcement>;
+    async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError>;
+    fn health(&self) -> BrokerHealth;
+    /// Closes connections in order; nothing can be published afterwards.
+    async fn close(&self);
+}

@@ -1,0 +1,25 @@
+//! Plain types of one submission's life: no I/O, no clock, nothing that can wait.
+
+mod attempt;
+mod clock;
+mod fault;
+mod ids;
+mod office;
+mod schedule;
+mod service;
+mod state;
+mod submission;
+mod trace;
+mod transitions;
+
+pub use attempt::{Attempt, AttemptOutcome, WireRecord};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use fault::{Code, Fault, Origin, Stage, Verdict};
+pub use ids::{AgencyName, AttachmentId, InvalidName, OfficeName, ServiceName, SubmissionId};
+pub use office::Office;
+pub use schedule::{InvalidSchedule, Schedule};
+pub use service::{Effect, Priority};
+pub use state::{Answer, Progress, Refusal, State, StateName};
+pub use submission::{AttachmentRef, CallContext, Subject, Submission};
+pub use trace::TraceParent;
+pub use transitions::{Change, Event, EventName, Forbidden, apply};

@@ -1,0 +1,316 @@
+//! The one transition table: a progress and an event come in, the next progress goes out, or the event is forbidden.
+
+use super::{Answer, Fault, Progress, Refusal, State, StateName, Verdict};
+use jiff::Timestamp;
+
+/// What happened to a submission.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The broker confirmed the message.
+    Published,
+    /// A worker took it and begins attempt number `attempt`.
+    Begun { attempt: u32, lease_until: Timestamp },
+    /// The agency did it.
+    Answered { attempt: u32, answer: Answer },
+    /// The agency said no.
+    RefusedByAgency { attempt: u32, refusal: Refusal },
+    /// The agency took it and will answer later.
+    TakenByAgency { attempt: u32, at: Timestamp },
+    /// The attempt failed and another one is due.
+    RetryPlanned { attempt: u32, due_at: Timestamp, fault: Fault },
+    /// The attempt failed and the machine gives up.
+    GivenUp { attempt: u32, fault: Fault },
+    /// The attempt was sent, its outcome cannot be found out, and it must not be repeated.
+    OutcomeUnknown { attempt: u32, fault: Fault },
+    /// Before anything was sent, the attempt was put back: it does not count.
+    PutBack { attempt: u32 },
+    /// The message must be published (again): a retry is due, or the broker has lost it.
+    Requeued,
+    /// The message killed its workers, or names something that is gone, before any attempt was begun.
+    Parked { fault: Fault },
+    /// The deadline passed.
+    DeadlinePassed { fault: Fault },
+    /// The office took it back.
+    CancelledByOffice { by: String },
+    /// An operator has it done again.
+    Replayed,
+    /// An operator ends it.
+    Discarded { by: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventName {
+    Published,
+    Begun,
+    Answered,
+    RefusedByAgency,
+    TakenByAgency,
+    RetryPlanned,
+    GivenUp,
+    OutcomeUnknown,
+    PutBack,
+    Requeued,
+    Parked,
+    DeadlinePassed,
+    CancelledByOffice,
+    Replayed,
+    Discarded,
+}
+
+impl Event {
+    pub fn name(&self) -> EventName {
+        match self {
+            Event::Published => EventName::Published,
+            Event::Begun { .. } => EventName::Begun,
+            Event::Answered { .. } => EventName::Answered,
+            Event::RefusedByAgency { .. } => EventName::RefusedByAgency,
+            Event::TakenByAgency { .. } => EventName::TakenByAgency,
+            Event::RetryPlanned { .. } => EventName::RetryPlanned,
+            Event::GivenUp { .. } => EventName::GivenUp,
+            Event::OutcomeUnknown { .. } => EventName::OutcomeUnknown,
+            Event::PutBack { .. } => EventName::PutBack,
+            Event::Requeued => EventName::Requeued,
+            Event::Parked { .. } => EventName::Parked,
+            Event::DeadlinePassed { .. } => EventName::DeadlinePassed,
+            Event::CancelledByOffice { .. } => EventName::CancelledByOffice,
+            Event::Replayed => EventName::Replayed,
+            Event::Discarded { .. } => EventName::Discarded,
+        }
+    }
+
+    /// The fault or person behind the change, for the timeline.
+    pub fn cause(&self) -> String {
+        match self {
+            Event::RetryPlanned { fault, .. }
+            | Event::GivenUp { fault, .. }
+            | Event::OutcomeUnknown { fault, .. }
+            | Event::Parked { fault }
+            | Event::DeadlinePassed { fault } => fault.code.as_str().to_owned(),
+            Event::RefusedByAgency { refusal, .. } => format!("agency.refused: {}", refusal.code),
+            Event::CancelledByOffice { by } => format!("cancelled by {by}"),
+            Event::Discarded { by } => format!("discarded by {by}"),
+            Event::Published => "published".into(),
+            Event::Begun { attempt, .. } => format!("attempt {attempt}"),
+            Event::Answered { .. } => "answered".into(),
+            Event::TakenByAgency { .. } => "taken by the agency".into(),
+            Event::PutBack { .. } => "put back unsent".into(),
+            Event::Requeued => "requeued".into(),
+            Event::Replayed => "replayed by an operator".into(),
+        }
+    }
+}
+
+/// One line of a submission's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub at: Timestamp,
+    pub from: Option<StateName>,
+    pub to: StateName,
+    pub cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} is not possible in state {state}")]
+pub struct Forbidden {
+    pub state: StateName,
+    pub event: EventName,
+}
+
+/// The next progress. Nothing else in Punte changes a state.
+pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    let forbidden = Forbidden { state: now.state.name(), event: event.name() };
+    if !is_allowed(now, &event) {
+        return Err(forbidden);
+    }
+    let to = |state: State| Progress { state, ..now.clone() };
+    let failed = |state: State, fault: &Fault| Progress {
+        state,
+        in_doubt: now.in_doubt || fault.verdict == Verdict::Unknown,
+        ..now.clone()
+    };
+    Ok(match event {
+        Event::Published => to(State::Queued),
+        Event::Begun { attempt, lease_until } => Progress {
+            state: State::Sending { attempt, lease_until },
+            attempts: attempt,
+            tries: now.tries + 1,
+            in_doubt: now.in_doubt,
+        },
+        Event::Answered { answer, .. } => Progress { in_doubt: false, ..to(State::Completed { answer }) },
+        Event::RefusedByAgency { refusal, .. } => Progress { in_doubt: false, ..to(State::Refused { refusal }) },
+        Event::TakenByAgency { at, .. } => to(State::Waiting { since: at }),
+        Event::RetryPlanned { due_at, fault, .. } => failed(State::Retrying { due_at, fault: fault.clone() }, &fault),
+        Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
+        Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..to(State::Uncertain { fault }) },
+        Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
+        Event::Requeued => to(State::Accepted),
+        Event::Parked { fault } => to(State::Parked { fault }),
+        Event::DeadlinePassed { fault } if now.in_doubt => to(State::Parked { fault }),
+        Event::DeadlinePassed { fault } => to(State::Expired { fault }),
+        Event::CancelledByOffice { by } | Event::Discarded { by } => to(State::Cancelled { by }),
+        Event::Replayed => Progress { tries: 0, ..to(State::Accepted) },
+    })
+}
+
+/// The table. Attempts are fenced by their number: the late word of a worker that was taken for dead changes nothing,
+/// except that it may clear up what had become uncertain.
+fn is_allowed(now: &Progress, event: &Event) -> bool {
+    use StateName as S;
+    let state = now.state.name();
+    match event {
+        Event::Published => state == S::Accepted,
+        // A broker may deliver before the journal knows of the confirm, hence `Accepted`.
+        Event::Begun { attempt, .. } => matches!(state, S::Accepted | S::Queued) && *attempt == now.attempts + 1,
+        Event::Answered { attempt, .. } | Event::RefusedByAgency { attempt, .. } => {
+            *attempt == now.attempts
+                && (matches!(state, S::Sending | S::Waiting | S::Uncertain) || (state == S::Parked && now.in_doubt))
+        }
+        Event::TakenByAgency { attempt, .. }
+        | Event::RetryPlanned { attempt, .. }
+        | Event::GivenUp { attempt, .. }
+        | Event::OutcomeUnknown { attempt, .. }
+        | Event::PutBack { attempt } => state == S::Sending && *attempt == now.attempts,
+        Event::Requeued => matches!(state, S::Retrying | S::Queued),
+        Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
+        Event::DeadlinePassed { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
+        Event::CancelledByOffice { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying) && !now.in_doubt,
+        Event::Replayed | Event::Discarded { .. } => matches!(state, S::Parked | S::Uncertain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Code, Stage};
+    use serde_json::json;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn fault(code: Code) -> Fault {
+        Fault::new(code, Stage::Send, "")
+    }
+
+    fn states() -> Vec<State> {
+        let fault = fault(Code::NetworkConnect);
+        vec![
+            State::Accepted,
+            State::Queued,
+            State::Sending { attempt: 1, lease_until: NOW },
+            State::Completed { answer: Answer(json!({})) },
+            State::Refused { refusal: Refusal { code: "x".into(), text: "y".into() } },
+            State::Waiting { since: NOW },
+            State::Retrying { due_at: NOW, fault: fault.clone() },
+            State::Parked { fault: fault.clone() },
+            State::Uncertain { fault: fault.clone() },
+            State::Expired { fault },
+            State::Cancelled { by: "a".into() },
+        ]
+    }
+
+    fn events(attempt: u32) -> Vec<Event> {
+        let fault = fault(Code::NetworkConnect);
+        vec![
+            Event::Published,
+            Event::Begun { attempt: attempt + 1, lease_until: NOW },
+            Event::Answered { attempt, answer: Answer(json!({})) },
+            Event::RefusedByAgency { attempt, refusal: Refusal { code: "x".into(), text: "y".into() } },
+            Event::TakenByAgency { attempt, at: NOW },
+            Event::RetryPlanned { attempt, due_at: NOW, fault: fault.clone() },
+            Event::GivenUp { attempt, fault: fault.clone() },
+            Event::OutcomeUnknown { attempt, fault: fault.clone() },
+            Event::PutBack { attempt },
+            Event::Requeued,
+            Event::Parked { fault: fault.clone() },
+            Event::DeadlinePassed { fault },
+            Event::CancelledByOffice { by: "a".into() },
+            Event::Replayed,
+            Event::Discarded { by: "a".into() },
+        ]
+    }
+
+    /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
+    #[test]
+    fn every_state_meets_every_event_as_drawn() {
+        // pub beg ans ref tak ret giv unk put req par dea can rep dis
+        let drawn = "
+            accepted  que sen .   .   .   .   .   .   .   .   par exp can .   .
+            queued    .   sen .   .   .   .   .   .   .   acc par exp can .   .
+            sending   .   .   com ref wai ret par unc acc .   .   .   .   .   .
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   par exp .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   acc .   exp can .   .
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   acc can
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   acc can
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+        let mut rows = 0;
+        for line in drawn.trim().lines() {
+            let mut cells = line.split_whitespace();
+            let name = cells.next().unwrap();
+            let state = states().into_iter().find(|state| state.name().as_str() == name).unwrap();
+            let now = Progress { state, attempts: 1, tries: 1, in_doubt: false };
+            for (event, cell) in events(1).into_iter().zip(cells.collect::<Vec<_>>().into_iter().chain(["missing"])) {
+                let label = format!("{name} + {:?}", event.name());
+                let next = apply(&now, event).map_or(".".into(), |next| next.state.name().as_str()[..3].to_owned());
+                assert_eq!(next, cell, "{label}");
+            }
+            rows += 1;
+        }
+        assert_eq!(rows, StateName::ALL.len());
+    }
+
+    #[test]
+    fn an_attempt_that_is_no_longer_the_current_one_changes_nothing() {
+        let now =
+            Progress { state: State::Sending { attempt: 2, lease_until: NOW }, attempts: 2, tries: 2, in_doubt: false };
+        for event in events(1).into_iter().filter(|event| !matches!(event, Event::Begun { .. })) {
+            assert!(apply(&now, event.clone()).is_err(), "{event:?}");
+        }
+        assert!(apply(&now, Event::Begun { attempt: 2, lease_until: NOW }).is_err());
+    }
+
+    #[test]
+    fn doubt_stays_until_an_answer_clears_it() {
+        let sending = |in_doubt| Progress {
+            state: State::Sending { attempt: 1, lease_until: NOW },
+            attempts: 1,
+            tries: 1,
+            in_doubt,
+        };
+        let unknown = Event::RetryPlanned { attempt: 1, due_at: NOW, fault: fault(Code::NetworkTimeout) };
+        let doubtful = apply(&sending(false), unknown).unwrap();
+        assert!(doubtful.in_doubt);
+        assert!(apply(&doubtful, Event::CancelledByOffice { by: "a".into() }).is_err());
+        let late = apply(&doubtful, Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) }).unwrap();
+        assert_eq!(late.state.name(), StateName::Parked);
+        let answered = apply(&sending(true), Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
+        assert!(!answered.in_doubt);
+    }
+
+    #[test]
+    fn a_replay_begins_a_new_count_of_tries_but_keeps_numbering_attempts() {
+        let parked = Progress {
+            state: State::Parked { fault: fault(Code::AttemptsExhausted) },
+            attempts: 6,
+            tries: 6,
+            in_doubt: false,
+        };
+        let replayed = apply(&parked, Event::Replayed).unwrap();
+        assert_eq!((replayed.attempts, replayed.tries, replayed.state.name()), (6, 0, StateName::Accepted));
+        let begun = apply(&replayed, Event::Begun { attempt: 7, lease_until: NOW }).unwrap();
+        assert_eq!((begun.attempts, begun.tries), (7, 1));
+    }
+
+    #[test]
+    fn a_late_answer_clears_up_what_had_become_uncertain() {
+        let uncertain = Progress {
+            state: State::Uncertain { fault: fault(Code::NetworkReset) },
+            attempts: 3,
+            tries: 3,
+            in_doubt: true,
+        };
+        let cleared = apply(&uncertain, Event::Answered { attempt: 3, answer: Answer(json!({})) }).unwrap();
+        assert_eq!(cleared.state.name(), StateName::Completed);
+    }
+}

@@ -1,0 +1,224 @@
+//! The durable record and the truth: submissions and what happened to them come in, the same come out after any crash.
+//!
+//! Two implementations behind [`Journal`], proved by one test-suite: SQLite for one process, PostgreSQL for many.
+//! Rules that both obey, so that no caller has to remember them:
+//! - what a method has returned `Ok` for is on disk (fsynced, or committed with `synchronous_commit = on`);
+//! - a state changes only through [`crate::domain::apply`], inside the transaction that read it;
+//! - entering `accepted` adds a row to the outbox and leaving it removes that row ([`SideRows`]);
+//! - entering a settled state adds a webhook notice if the submission asked for one.
+
+pub mod postgres;
+mod side_rows;
+pub mod sqlite;
+
+pub use side_rows::SideRows;
+
+use crate::domain::{
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, OfficeName, Priority, Progress,
+    ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store does not answer now: nothing was changed, the call may be repeated.
+    #[error("the journal is unavailable: {0}")]
+    Unavailable(String),
+    /// A stored row cannot be read as what it should be.
+    #[error("the journal holds a row it cannot read: {0}")]
+    Corrupt(String),
+    #[error("the journal knows no submission {0}")]
+    NotFound(SubmissionId),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+}
+
+/// The office's key for a request and the digest of what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub key: String,
+    pub body_sha256: [u8; 32],
+}
+
+/// What became of an [`Journal::accept`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Acceptance {
+    New,
+    /// The same key and body came before: this is that submission.
+    Repeated(SubmissionId),
+    /// The same key came before with another body.
+    KeyReused,
+}
+
+/// A submission and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub submission: Submission,
+    pub progress: Progress,
+    pub changed_at: Timestamp,
+    /// When its personal content was erased.
+    pub erased_at: Option<Timestamp>,
+}
+
+/// One change to record, with what belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub event: Event,
+    pub at: Timestamp,
+    /// The bytes of the attempt that this event ends.
+    pub wire: Option<WireRecord>,
+    /// For events that enter `accepted`: publish not before this time.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Entry {
+    pub fn new(event: Event, at: Timestamp) -> Self {
+        Self { event, at, wire: None, not_before: None }
+    }
+}
+
+/// What the broker has to carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxItem {
+    pub submission: SubmissionId,
+    pub agency: AgencyName,
+    pub priority: Priority,
+    pub trace: TraceParent,
+}
+
+/// A submission that the scheduler has to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    pub id: SubmissionId,
+    pub agency: AgencyName,
+    pub service: ServiceName,
+    pub effect: Effect,
+    pub progress: Progress,
+}
+
+/// Which submissions to list, newest first. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    pub office: Option<OfficeName>,
+    pub agency: Option<AgencyName>,
+    pub service: Option<ServiceName>,
+    pub state: Option<StateName>,
+    /// Accepted at or after.
+    pub since: Option<Timestamp>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<SubmissionId>,
+}
+
+/// A webhook delivery that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Stable over retries: the receiver knows repeats by it.
+    pub id: uuid::Uuid,
+    pub office: OfficeName,
+    pub submission: SubmissionId,
+    /// The state that the office is told of.
+    pub state: StateName,
+    pub happened_at: Timestamp,
+    /// Failed tries so far.
+    pub tries: u32,
+}
+
+/// What became of a try to deliver a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeOutcome {
+    Delivered,
+    RetryAt(Timestamp),
+    GivenUp,
+}
+
+/// How many submissions of an agency are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateCount {
+    pub agency: AgencyName,
+    pub state: StateName,
+    pub count: u64,
+}
+
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    // ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────
+    /// Records a new submission in state `accepted`, its key, and its outbox row, in one transaction. `notify`: the
+    /// office wants webhook notices. Of many calls with one key exactly one is `New`.
+    async fn accept(
+        &self,
+        submission: &Submission,
+        key: &IdempotencyKey,
+        notify: bool,
+    ) -> Result<Acceptance, JournalError>;
+    async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError>;
+    /// Changes in the order in which they happened.
+    async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError>;
+    /// Newest first, at most `limit`.
+    async fn list(&self, filter: &ListFilter, limit: u32) -> Result<Vec<Record>, JournalError>;
+    async fn add_attachment(
+        &self,
+        office: &OfficeName,
+        attachment: &AttachmentRef,
+        now: Timestamp,
+    ) -> Result<(), JournalError>;
+    async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
+
+    // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
+    /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows.
+    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError>;
+    async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
+
+    // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────
+    /// Outbox rows that are due and nobody's, urgent ones first, then oldest. They are the caller's until `lease_until`.
+    async fn claim_outbox(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<OutboxItem>, JournalError>;
+    /// The broker has confirmed these: `accepted` becomes `queued`. Those that have moved on already stay as they are.
+    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError>;
+    /// The broker has not taken these: they are nobody's again at once.
+    async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError>;
+
+    // ── the scheduler ────────────────────────────────────────────────────────────────────────────────────────────
+    /// `retrying` whose time has come and `sending` whose lease has run out, soonest first.
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;
+    /// Submissions past their deadline that no worker has: `accepted`, `queued`, `retrying`, `waiting`.
+    async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;
+    /// The soonest time at which `due`, `overdue` or `claim_outbox` will have something.
+    async fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
+    /// How many of an agency's submissions have been `queued` since before a time.
+    async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError>;
+    /// The broker has lost them: `queued` since before a time becomes `accepted` again. How many there were.
+    async fn requeue(&self, agency: &AgencyName, before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// No other worker lives: every lease runs out now.
+    async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;
+    async fn counts(&self) -> Result<Vec<StateCount>, JournalError>;
+
+    // ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async fn claim_notices(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Notice>, JournalError>;
+    async fn settle_notice(&self, id: uuid::Uuid, outcome: NoticeOutcome) -> Result<(), JournalError>;
+
+    // ── retention ────────────────────────────────────────────────────────────────────────────────────────────────
+    /// Erases the wire bytes of attempts that ended before a time. How many attempts lost theirs.
+    async fn erase_wire(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// Erases the wire bytes of one submission's attempts.
+    async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError>;
+    /// Erases call context, subject, data and answer of submissions that ended before a time; the timeline stays.
+    async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// Forgets idempotency keys first used before a time.
+    async fn forget_keys(&self, used_before: Timestamp) -> Result<u64, JournalError>;
+    /// Attachments that no submission uses, or whose submission was erased, uploaded before a time: they are forgotten
+    /// here, and the caller removes their files.
+    async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), JournalError>;
+}

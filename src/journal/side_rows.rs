@@ -1,0 +1,58 @@
+//! What a change of state means for the rows beside a submission: an event and two progresses come in, row changes go out.
+
+use crate::domain::{AttemptOutcome, Event, Progress, StateName};
+
+/// Changes to other tables that belong in the same transaction as a change of state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SideRows {
+    /// Add an outbox row (`true`), remove it (`false`), or leave it.
+    pub outbox: Option<bool>,
+    /// Begin the attempt with this number.
+    pub begun: Option<u32>,
+    /// End the attempt with this number.
+    pub ended: Option<(u32, AttemptOutcome)>,
+    /// Tell the office, if it asked for it.
+    pub notice: Option<StateName>,
+}
+
+impl SideRows {
+    pub fn of(before: &Progress, event: &Event, after: &Progress) -> Self {
+        let (from, to) = (before.state.name(), after.state.name());
+        let begun = match event {
+            Event::Begun { attempt, .. } => Some(*attempt),
+            _ => None,
+        };
+        Self {
+            outbox: match to {
+                StateName::Accepted => Some(true),
+                _ if from == StateName::Accepted => Some(false),
+                _ => None,
+            },
+            begun,
+            ended: ended(event),
+            notice: (to.is_settled() && to != from).then_some(to),
+        }
+    }
+}
+
+fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
+    Some(match event {
+        Event::Answered { attempt, .. } => (*attempt, AttemptOutcome::Answered),
+        Event::RefusedByAgency { attempt, refusal } => {
+            (*attempt, AttemptOutcome::Refused { code: refusal.code.clone() })
+        }
+        Event::TakenByAgency { attempt, .. } => (*attempt, AttemptOutcome::Waiting),
+        Event::PutBack { attempt } => (*attempt, AttemptOutcome::PutBack),
+        Event::RetryPlanned { attempt, fault, .. }
+        | Event::GivenUp { attempt, fault }
+        | Event::OutcomeUnknown { attempt, fault } => (*attempt, AttemptOutcome::Failed { fault: fault.clone() }),
+        Event::Published
+        | Event::Begun { .. }
+        | Event::Requeued
+        | Event::Parked { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::CancelledByOffice { .. }
+        | Event::Replayed
+        | Event::Discarded { .. } => return None,
+    })
+}

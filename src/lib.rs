@@ -1,0 +1,34 @@
+//! Punte carries a citizen's request from the counter of a town hall to the national registry that can answer it, and
+//! carries the answer back.
+//!
+//! Lower floors know nothing of higher ones, and rooms on one floor do not talk to each other.
+//!
+//! | floor | rooms |
+//! | --- | --- |
+//! | 6 | [`cli`]: one file per subcommand |
+//! | 5 | [`roles`]: the long-running processes |
+//! | 4 | [`road`]: the way of one submission, one verb per file |
+//! | 3 | [`adapter`]: agencies as data |
+//! | 2 | [`catalogue`]: services as data |
+//! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`telemetry`] |
+//! | 0 | [`settings`], [`domain`], [`xml`] |
+
+pub mod domain;
+pub mod settings;
+pub mod xml;
+
+pub mod broker;
+pub mod journal;
+pub mod telemetry;
+pub mod trust;
+pub mod wire;
+
+pub mod catalogue;
+
+pub mod adapter;
+
+pub mod road;
+
+pub mod roles;
+
+pub mod cli;

@@ -1,0 +1,7 @@
+//! All integration tests in one program: one link, one set of services. Start it with `tests/run`.
+
+mod broker;
+mod gateway;
+mod journal;
+mod road;
+mod trust;
