@@ -1,1 +1,96 @@
-//! To be written.
+//! Agencies as data: the folders of `adapters/` come in; adapters that compose requests and interpret answers go out.
+
+mod exchange;
+
+pub use exchange::{
+    ComposeError, Exchange, InterpretError, Reading, SoapFault, TransformInput, WireAnswer, WireRequest,
+};
+
+use crate::domain::{AgencyName, Effect, Schedule, ServiceName};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+/// All agencies, and which of them does which service.
+#[derive(Debug, Default)]
+pub struct Adapters {
+    agencies: BTreeMap<AgencyName, Arc<Adapter>>,
+    by_service: BTreeMap<ServiceName, AgencyName>,
+}
+
+/// One agency: valid by construction.
+#[derive(Debug)]
+pub struct Adapter {
+    pub agency: AgencyName,
+    pub title: String,
+    pub folder: PathBuf,
+    pub protocol: Protocol,
+    /// The https address below which all operations lie.
+    pub endpoint: reqwest::Url,
+    pub limits: Limits,
+    pub schedule: Schedule,
+    pub breaker: BreakerPolicy,
+    pub operations: BTreeMap<ServiceName, Operation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Soap11,
+    Soap12,
+    Rest,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Soap11 => "soap-1.1",
+            Protocol::Soap12 => "soap-1.2",
+            Protocol::Rest => "rest",
+        }
+    }
+}
+
+/// What the agency can bear, and what we bear from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under way at once.
+    pub concurrency: NonZeroU32,
+    pub requests_per_second: Option<NonZeroU32>,
+    pub connect_timeout: Duration,
+    pub answer_max_bytes: usize,
+}
+
+/// When the circuit opens, and how long it stays open before a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Failures of the agency or network in a row.
+    pub failures: NonZeroU32,
+    pub cooldown: Duration,
+}
+
+/// How an agency does one service.
+#[derive(Debug)]
+pub struct Operation {
+    pub service: ServiceName,
+    pub effect: Effect,
+    /// From acceptance to the end of the submission.
+    pub deadline: Duration,
+    /// For one whole exchange: connect, send, receive.
+    pub timeout: Duration,
+    pub request: Exchange,
+    /// For effect `lookup`: how the agency is asked by our reference.
+    pub lookup: Option<Exchange>,
+}
+
+impl Adapters {
+    pub fn agency(&self, name: &AgencyName) -> Option<&Arc<Adapter>> {
+        self.agencies.get(name)
+    }
+
+    pub fn for_service(&self, service: &ServiceName) -> Option<(&Arc<Adapter>, &Operation)> {
+        let adapter = self.agencies.get(self.by_service.get(service)?)?;
+        Some((adapter, adapter.operations.get(service)?))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Adapter>> {
+        self.agencies.values()
+    }
+}

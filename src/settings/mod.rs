@@ -1,1 +1,114 @@
-//! To be written.
+//! Typed configuration: `punte.toml`, `offices.toml` and the environment come in, valid settings or all faults go out.
+//!
+//! Relative paths are taken from the folder of the file that names them. Every key can be overridden by an environment
+//! variable: `PUNTE__GATEWAY__LISTEN=0.0.0.0:8443` stands for `listen` in `[gateway]`. Only this room reads the
+//! environment.
+
+mod agencies;
+mod broker;
+mod document;
+mod faults;
+mod gateway;
+mod journal;
+mod offices;
+mod schedule;
+mod secret;
+
+pub use agencies::{AgencyPlace, SecretFiles};
+pub use broker::{BrokerSettings, RabbitmqPlace};
+pub use document::Document;
+pub use faults::{ConfigFault, ConfigFaults};
+pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
+pub use journal::{JournalPlace, JournalSettings, Retention};
+pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
+pub use schedule::ScheduleWritten;
+pub use secret::Secret;
+
+use crate::domain::AgencyName;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Everything a `punte` process has to know that is not in `adapters/` or `schemas/`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub gateway: GatewaySettings,
+    pub operations: OperationsSettings,
+    pub journal: JournalSettings,
+    pub broker: BrokerSettings,
+    pub folders: Folders,
+    pub webhooks: crate::domain::Schedule,
+    /// Where each agency is reached in this installation, beside what its adapter says.
+    pub agencies: BTreeMap<AgencyName, AgencyPlace>,
+    pub offices: Vec<OfficeSettings>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    pub adapters: PathBuf,
+    /// Services' contracts: one folder a service.
+    pub services: PathBuf,
+    /// Keys and certificates, `agencies/<agency>/…` below it.
+    pub secrets: PathBuf,
+}
+
+impl Settings {
+    /// Reads `punte.toml` at `path` and the `offices.toml` beside it.
+    pub fn load(path: &Path) -> Result<Self, ConfigFaults> {
+        let mut faults = ConfigFaults::default();
+        let settings = Self::read(path, &mut faults);
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            _ => Err(faults),
+        }
+    }
+
+    fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {
+        let mut main = Document::read(path, faults)?;
+        main.override_from(std::env::vars(), faults);
+        let offices_path = path.with_file_name("offices.toml");
+        let offices = Document::read(&offices_path, faults).map(|document| offices::read(document, faults));
+        let gateway = gateway::read(&mut main, faults);
+        let operations = gateway::read_operations(&mut main, faults);
+        let journal = journal::read(&mut main, faults);
+        let broker = broker::read(&mut main, faults);
+        let folders = read_folders(&mut main, faults);
+        let webhooks = schedule::read(&mut main, "webhooks", faults);
+        let agencies = agencies::read(&mut main, faults);
+        main.finish(faults);
+        Some(Self {
+            gateway: gateway?,
+            operations: operations?,
+            journal: journal?,
+            broker: broker?,
+            folders: folders?,
+            webhooks: webhooks?,
+            agencies,
+            offices: offices?,
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FoldersWritten {
+    adapters: PathBuf,
+    services: PathBuf,
+    secrets: PathBuf,
+}
+
+impl Default for FoldersWritten {
+    fn default() -> Self {
+        Self { adapters: "../adapters".into(), services: "../schemas/services".into(), secrets: "secrets".into() }
+    }
+}
+
+fn read_folders(main: &mut Document, faults: &mut ConfigFaults) -> Option<Folders> {
+    let written: FoldersWritten = main.section("folders", faults)?;
+    Some(Folders {
+        adapters: main.folder("folders.adapters", &written.adapters, faults)?,
+        services: main.folder("folders.services", &written.services, faults)?,
+        secrets: main.path(&written.secrets),
+    })
+}

@@ -1,0 +1,101 @@
+//! A JSON Schema of the 2020-12 dialect: a value comes in, all its faults with their places go out.
+
+use crate::settings::ConfigFaults;
+use serde_json::Value;
+use std::path::Path;
+
+pub struct Schema {
+    source: Value,
+    validator: jsonschema::Validator,
+}
+
+/// One thing that does not fit. The problem never quotes the value: it may be somebody's personal number.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SchemaFault {
+    /// JSON Pointer (RFC 6901) to the place in the value.
+    pub pointer: String,
+    pub problem: String,
+}
+
+impl Schema {
+    pub fn compile(source: Value) -> Result<Self, String> {
+        let validator = jsonschema::draft202012::options()
+            .should_validate_formats(true)
+            .build(&source)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { source, validator })
+    }
+
+    pub fn load(file: &Path, faults: &mut ConfigFaults) -> Option<Self> {
+        let source = std::fs::read(file)
+            .map_err(|error| format!("cannot be read: {error}"))
+            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| format!("is not valid JSON: {error}")));
+        match source.and_then(Self::compile) {
+            Ok(schema) => Some(schema),
+            Err(problem) => {
+                faults.add(
+                    file,
+                    "",
+                    problem,
+                    "mend it: a JSON Schema of the 2020-12 dialect, without remote references",
+                );
+                None
+            }
+        }
+    }
+
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
+    /// Everything that does not fit, in the order of the value; empty if all fits. At most 100 faults.
+    pub fn faults(&self, value: &Value) -> Vec<SchemaFault> {
+        let errors = self.validator.iter_errors(value).take(100);
+        errors
+            .map(|error| SchemaFault {
+                pointer: error.instance_path().to_string(),
+                problem: error.masked_with("this value").to_string(),
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Schema(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn all_faults_are_named_with_their_places_and_without_their_values() {
+        let schema = Schema::compile(json!({
+            "type": "object",
+            "properties": {
+                "number": {"type": "string", "pattern": "^[0-9]{13}$"},
+                "when": {"type": "string", "format": "date"},
+                "kind": {"enum": ["birth"]}
+            },
+            "required": ["copies"],
+            "additionalProperties": false
+        }))
+        .unwrap();
+        let value = json!({"number": "2000000000canary", "when": "canary", "kind": "canary", "canary": 1});
+        let faults = schema.faults(&value);
+        let mut places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        places.sort_unstable();
+        assert_eq!(places, ["", "", "/kind", "/number", "/when"]);
+        let texts: String = faults.iter().map(|fault| fault.problem.as_str()).collect();
+        assert!(!texts.contains("2000000000canary"), "{texts}");
+        assert!(texts.contains("copies"), "{texts}");
+    }
+
+    #[test]
+    fn a_remote_reference_is_refused_and_never_fetched() {
+        assert!(Schema::compile(json!({"$ref": "https://example.org/schema.json"})).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! `[agencies.<agency>]`: where an agency is reached in this installation, and the key files that belong to it.
+
+use super::{ConfigFaults, Document};
+use crate::domain::AgencyName;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// What an installation says about an agency, beside what its adapter says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgencyPlace {
+    /// Instead of the adapter's endpoint.
+    pub endpoint: Option<String>,
+    /// Instead of the files whose paths derive from the agency's name.
+    pub secrets: Option<SecretFiles>,
+}
+
+/// The key files of one agency. All are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFiles {
+    /// Whom we trust as the agency's server: only this authority.
+    pub ca: PathBuf,
+    /// Our TLS client certificate chain and its key.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Our message-signing certificate chain and its key.
+    pub signing_certificate: PathBuf,
+    pub signing_key: PathBuf,
+    /// Relative paths in the adapter's seal profile (the agency's signing certificates) are taken from here.
+    pub folder: PathBuf,
+}
+
+impl SecretFiles {
+    /// `<secrets>/agencies/<agency>/…`, as `punte pki dev` writes them.
+    pub fn derived(secrets: &Path, agency: &AgencyName) -> Self {
+        Self::within(&secrets.join("agencies").join(agency.as_str()))
+    }
+
+    fn within(folder: &Path) -> Self {
+        Self {
+            ca: folder.join("ca.pem"),
+            certificate: folder.join("client.pem"),
+            key: folder.join("client.key"),
+            signing_certificate: folder.join("signing.pem"),
+            signing_key: folder.join("signing.key"),
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    endpoint: Option<String>,
+    secrets: Option<PathBuf>,
+}
+
+pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencyPlace> {
+    let mut places = BTreeMap::new();
+    for (name, written) in main.sections::<Written>("agencies", faults) {
+        match name.parse::<AgencyName>() {
+            Ok(agency) => {
+                let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));
+                places.insert(agency, AgencyPlace { endpoint: written.endpoint, secrets });
+            }
+            Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),
+        }
+    }
+    places
+}

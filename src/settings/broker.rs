@@ -1,0 +1,108 @@
+//! `[broker]`: which queues carry the work.
+
+use super::{ConfigFaults, Document, Secret};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub enum BrokerSettings {
+    Embedded,
+    Rabbitmq(RabbitmqPlace),
+}
+
+#[derive(Debug, Clone)]
+pub struct RabbitmqPlace {
+    pub uri: Secret,
+    /// For `amqps`: the broker's authority and our certificate and key, PEM.
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// What all exchanges' and queues' names begin with.
+    pub prefix: String,
+    /// How often a message may come back unsettled before it goes to the dead letters.
+    pub delivery_limit: u32,
+    /// Allows `amqp://`, unencrypted, to another machine.
+    pub allow_plaintext: bool,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Embedded,
+    Rabbitmq,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    kind: Kind,
+    uri: Option<Secret>,
+    uri_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    #[serde(default = "default_prefix")]
+    prefix: String,
+    #[serde(default = "default_delivery_limit")]
+    delivery_limit: u32,
+    #[serde(default)]
+    allow_plaintext: bool,
+}
+
+fn default_prefix() -> String {
+    "punte".into()
+}
+fn default_delivery_limit() -> u32 {
+    5
+}
+
+pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<BrokerSettings> {
+    let written: Written = main.section("broker", faults)?;
+    match written.kind {
+        Kind::Embedded => Some(BrokerSettings::Embedded),
+        Kind::Rabbitmq => rabbitmq(main, written, faults).map(BrokerSettings::Rabbitmq),
+    }
+}
+
+fn rabbitmq(main: &Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
+    let uri = uri(main, &written, faults);
+    let is_encrypted = uri.as_ref().is_some_and(|uri| uri.reveal().starts_with("amqps://"));
+    if is_encrypted && written.ca.is_none() {
+        faults.add(main.file(), "broker.ca", "is missing", "name the PEM file of the broker's authority");
+    }
+    if written.certificate.is_some() != written.key.is_some() {
+        faults.add(main.file(), "broker.key", "certificate and key go together", "name both, or none");
+    }
+    if !(1..=1000).contains(&written.delivery_limit) {
+        faults.add(main.file(), "broker.delivery_limit", "is out of range", "must be from 1 to 1000");
+    }
+    let mut file = |key, path: &Option<PathBuf>| path.as_ref().and_then(|path| main.existing(key, path, faults));
+    Some(RabbitmqPlace {
+        ca: file("broker.ca", &written.ca),
+        certificate: file("broker.certificate", &written.certificate),
+        key: file("broker.key", &written.key),
+        uri: uri?,
+        prefix: written.prefix,
+        delivery_limit: written.delivery_limit,
+        allow_plaintext: written.allow_plaintext,
+    })
+}
+
+fn uri(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
+    let uri = match (&written.uri, &written.uri_file) {
+        (Some(uri), None) => Some(uri.clone()),
+        (None, Some(path)) => {
+            let path = main.existing("broker.uri_file", path, faults)?;
+            Secret::from_file(&path).ok()
+        }
+        _ => None,
+    };
+    let uri = uri.filter(|uri| uri.reveal().starts_with("amqp://") || uri.reveal().starts_with("amqps://"));
+    if uri.is_none() {
+        let remedy = "name the broker in exactly one of uri and uri_file, as amqps://USER:PASSWORD@HOST/VHOST";
+        faults.add(main.file(), "broker.uri", "is missing or cannot be used", remedy);
+    }
+    uri
+}

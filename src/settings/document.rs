@@ -1,0 +1,181 @@
+//! One TOML file: its text comes in, its sections go out as typed values, each fault with the key it is about.
+
+use super::ConfigFaults;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Sections are taken out one by one, so that a fault in one hides none in another; what is left at the end is unknown.
+#[derive(Debug)]
+pub struct Document {
+    file: PathBuf,
+    folder: PathBuf,
+    table: Table,
+}
+
+impl Document {
+    pub fn read(file: &Path, faults: &mut ConfigFaults) -> Option<Self> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(file, &text, faults),
+            Err(error) => {
+                faults.add(file, "", format!("cannot be read: {error}"), "create it, or name another file");
+                None
+            }
+        }
+    }
+
+    pub fn parse(file: &Path, text: &str, faults: &mut ConfigFaults) -> Option<Self> {
+        match text.parse::<Table>() {
+            Ok(table) => {
+                let folder = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+                Some(Self { file: file.to_owned(), folder, table })
+            }
+            Err(error) => {
+                faults.add(file, "", format!("is not valid TOML: {}", one_line(&error)), "mend the line named");
+                None
+            }
+        }
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Takes the section out and reads it; an absent section is an empty one.
+    pub fn section<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T> {
+        let value = self.table.remove(name).unwrap_or_else(|| Value::Table(Table::new()));
+        self.typed(name, value, faults)
+    }
+
+    /// Takes a table of tables out, and reads each by itself.
+    pub fn sections<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Vec<(String, T)> {
+        match self.table.remove(name) {
+            None => Vec::new(),
+            Some(Value::Table(table)) => table
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.clone(), self.typed(&format!("{name}.{key}"), value, faults)?)))
+                .collect(),
+            Some(_) => {
+                faults.add(&self.file, name, "must be a table of tables", format!("write [{name}.NAME]"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Says what nobody has asked for.
+    pub fn finish(self, faults: &mut ConfigFaults) {
+        for key in self.table.keys() {
+            faults.add(&self.file, key, "is not known here", "remove it, or mend its spelling");
+        }
+    }
+
+    pub fn path(&self, written: &Path) -> PathBuf {
+        self.folder.join(written)
+    }
+
+    /// A folder that must be there.
+    pub fn folder(&self, key: &str, written: &Path, faults: &mut ConfigFaults) -> Option<PathBuf> {
+        let path = self.path(written);
+        if !path.is_dir() {
+            let remedy = "create it, or name another one";
+            faults.add(&self.file, key, format!("{} is not a folder", path.display()), remedy);
+            return None;
+        }
+        Some(path)
+    }
+
+    /// A file that must be there. Whether it holds what it should is for the room that reads it.
+    pub fn existing(&self, key: &str, written: &Path, faults: &mut ConfigFaults) -> Option<PathBuf> {
+        let path = self.path(written);
+        if !path.is_file() {
+            let remedy = "put it there, or name another one";
+            faults.add(&self.file, key, format!("{} is not a file", path.display()), remedy);
+            return None;
+        }
+        Some(path)
+    }
+
+    pub fn override_from(&mut self, variables: impl Iterator<Item = (String, String)>, faults: &mut ConfigFaults) {
+        for (name, text) in variables {
+            let Some(path) = name.strip_prefix("PUNTE__") else { continue };
+            let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+            if !set(&mut self.table, &keys, environment_value(&text)) {
+                faults.add(name, "", "does not name a key of the configuration", "unset it, or mend its name");
+            }
+        }
+    }
+
+    fn typed<T: DeserializeOwned>(&self, key: &str, value: Value, faults: &mut ConfigFaults) -> Option<T> {
+        match value.try_into::<T>() {
+            Ok(typed) => Some(typed),
+            Err(error) => {
+                faults.add(&self.file, key, one_line(&error), "mend this section");
+                None
+            }
+        }
+    }
+}
+
+/// Numbers, booleans and lists may be written as in TOML; everything else is text.
+fn environment_value(text: &str) -> Value {
+    let as_toml = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    match as_toml {
+        Some(value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Array(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+fn set(table: &mut Table, keys: &[String], value: Value) -> bool {
+    match keys {
+        [] => false,
+        [last] => {
+            table.insert(last.clone(), value);
+            true
+        }
+        [first, rest @ ..] => match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
+            Value::Table(inner) => set(inner, rest, value),
+            _ => false,
+        },
+    }
+}
+
+fn one_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> (Document, ConfigFaults) {
+        let mut faults = ConfigFaults::default();
+        let document = Document::parse(Path::new("/etc/punte/punte.toml"), text, &mut faults).unwrap();
+        (document, faults)
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pair {
+        one: u8,
+        two: Option<String>,
+    }
+
+    #[test]
+    fn every_section_reports_its_own_faults() {
+        let (mut document, mut faults) = document("[a]\none = 'x'\n[b]\nthree = 3\none = 1\n[c]\n");
+        assert!(document.section::<Pair>("a", &mut faults).is_none());
+        assert!(document.section::<Pair>("b", &mut faults).is_none());
+        document.finish(&mut faults);
+        let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_environment_overrides_a_key() {
+        let (mut document, mut faults) = document("[a]\none = 1\n");
+        let variables = [("PUNTE__A__ONE", "7"), ("PUNTE__A__TWO", "x y"), ("HOME", "/root")];
+        document.override_from(variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter(), &mut faults);
+        assert_eq!(document.section("a", &mut faults), Some(Pair { one: 7, two: Some("x y".into()) }));
+        assert!(faults.is_empty());
+    }
+}

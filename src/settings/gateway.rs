@@ -1,0 +1,186 @@
+//! `[gateway]` and `[operations]`: where offices and operators come in, and how much they may ask for at once.
+
+use super::{ConfigFaults, Document};
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySettings {
+    pub listen: SocketAddr,
+    /// The gateway's own certificate chain and key, PEM.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Who may issue offices' certificates, PEM.
+    pub client_ca: Vec<PathBuf>,
+    /// Certificate revocation lists, PEM or DER.
+    pub client_crl: Vec<PathBuf>,
+    pub max_connections: usize,
+    pub handshake_timeout: Duration,
+    pub header_timeout: Duration,
+    /// For a whole request body; attachments have ten times as long.
+    pub body_timeout: Duration,
+    pub max_body_bytes: usize,
+    /// Bytes of request bodies held in memory at once, over all requests; more is answered 503.
+    pub max_memory_bytes: usize,
+    /// Requests under way at once; more is answered 503.
+    pub max_requests: usize,
+    pub attachments: AttachmentSettings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachmentSettings {
+    pub folder: PathBuf,
+    pub max_bytes: u64,
+    pub media_types: Vec<String>,
+}
+
+/// The listener for health and metrics: plain HTTP, meant for a loopback or management network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationsSettings {
+    pub listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Vec<PathBuf>,
+    #[serde(default)]
+    client_crl: Vec<PathBuf>,
+    #[serde(default = "default_max_connections")]
+    max_connections: usize,
+    #[serde(default = "default_timeout_secs")]
+    handshake_timeout_secs: u64,
+    #[serde(default = "default_timeout_secs")]
+    header_timeout_secs: u64,
+    #[serde(default = "default_body_timeout_secs")]
+    body_timeout_secs: u64,
+    #[serde(default = "default_max_body_bytes")]
+    max_body_bytes: usize,
+    #[serde(default = "default_max_memory_bytes")]
+    max_memory_bytes: usize,
+    #[serde(default = "default_max_requests")]
+    max_requests: usize,
+    #[serde(default)]
+    attachments: AttachmentsWritten,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AttachmentsWritten {
+    folder: PathBuf,
+    max_bytes: u64,
+    media_types: Vec<String>,
+}
+
+impl Default for AttachmentsWritten {
+    fn default() -> Self {
+        Self {
+            folder: "../punte-data/attachments".into(),
+            max_bytes: 20 << 20,
+            media_types: ["application/pdf", "image/jpeg", "image/png", "application/xml"].map(str::to_owned).into(),
+        }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 8443))
+}
+fn default_max_connections() -> usize {
+    2000
+}
+fn default_timeout_secs() -> u64 {
+    10
+}
+fn default_body_timeout_secs() -> u64 {
+    30
+}
+fn default_max_body_bytes() -> usize {
+    1 << 20
+}
+fn default_max_memory_bytes() -> usize {
+    64 << 20
+}
+fn default_max_requests() -> usize {
+    1000
+}
+
+pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<GatewaySettings> {
+    let written: Written = main.section("gateway", faults)?;
+    check_ranges(&written, main, faults);
+    let certificate = main.existing("gateway.certificate", &written.certificate, faults);
+    let key = main.existing("gateway.key", &written.key, faults);
+    let mut files = |key: &str, paths: &[PathBuf]| -> Vec<PathBuf> {
+        paths.iter().filter_map(|path| main.existing(key, path, faults)).collect()
+    };
+    let client_ca = files("gateway.client_ca", &written.client_ca);
+    let client_crl = files("gateway.client_crl", &written.client_crl);
+    Some(GatewaySettings {
+        listen: written.listen,
+        certificate: certificate?,
+        key: key?,
+        client_ca,
+        client_crl,
+        max_connections: written.max_connections,
+        handshake_timeout: Duration::from_secs(written.handshake_timeout_secs),
+        header_timeout: Duration::from_secs(written.header_timeout_secs),
+        body_timeout: Duration::from_secs(written.body_timeout_secs),
+        max_body_bytes: written.max_body_bytes,
+        max_memory_bytes: written.max_memory_bytes,
+        max_requests: written.max_requests,
+        attachments: AttachmentSettings {
+            folder: main.path(&written.attachments.folder),
+            max_bytes: written.attachments.max_bytes,
+            media_types: written.attachments.media_types,
+        },
+    })
+}
+
+fn check_ranges(written: &Written, main: &Document, faults: &mut ConfigFaults) {
+    if written.client_ca.is_empty() {
+        faults.add(main.file(), "gateway.client_ca", "is empty", "name the PEM file of the offices' authority");
+    }
+    let counts = [
+        ("max_connections", written.max_connections),
+        ("max_body_bytes", written.max_body_bytes),
+        ("max_requests", written.max_requests),
+    ];
+    for (key, value) in counts {
+        if value == 0 {
+            faults.add(main.file(), format!("gateway.{key}"), "is 0", "must be at least 1");
+        }
+    }
+    if written.max_memory_bytes < written.max_body_bytes {
+        let remedy = "must be at least max_body_bytes, or no large request would ever be taken";
+        faults.add(main.file(), "gateway.max_memory_bytes", "is too small", remedy);
+    }
+    let timeouts = [
+        ("handshake_timeout_secs", written.handshake_timeout_secs),
+        ("header_timeout_secs", written.header_timeout_secs),
+        ("body_timeout_secs", written.body_timeout_secs),
+    ];
+    for (key, value) in timeouts {
+        if !(1..=600).contains(&value) {
+            faults.add(main.file(), format!("gateway.{key}"), "is out of range", "must be from 1 to 600");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationsWritten {
+    #[serde(default = "default_operations_listen")]
+    listen: SocketAddr,
+}
+
+fn default_operations_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9090))
+}
+
+pub(super) fn read_operations(main: &mut Document, faults: &mut ConfigFaults) -> Option<OperationsSettings> {
+    let written: OperationsWritten = main.section("operations", faults)?;
+    Some(OperationsSettings { listen: written.listen })
+}

@@ -1,0 +1,158 @@
+//! `offices.toml`: which certificate is which office, what it may use, and where it is told of answers.
+
+use super::{ConfigFaults, Document, Secret};
+use crate::domain::{Office, OfficeName, ServiceName};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub struct OfficeSettings {
+    pub office: Office,
+    pub title: String,
+    pub certificates: Vec<CertificateMatch>,
+    pub webhook: Option<WebhookSettings>,
+}
+
+/// What a certificate must have to be an office's. All that is given must hold; at least one thing is given.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateMatch {
+    /// Lower-case hexadecimal SHA-256 of the DER certificate.
+    pub fingerprint_sha256: Option<String>,
+    /// The whole subject, as RFC 4514 text.
+    pub subject: Option<String>,
+    /// X.520 organizationIdentifier (2.5.4.97) of the subject.
+    pub organization_identifier: Option<String>,
+    /// One subject alternative name: a DNS name, a URI or a mail address.
+    pub alternative_name: Option<String>,
+    /// The serial number in lower-case hexadecimal without separators.
+    pub serial_number: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    pub url: String,
+    /// Standard Webhooks secrets (`whsec_…`), the first one signs first; more than one while they are rotated.
+    pub secrets: Vec<Secret>,
+    /// Whether the address may be a private or loopback one.
+    pub allow_private_addresses: bool,
+    /// The authority of the webhook's server certificate, if it is not a public one. PEM.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    title: String,
+    services: Vec<String>,
+    #[serde(default = "default_requests_per_minute")]
+    requests_per_minute: u32,
+    certificates: Vec<CertificateMatch>,
+    webhook: Option<WebhookWritten>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookWritten {
+    url: String,
+    secret_files: Vec<PathBuf>,
+    #[serde(default)]
+    allow_private_addresses: bool,
+    ca: Option<PathBuf>,
+}
+
+fn default_requests_per_minute() -> u32 {
+    600
+}
+
+pub(super) fn read(mut document: Document, faults: &mut ConfigFaults) -> Vec<OfficeSettings> {
+    let written = document.sections::<Written>("offices", faults);
+    let offices = written.into_iter().filter_map(|(name, it)| check(&document, &name, it, faults)).collect();
+    document.finish(faults);
+    offices
+}
+
+fn check(document: &Document, name: &str, written: Written, faults: &mut ConfigFaults) -> Option<OfficeSettings> {
+    let key = |part: &str| format!("offices.{name}.{part}");
+    let office_name = match name.parse::<OfficeName>() {
+        Ok(office_name) => Some(office_name),
+        Err(error) => {
+            faults.add(document.file(), format!("offices.{name}"), error, "mend the name");
+            None
+        }
+    };
+    let mut services = std::collections::BTreeSet::new();
+    for service in &written.services {
+        match service.parse::<ServiceName>() {
+            Ok(service) => drop(services.insert(service)),
+            Err(error) => faults.add(document.file(), key("services"), error, "mend the name"),
+        }
+    }
+    if written.certificates.is_empty() {
+        faults.add(document.file(), key("certificates"), "is empty", "say how the office's certificate is recognised");
+    }
+    for certificate in &written.certificates {
+        check_match(document, &key("certificates"), certificate, faults);
+    }
+    if written.requests_per_minute == 0 {
+        faults.add(document.file(), key("requests_per_minute"), "is 0", "must be at least 1");
+    }
+    let webhook = match written.webhook {
+        Some(webhook) => Some(check_webhook(document, &key("webhook"), webhook, faults)?),
+        None => None,
+    };
+    Some(OfficeSettings {
+        office: Office {
+            name: office_name?,
+            services,
+            requests_per_minute: written.requests_per_minute,
+            has_webhook: webhook.is_some(),
+        },
+        title: written.title,
+        certificates: written.certificates,
+        webhook,
+    })
+}
+
+fn check_match(document: &Document, key: &str, it: &CertificateMatch, faults: &mut ConfigFaults) {
+    let given =
+        [&it.fingerprint_sha256, &it.subject, &it.organization_identifier, &it.alternative_name, &it.serial_number];
+    if given.iter().all(|part| part.is_none()) {
+        faults.add(document.file(), key, "an entry matches every certificate", "give at least one property");
+    }
+    let is_lower_hex = |text: &String| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if it.fingerprint_sha256.as_ref().is_some_and(|text| text.len() != 64 || !is_lower_hex(text)) {
+        faults.add(document.file(), key, "fingerprint_sha256 is no SHA-256", "write 64 lower-case hexadecimal digits");
+    }
+    if it.serial_number.as_ref().is_some_and(|text| text.is_empty() || !is_lower_hex(text)) {
+        faults.add(document.file(), key, "serial_number is no number", "write lower-case hexadecimal digits");
+    }
+}
+
+fn check_webhook(
+    document: &Document,
+    key: &str,
+    written: WebhookWritten,
+    faults: &mut ConfigFaults,
+) -> Option<WebhookSettings> {
+    if !written.url.starts_with("https://") {
+        faults.add(document.file(), format!("{key}.url"), "is not an https address", "webhooks go over TLS only");
+    }
+    if written.secret_files.is_empty() {
+        let remedy = "name a file that holds a whsec_ secret";
+        faults.add(document.file(), format!("{key}.secret_files"), "is empty", remedy);
+    }
+    let mut secrets = Vec::new();
+    for path in &written.secret_files {
+        let path = document.existing(&format!("{key}.secret_files"), path, faults)?;
+        match Secret::from_file(&path) {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => faults.add(path, "", format!("cannot be read: {error}"), "mend its permissions"),
+        }
+    }
+    let ca = match &written.ca {
+        Some(path) => Some(document.existing(&format!("{key}.ca"), path, faults)?),
+        None => None,
+    };
+    Some(WebhookSettings { url: written.url, secrets, allow_private_addresses: written.allow_private_addresses, ca })
+}
