@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_replay_begins_a_new_count_of_tries_but_keeps_numbering_attempts() {
         let parked = Progress {
-            state: State::Parked { fault: fault(Code::AttemptsExhausted) },
+            state: State::Parked { fault: fault(Code::NetworkConnect) },
             attempts: 6,
             tries: 6,
             in_doubt: false,

@@ -1,1 +1,3 @@
-//! To be written.
+//! The way of one submission.
+mod settle;
+pub use settle::{Case, settle};

@@ -1,1 +1,2 @@
-//! To be written.
+//! The long-running processes.
+pub mod worker;

@@ -1,0 +1,67 @@
+//! Due times: submissions whose retry, lease or deadline has come go in, their next event is recorded.
+
+use super::Scheduler;
+use crate::{
+    domain::{Code, Effect, Event, Fault, Stage, State, Verdict},
+    journal::{Due, Entry, JournalError},
+    road::{Case, settle},
+};
+
+const BATCH: u32 = 200;
+
+pub(super) async fn look(scheduler: &Scheduler) -> Result<(), JournalError> {
+    let now = scheduler.clock.now();
+    let due = scheduler.journal.due(now, BATCH).await?;
+    let overdue = scheduler.journal.overdue(now, BATCH).await?;
+    let is_anything_requeued = due.iter().any(|due| matches!(due.progress.state, State::Retrying { .. }));
+    for due in &due {
+        if let Some(event) = after_due_time(scheduler, due) {
+            record(scheduler, due, event).await?;
+        }
+    }
+    for due in &overdue {
+        record(scheduler, due, Event::DeadlinePassed { fault: deadline_fault(due) }).await?;
+    }
+    if is_anything_requeued {
+        scheduler.outbox_filled.notify_one();
+    }
+    Ok(())
+}
+
+fn after_due_time(scheduler: &Scheduler, due: &Due) -> Option<Event> {
+    match due.progress.state {
+        State::Retrying { .. } => Some(Event::Requeued),
+        State::Sending { attempt, .. } => {
+            let adapter = scheduler.adapters.agency(&due.agency);
+            let schedule = adapter.map_or(&scheduler.fallback_schedule, |adapter| &adapter.schedule);
+            let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
+            let now = scheduler.clock.now();
+            Some(settle(Err(fault), Case { effect: due.effect, attempt, tries: due.progress.tries, schedule, now }))
+        }
+        _ => None,
+    }
+}
+
+/// Whether somebody may have acted on it decides how it is called.
+fn deadline_fault(due: &Due) -> Fault {
+    let last = due.progress.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
+    if due.progress.in_doubt && due.effect != Effect::Read {
+        let detail = format!("an earlier attempt's outcome is unknown{last}");
+        return Fault { verdict: Verdict::Unknown, ..Fault::new(Code::DeadlineInDoubt, Stage::Settle, detail) };
+    }
+    Fault::new(Code::DeadlinePassed, Stage::Settle, format!("in state {}{last}", due.progress.state.name()))
+}
+
+async fn record(scheduler: &Scheduler, due: &Due, event: Event) -> Result<(), JournalError> {
+    let Some(found) = scheduler.journal.find(due.id).await? else { return Ok(()) };
+    let entry = Entry::new(event, scheduler.clock.now());
+    match scheduler.reply().record(&found.submission, entry).await {
+        Ok(progress) => {
+            tracing::info!(submission = %due.id, agency = %due.agency, state = %progress.state.name(), "due time passed");
+            Ok(())
+        }
+        // A worker, an operator or another scheduler was faster.
+        Err(JournalError::Forbidden(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

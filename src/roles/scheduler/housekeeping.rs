@@ -1,0 +1,27 @@
+//! Retention: how long things are kept comes in, what is older is erased.
+
+use super::Scheduler;
+use crate::journal::JournalError;
+use jiff::{SignedDuration, Timestamp};
+
+/// Attachments that nobody has used are kept this long.
+const UNUSED_ATTACHMENTS: SignedDuration = SignedDuration::from_hours(24);
+
+pub(super) async fn tidy(scheduler: &Scheduler) -> Result<(), JournalError> {
+    let now = scheduler.clock.now();
+    let before = |age: SignedDuration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
+    let journal = &scheduler.journal;
+    let wires = journal.erase_wire(before(scheduler.retention.wire), now).await?;
+    let contents = journal.erase_content(before(scheduler.retention.content), now).await?;
+    let keys = journal.forget_keys(before(scheduler.retention.keys)).await?;
+    let files = journal.forget_attachments(before(UNUSED_ATTACHMENTS)).await?;
+    for id in &files {
+        if let Err(error) = scheduler.attachments.remove(*id).await {
+            tracing::warn!(attachment = %id, %error, "an attachment's file could not be removed");
+        }
+    }
+    if wires + contents + keys > 0 || !files.is_empty() {
+        tracing::info!(wires, contents, keys, attachments = files.len(), "erased what has been kept long enough");
+    }
+    Ok(())
+}

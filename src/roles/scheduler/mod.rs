@@ -1,0 +1,111 @@
+//! The scheduler: due times of the journal come in; retries, expiries, repairs and erasures go out.
+
+mod deadlines;
+mod housekeeping;
+mod reconcile;
+mod relay;
+
+pub use relay::{Relay, Relayed};
+
+use crate::{
+    adapter::Adapters,
+    broker::Broker,
+    domain::{Clock, Schedule},
+    journal::{Journal, JournalError},
+    road::Reply,
+    settings::Retention,
+    telemetry::Metrics,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+pub struct Scheduler {
+    pub journal: Arc<dyn Journal>,
+    pub broker: Arc<dyn Broker>,
+    pub adapters: Arc<Adapters>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub retention: Retention,
+    /// For submissions whose agency is no longer configured.
+    pub fallback_schedule: Schedule,
+    pub attachments: crate::attachments::AttachmentStore,
+    /// Somebody in this process has put something into the outbox.
+    pub outbox_filled: Arc<Notify>,
+}
+
+/// How exact due times are. Other processes' additions are seen after this long as well.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the broker's queues are compared with the journal.
+const RECONCILE_EVERY: Duration = Duration::from_secs(15);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+/// After a failure of journal or broker.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Scheduler {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let times = tokio::spawn(self.clone().watch_times(stop.clone()));
+        let repairs = tokio::spawn(self.clone().repair(stop.clone()));
+        self.relay(stop).await;
+        let _ = tokio::join!(times, repairs);
+    }
+
+    fn reply(&self) -> Reply {
+        Reply::new(self.journal.clone(), self.broker.clone())
+    }
+
+    /// Moves the outbox into the broker: at once when told, and at every tick.
+    async fn relay(&self, stop: CancellationToken) {
+        let relay =
+            Relay { journal: self.journal.clone(), broker: self.broker.clone(), clock: self.clock.clone() };
+        while !stop.is_cancelled() {
+            let wait = match relay.drain().await {
+                Ok(relayed) if relayed.refused == 0 => TICK,
+                Ok(_) => PAUSE,
+                Err(error) => pause_after(&error),
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.outbox_filled.notified(), if wait == TICK => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn watch_times(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let wait = match deadlines::look(&self).await {
+                Ok(()) => TICK,
+                Err(error) => pause_after(&error),
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn repair(self: Arc<Self>, stop: CancellationToken) {
+        let mut housekeeping_due = Instant::now();
+        while !stop.is_cancelled() {
+            if let Err(error) = reconcile::compare(&self).await {
+                pause_after(&error);
+            }
+            if Instant::now() >= housekeeping_due {
+                housekeeping_due = Instant::now() + HOUSEKEEPING_EVERY;
+                if let Err(error) = housekeeping::tidy(&self).await {
+                    pause_after(&error);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RECONCILE_EVERY) => {}
+            }
+        }
+    }
+}
+
+fn pause_after(error: &JournalError) -> Duration {
+    tracing::warn!(%error, "the scheduler pauses");
+    PAUSE
+}

@@ -1,0 +1,35 @@
+//! Repair of losses: what the journal says is queued and what the broker says it holds come in; what the broker has lost
+//! goes into the outbox again.
+
+use super::Scheduler;
+use crate::{domain::AgencyName, journal::JournalError};
+use jiff::SignedDuration;
+
+/// A message that was published this long ago and not taken up is waiting in the broker, or lost.
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// Compares every agency's queue with the journal. A repeated message is harmless, because a worker takes a submission
+/// only in the state `accepted` or `queued`.
+pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
+    let now = scheduler.clock.now();
+    let before = now.saturating_sub(SETTLED_AFTER).unwrap_or(now);
+    for adapter in scheduler.adapters.iter() {
+        let agency = &adapter.agency;
+        let queued = scheduler.journal.queued_since(agency, before).await?;
+        let Ok(depth) = scheduler.broker.depth(agency).await else { continue };
+        scheduler.metrics.queue_depth(agency, depth.ready);
+        if queued > depth.ready {
+            let requeued = scheduler.journal.requeue(agency, before, now).await?;
+            report(agency, queued, depth.ready, requeued);
+            scheduler.outbox_filled.notify_one();
+        }
+    }
+    for count in scheduler.journal.counts().await? {
+        scheduler.metrics.submissions(&count.agency, count.state, count.count);
+    }
+    Ok(())
+}
+
+fn report(agency: &AgencyName, queued: u64, ready: u64, requeued: u64) {
+    tracing::warn!(%agency, queued, ready, requeued, "the broker holds fewer messages than the journal; publishing again");
+}

@@ -1,0 +1,99 @@
+//! The relay: outbox rows of the journal come in, confirmed messages in the broker go out.
+
+use crate::{
+    broker::{Broker, BrokerError, WorkItem},
+    domain::{AgencyName, Clock, SubmissionId},
+    journal::{Journal, JournalError, OutboxItem},
+};
+use jiff::SignedDuration;
+use std::{collections::BTreeSet, sync::Arc};
+
+pub struct Relay {
+    pub journal: Arc<dyn Journal>,
+    pub broker: Arc<dyn Broker>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Relayed {
+    pub published: usize,
+    /// Not taken by the broker; they stay in the outbox.
+    pub refused: usize,
+}
+
+const BATCH: u32 = 256;
+/// A relay that dies between claim and confirm delays its batch by this long.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+
+impl Relay {
+    /// Publishes what is due, batch after batch, until nothing is left or the broker refuses.
+    pub async fn drain(&self) -> Result<Relayed, JournalError> {
+        let mut sum = Relayed::default();
+        loop {
+            let round = self.round().await?;
+            sum.published += round.published;
+            sum.refused += round.refused;
+            if round.refused > 0 || round.published < BATCH as usize {
+                return Ok(sum);
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<Relayed, JournalError> {
+        let now = self.clock.now();
+        let lease_until = now.saturating_add(LEASE).unwrap_or(now);
+        let claimed = self.journal.claim_outbox(BATCH, now, lease_until).await?;
+        if claimed.is_empty() {
+            return Ok(Relayed::default());
+        }
+        let items: Vec<WorkItem> = claimed.into_iter().map(work_item).collect();
+        let results = self.broker.publish(&items).await;
+        self.declare_missing(&results).await;
+        let (confirmed, refused) = sort(&items, results);
+        self.journal.published(&confirmed, self.clock.now()).await?;
+        self.journal.unclaim_outbox(&refused).await?;
+        Ok(Relayed { published: confirmed.len(), refused: refused.len() })
+    }
+
+    /// Somebody has deleted a queue, or the broker has lost all of them: the next round finds them again.
+    async fn declare_missing(&self, results: &[Result<(), BrokerError>]) {
+        let missing: BTreeSet<&AgencyName> = results
+            .iter()
+            .filter_map(|result| match result {
+                Err(BrokerError::Unroutable(agency)) => Some(agency),
+                _ => None,
+            })
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        let missing: Vec<AgencyName> = missing.into_iter().cloned().collect();
+        tracing::warn!(?missing, "queues are missing and are declared again");
+        if let Err(error) = self.broker.declare(&missing).await {
+            tracing::warn!(%error, "queues could not be declared");
+        }
+    }
+}
+
+fn work_item(item: OutboxItem) -> WorkItem {
+    WorkItem { submission: item.submission, agency: item.agency, priority: item.priority, trace: item.trace }
+}
+
+fn sort(items: &[WorkItem], results: Vec<Result<(), BrokerError>>) -> (Vec<SubmissionId>, Vec<SubmissionId>) {
+    let (mut confirmed, mut refused) = (Vec::new(), Vec::new());
+    let mut first_error = None;
+    for (item, result) in items.iter().zip(results) {
+        match result {
+            Ok(()) => confirmed.push(item.submission),
+            Err(error) => {
+                refused.push(item.submission);
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = first_error {
+        tracing::warn!(%error, refused = refused.len(), "the broker did not take messages; they stay in the outbox");
+    }
+    (confirmed, refused)
+}

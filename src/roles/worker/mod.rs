@@ -1,0 +1,3 @@
+//! The worker.
+mod breaker;
+pub use breaker::{Breaker, Circuit, Sign};
