@@ -10,13 +10,14 @@
 //! | 4 | [`road`]: the way of one submission, one verb per file |
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
-//! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`telemetry`] |
+//! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
 //! | 0 | [`settings`], [`domain`], [`xml`] |
 
 pub mod domain;
 pub mod settings;
 pub mod xml;
 
+pub mod attachments;
 pub mod broker;
 pub mod journal;
 pub mod telemetry;

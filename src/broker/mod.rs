@@ -46,6 +46,11 @@ pub trait Settle: Send + Sync {
 
 /// An agency's deliveries, urgent ones and ordinary ones apart, so that the worker can take the urgent ones first. Both
 /// survive reconnects. Dropping them ends the consumers; what was not settled goes back to the broker.
+///
+/// Three ways to stop:
+/// - to pause, stop receiving: up to `prefetch` messages of each priority wait here and burn no redelivery;
+/// - to drain, `close()` a receiver and `recv` until `None`: the consumer ends, what has arrived can still be settled;
+/// - to leave, drop them: what has arrived goes back, and each return counts against the delivery limit.
 pub struct Deliveries {
     pub urgent: mpsc::Receiver<Delivery>,
     pub ordinary: mpsc::Receiver<Delivery>,
@@ -81,6 +86,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Announcements from now on; a lagging receiver loses the oldest ones.
     fn announcements(&self) -> broadcast::Receiver<Announcement>;
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError>;
+    /// How many of the agency's messages were rejected or came back too often. They stay until an operator removes them.
+    async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError>;
     fn health(&self) -> BrokerHealth;
     /// Closes connections in order; nothing can be published afterwards.
     async fn close(&self);

@@ -1,0 +1,197 @@
+//! Files that offices upload: bytes come in as a stream and lie on disk under their identifier; the same bytes go out.
+//!
+//! A file appears under its name only when it is whole and fsynced; one that was broken off leaves nothing behind.
+//! Layout: `<folder>/<last two digits of the id>/<id>`, and `<folder>/incoming/` for what is still arriving.
+
+use crate::domain::{AttachmentId, AttachmentRef};
+use aws_lc_rs::digest;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+use tempfile::{NamedTempFile, TempPath};
+use tokio::io::AsyncWriteExt;
+
+/// After this long, a file that is still arriving belongs to a process that is gone.
+const STALE: Duration = Duration::from_secs(86_400);
+
+#[derive(Debug, Clone)]
+pub struct AttachmentStore {
+    folder: PathBuf,
+}
+
+/// A file that is still arriving. Dropping it removes what has arrived.
+pub struct Arriving {
+    file: tokio::fs::File,
+    path: TempPath,
+    digest: digest::Context,
+    size_bytes: u64,
+    folder: PathBuf,
+}
+
+/// What is known of a file that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    pub sha256: [u8; 32],
+    pub size_bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AttachmentError {
+    #[error("the attachment cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("the attachment's bytes are not those that were uploaded")]
+    Changed,
+}
+
+impl AttachmentStore {
+    /// Makes the folder if need be, and removes what processes that are gone have left half-done.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let incoming = folder.join("incoming");
+        std::fs::create_dir_all(&incoming)?;
+        for entry in std::fs::read_dir(&incoming)?.flatten() {
+            let modified = entry.metadata().and_then(|it| it.modified()).unwrap_or_else(|_| SystemTime::now());
+            if modified.elapsed().is_ok_and(|age| age > STALE) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    pub fn begin(&self) -> io::Result<Arriving> {
+        let (file, path) = NamedTempFile::new_in(self.folder.join("incoming"))?.into_parts();
+        Ok(Arriving {
+            file: tokio::fs::File::from_std(file),
+            path,
+            digest: digest::Context::new(&digest::SHA256),
+            size_bytes: 0,
+            folder: self.folder.clone(),
+        })
+    }
+
+    /// The bytes of an attachment, which are certainly those that were uploaded.
+    pub async fn read(&self, attachment: &AttachmentRef) -> Result<Vec<u8>, AttachmentError> {
+        let bytes = tokio::fs::read(path_of(&self.folder, attachment.id)).await?;
+        let digest = digest::digest(&digest::SHA256, &bytes);
+        if lower_hex(digest.as_ref()) != attachment.sha256 {
+            return Err(AttachmentError::Changed);
+        }
+        Ok(bytes)
+    }
+
+    /// Removes the file; it is no failure if there is none.
+    pub async fn remove(&self, id: AttachmentId) -> io::Result<()> {
+        match tokio::fs::remove_file(path_of(&self.folder, id)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Arriving {
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.digest.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The digest of what has arrived so far.
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.digest.clone().finish().as_ref());
+        bytes
+    }
+
+    /// Gives the file its name. After that it survives a crash.
+    pub async fn keep(mut self, id: AttachmentId) -> io::Result<Arrived> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let arrived = Arrived { sha256: self.sha256(), size_bytes: self.size_bytes };
+        let target = path_of(&self.folder, id);
+        let folder = target.parent().unwrap_or(&self.folder).to_owned();
+        tokio::fs::create_dir_all(&folder).await?;
+        self.path.persist(&target).map_err(|error| error.error)?;
+        // The name itself is durable only once the folder is (fsync(2)).
+        for folder in [&folder, &self.folder] {
+            tokio::fs::File::open(folder).await?.sync_all().await?;
+        }
+        Ok(arrived)
+    }
+}
+
+/// Identifiers begin with the time, so their ends spread better over folders.
+fn path_of(folder: &Path, id: AttachmentId) -> PathBuf {
+    let name = id.to_string();
+    let spread = name.get(name.len().saturating_sub(2)..).unwrap_or_default();
+    folder.join(spread).join(&name)
+}
+
+pub fn lower_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> usize {
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        entries.map(|it| if it.path().is_dir() { files(&it.path()) } else { 1 }).sum()
+    }
+
+    fn reference(id: AttachmentId, arrived: &Arrived) -> AttachmentRef {
+        AttachmentRef {
+            id,
+            sha256: lower_hex(&arrived.sha256),
+            size_bytes: arrived.size_bytes,
+            media_type: "application/pdf".into(),
+            name: "a.pdf".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_read_back_and_can_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AttachmentStore::open(folder.path()).unwrap();
+        let mut arriving = store.begin().unwrap();
+        arriving.write(b"ab").await.unwrap();
+        arriving.write(b"c").await.unwrap();
+        let id = AttachmentId::new();
+        let arrived = arriving.keep(id).await.unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!((lower_hex(&arrived.sha256).as_str(), arrived.size_bytes), (abc, 3));
+        assert_eq!(store.read(&reference(id, &arrived)).await.unwrap(), b"abc");
+        store.remove(id).await.unwrap();
+        store.remove(id).await.unwrap();
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_broken_off_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AttachmentStore::open(folder.path()).unwrap();
+        let mut arriving = store.begin().unwrap();
+        arriving.write(b"half").await.unwrap();
+        assert_eq!(files(folder.path()), 1);
+        drop(arriving);
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_changed_on_disk_are_not_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AttachmentStore::open(folder.path()).unwrap();
+        let mut arriving = store.begin().unwrap();
+        arriving.write(b"abc").await.unwrap();
+        let id = AttachmentId::new();
+        let arrived = arriving.keep(id).await.unwrap();
+        std::fs::write(path_of(folder.path(), id), b"abd").unwrap();
+        assert!(matches!(store.read(&reference(id, &arrived)).await, Err(AttachmentError::Changed)));
+    }
+}

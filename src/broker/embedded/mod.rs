@@ -1,0 +1,175 @@
+//! Queues inside one process: nothing comes in, a broker that forgets everything with its process goes out.
+//!
+//! It is never durable, because the journal is: after a restart the outbox fills it again. Its memory is bounded: each
+//! queue takes at most [`EmbeddedSettings::capacity`] messages of a few hundred bytes, and what is given back to a full
+//! queue exceeds that by what consumers had in hand (their prefetch).
+
+mod lane;
+
+use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};
+use crate::domain::{AgencyName, Priority};
+use async_trait::async_trait;
+use lane::Lane;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmbeddedSettings {
+    /// How often a message may come back unsettled before it is a dead letter.
+    pub delivery_limit: u32,
+    /// Messages that may wait in one queue; more are refused as unavailable.
+    pub capacity: usize,
+    /// Announcements that a slow receiver may be behind.
+    pub announcements_kept: usize,
+}
+
+impl Default for EmbeddedSettings {
+    fn default() -> Self {
+        Self { delivery_limit: 5, capacity: 50_000, announcements_kept: 4096 }
+    }
+}
+
+pub struct EmbeddedBroker {
+    settings: EmbeddedSettings,
+    agencies: Mutex<BTreeMap<AgencyName, AgencyQueues>>,
+    announcements: broadcast::Sender<Announcement>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Clone)]
+struct AgencyQueues {
+    urgent: Arc<Lane>,
+    ordinary: Arc<Lane>,
+    dead_letters: Arc<AtomicU64>,
+}
+
+impl AgencyQueues {
+    fn new(settings: &EmbeddedSettings) -> Self {
+        let dead_letters = Arc::new(AtomicU64::new(0));
+        let lane = || Arc::new(Lane::new(dead_letters.clone(), settings.delivery_limit, settings.capacity));
+        Self { urgent: lane(), ordinary: lane(), dead_letters: dead_letters.clone() }
+    }
+
+    fn lane(&self, priority: Priority) -> &Arc<Lane> {
+        match priority {
+            Priority::Urgent => &self.urgent,
+            Priority::Ordinary => &self.ordinary,
+        }
+    }
+}
+
+impl EmbeddedBroker {
+    pub fn start(settings: EmbeddedSettings) -> Self {
+        Self {
+            settings,
+            agencies: Mutex::default(),
+            announcements: broadcast::channel(settings.announcements_kept.max(1)).0,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn queues(&self, agency: &AgencyName) -> Result<AgencyQueues, BrokerError> {
+        self.agencies().get(agency).cloned().ok_or_else(|| BrokerError::Unroutable(agency.clone()))
+    }
+
+    fn declared(&self, agency: &AgencyName) -> AgencyQueues {
+        self.agencies().entry(agency.clone()).or_insert_with(|| AgencyQueues::new(&self.settings)).clone()
+    }
+
+    fn tap(&self, lane: Arc<Lane>, prefetch: u16) -> mpsc::Receiver<Delivery> {
+        let (sender, receiver) = mpsc::channel(prefetch.into());
+        self.tasks.spawn(lane.pour(sender, prefetch, self.stop.clone()));
+        receiver
+    }
+
+    fn open(&self) -> Result<(), BrokerError> {
+        if self.stop.is_cancelled() { Err(BrokerError::Unavailable("closed".into())) } else { Ok(()) }
+    }
+
+    fn agencies(&self) -> MutexGuard<'_, BTreeMap<AgencyName, AgencyQueues>> {
+        self.agencies.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Default for EmbeddedBroker {
+    fn default() -> Self {
+        Self::start(EmbeddedSettings::default())
+    }
+}
+
+#[async_trait]
+impl Broker for EmbeddedBroker {
+    async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError> {
+        self.open()?;
+        for agency in agencies {
+            self.declared(agency);
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
+        let publish = |item: &WorkItem| {
+            self.open()?;
+            self.queues(&item.agency)?.lane(item.priority).push(item.clone())
+        };
+        items.iter().map(publish).collect()
+    }
+
+    async fn consume(&self, agency: &AgencyName, prefetch: u16) -> Result<Deliveries, BrokerError> {
+        self.open()?;
+        let queues = self.declared(agency);
+        let prefetch = prefetch.max(1);
+        Ok(Deliveries { urgent: self.tap(queues.urgent, prefetch), ordinary: self.tap(queues.ordinary, prefetch) })
+    }
+
+    async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
+        self.open()?;
+        // An error only says that nobody listens now.
+        let _ = self.announcements.send(announcement.clone());
+        Ok(())
+    }
+
+    fn announcements(&self) -> broadcast::Receiver<Announcement> {
+        self.announcements.subscribe()
+    }
+
+    async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
+        self.open()?;
+        let AgencyQueues { urgent, ordinary, .. } = self.queues(agency)?;
+        let ready = urgent.ready() + ordinary.ready();
+        Ok(QueueDepth { ready, consumers: urgent.consumers() + ordinary.consumers() })
+    }
+
+    async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError> {
+        self.open()?;
+        Ok(self.queues(agency)?.dead_letters.load(Ordering::Relaxed))
+    }
+
+    fn health(&self) -> BrokerHealth {
+        match self.open() {
+            Ok(()) => BrokerHealth::Connected,
+            Err(closed) => BrokerHealth::Disconnected(closed.to_string()),
+        }
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

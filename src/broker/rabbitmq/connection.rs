@@ -1,0 +1,123 @@
+//! One connection: a target comes in, an open and authenticated connection that can always be ended goes out.
+
+use super::settings::{Target, bare_host};
+use crate::broker::BrokerError;
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    tcp::{AsyncTcpStream, RustlsConnector},
+};
+use std::{
+    future::Future,
+    net::{Shutdown, TcpStream as Socket},
+    os::fd::AsFd,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// How long RabbitMQ may take to answer one method before the channel is given up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// An open connection and its socket. lapin's thread writes nothing while the broker blocks the connection, not even the
+/// goodbye, and a silent peer would hold that thread for ever: dropping a wire therefore hangs up.
+pub(super) struct Wire {
+    connection: Connection,
+    hang_up: HangUp,
+}
+
+/// Shuts the socket down when it is dropped, even one that is opened only afterwards.
+struct HangUp(Arc<Mutex<SocketState>>);
+
+enum SocketState {
+    NotYet,
+    Open(Socket),
+    HungUp,
+}
+
+impl Wire {
+    /// Connects and authenticates. `purpose` is what an operator sees in RabbitMQ's list of connections.
+    pub(super) async fn open(target: &Target, purpose: &str) -> Result<Self, BrokerError> {
+        let limit = target.settings.connect_timeout;
+        let hang_up = HangUp(Arc::new(Mutex::new(SocketState::NotYet)));
+        let name = format!("punte {purpose} ({})", target.settings.prefix);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = lapin::runtime::default_runtime().map_err(unavailable)?;
+        let (socket, tls) = (hang_up.0.clone(), target.tls.clone().map(RustlsConnector::from));
+        let connecting = Connection::connector(
+            target.uri.clone(),
+            runtime,
+            async move |uri, runtime| {
+                let host = bare_host(&uri.authority.host);
+                let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?.collect::<Vec<_>>();
+                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                if let AsyncTcpStream::Plain(plain) = &stream {
+                    hold(&socket, Socket::from(plain.get_ref().as_fd().try_clone_to_owned()?));
+                }
+                match &tls {
+                    Some(tls) => Ok(stream.into_rustls(tls, host).await?),
+                    None => Ok(stream),
+                }
+            },
+            properties,
+        );
+        let connection = timeout(limit, connecting)
+            .await
+            .map_err(|_| BrokerError::Unavailable(format!("no connection within {} s", limit.as_secs())))?
+            .map_err(unavailable)?;
+        Ok(Self { connection, hang_up })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    pub(super) fn events(&self) -> impl futures_util::Stream<Item = lapin::Event> + Send + 'static {
+        self.connection.events_listener()
+    }
+
+    pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
+        answered(self.connection.create_channel()).await
+    }
+
+    /// Says goodbye, and hangs up if the broker does not answer.
+    pub(super) async fn close(&self) {
+        let _ = timeout(CLOSE_LIMIT, self.connection.close(200, "bye".into())).await;
+        self.hang_up.now();
+    }
+}
+
+fn hold(state: &Mutex<SocketState>, socket: Socket) {
+    let mut state = state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match *state {
+        SocketState::HungUp => drop(socket.shutdown(Shutdown::Both)),
+        SocketState::NotYet | SocketState::Open(_) => *state = SocketState::Open(socket),
+    }
+}
+
+impl HangUp {
+    fn now(&self) {
+        let mut state = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let SocketState::Open(socket) = std::mem::replace(&mut *state, SocketState::HungUp) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        self.now();
+    }
+}
+
+/// Waits for the answer to one method, not longer than is sensible.
+pub(super) async fn answered<T>(method: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    match timeout(ANSWER_LIMIT, method).await {
+        Ok(answer) => answer.map_err(unavailable),
+        Err(_) => Err(BrokerError::Unavailable(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))),
+    }
+}
+
+pub(super) fn unavailable(error: lapin::Error) -> BrokerError {
+    BrokerError::Unavailable(error.to_string())
+}

@@ -1,0 +1,204 @@
+//! RabbitMQ behind [`Broker`]: settings come in, a broker that connects by itself and reconnects for ever goes out.
+//!
+//! - Two connections, one to publish and one to consume: a memory alarm stops the first and never the second.
+//! - A channel for each consumer: what goes wrong on one agency's channel stays there.
+//! - Everything that is declared once is declared again on every new connection.
+//!
+//! Reconnecting is our own loop ([`link`]), not lapin's recovery: that one restores a queue that was deleted without its
+//! consumer, and stops after a number of tries.
+
+mod connection;
+mod consumer;
+mod link;
+pub mod names;
+mod publisher;
+mod settings;
+mod settlement;
+mod subscriber;
+mod topology;
+
+pub use settings::{RabbitmqSettings, SettingsError};
+
+use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};
+use crate::domain::{AgencyName, Priority};
+use async_trait::async_trait;
+use connection::answered;
+use consumer::Lane;
+use lapin::{
+    ErrorKind,
+    options::QueueDeclareOptions,
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::{FieldTable, ShortString},
+};
+use link::{Link, LinkState};
+use publisher::Publisher;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use subscriber::Subscriber;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use topology::Topology;
+
+/// Announcements that a slow receiver in this process may be behind.
+const ANNOUNCEMENTS_KEPT: usize = 4096;
+
+pub struct RabbitmqBroker {
+    topology: Arc<Topology>,
+    publisher: Publisher,
+    to_publish: Link,
+    to_consume: Link,
+    announcements: broadcast::Sender<Announcement>,
+    is_listening: Arc<AtomicBool>,
+    consumers: Phase,
+    links: Phase,
+}
+
+/// Tasks that are stopped together.
+#[derive(Clone, Default)]
+struct Phase {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Phase {
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl RabbitmqBroker {
+    /// Returns at once and connects in the background: an office is served while RabbitMQ is down. Must be called inside a
+    /// tokio runtime.
+    pub fn start(settings: RabbitmqSettings) -> Result<Self, SettingsError> {
+        let target = Arc::new(settings.checked()?);
+        let topology = Arc::new(Topology::new(target.names.clone(), target.settings.delivery_limit));
+        let (consumers, links) = (Phase::default(), Phase::default());
+        let connect =
+            |purpose| Link::start(target.clone(), purpose, topology.clone(), &links.tasks, links.stop.clone());
+        let (to_publish, to_consume) = (connect("publish"), connect("consume"));
+        let publisher = Publisher::new(to_publish.clone(), topology.clone(), target.settings.confirm_timeout);
+        let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_KEPT);
+        let is_listening = Arc::new(AtomicBool::new(false));
+        let subscriber = Subscriber {
+            link: to_consume.clone(),
+            topology: topology.clone(),
+            announcements: announcements.clone(),
+            is_listening: is_listening.clone(),
+            stop: consumers.stop.clone(),
+        };
+        consumers.tasks.spawn(subscriber.run());
+        Ok(Self { topology, publisher, to_publish, to_consume, announcements, is_listening, consumers, links })
+    }
+
+    fn tap(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
+        let (sender, receiver) = mpsc::channel(prefetch.into());
+        let lane = Lane {
+            link: self.to_consume.clone(),
+            topology: self.topology.clone(),
+            agency: agency.clone(),
+            priority,
+            prefetch,
+            stop: self.consumers.stop.clone(),
+        };
+        self.consumers.tasks.spawn(lane.run(sender));
+        receiver
+    }
+
+    /// A passive declaration ends its channel if the queue is missing, so each has a channel of its own.
+    async fn inspect(&self, queue: ShortString, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
+        let channel = self.to_consume.now()?.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let declaring = channel.queue_declare(queue, options, FieldTable::default());
+        match answered(async { Ok(declaring.await) }).await? {
+            Ok(queue) => {
+                Ok(QueueDepth { ready: queue.message_count().into(), consumers: queue.consumer_count().into() })
+            }
+            Err(error) if is_not_found(&error) => Err(BrokerError::Unroutable(agency.clone())),
+            Err(error) => Err(connection::unavailable(error)),
+        }
+    }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => {
+            matches!(refusal.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+        }
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitmqBroker {
+    async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError> {
+        self.topology.remember(agencies);
+        let wire = self.to_consume.now()?;
+        self.topology.declare(&wire, agencies).await
+    }
+
+    async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
+        self.publisher.publish(items).await
+    }
+
+    async fn consume(&self, agency: &AgencyName, prefetch: u16) -> Result<Deliveries, BrokerError> {
+        if self.consumers.stop.is_cancelled() {
+            return Err(BrokerError::Unavailable("closed".into()));
+        }
+        self.topology.remember(std::slice::from_ref(agency));
+        // AMQP reads a prefetch of 0 as "no limit".
+        let prefetch = prefetch.max(1);
+        let tap = |priority| self.tap(agency, priority, prefetch);
+        Ok(Deliveries { urgent: tap(Priority::Urgent), ordinary: tap(Priority::Ordinary) })
+    }
+
+    async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
+        self.publisher.announce(announcement).await
+    }
+
+    fn announcements(&self) -> broadcast::Receiver<Announcement> {
+        self.announcements.subscribe()
+    }
+
+    async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
+        let mut sum = QueueDepth::default();
+        for priority in Priority::ALL {
+            let queue = self.topology.names.work_queue(agency, priority);
+            let depth = self.inspect(queue, agency).await?;
+            sum = QueueDepth { ready: sum.ready + depth.ready, consumers: sum.consumers + depth.consumers };
+        }
+        Ok(sum)
+    }
+
+    async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError> {
+        Ok(self.inspect(self.topology.names.dead_queue(agency), agency).await?.ready)
+    }
+
+    fn health(&self) -> BrokerHealth {
+        match (self.to_publish.state(), self.to_consume.state()) {
+            (LinkState::Down(reason), _) | (_, LinkState::Down(reason)) => BrokerHealth::Disconnected(reason),
+            (LinkState::Blocked(_, reason), _) | (_, LinkState::Blocked(_, reason)) => BrokerHealth::Blocked(reason),
+            (LinkState::Up(_), LinkState::Up(_)) if self.is_listening.load(Ordering::Relaxed) => {
+                BrokerHealth::Connected
+            }
+            (LinkState::Up(_), LinkState::Up(_)) => {
+                BrokerHealth::Disconnected("not listening to announcements yet".into())
+            }
+        }
+    }
+
+    async fn close(&self) {
+        self.consumers.end().await;
+        self.links.end().await;
+    }
+}
+
+impl Drop for RabbitmqBroker {
+    fn drop(&mut self) {
+        self.consumers.stop.cancel();
+        self.links.stop.cancel();
+    }
+}

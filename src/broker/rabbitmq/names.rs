@@ -1,0 +1,86 @@
+//! Every name that Punte uses in RabbitMQ: a prefix and an agency come in, names of exchanges, queues and keys go out.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `<prefix>.work` | durable direct exchange: work items, by the keys `<agency>` and `<agency>.urgent` |
+//! | `<prefix>.work.<agency>` | quorum queue of ordinary work |
+//! | `<prefix>.work.<agency>.urgent` | quorum queue of urgent work: quorum queues of RabbitMQ 3.10 know no priorities |
+//! | `<prefix>.dead` | durable direct exchange: what killed its worker, by the key `<agency>` |
+//! | `<prefix>.dead.<agency>` | quorum queue of dead letters: one an agency, so that an operator sees whose they are |
+//! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>` |
+
+use crate::domain::{AgencyName, Priority};
+use lapin::types::ShortString;
+
+/// All announcements.
+pub const ALL_SUBMISSIONS: &str = "submission.#";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    /// `None` if the prefix is empty, too long, or has other characters than `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`.
+    pub fn new(prefix: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let is_valid = (1..=64).contains(&prefix.len()) && prefix.bytes().all(is_plain);
+        is_valid.then(|| Self { prefix: prefix.to_owned() })
+    }
+
+    pub fn work_exchange(&self) -> ShortString {
+        format!("{}.work", self.prefix).into()
+    }
+
+    pub fn dead_exchange(&self) -> ShortString {
+        format!("{}.dead", self.prefix).into()
+    }
+
+    pub fn events_exchange(&self) -> ShortString {
+        format!("{}.events", self.prefix).into()
+    }
+
+    pub fn work_queue(&self, agency: &AgencyName, priority: Priority) -> ShortString {
+        format!("{}.work.{}", self.prefix, work_key(agency, priority)).into()
+    }
+
+    pub fn dead_queue(&self, agency: &AgencyName) -> ShortString {
+        format!("{}.dead.{agency}", self.prefix).into()
+    }
+}
+
+/// The routing key of work. A dot cannot be in an agency's name, so the keys of two agencies never meet.
+pub fn work_key(agency: &AgencyName, priority: Priority) -> String {
+    match priority {
+        Priority::Ordinary => agency.to_string(),
+        Priority::Urgent => format!("{agency}.urgent"),
+    }
+}
+
+pub fn dead_key(agency: &AgencyName) -> String {
+    agency.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_ones_that_operators_read_in_the_documentation() {
+        let names = Names::new("punte").unwrap();
+        let agency = "civil-registry".parse().unwrap();
+        assert_eq!(names.work_queue(&agency, Priority::Ordinary).as_str(), "punte.work.civil-registry");
+        assert_eq!(names.work_queue(&agency, Priority::Urgent).as_str(), "punte.work.civil-registry.urgent");
+        assert_eq!(names.dead_queue(&agency).as_str(), "punte.dead.civil-registry");
+        assert_eq!(names.work_exchange().as_str(), "punte.work");
+        assert_eq!(names.dead_exchange().as_str(), "punte.dead");
+        assert_eq!(names.events_exchange().as_str(), "punte.events");
+    }
+
+    #[test]
+    fn a_prefix_that_could_not_be_part_of_a_name_is_refused() {
+        for bad in ["", "a b", "a/b", "é", "a#", &"a".repeat(65)] {
+            assert_eq!(Names::new(bad), None, "{bad}");
+        }
+    }
+}

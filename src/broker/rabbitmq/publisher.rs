@@ -1,0 +1,212 @@
+//! Publishing: messages come in, what the broker has said about each goes out, in their order.
+
+use super::{
+    connection::{Wire, answered, unavailable},
+    link::Link,
+    names,
+    topology::Topology,
+};
+use crate::broker::{Announcement, BrokerError, WorkItem};
+use jiff::Timestamp;
+use lapin::{
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+/// How many messages may be on their way without a confirm.
+const WINDOW: usize = 256;
+const PERSISTENT: u8 = 2;
+
+pub(super) struct Publisher {
+    link: Link,
+    topology: Arc<Topology>,
+    confirm_timeout: Duration,
+    /// One batch at a time: a returned message must be matched within its own batch.
+    work: Mutex<Option<OpenChannel>>,
+    events: Mutex<Option<OpenChannel>>,
+}
+
+struct OpenChannel {
+    wire: Arc<Wire>,
+    channel: Channel,
+}
+
+impl Publisher {
+    pub(super) fn new(link: Link, topology: Arc<Topology>, confirm_timeout: Duration) -> Self {
+        Self { link, topology, confirm_timeout, work: Mutex::default(), events: Mutex::default() }
+    }
+
+    pub(super) async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
+        let mut slot = self.work.lock().await;
+        let mut results = Vec::with_capacity(items.len());
+        for window in items.chunks(WINDOW) {
+            let deadline = Instant::now() + self.confirm_timeout;
+            match self.channel(&mut slot, true).await {
+                Ok(channel) => results.extend(self.publish_window(&channel, window, deadline).await),
+                Err(error) => results.extend(window.iter().map(|_| Err(copy(&error)))),
+            }
+            // Confirms that are still to come would pile up in the channel: it is given up.
+            if results.iter().rev().take(window.len()).any(|result| !is_answer(result)) {
+                *slot = None;
+            }
+        }
+        drop(slot);
+        self.restore_routes(items, &results).await;
+        results
+    }
+
+    pub(super) async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
+        let mut slot = self.events.lock().await;
+        let channel = self.channel(&mut slot, false).await?;
+        let body = serde_json::to_vec(announcement).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+        let published = channel.basic_publish(
+            self.topology.names.events_exchange(),
+            announcement.topic().into(),
+            BasicPublishOptions::default(),
+            &body,
+            announcement_properties(announcement),
+        );
+        match timeout_at(Instant::now() + self.confirm_timeout, published).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(unavailable(error)),
+            Err(_) => {
+                *slot = None;
+                Err(BrokerError::NotConfirmed)
+            }
+        }
+    }
+
+    async fn channel(&self, slot: &mut Option<OpenChannel>, confirms: bool) -> Result<Channel, BrokerError> {
+        let wire = self.link.now()?;
+        if let Some(open) = slot
+            && Arc::ptr_eq(&open.wire, &wire)
+            && open.channel.status().connected()
+        {
+            return Ok(open.channel.clone());
+        }
+        *slot = None;
+        let channel = wire.channel().await?;
+        if confirms {
+            answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        }
+        *slot = Some(OpenChannel { wire, channel: channel.clone() });
+        Ok(channel)
+    }
+
+    /// Sends the whole window, then waits for its confirms.
+    async fn publish_window(
+        &self,
+        channel: &Channel,
+        items: &[WorkItem],
+        deadline: Instant,
+    ) -> Vec<Result<(), BrokerError>> {
+        let mut sent = Vec::with_capacity(items.len());
+        for item in items {
+            sent.push(in_time(deadline, self.send(channel, item)).await);
+        }
+        let mut results = Vec::with_capacity(items.len());
+        let mut returned = HashSet::new();
+        for confirm in sent {
+            let confirmed = match confirm {
+                Ok(confirm) => in_time(deadline, confirm).await.and_then(|said| accepted(said, &mut returned)),
+                Err(error) => Err(error),
+            };
+            results.push(confirmed);
+        }
+        // lapin hands a returned message to any confirm of the same acknowledgement, so only its own id says whose it is.
+        for (item, result) in items.iter().zip(&mut results) {
+            if result.is_ok() && returned.contains(&(item.submission.to_string(), key(item))) {
+                *result = Err(BrokerError::Unroutable(item.agency.clone()));
+            }
+        }
+        results
+    }
+
+    async fn send(&self, channel: &Channel, item: &WorkItem) -> lapin::Result<PublisherConfirm> {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let exchange = self.topology.names.work_exchange();
+        channel.basic_publish(exchange, key(item).into(), options, &item.to_bytes(), work_properties(item)).await
+    }
+
+    /// Queues that we have declared and somebody has deleted are made again, so that the next try arrives.
+    async fn restore_routes(&self, items: &[WorkItem], results: &[Result<(), BrokerError>]) {
+        let is_lost = |result: &Result<(), BrokerError>| matches!(result, Err(BrokerError::Unroutable(_)));
+        let lost: HashSet<_> =
+            items.iter().zip(results).filter(|(_, it)| is_lost(it)).map(|(it, _)| &it.agency).collect();
+        for agency in lost.into_iter().filter(|agency| self.topology.is_known(agency)) {
+            let Ok(wire) = self.link.now() else { return };
+            if let Err(error) = self.topology.declare(&wire, std::slice::from_ref(agency)).await {
+                tracing::error!(%agency, %error, "the agency's queues are missing and could not be made again");
+            }
+        }
+    }
+}
+
+fn key(item: &WorkItem) -> String {
+    names::work_key(&item.agency, item.priority)
+}
+
+async fn in_time<T>(deadline: Instant, step: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    timeout_at(deadline, step).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(unavailable)
+}
+
+/// A message without a queue is acknowledged, too: that it came back is noted in `returned`.
+fn accepted(said: Confirmation, returned: &mut HashSet<(String, String)>) -> Result<(), BrokerError> {
+    let is_ack = said.is_ack();
+    if let Some(message) = said.take_message() {
+        let id = message.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+        returned.insert((id, message.routing_key.to_string()));
+    }
+    if is_ack { Ok(()) } else { Err(BrokerError::Unavailable("it has refused the message".into())) }
+}
+
+/// Whether the broker has said something about the message, so that the channel can go on.
+fn is_answer(result: &Result<(), BrokerError>) -> bool {
+    match result {
+        Ok(()) | Err(BrokerError::Unroutable(_)) => true,
+        Err(BrokerError::Unavailable(_) | BrokerError::NotConfirmed | BrokerError::Topology(_)) => false,
+    }
+}
+
+fn copy(error: &BrokerError) -> BrokerError {
+    match error {
+        BrokerError::Unavailable(reason) => BrokerError::Unavailable(reason.clone()),
+        BrokerError::Unroutable(agency) => BrokerError::Unroutable(agency.clone()),
+        BrokerError::NotConfirmed => BrokerError::NotConfirmed,
+        BrokerError::Topology(reason) => BrokerError::Topology(reason.clone()),
+    }
+}
+
+fn work_properties(item: &WorkItem) -> BasicProperties {
+    properties(item.submission.to_string(), "punte.work.v1", WorkItem::MEDIA_TYPE, &item.trace.to_string())
+        .with_timestamp(seconds(Timestamp::now()))
+}
+
+fn announcement_properties(announcement: &Announcement) -> BasicProperties {
+    let kind = format!("punte.submission.{}.v1", announcement.state);
+    let trace = announcement.trace.to_string();
+    properties(announcement.submission.to_string(), &kind, Announcement::MEDIA_TYPE, &trace)
+        .with_timestamp(seconds(announcement.at))
+}
+
+fn properties(id: String, kind: &str, media_type: &str, trace: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
+    BasicProperties::default()
+        .with_message_id(id.into())
+        .with_type(ShortString::from(kind))
+        .with_content_type(media_type.into())
+        .with_app_id("punte".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers)
+}
+
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_second()).unwrap_or_default()
+}

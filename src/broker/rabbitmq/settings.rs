@@ -1,0 +1,136 @@
+//! How to reach RabbitMQ: settings come in as given, a target that is safe to connect to goes out.
+
+use super::names::Names;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+/// `Debug` shows neither the URI's password nor its user.
+#[derive(Clone)]
+pub struct RabbitmqSettings {
+    /// `amqps://user:password@host:port/vhost`; the vhost is percent-encoded (`%2f` is the default one).
+    pub uri: String,
+    /// Our trust anchors and client certificate. Required for `amqps`; the system's trust store is never used.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Allows `amqp` (no encryption) to a host that is not this machine.
+    pub allow_plaintext: bool,
+    /// The first part of every name in RabbitMQ.
+    pub prefix: String,
+    /// How often a message may come back unsettled before it is a dead letter.
+    pub delivery_limit: u32,
+    pub connect_timeout: Duration,
+    /// How long a batch of publishes may wait for its confirms.
+    pub confirm_timeout: Duration,
+    pub heartbeat_secs: u16,
+    pub reconnect_after_at_least: Duration,
+    pub reconnect_after_at_most: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The text never repeats the URI, which may hold a password.
+    #[error("the broker's URI is not of the form amqps://user:password@host:port/vhost")]
+    Uri,
+    #[error("amqps needs a trust anchor of ours and a client certificate, and none is configured")]
+    TlsMissing,
+    #[error("amqp to `{0}` would send the password in plain text: use amqps, or allow plaintext explicitly")]
+    PlaintextRefused(String),
+    #[error("`{0}` cannot be a prefix of names: 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and `-`")]
+    Prefix(String),
+}
+
+/// Settings that have been checked.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub uri: AMQPUri,
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub names: Names,
+    pub settings: RabbitmqSettings,
+}
+
+impl RabbitmqSettings {
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            tls: None,
+            allow_plaintext: false,
+            prefix: "punte".into(),
+            delivery_limit: 5,
+            connect_timeout: Duration::from_secs(10),
+            confirm_timeout: Duration::from_secs(10),
+            heartbeat_secs: 20,
+            reconnect_after_at_least: Duration::from_millis(200),
+            reconnect_after_at_most: Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn checked(self) -> Result<Target, SettingsError> {
+        let mut uri: AMQPUri = self.uri.parse().map_err(|_| SettingsError::Uri)?;
+        let names = Names::new(&self.prefix).ok_or_else(|| SettingsError::Prefix(self.prefix.clone()))?;
+        uri.query.heartbeat.get_or_insert(self.heartbeat_secs);
+        let host = &uri.authority.host;
+        let tls = match uri.scheme {
+            AMQPScheme::AMQPS => Some(self.tls.clone().ok_or(SettingsError::TlsMissing)?),
+            AMQPScheme::AMQP if self.allow_plaintext || is_loopback(host) => None,
+            AMQPScheme::AMQP => return Err(SettingsError::PlaintextRefused(host.clone())),
+        };
+        Ok(Target { uri, tls, names, settings: self })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || bare_host(host).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An IPv6 address without the brackets that a URI puts around it.
+pub(super) fn bare_host(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+impl fmt::Debug for RabbitmqSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uri = self.uri.parse::<AMQPUri>().ok();
+        let shown = uri.map(|uri| format!("{}://{}:{}", uri.scheme, uri.authority.host, uri.authority.port));
+        f.debug_struct("RabbitmqSettings").field("uri", &shown).field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(uri: &str) -> Option<SettingsError> {
+        RabbitmqSettings::new(uri).checked().err()
+    }
+
+    #[test]
+    fn plaintext_goes_to_this_machine_only_unless_it_is_allowed() {
+        for ours in ["amqp://localhost/%2f", "amqp://127.0.0.1:1/%2f", "amqp://127.8.0.1", "amqp://[::1]:5672/%2f"] {
+            assert_eq!(fault(ours), None, "{ours}");
+        }
+        for theirs in ["amqp://broker.example", "amqp://10.0.0.1", "amqp://localhost.example", "amqp://[fe80::1]"] {
+            assert!(matches!(fault(theirs), Some(SettingsError::PlaintextRefused(_))), "{theirs}");
+        }
+        let allowed = RabbitmqSettings { allow_plaintext: true, ..RabbitmqSettings::new("amqp://broker.example") };
+        assert!(allowed.checked().is_ok());
+    }
+
+    #[test]
+    fn amqps_without_a_tls_configuration_is_refused() {
+        assert_eq!(fault("amqps://localhost"), Some(SettingsError::TlsMissing));
+    }
+
+    #[test]
+    fn a_bad_uri_or_prefix_is_refused_without_repeating_the_password() {
+        for bad in ["", "http://user:geheim@localhost", "amqp://user:geheim@localhost:x", "nonsense"] {
+            assert_eq!(fault(bad), Some(SettingsError::Uri), "{bad}");
+        }
+        let bad = RabbitmqSettings { prefix: "a b".into(), ..RabbitmqSettings::new("amqp://localhost") };
+        assert_eq!(bad.checked().err(), Some(SettingsError::Prefix("a b".into())));
+    }
+
+    #[test]
+    fn debug_prints_no_secret() {
+        let printed = format!("{:?}", RabbitmqSettings::new("amqp://clerk:geheim@localhost:1/%2f"));
+        assert!(printed.contains("localhost:1") && !printed.contains("geheim") && !printed.contains("clerk"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Listening to announcements: the topic exchange's messages come in, announcements go out to all of this process.
+
+use super::{
+    connection::{Wire, answered, unavailable},
+    link::{Link, pauses},
+    names,
+    topology::Topology,
+};
+use crate::broker::{Announcement, BrokerError};
+use backoff::backoff::Backoff;
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Consumer,
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// More than this many announcements that nobody fetches are forgotten, oldest first.
+const QUEUE_LIMIT: i64 = 10_000;
+const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+
+pub(super) struct Subscriber {
+    pub link: Link,
+    pub topology: Arc<Topology>,
+    pub announcements: broadcast::Sender<Announcement>,
+    pub is_listening: Arc<AtomicBool>,
+    pub stop: CancellationToken,
+}
+
+impl Subscriber {
+    pub(super) async fn run(mut self) {
+        let mut pauses = pauses(PAUSE_AT_LEAST, PAUSE_AT_MOST);
+        loop {
+            let wire = tokio::select! {
+                () = self.stop.cancelled() => return,
+                wire = self.link.wire() => wire,
+            };
+            let Some(wire) = wire else { return };
+            let reason = match self.open(&wire).await {
+                Ok((channel, consumer)) => {
+                    pauses.reset();
+                    self.listen(channel, consumer).await
+                }
+                Err(error) => error,
+            };
+            if self.stop.is_cancelled() {
+                return;
+            }
+            tracing::warn!(%reason, "not listening to announcements; starting again");
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
+            }
+        }
+    }
+
+    /// The queue is this process's own: the broker names it, and deletes it when the connection ends.
+    async fn open(&self, wire: &Wire) -> Result<(Channel, Consumer), BrokerError> {
+        self.topology.declare(wire, &[]).await?;
+        let channel = wire.channel().await?;
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
+        let queue = answered(channel.queue_declare("".into(), options, arguments)).await?.name().clone();
+        let exchange = self.topology.names.events_exchange();
+        let key = names::ALL_SUBMISSIONS.into();
+        answered(channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()))
+            .await?;
+        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+        let consumer = answered(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
+        Ok((channel, consumer))
+    }
+
+    /// Hands on until the consumer is lost; why it was. The channel is kept here, because its end ends the consumer.
+    async fn listen(&self, _channel: Channel, mut consumer: Consumer) -> BrokerError {
+        self.is_listening.store(true, Ordering::Relaxed);
+        let reason = loop {
+            let message = tokio::select! {
+                () = self.stop.cancelled() => break BrokerError::Unavailable("closed".into()),
+                message = consumer.next() => message,
+            };
+            match message {
+                Some(Ok(message)) => self.hand_on(&message.data),
+                Some(Err(error)) => break unavailable(error),
+                None => break BrokerError::Unavailable("the broker has ended the consumer".into()),
+            }
+        };
+        self.is_listening.store(false, Ordering::Relaxed);
+        reason
+    }
+
+    /// Others may publish to the exchange as well: what is not an announcement is passed over.
+    fn hand_on(&self, bytes: &[u8]) {
+        match serde_json::from_slice(bytes) {
+            // An error only says that nobody listens now.
+            Ok(announcement) => drop(self.announcements.send(announcement)),
+            Err(error) => tracing::debug!(%error, "a message on the exchange of events is not an announcement"),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Log lines: a format and a filter come in, and from then on every `tracing` event goes to standard error.
+
+use std::io;
+use tracing_subscriber::{EnvFilter, fmt};
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{filter}` is no log filter: {problem}")]
+pub struct InvalidLogFilter {
+    filter: String,
+    problem: String,
+}
+
+/// Begins to log to standard error, so that standard output stays for results. Later calls change nothing.
+pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFilter> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| InvalidLogFilter { filter: filter.to_owned(), problem: error.to_string() })?;
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(true);
+    // A second call finds a subscriber in place: whoever came first (a test, an embedding program) keeps it.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).try_init(),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_makes_no_sense_is_refused() {
+        assert!(begin_logging(LogFormat::Text, "punte=verry").is_err());
+    }
+}

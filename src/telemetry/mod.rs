@@ -1,0 +1,10 @@
+//! What operators see of a running process: events and numbers come in, log lines and Prometheus text go out.
+
+mod logs;
+mod metrics;
+
+pub use logs::{InvalidLogFilter, LogFormat, begin_logging};
+pub use metrics::{
+    AgencyLabels, AttemptEnd, AttemptLabels, BreakerState, Metrics, QueueLabels, StateLabels, SubmissionLabels,
+    WebhookEnd,
+};
