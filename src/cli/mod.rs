@@ -1,1 +1,119 @@
-//! To be written.
+//! The command line: words come in, one subcommand runs, an exit code goes out. One file a subcommand.
+
+mod check;
+mod demo;
+mod operator;
+mod parked;
+mod pki;
+mod print;
+mod serve;
+mod simulate;
+mod submissions;
+mod trust_verify;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Exit codes, the same for every subcommand.
+pub mod exit {
+    /// It did what it was asked for.
+    pub const DONE: u8 = 0;
+    /// It could not, or the answer is no: the text on standard error says why.
+    pub const FAILED: u8 = 1;
+    /// The command line itself is wrong.
+    pub const USAGE: u8 = 2;
+    /// The configuration, an adapter, a schema or a certificate is wrong: every fault is listed.
+    pub const CONFIGURATION: u8 = 3;
+    /// Stopped, but not everything under way had ended within the time for it.
+    pub const NOT_DRAINED: u8 = 4;
+}
+
+#[derive(Parser)]
+#[command(name = "punte", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "Punte carries a citizen's request from the counter of a town hall to the national registry \
+    that can answer it, and carries the answer back.";
+
+const AFTER_HELP: &str = "Examples:
+  punte demo                                  see submissions travel, with nothing to set up
+  punte check --config config/punte.toml      every fault of the configuration at once
+  punte serve --config config/punte.toml      run all roles in one process
+  punte parked list                           what waits for an operator
+
+Exit codes: 0 done, 1 failed or no, 2 wrong usage, 3 wrong configuration, 4 stopped before everything had ended.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the bus: all roles, or those named
+    Serve(serve::Serve),
+    /// Check configuration, adapters, schemas and certificates
+    Check(check::Check),
+    /// See it work: throw-away keys, two simulated agencies, a handful of submissions
+    Demo(demo::Demo),
+    /// Make keys and certificates for trying out
+    Pki(pki::Pki),
+    /// Look at submissions
+    Submissions(submissions::Submissions),
+    /// Decide about what the machine has given up
+    Parked(parked::Parked),
+    /// Play an agency over mutual TLS
+    Simulate(simulate::Simulate),
+    /// Check signatures
+    Trust(trust_verify::Trust),
+}
+
+/// The configuration file, for the subcommands that need one.
+#[derive(clap::Args, Clone)]
+pub struct ConfigFile {
+    /// The configuration file; offices.toml is expected beside it
+    #[arg(long, value_name = "FILE", default_value = "config/punte.toml", env = "PUNTE_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = match arguments.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Pki(pki) => pki.run(),
+        Command::Submissions(submissions) => submissions.run(),
+        Command::Parked(parked) => parked.run(),
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Trust(trust) => trust.run(),
+    };
+    ExitCode::from(code)
+}
+
+/// Runs a subcommand's work on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, u8> {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => Ok(runtime.block_on(work)),
+        Err(error) => {
+            eprintln!("punte: the runtime cannot be started: {error}");
+            Err(exit::FAILED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_subcommand_has_examples() {
+        let mut root = Arguments::command();
+        root.build();
+        root.clone().debug_assert();
+        for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
+}

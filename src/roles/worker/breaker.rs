@@ -1,9 +1,6 @@
 //! The circuit breaker of one agency: outcomes and the time come in, whether work may go out goes out.
 
-use crate::{
-    adapter::BreakerPolicy,
-    domain::{Code, Fault, Origin},
-};
+use crate::{adapter::BreakerPolicy, road::Sign};
 use jiff::{SignedDuration, Timestamp};
 
 /// Opens after so many failures of agency or network in a row; after the cooldown one probe decides.
@@ -23,31 +20,6 @@ pub enum Circuit {
     },
     /// One submission may go; its outcome closes or reopens.
     HalfOpen,
-}
-
-/// How an exchange speaks for the agency's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
-    /// The agency answered, be it a yes or a no.
-    Well,
-    /// Agency or network failed.
-    Ill,
-    /// Nothing was learnt: the agency was not asked.
-    None,
-}
-
-impl Sign {
-    /// What a fault says about the agency. A business refusal, a bad template or a request that the agency finds wrong
-    /// is no sign of illness.
-    pub fn of_fault(fault: &Fault) -> Self {
-        match (fault.code.origin(), fault.code) {
-            (Origin::Bus | Origin::Office, _) => Sign::None,
-            (_, Code::AgencyClientError | Code::AgencySoapClientFault | Code::AgencyFault | Code::AnswerMismatched) => {
-                Sign::Well
-            }
-            (Origin::Network | Origin::Agency, _) => Sign::Ill,
-        }
-    }
 }
 
 impl Breaker {
@@ -94,7 +66,6 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Stage;
     use std::{num::NonZeroU32, time::Duration};
 
     fn breaker() -> Breaker {
@@ -131,15 +102,5 @@ mod tests {
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
         breaker.learn(Sign::Ill, at(32));
         assert_eq!(breaker.circuit(), Circuit::Open { until: at(62) });
-    }
-
-    #[test]
-    fn only_agency_and_network_faults_are_signs_of_illness() {
-        let sign = |code| Sign::of_fault(&Fault::new(code, Stage::Send, ""));
-        assert_eq!(sign(Code::NetworkTimeout), Sign::Ill);
-        assert_eq!(sign(Code::AgencyUnavailable), Sign::Ill);
-        assert_eq!(sign(Code::AnswerSignature), Sign::Ill);
-        assert_eq!(sign(Code::AgencyClientError), Sign::Well);
-        assert_eq!(sign(Code::TemplateFailed), Sign::None);
     }
 }

@@ -1,0 +1,60 @@
+//! `punte check`: everything that can be known before a start is checked; every fault is listed with its way out.
+
+use super::{ConfigFile, exit};
+use crate::roles::Installation;
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  punte check
+  punte check --config /etc/punte/punte.toml --json
+
+Checked are: settings, offices, services' schemas, adapters with all their examples, keys and certificates.")]
+pub struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// One JSON object: {ok, faults: [{file, key, problem, remedy}], warnings: [text]}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub fn run(self) -> u8 {
+        let result = Installation::load(&self.config.config, Timestamp::now());
+        if self.json {
+            let (faults, warnings) = match &result {
+                Ok(installation) => (&[][..], &installation.warnings[..]),
+                Err(faults) => (&faults.0[..], &[][..]),
+            };
+            println!("{}", json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings}));
+        }
+        match result {
+            Ok(installation) => {
+                if !self.json {
+                    report(&installation);
+                }
+                exit::DONE
+            }
+            Err(faults) => {
+                if !self.json {
+                    print!("{faults}");
+                    println!("{} faults", faults.0.len());
+                }
+                exit::CONFIGURATION
+            }
+        }
+    }
+}
+
+fn report(installation: &Installation) {
+    for warning in &installation.warnings {
+        println!("warning: {warning}");
+    }
+    for adapter in installation.adapters.iter() {
+        let services: Vec<_> = adapter.operations.keys().map(|service| service.as_str()).collect();
+        println!("agency {} ({}): {}", adapter.agency, adapter.protocol.as_str(), services.join(", "));
+    }
+    println!("{} offices; no faults", installation.settings.offices.len());
+}

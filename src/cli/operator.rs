@@ -1,0 +1,36 @@
+//! What operators' subcommands share: the configuration file comes in, the open journal goes out.
+
+use super::{ConfigFile, exit};
+use crate::{
+    journal::{Journal, JournalError},
+    roles::open_journal,
+    settings::Settings,
+};
+use std::{future::Future, sync::Arc};
+
+/// Opens the journal that the configuration names, does the work with it, and turns failures into exit codes.
+pub fn with_journal<F, W>(config: &ConfigFile, work: W) -> u8
+where
+    W: FnOnce(Arc<dyn Journal>) -> F,
+    F: Future<Output = Result<u8, JournalError>>,
+{
+    let settings = match Settings::load(&config.config) {
+        Ok(settings) => settings,
+        Err(faults) => {
+            eprint!("{faults}");
+            return exit::CONFIGURATION;
+        }
+    };
+    let done = super::block_on(async {
+        let journal = open_journal(&settings.journal).await.map_err(|error| error.to_string())?;
+        work(journal).await.map_err(|error| error.to_string())
+    });
+    match done {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            eprintln!("punte: {error}");
+            exit::FAILED
+        }
+        Err(code) => code,
+    }
+}

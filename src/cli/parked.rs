@@ -1,0 +1,190 @@
+//! `punte parked`: an operator decides about submissions that are parked or uncertain.
+
+use super::{ConfigFile, exit, operator::with_journal, print};
+use crate::{
+    domain::{AgencyName, Effect, Event, StateName, SubmissionId},
+    journal::{Entry, Journal, JournalError, ListFilter, Record},
+};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  punte parked list --agency civil-registry
+  punte parked replay 0199f2a4-7c11-7000-8000-000000000001
+  punte parked replay --agency civil-registry --all
+  punte parked discard 0199f2a4-7c11-7000-8000-000000000001 --by 'A. Operator, ticket 4711'")]
+pub struct Parked {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List what waits for a decision: parked and uncertain submissions
+    List(List),
+    /// Have it done again: the same way, the same reference
+    Replay(Replay),
+    /// End it for good
+    Discard(Discard),
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[arg(long)]
+    agency: Option<AgencyName>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Replay {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[arg(required_unless_present = "all")]
+    ids: Vec<SubmissionId>,
+    /// Everything that is parked; never what is uncertain
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// With --all: only this agency's
+    #[arg(long, requires = "all")]
+    agency: Option<AgencyName>,
+    /// Also replay what the agency may have done already and would do twice
+    #[arg(long)]
+    effect_may_repeat: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Discard {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[arg(required = true)]
+    ids: Vec<SubmissionId>,
+    /// Who decides, and why: it stands in the timeline
+    #[arg(long)]
+    by: String,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+const PAGE: u32 = 1000;
+
+impl Parked {
+    pub fn run(self) -> u8 {
+        match self.what {
+            What::List(list) => {
+                let config = list.config.clone();
+                with_journal(&config, |journal| list.run(journal))
+            }
+            What::Replay(replay) => {
+                let config = replay.config.clone();
+                with_journal(&config, |journal| replay.run(journal))
+            }
+            What::Discard(discard) => {
+                let config = discard.config.clone();
+                with_journal(&config, |journal| discard.run(journal))
+            }
+        }
+    }
+}
+
+impl List {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        for state in [StateName::Parked, StateName::Uncertain] {
+            for record in all_in(&journal, state, self.agency.as_ref()).await? {
+                if self.json {
+                    println!("{}", print::summary(&record));
+                } else {
+                    println!("{}", print::line(&record));
+                }
+            }
+        }
+        Ok(exit::DONE)
+    }
+}
+
+impl Replay {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let records = if self.all {
+            all_in(&journal, StateName::Parked, self.agency.as_ref()).await?
+        } else {
+            named(&journal, &self.ids).await?
+        };
+        let mut code = exit::DONE;
+        for record in records {
+            if may_repeat_effect(&record) && !self.effect_may_repeat {
+                eprintln!(
+                    "{}: not replayed: the agency may have done it already and would do it twice; ask the agency, then \
+                     replay with --effect-may-repeat, or discard",
+                    record.submission.id
+                );
+                code = exit::FAILED;
+                continue;
+            }
+            code = code.max(decide(&journal, record.submission.id, Event::Replayed, self.json).await?);
+        }
+        Ok(code)
+    }
+}
+
+impl Discard {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let mut code = exit::DONE;
+        for id in self.ids {
+            code = code.max(decide(&journal, id, Event::Discarded { by: self.by.clone() }, self.json).await?);
+        }
+        Ok(code)
+    }
+}
+
+/// Nobody knows whether the agency has acted, and it would not recognise the repeat.
+fn may_repeat_effect(record: &Record) -> bool {
+    record.submission.effect == Effect::Once && record.progress.in_doubt
+}
+
+async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json: bool) -> Result<u8, JournalError> {
+    match journal.record(id, Entry::new(event, Timestamp::now())).await {
+        Ok(progress) if json => println!("{}", serde_json::json!({"id": id, "state": progress.state.name()})),
+        Ok(progress) => println!("{id}: {}", progress.state.name()),
+        Err(error @ (JournalError::Forbidden(_) | JournalError::NotFound(_))) => {
+            eprintln!("{id}: {error}");
+            return Ok(exit::FAILED);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(exit::DONE)
+}
+
+async fn named(journal: &Arc<dyn Journal>, ids: &[SubmissionId]) -> Result<Vec<Record>, JournalError> {
+    let mut records = Vec::new();
+    for id in ids {
+        records.push(journal.find(*id).await?.ok_or(JournalError::NotFound(*id))?);
+    }
+    Ok(records)
+}
+
+async fn all_in(
+    journal: &Arc<dyn Journal>,
+    state: StateName,
+    agency: Option<&AgencyName>,
+) -> Result<Vec<Record>, JournalError> {
+    let mut filter = ListFilter { state: Some(state), agency: agency.cloned(), ..ListFilter::default() };
+    let mut all = Vec::new();
+    loop {
+        let page = journal.list(&filter, PAGE).await?;
+        filter.before = page.last().map(|record| record.submission.id);
+        let is_last = page.len() < PAGE as usize;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}

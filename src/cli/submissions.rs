@@ -1,0 +1,131 @@
+//! `punte submissions`: an operator looks at submissions; nothing is changed.
+
+use super::{ConfigFile, exit, operator::with_journal, print};
+use crate::{
+    domain::{AgencyName, OfficeName, ServiceName, StateName, SubmissionId},
+    journal::{Journal, JournalError, ListFilter},
+};
+use clap::{Args, Subcommand};
+use std::sync::Arc;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  punte submissions list --state retrying --agency civil-registry
+  punte submissions list --office causeni --limit 20 --json
+  punte submissions show 0199f2a4-7c11-7000-8000-000000000001 --wire")]
+pub struct Submissions {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List submissions, newest first
+    List(List),
+    /// Show one submission: its timeline, its attempts, why it failed
+    Show(Show),
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[arg(long)]
+    office: Option<OfficeName>,
+    #[arg(long)]
+    agency: Option<AgencyName>,
+    #[arg(long)]
+    service: Option<ServiceName>,
+    /// accepted, queued, sending, completed, refused, waiting, retrying, parked, uncertain, expired or cancelled
+    #[arg(long, value_parser = state_name)]
+    state: Option<StateName>,
+    /// Accepted at or after this moment (RFC 3339)
+    #[arg(long)]
+    since: Option<jiff::Timestamp>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Show {
+    #[command(flatten)]
+    config: ConfigFile,
+    id: SubmissionId,
+    /// Also print the bytes sent and received; they hold personal data
+    #[arg(long)]
+    wire: bool,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn state_name(text: &str) -> Result<StateName, String> {
+    StateName::from_text(text).ok_or_else(|| {
+        let known: Vec<_> = StateName::ALL.iter().map(|name| name.as_str()).collect();
+        format!("no such state; there are {}", known.join(", "))
+    })
+}
+
+impl Submissions {
+    pub fn run(self) -> u8 {
+        match self.what {
+            What::List(list) => {
+                let config = list.config.clone();
+                with_journal(&config, |journal| list.run(journal))
+            }
+            What::Show(show) => {
+                let config = show.config.clone();
+                with_journal(&config, |journal| show.run(journal))
+            }
+        }
+    }
+}
+
+impl List {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let filter = ListFilter {
+            office: self.office,
+            agency: self.agency,
+            service: self.service,
+            state: self.state,
+            since: self.since,
+            before: None,
+        };
+        for record in journal.list(&filter, self.limit).await? {
+            if self.json {
+                println!("{}", print::summary(&record));
+            } else {
+                println!("{}", print::line(&record));
+            }
+        }
+        Ok(exit::DONE)
+    }
+}
+
+impl Show {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let record = journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
+        let timeline = journal.timeline(self.id).await?;
+        let attempts = journal.attempts(self.id).await?;
+        let whole = print::whole(&record, &timeline, &attempts);
+        if self.json {
+            println!("{whole}");
+        } else {
+            println!("{whole:#}");
+        }
+        if self.wire {
+            for attempt in &attempts {
+                let Some(wire) = &attempt.wire else { continue };
+                println!("--- attempt {}: sent", attempt.number);
+                println!("{}", String::from_utf8_lossy(&wire.sent));
+                println!("--- attempt {}: received", attempt.number);
+                println!("{}", String::from_utf8_lossy(&wire.received));
+            }
+        }
+        Ok(exit::DONE)
+    }
+}

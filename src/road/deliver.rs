@@ -1,0 +1,301 @@
+//! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
+
+use super::{Answering, Case, Line, Lines, Reply, Sealed, Sign, read, seal, send, settle, transform};
+use crate::{
+    adapter::{Operation, Reading, TransformInput},
+    attachments::AttachmentStore,
+    broker::WorkItem,
+    catalogue::Catalogue,
+    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict, WireRecord},
+    journal::{Entry, Journal, JournalError, Record},
+    telemetry::Metrics,
+    wire::Received,
+};
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+pub struct Road {
+    pub journal: Arc<dyn Journal>,
+    pub reply: Reply,
+    pub catalogue: Arc<Catalogue>,
+    pub lines: Arc<Lines>,
+    pub attachments: AttachmentStore,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// Bytes kept of each message sent and of each received.
+    pub wire_max_bytes: usize,
+    /// Nothing waits for the journal any longer once this is cancelled.
+    pub abort: CancellationToken,
+}
+
+/// What the broker may do with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The journal knows all there is to know: the message may go.
+    Done(Sign),
+    /// The journal could not be written: the message must come again.
+    NotRecorded,
+}
+
+/// What one attempt came to.
+struct Outcome {
+    reading: Result<Reading, Fault>,
+    wire: WireRecord,
+}
+
+/// A lease outlasts the exchange by this, so that only a dead worker loses it.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
+/// How long something waits that cannot be sent for want of a usable key.
+const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
+const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+
+impl Road {
+    pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
+        let found = match self.patiently(|| self.journal.find(item.submission)).await {
+            Ok(found) => found,
+            Err(error) => return unrecorded(item, &error),
+        };
+        let Some(record) = found else {
+            tracing::error!(submission = %item.submission, %agency, "the journal knows no such submission; dropped");
+            return Delivered::Done(Sign::None);
+        };
+        if !matches!(record.progress.state.name(), StateName::Accepted | StateName::Queued) {
+            tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
+            return Delivered::Done(Sign::None);
+        }
+        let record = Arc::new(record);
+        let delivered = AssertUnwindSafe(self.walk(&record)).catch_unwind().await;
+        match delivered {
+            Ok(Ok(sign)) => Delivered::Done(sign),
+            Ok(Err(error)) => unrecorded(item, &error),
+            Err(_) => self.after_panic(&record).await,
+        }
+    }
+
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    async fn walk(&self, record: &Arc<Record>) -> Result<Sign, JournalError> {
+        let submission = &record.submission;
+        if self.clock.now() >= submission.expires_at {
+            // The scheduler ends it.
+            return Ok(Sign::None);
+        }
+        let (line, operation) = match self.operation(record) {
+            Ok(found) => found,
+            Err(fault) => return self.not_sendable(record, fault).await,
+        };
+        // Whoever may have acted on an earlier attempt is asked first.
+        let asks_first = operation.effect == Effect::Lookup && record.progress.in_doubt;
+        let sealed = match self.prepare(record, &line, asks_first).await {
+            Ok(sealed) => sealed,
+            Err(fault) => return self.not_sendable(record, fault).await,
+        };
+        let attempt = record.progress.attempts + 1;
+        let begun_at = self.clock.now();
+        let lease_until = later(begun_at, lease(operation, asks_first));
+        let begun = Entry::new(Event::Begun { attempt, lease_until }, begun_at);
+        let progress = match self.patiently(|| self.reply.record(submission, begun.clone())).await {
+            Ok(progress) => progress,
+            Err(JournalError::Forbidden(_)) => return Ok(Sign::None),
+            Err(error) => return Err(error),
+        };
+
+        let outcome = if asks_first {
+            self.ask_then_send(record, &line, operation, sealed).await
+        } else {
+            self.exchange(record, &line, operation, sealed, false).await
+        };
+
+        let sign = sign_of(&outcome.reading);
+        self.report(record, &outcome, begun_at);
+        let now = self.clock.now();
+        let case = Case { effect: operation.effect, attempt, tries: progress.tries, schedule: &line.adapter.schedule, now };
+        let wire = Some(outcome.wire.capped(self.wire_max_bytes));
+        let entry = Entry { wire, ..Entry::new(settle(outcome.reading, case), now) };
+        match self.patiently(|| self.reply.record(submission, entry.clone())).await {
+            Ok(_) => Ok(sign),
+            Err(JournalError::Forbidden(error)) => {
+                tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");
+                Ok(sign)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn operation(&self, record: &Record) -> Result<(Arc<Line>, &Operation), Fault> {
+        let submission = &record.submission;
+        let unknown = |code| Fault::new(code, Stage::Transform, format!("{} of {}", submission.service, submission.agency));
+        let line = self.lines.get(&submission.agency).ok_or_else(|| unknown(Code::AgencyUnknown))?;
+        let operation = line.adapter.operations.get(&submission.service);
+        Ok((line.clone(), operation.ok_or_else(|| unknown(Code::OperationUnknown))?))
+    }
+
+    /// Transform and seal, away from the threads that serve the network.
+    async fn prepare(&self, record: &Arc<Record>, line: &Arc<Line>, is_lookup: bool) -> Result<Sealed, Fault> {
+        let mut attachments = Vec::new();
+        for attachment in &record.submission.attachments {
+            let lost = |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
+            attachments.push((attachment.clone(), self.attachments.read(attachment).await.map_err(lost)?));
+        }
+        let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
+        let blocking = tokio::task::spawn_blocking(move || {
+            let submission = &record.submission;
+            let attempt = record.progress.attempts + 1;
+            let input = TransformInput { submission, attempt, now, attachments: &attachments };
+            let operation = operation_of(&line, &record)?;
+            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
+            let exchange = exchange.ok_or_else(|| missing(Code::OperationUnknown))?;
+            seal(transform(exchange, &input)?, &line, submission.trace.child(), now)
+        });
+        blocking.await.map_err(|_| missing(Code::Internal))?
+    }
+
+    /// Nothing has been sent: what can be mended by itself waits, everything else goes in front of an operator.
+    async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
+        tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
+        let now = self.clock.now();
+        let entry = match fault.verdict {
+            Verdict::Retry => Entry { not_before: Some(later(now, KEY_WAIT)), ..Entry::new(Event::Requeued, now) },
+            Verdict::DoNotRetry | Verdict::Unknown => Entry::new(Event::Parked { fault }, now),
+        };
+        match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
+            Ok(_) | Err(JournalError::Forbidden(_)) => Ok(Sign::None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask_then_send(&self, record: &Arc<Record>, line: &Arc<Line>, operation: &Operation, lookup: Sealed) -> Outcome {
+        let asked = self.exchange(record, line, operation, lookup, true).await;
+        match asked.reading {
+            Ok(Reading::NotSeen) => match self.prepare(record, line, false).await {
+                Ok(sealed) => self.exchange(record, line, operation, sealed, false).await,
+                Err(fault) => Outcome { reading: Err(fault), wire: asked.wire },
+            },
+            Ok(Reading::Unmapped | Reading::Failed { .. }) => {
+                let fault = Fault::new(Code::AgencyLookupUnclear, Stage::Read, "the lookup gave no clear answer");
+                Outcome { reading: Err(fault), wire: asked.wire }
+            }
+            // Not having been able to ask leaves the doubt as it was.
+            Err(fault) => Outcome { reading: Err(Fault { verdict: Verdict::Unknown, ..fault }), wire: asked.wire },
+            Ok(Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting { .. }) => asked,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        operation: &Operation,
+        sealed: Sealed,
+        is_lookup: bool,
+    ) -> Outcome {
+        let mut wire = WireRecord { sent: sealed.as_bytes(), ..WireRecord::default() };
+        let reading = match send(sealed, line, operation.timeout).await {
+            Ok(received) => {
+                wire.http_status = Some(received.status);
+                wire.received = received.body.to_vec();
+                self.read(record, line, received, is_lookup).await
+            }
+            Err(fault) => Err(fault),
+        };
+        Outcome { reading, wire }
+    }
+
+    async fn read(&self, record: &Arc<Record>, line: &Arc<Line>, received: Received, is_lookup: bool) -> Result<Reading, Fault> {
+        let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
+        let blocking = tokio::task::spawn_blocking(move || {
+            let operation = operation_of(&line, &record)?;
+            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
+            let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
+            read(
+                &received,
+                &Answering {
+                    exchange: exchange.ok_or_else(|| missing(Code::OperationUnknown))?,
+                    line: &line,
+                    answer_schema: &service.answer_schema,
+                    reference: record.submission.id,
+                    now,
+                },
+            )
+        });
+        // A filter that panics has met an answer that nobody can read.
+        blocking.await.map_err(|_| Fault::new(Code::AnswerMappingFailed, Stage::Read, "reading it failed inside"))?
+    }
+
+    /// Repeats a call of the journal until it works: the outcome of an attempt exists nowhere else.
+    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, JournalError>
+    where
+        F: Future<Output = Result<T, JournalError>>,
+    {
+        loop {
+            match call().await {
+                Err(JournalError::Unavailable(error)) if !self.abort.is_cancelled() => {
+                    tracing::warn!(%error, "the journal does not answer; waiting for it");
+                    tokio::time::sleep(JOURNAL_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn after_panic(&self, record: &Record) -> Delivered {
+        let fault = Fault::new(Code::Internal, Stage::Transform, "a step of the road failed inside");
+        match self.not_sendable(record, fault).await {
+            Ok(sign) => Delivered::Done(sign),
+            Err(_) => Delivered::NotRecorded,
+        }
+    }
+
+    fn report(&self, record: &Record, outcome: &Outcome, begun_at: Timestamp) {
+        let took = self.clock.now().duration_since(begun_at);
+        let (agency, id) = (&record.submission.agency, record.submission.id);
+        let cause = match &outcome.reading {
+            Ok(Reading::Answered { .. }) => "answered",
+            Ok(Reading::Refused { .. }) => "refused",
+            Ok(Reading::Waiting { .. }) => "waiting",
+            Ok(Reading::Failed { .. }) => Code::AgencyFault.as_str(),
+            Ok(Reading::NotSeen | Reading::Unmapped) => Code::AnswerUnexpected.as_str(),
+            Err(fault) => fault.code.as_str(),
+        };
+        self.metrics.attempt(agency, cause, took.as_secs_f64());
+        match &outcome.reading {
+            Err(fault) => tracing::warn!(submission = %id, %agency, %fault, "the attempt failed"),
+            Ok(_) => tracing::info!(submission = %id, %agency, cause, took_ms = took.as_millis(), "the agency answered"),
+        }
+    }
+}
+
+fn operation_of<'a>(line: &'a Line, record: &Record) -> Result<&'a Operation, Fault> {
+    line.adapter.operations.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))
+}
+
+fn missing(code: Code) -> Fault {
+    Fault::new(code, Stage::Transform, "it was there a moment ago")
+}
+
+fn sign_of(reading: &Result<Reading, Fault>) -> Sign {
+    match reading {
+        Ok(Reading::Failed { transient: true, .. }) => Sign::Ill,
+        Ok(_) => Sign::Well,
+        Err(fault) => Sign::of_fault(fault),
+    }
+}
+
+fn lease(operation: &Operation, asks_first: bool) -> SignedDuration {
+    let exchange = SignedDuration::try_from(operation.timeout).unwrap_or(SignedDuration::MAX);
+    let exchanges = if asks_first { 2 } else { 1 };
+    exchange.saturating_mul(exchanges).saturating_add(LEASE_MARGIN)
+}
+
+fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
+    from.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn unrecorded(item: &WorkItem, error: &JournalError) -> Delivered {
+    tracing::error!(submission = %item.submission, %error, "the journal could not be used; the message will come again");
+    Delivered::NotRecorded
+}

@@ -1,0 +1,179 @@
+//! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
+//! each renewed when its files change.
+
+use crate::{
+    adapter::{Adapter, Adapters},
+    domain::AgencyName,
+    settings::{AgencyPlace, ConfigFaults, SecretFiles},
+    trust::{
+        AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Refreshed, Reloading, ReplayCache, Seal,
+        SealProfile, TrustError, client_config,
+    },
+    wire::{Client, ClientSettings},
+};
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// Every agency's line.
+#[derive(Debug, Default)]
+pub struct Lines(BTreeMap<AgencyName, Arc<Line>>);
+
+#[derive(Debug)]
+pub struct Line {
+    pub adapter: Arc<Adapter>,
+    pub seal: Seal,
+    profile_warnings: Vec<String>,
+    roots: Reloading<AgencyRoots>,
+    client_identity: Reloading<Identity>,
+    /// `None` where the profile does not sign.
+    signing_identity: Option<Reloading<Identity>>,
+    answers: Reloading<AnswerPolicy>,
+    client: ArcSwap<Client>,
+    pub replays: ReplayCache,
+}
+
+const REPLAYS_REMEMBERED: usize = 100_000;
+/// A certificate that ends within this time is told of at start.
+const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+impl Lines {
+    /// Opens a line to every agency; what is missing or cannot be used goes to `faults`.
+    pub fn open(
+        adapters: &Adapters,
+        places: &BTreeMap<AgencyName, AgencyPlace>,
+        secrets: &Path,
+        now: Timestamp,
+        faults: &mut ConfigFaults,
+    ) -> Self {
+        let mut lines = BTreeMap::new();
+        for adapter in adapters.iter() {
+            let place = places.get(&adapter.agency).and_then(|place| place.secrets.clone());
+            let files = place.unwrap_or_else(|| SecretFiles::derived(secrets, &adapter.agency));
+            if let Some(line) = Line::open(adapter.clone(), &files, now, faults) {
+                lines.insert(adapter.agency.clone(), Arc::new(line));
+            }
+        }
+        Self(lines)
+    }
+
+    pub fn get(&self, agency: &AgencyName) -> Option<&Arc<Line>> {
+        self.0.get(agency)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Line>> {
+        self.0.values()
+    }
+
+    /// Looks at all key files. A bad one is refused, and what was loaded before stays in use.
+    pub fn refresh(&self, now: Timestamp) {
+        self.0.values().for_each(|line| line.refresh(now));
+    }
+}
+
+impl Line {
+    fn open(adapter: Arc<Adapter>, files: &SecretFiles, now: Timestamp, faults: &mut ConfigFaults) -> Option<Self> {
+        let profile = seal_profile(&adapter, &files.folder, faults);
+        let tls = IdentityFiles { certificate: files.certificate.clone(), key: files.key.clone() };
+        let roots = usable(Reloading::<AgencyRoots>::load(files.ca.clone(), now), &files.ca, faults);
+        let client_identity = usable(Reloading::<Identity>::load(tls, now), &files.certificate, faults);
+        let profile = profile?;
+        let profile_warnings = profile.warnings();
+        let signing_identity = match profile.seal {
+            Seal::None => None,
+            Seal::Wss(_) | Seal::Jws(_) | Seal::HttpSignature(_) => {
+                let signing =
+                    IdentityFiles { certificate: files.signing_certificate.clone(), key: files.signing_key.clone() };
+                Some(usable(Reloading::<Identity>::load(signing, now), &files.signing_certificate, faults)?)
+            }
+        };
+        let answers = usable(Reloading::<AnswerPolicy>::load(profile.answer, now), &files.folder, faults)?;
+        let (roots, client_identity) = (roots?, client_identity?);
+        let client = usable(client(&adapter, &roots.current(), &client_identity.current()), &files.ca, faults)?;
+        Some(Self {
+            adapter,
+            seal: profile.seal,
+            profile_warnings,
+            roots,
+            client_identity,
+            signing_identity,
+            answers,
+            client: ArcSwap::from_pointee(client),
+            replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
+        })
+    }
+
+    pub fn client(&self) -> Arc<Client> {
+        self.client.load_full()
+    }
+
+    pub fn signing_identity(&self) -> Option<Arc<Identity>> {
+        self.signing_identity.as_ref().map(Reloading::current)
+    }
+
+    pub fn answer_policy(&self) -> Arc<AnswerPolicy> {
+        self.answers.current()
+    }
+
+    /// What the operator should know: weak algorithms, keys that others can read, certificates that end soon.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let agency = &self.adapter.agency;
+        let identities = [Some(self.client_identity.current()), self.signing_identity()];
+        let of_identities = identities.into_iter().flatten().flat_map(|identity| {
+            let ends_at = identity.facts().not_after;
+            let ends_soon = (ends_at < now.saturating_add(EXPIRY_NOTICE).unwrap_or(now))
+                .then(|| format!("the certificate {} ends on {ends_at}", identity.facts().subject));
+            identity.warnings.iter().cloned().chain(ends_soon).collect::<Vec<_>>()
+        });
+        self.profile_warnings.iter().cloned().chain(of_identities).map(|text| format!("{agency}: {text}")).collect()
+    }
+
+    fn refresh(&self, now: Timestamp) {
+        let roots = self.roots.refresh(now);
+        let identity = self.client_identity.refresh(now);
+        if let Some(signing) = &self.signing_identity {
+            signing.refresh(now);
+        }
+        self.answers.refresh(now);
+        if matches!(roots, Refreshed::Reloaded) || matches!(identity, Refreshed::Reloaded) {
+            match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
+                Ok(client) => self.client.store(Arc::new(client)),
+                Err(error) => tracing::error!(agency = %self.adapter.agency, %error, "the old client stays in use"),
+            }
+        }
+    }
+}
+
+fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result<Client, TrustError> {
+    let wanted = ClientTls { identity: Some(identity), alpn: &[b"http/1.1"], ..ClientTls::default() };
+    let settings = ClientSettings {
+        tls: client_config(roots, wanted)?,
+        connect_timeout: adapter.limits.connect_timeout,
+        answer_max_bytes: adapter.limits.answer_max_bytes,
+        idle_connections: adapter.limits.concurrency.get() as usize,
+    };
+    Client::new(settings).map_err(TrustError::Tls)
+}
+
+fn seal_profile(adapter: &Adapter, base: &Path, faults: &mut ConfigFaults) -> Option<SealProfile> {
+    match adapter.seal.check(base) {
+        Ok(profile) => Some(profile),
+        Err(problems) => {
+            for problem in problems {
+                let key = format!("seal.{}", problem.key);
+                faults.add(adapter.folder.join("agency.toml"), key, problem.text, problem.remedy);
+            }
+            None
+        }
+    }
+}
+
+fn usable<T>(result: Result<T, TrustError>, file: &Path, faults: &mut ConfigFaults) -> Option<T> {
+    match result {
+        Ok(it) => Some(it),
+        Err(error) => {
+            faults.add(file, "", error, "put a usable file there; `punte pki dev` makes throw-away ones");
+            None
+        }
+    }
+}

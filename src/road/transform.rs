@@ -1,0 +1,19 @@
+//! Transform: a submission comes in, the request in the agency's form goes out.
+
+use crate::{
+    adapter::{ComposeError, Exchange, TransformInput, WireRequest},
+    domain::{Code, Fault, Stage},
+};
+
+/// A request that has not been signed yet, and therefore cannot be sent.
+pub struct Transformed {
+    pub(super) request: WireRequest,
+}
+
+pub fn transform(exchange: &Exchange, input: &TransformInput<'_>) -> Result<Transformed, Fault> {
+    match exchange.compose(input) {
+        Ok(request) => Ok(Transformed { request }),
+        Err(error @ ComposeError::Template { .. }) => Err(Fault::new(Code::TemplateFailed, Stage::Transform, error)),
+        Err(error @ ComposeError::Contract(_)) => Err(Fault::new(Code::ContractBroken, Stage::Transform, error)),
+    }
+}

@@ -1,0 +1,239 @@
+//! One agency's lane: its deliveries come in, as many at once and as fast as the agency bears; while its circuit is open,
+//! nothing is taken from its queue.
+
+use super::{Breaker, Circuit};
+use crate::{
+    adapter::Adapter,
+    broker::{Broker, Deliveries, Delivery},
+    domain::{Clock, Event},
+    journal::Entry,
+    road::{Delivered, Road, Sign},
+    telemetry::Metrics,
+};
+use jiff::Timestamp;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, util::BoxCloneService};
+
+pub struct Lane {
+    adapter: Arc<Adapter>,
+    broker: Arc<dyn Broker>,
+    road: Arc<Road>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    breaker: Mutex<Breaker>,
+    /// The circuit has changed.
+    changed: Notify,
+    places: Arc<Semaphore>,
+    under_way: TaskTracker,
+}
+
+type Finished = Pin<Box<dyn Future<Output = Result<(), std::convert::Infallible>> + Send>>;
+
+/// After the broker or the journal has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Lane {
+    pub fn new(
+        adapter: Arc<Adapter>,
+        broker: Arc<dyn Broker>,
+        road: Arc<Road>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let breaker = Mutex::new(Breaker::new(adapter.breaker));
+        let places = Arc::new(Semaphore::new(adapter.limits.concurrency.get() as usize));
+        let (changed, under_way) = (Notify::new(), TaskTracker::new());
+        Arc::new(Self { adapter, broker, road, clock, metrics, breaker, changed, places, under_way })
+    }
+
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.circuit() {
+                Circuit::Open { until } => self.rest(until, &stop).await,
+                Circuit::HalfOpen => self.take(1, &stop).await,
+                Circuit::Closed { .. } => {
+                    let places = self.adapter.limits.concurrency.get().min(u32::from(u16::MAX));
+                    self.take(places as u16, &stop).await;
+                }
+            }
+        }
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    /// Takes deliveries until the circuit changes or the process stops. What is in hand then is put back unharmed.
+    async fn take(self: &Arc<Self>, prefetch: u16, stop: &CancellationToken) {
+        let mut deliveries = match self.broker.consume(&self.adapter.agency, prefetch).await {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                tracing::warn!(agency = %self.adapter.agency, %error, "cannot consume");
+                return self.pause(stop).await;
+            }
+        };
+        let is_probe = prefetch == 1 && matches!(self.circuit(), Circuit::HalfOpen);
+        if is_probe {
+            self.probe(&mut deliveries, stop).await;
+        } else {
+            self.serve(&mut deliveries, stop).await;
+        }
+        self.put_back(deliveries).await;
+    }
+
+    /// One submission decides whether the circuit closes.
+    async fn probe(self: &Arc<Self>, deliveries: &mut Deliveries, stop: &CancellationToken) {
+        let delivery = tokio::select! {
+            () = stop.cancelled() => return,
+            delivery = next(deliveries) => delivery,
+        };
+        if let Some(delivery) = delivery {
+            self.clone().handle(delivery).await;
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, deliveries: &mut Deliveries, stop: &CancellationToken) {
+        // Each delivery goes through the stack: first a place, then its turn, then the road.
+        let lane = self.clone();
+        let handle = tower::service_fn(move |delivery: Delivery| -> Finished {
+            let lane = lane.clone();
+            Box::pin(async move {
+                lane.handle(delivery).await;
+                Ok(())
+            })
+        });
+        let placed = ServiceBuilder::new()
+            .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.places.clone()))
+            .service(BoxCloneService::new(handle));
+        match self.adapter.limits.requests_per_second {
+            None => self.feed(placed, deliveries, stop).await,
+            Some(rate) => {
+                let paced = ServiceBuilder::new().rate_limit(rate.get().into(), Duration::from_secs(1)).service(placed);
+                self.feed(paced, deliveries, stop).await;
+            }
+        }
+    }
+
+    async fn feed<S>(self: &Arc<Self>, mut stack: S, deliveries: &mut Deliveries, stop: &CancellationToken)
+    where
+        S: Service<Delivery>,
+        S::Future: Send + 'static,
+        S::Error: std::fmt::Debug,
+    {
+        loop {
+            let changed = self.changed.notified();
+            if stop.is_cancelled() || !matches!(self.circuit(), Circuit::Closed { .. }) {
+                return;
+            }
+            // A place comes before a message: what is not taken yet can still be overtaken by an urgent one.
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = changed => continue,
+                delivery = async { stack.ready().await.ok()?; next(deliveries).await } => delivery,
+            };
+            let Some(delivery) = delivery else { return self.pause(stop).await };
+            let finished = stack.call(delivery);
+            self.under_way.spawn(async move { drop(finished.await) });
+        }
+    }
+
+    async fn handle(self: Arc<Self>, delivery: Delivery) {
+        let sign = match &delivery.item {
+            Err(poison) => {
+                tracing::error!(agency = %self.adapter.agency, %poison, "a message goes to the dead letters");
+                settled(delivery.settle.reject().await);
+                Sign::None
+            }
+            Ok(item) => match self.road.deliver(&self.adapter.agency, item).await {
+                Delivered::Done(sign) => {
+                    settled(delivery.settle.ack().await);
+                    sign
+                }
+                // Not acked: the broker delivers it again.
+                Delivered::NotRecorded => Sign::None,
+            },
+        };
+        self.learn(sign);
+    }
+
+    fn learn(&self, sign: Sign) {
+        let (before, after) = {
+            let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = breaker.circuit();
+            breaker.learn(sign, self.clock.now());
+            (before, breaker.circuit())
+        };
+        if std::mem::discriminant(&before) != std::mem::discriminant(&after) {
+            tracing::warn!(agency = %self.adapter.agency, ?before, ?after, "the circuit has changed");
+            self.report(after);
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn circuit(&self) -> Circuit {
+        let circuit = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).tick(self.clock.now());
+        self.report(circuit);
+        circuit
+    }
+
+    fn report(&self, circuit: Circuit) {
+        let is_open = !matches!(circuit, Circuit::Closed { .. });
+        self.metrics.circuit(&self.adapter.agency, is_open);
+    }
+
+    /// Puts what is in hand into the journal's outbox, so that the pause costs no message a redelivery.
+    async fn put_back(&self, mut deliveries: Deliveries) {
+        let not_before = match self.circuit() {
+            Circuit::Open { until } => Some(until),
+            Circuit::Closed { .. } | Circuit::HalfOpen => None,
+        };
+        deliveries.urgent.close();
+        deliveries.ordinary.close();
+        while let Some(delivery) = next(&mut deliveries).await {
+            let Ok(item) = &delivery.item else { continue };
+            let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
+            match self.road.journal().record(item.submission, entry).await {
+                Ok(_) | Err(crate::journal::JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
+                Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
+            }
+        }
+    }
+
+    async fn rest(&self, until: Timestamp, stop: &CancellationToken) {
+        let wait = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
+        // Injected time may jump, so the clock is asked again before long.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait.min(PAUSE)) => {}
+        }
+    }
+
+    async fn pause(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Urgent ones first. `None` once both queues have ended.
+async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
+    tokio::select! {
+        biased;
+        Some(urgent) = deliveries.urgent.recv() => Some(urgent),
+        Some(ordinary) = deliveries.ordinary.recv() => Some(ordinary),
+        else => None,
+    }
+}
+
+fn settled(result: Result<(), crate::broker::BrokerError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a settlement did not reach the broker; it delivers the message again, harmlessly");
+    }
+}
