@@ -1,0 +1,229 @@
+//! A running process: an installation and the names of roles come in, the roles run until they are stopped.
+
+use super::{
+    courier::Courier, gateway::Gateway, installation::Installation, operations::Operations, scheduler::Scheduler,
+    stores::{OpenError, open_broker, open_journal}, worker::Worker,
+};
+use crate::{
+    attachments::AttachmentStore,
+    broker::Broker,
+    domain::{AgencyName, Clock},
+    journal::{Journal, JournalError, sqlite::{Ownership, SqliteJournal}},
+    road::{Reply, Road},
+    settings::{BrokerSettings, JournalPlace, ScheduleWritten},
+    telemetry::Metrics,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a process does. All of it by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Takes offices' requests
+    Gateway,
+    /// Delivers to agencies
+    Worker,
+    /// Keeps times: outbox, retries, deadlines, repairs, retention
+    Scheduler,
+    /// Tells offices by webhook
+    Courier,
+}
+
+impl Role {
+    pub const ALL: [Role; 4] = [Role::Gateway, Role::Worker, Role::Scheduler, Role::Courier];
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the attachments' folder: {0}")]
+    Attachments(std::io::Error),
+    #[error("another process works on this journal: stop it, or share a PostgreSQL journal")]
+    JournalInUse,
+    #[error("the embedded broker lives inside one process: run all roles together, or use RabbitMQ")]
+    EmbeddedBrokerApart,
+    #[error("a SQLite journal belongs to one process: run all roles together, or use PostgreSQL")]
+    SqliteApart,
+    #[error("{0}")]
+    Role(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// All that was under way has ended.
+    Drained,
+    /// The time was up. What was under way is taken up at the next start.
+    Aborted,
+}
+
+pub struct Process {
+    /// Where offices reach the gateway, if it runs here.
+    pub gateway_address: Option<SocketAddr>,
+    pub operations_address: SocketAddr,
+    pub journal: Arc<dyn Journal>,
+    pub broker: Arc<dyn Broker>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+    _ownership: Option<Ownership>,
+}
+
+impl Process {
+    pub async fn start(installation: Installation, roles: &[Role], clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let settings = &installation.settings;
+        check_together(&installation, roles)?;
+        installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let ownership = own_journal(&installation)?;
+        let journal = open_journal(&settings.journal).await?;
+        let broker = open_broker(&settings.broker, clock.now())?;
+        let attachments =
+            AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
+        let shared = Shared {
+            journal: journal.clone(),
+            broker: broker.clone(),
+            clock: clock.clone(),
+            metrics: Metrics::new(),
+            attachments,
+            outbox_filled: Arc::new(Notify::new()),
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        if ownership.is_some() {
+            take_over(&installation, &shared).await?;
+        }
+        declare(&installation, &shared).await;
+        let gateway_address = shared.run(&installation, roles).await?;
+        let operations_address = shared.run_operations(&installation).await?;
+        let Shared { stop, abort, tasks, .. } = shared;
+        tasks.close();
+        Ok(Self { gateway_address, operations_address, journal, broker, stop, abort, tasks, _ownership: ownership })
+    }
+
+    /// Takes nothing new, and gives what is under way so much time to end.
+    pub async fn stop(self, grace: Duration) -> Stopped {
+        self.stop.cancel();
+        let drained = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
+        self.abort.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.broker.close()).await;
+        if drained { Stopped::Drained } else { Stopped::Aborted }
+    }
+}
+
+/// What all roles of a process share.
+struct Shared {
+    journal: Arc<dyn Journal>,
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    attachments: AttachmentStore,
+    outbox_filled: Arc<Notify>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    async fn run(&self, installation: &Installation, roles: &[Role]) -> Result<Option<SocketAddr>, StartError> {
+        let mut gateway_address = None;
+        for role in roles {
+            match role {
+                Role::Gateway => gateway_address = Some(self.run_gateway(installation).await?),
+                Role::Worker => drop(self.tasks.spawn(self.worker(installation).run(self.stop.clone()))),
+                Role::Scheduler => {
+                    drop(self.tasks.spawn(Arc::new(self.scheduler(installation)).run(self.stop.clone())));
+                }
+                Role::Courier => self.run_courier(installation)?,
+            }
+        }
+        Ok(gateway_address)
+    }
+
+    fn worker(&self, installation: &Installation) -> Worker {
+        let road = Road {
+            journal: self.journal.clone(),
+            reply: Reply::new(self.journal.clone(), self.broker.clone()),
+            catalogue: installation.catalogue.clone(),
+            lines: installation.lines.clone(),
+            attachments: self.attachments.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            wire_max_bytes: installation.settings.journal.wire_max_bytes,
+            abort: self.abort.clone(),
+        };
+        Worker {
+            broker: self.broker.clone(),
+            adapters: installation.adapters.clone(),
+            road: Arc::new(road),
+            lines: installation.lines.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn scheduler(&self, installation: &Installation) -> Scheduler {
+        Scheduler {
+            journal: self.journal.clone(),
+            broker: self.broker.clone(),
+            adapters: installation.adapters.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            retention: installation.settings.journal.retention,
+            fallback_schedule: installation.settings.webhooks,
+            attachments: self.attachments.clone(),
+            outbox_filled: self.outbox_filled.clone(),
+        }
+    }
+}
+
+/// What lives inside one process cannot be spread over several.
+fn check_together(installation: &Installation, roles: &[Role]) -> Result<(), StartError> {
+    let are_together = Role::ALL.iter().all(|role| roles.contains(role));
+    if are_together {
+        return Ok(());
+    }
+    if matches!(installation.settings.broker, BrokerSettings::Embedded) {
+        return Err(StartError::EmbeddedBrokerApart);
+    }
+    match installation.settings.journal.place {
+        JournalPlace::Sqlite { .. } => Err(StartError::SqliteApart),
+        JournalPlace::Postgres { .. } => Ok(()),
+    }
+}
+
+fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {
+    match &installation.settings.journal.place {
+        JournalPlace::Sqlite { path } => {
+            SqliteJournal::try_own(path)?.map(Some).ok_or(StartError::JournalInUse)
+        }
+        JournalPlace::Postgres { .. } => Ok(None),
+    }
+}
+
+/// The journal is ours alone: what the process before was doing has ended with it, and an embedded broker is empty.
+async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), StartError> {
+    let now = shared.clock.now();
+    let interrupted = shared.journal.void_leases(now).await?;
+    let mut requeued = 0;
+    if matches!(installation.settings.broker, BrokerSettings::Embedded) {
+        for adapter in installation.adapters.iter() {
+            requeued += shared.journal.requeue(&adapter.agency, now, now).await?;
+        }
+    }
+    if interrupted + requeued > 0 {
+        tracing::info!(interrupted, requeued, "took up what the process before had left");
+    }
+    Ok(())
+}
+
+/// The broker may be away: it is declared again when it is back.
+async fn declare(installation: &Installation, shared: &Shared) {
+    let agencies: Vec<AgencyName> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
+    if let Err(error) = shared.broker.declare(&agencies).await {
+        tracing::warn!(%error, "queues could not be declared yet");
+    }
+}
