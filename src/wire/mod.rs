@@ -1,5 +1,12 @@
-//! What goes over the network to agencies: requests as bytes come in, answers as bytes go out, every failure named.
+//! What goes over the wire to agencies: requests as bytes, answers as SOAP envelopes, XML as JSON, or strict JSON; every
+//! failure named.
 
 mod client;
+mod json;
+mod soap;
+mod xml_json;
 
-pub use client::{Client, ClientSettings, Outgoing, Received, SendFailure};
+pub use client::{Client, ClientSettings, Outgoing, Received, SendFailure, retry_after};
+pub use json::{InvalidJson, strict_json};
+pub use soap::{Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
+pub use xml_json::{XmlToJson, XmlToJsonError};
