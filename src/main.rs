@@ -1,3 +1,7 @@
 //! The door: the command line comes in, an exit code goes out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    punte::cli::run()
+}

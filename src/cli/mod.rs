@@ -9,6 +9,7 @@ mod print;
 mod serve;
 mod simulate;
 mod submissions;
+mod trust;
 mod trust_verify;
 
 use clap::{Parser, Subcommand};
@@ -63,7 +64,7 @@ enum Command {
     /// Play an agency over mutual TLS
     Simulate(simulate::Simulate),
     /// Check signatures
-    Trust(trust_verify::Trust),
+    Trust(trust::Trust),
 }
 
 /// The configuration file, for the subcommands that need one.

@@ -8,7 +8,7 @@ use crate::{
     catalogue::Catalogue,
     domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict, WireRecord},
     journal::{Entry, Journal, JournalError, Record},
-    telemetry::Metrics,
+    telemetry::{AttemptEnd, Metrics},
     wire::Received,
 };
 use futures_util::FutureExt;
@@ -23,7 +23,7 @@ pub struct Road {
     pub lines: Arc<Lines>,
     pub attachments: AttachmentStore,
     pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// Bytes kept of each message sent and of each received.
     pub wire_max_bytes: usize,
     /// Nothing waits for the journal any longer once this is cancelled.
@@ -111,11 +111,12 @@ impl Road {
         };
 
         let sign = sign_of(&outcome.reading);
-        self.report(record, &outcome, begun_at);
         let now = self.clock.now();
         let case = Case { effect: operation.effect, attempt, tries: progress.tries, schedule: &line.adapter.schedule, now };
         let wire = Some(outcome.wire.capped(self.wire_max_bytes));
-        let entry = Entry { wire, ..Entry::new(settle(outcome.reading, case), now) };
+        let event = settle(outcome.reading, case);
+        self.report(record, &event, now.duration_since(begun_at));
+        let entry = Entry { wire, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(submission, entry.clone())).await {
             Ok(_) => Ok(sign),
             Err(JournalError::Forbidden(error)) => {
@@ -217,6 +218,7 @@ impl Road {
                     exchange: exchange.ok_or_else(|| missing(Code::OperationUnknown))?,
                     line: &line,
                     answer_schema: &service.answer_schema,
+                    correlates: operation.correlates,
                     reference: record.submission.id,
                     now,
                 },
@@ -250,22 +252,31 @@ impl Road {
         }
     }
 
-    fn report(&self, record: &Record, outcome: &Outcome, begun_at: Timestamp) {
-        let took = self.clock.now().duration_since(begun_at);
-        let (agency, id) = (&record.submission.agency, record.submission.id);
-        let cause = match &outcome.reading {
-            Ok(Reading::Answered { .. }) => "answered",
-            Ok(Reading::Refused { .. }) => "refused",
-            Ok(Reading::Waiting { .. }) => "waiting",
-            Ok(Reading::Failed { .. }) => Code::AgencyFault.as_str(),
-            Ok(Reading::NotSeen | Reading::Unmapped) => Code::AnswerUnexpected.as_str(),
-            Err(fault) => fault.code.as_str(),
-        };
-        self.metrics.attempt(agency, cause, took.as_secs_f64());
-        match &outcome.reading {
-            Err(fault) => tracing::warn!(submission = %id, %agency, %fault, "the attempt failed"),
-            Ok(_) => tracing::info!(submission = %id, %agency, cause, took_ms = took.as_millis(), "the agency answered"),
+    fn report(&self, record: &Record, event: &Event, took: SignedDuration) {
+        let (id, agency) = (record.submission.id, &record.submission.agency);
+        let took = Duration::try_from(took).unwrap_or_default();
+        self.metrics.attempt(agency, attempt_end(event), took);
+        match event {
+            Event::RetryPlanned { fault, .. } | Event::GivenUp { fault, .. } | Event::OutcomeUnknown { fault, .. } => {
+                tracing::warn!(submission = %id, %agency, %fault, outcome = ?event.name(), "the attempt failed");
+            }
+            _ => {
+                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(submission = %id, %agency, outcome = ?event.name(), took_ms, "the agency answered");
+            }
         }
+    }
+}
+
+fn attempt_end(event: &Event) -> AttemptEnd {
+    match event {
+        Event::Answered { .. } => AttemptEnd::answered,
+        Event::RefusedByAgency { .. } => AttemptEnd::refused,
+        Event::TakenByAgency { .. } => AttemptEnd::waiting,
+        Event::PutBack { .. } => AttemptEnd::put_back,
+        Event::RetryPlanned { .. } => AttemptEnd::failed_retry,
+        Event::OutcomeUnknown { .. } => AttemptEnd::unknown,
+        _ => AttemptEnd::failed_for_good,
     }
 }
 

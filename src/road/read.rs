@@ -5,7 +5,7 @@
 
 use super::Line;
 use crate::{
-    adapter::{Exchange, Form, Reading, WireAnswer},
+    adapter::{Exchange, Form, Protocol, Reading, WireAnswer},
     catalogue::Schema,
     domain::{Code, Fault, Stage, SubmissionId},
     trust::{
@@ -24,6 +24,8 @@ pub struct Answering<'a> {
     pub exchange: &'a Exchange,
     pub line: &'a Line,
     pub answer_schema: &'a Schema,
+    /// Whether the answer must name our reference.
+    pub correlates: bool,
     pub reference: SubmissionId,
     pub now: Timestamp,
 }
@@ -116,7 +118,7 @@ fn believe_xml(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
             verify_beside(received, it, policy)?;
-            if it.line.adapter.protocol.is_soap() {
+            if it.line.adapter.protocol != Protocol::Rest {
                 let envelope = crate::wire::open(&document).map_err(unexpected)?;
                 it.exchange.answer_of_body(received.status, envelope.body).map_err(unexpected)
             } else {
@@ -171,9 +173,14 @@ fn check_reference(reading: Reading, it: &Answering<'_>) -> Result<Reading, Faul
     let mismatched = |text: &str| Err(Fault::new(Code::AnswerMismatched, Stage::Read, text));
     match reading.reference() {
         Some(theirs) if theirs != ours => mismatched("it names another reference"),
-        None if it.exchange.must_correlate() && reading.is_about_a_request() => mismatched("it names no reference"),
+        None if it.correlates && is_about_a_request(&reading) => mismatched("it names no reference"),
         _ => Ok(reading),
     }
+}
+
+/// What would end the submission, or leave it to the agency.
+fn is_about_a_request(reading: &Reading) -> bool {
+    matches!(reading, Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting { .. })
 }
 
 fn check_schema(answer: &serde_json::Value, schema: &Schema) -> Result<(), Fault> {

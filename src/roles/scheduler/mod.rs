@@ -25,7 +25,7 @@ pub struct Scheduler {
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     pub retention: Retention,
     /// For submissions whose agency is no longer configured.
     pub fallback_schedule: Schedule,

@@ -25,7 +25,7 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         }
     }
     for count in scheduler.journal.counts().await? {
-        scheduler.metrics.submissions(&count.agency, count.state, count.count);
+        scheduler.metrics.submissions_in_state(&count.agency, count.state, count.count);
     }
     Ok(())
 }

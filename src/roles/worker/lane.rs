@@ -8,7 +8,7 @@ use crate::{
     domain::{Clock, Event},
     journal::Entry,
     road::{Delivered, Road, Sign},
-    telemetry::Metrics,
+    telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
 use std::{
@@ -26,7 +26,7 @@ pub struct Lane {
     broker: Arc<dyn Broker>,
     road: Arc<Road>,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     breaker: Mutex<Breaker>,
     /// The circuit has changed.
     changed: Notify,
@@ -45,7 +45,7 @@ impl Lane {
         broker: Arc<dyn Broker>,
         road: Arc<Road>,
         clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
+        metrics: Metrics,
     ) -> Arc<Self> {
         let breaker = Mutex::new(Breaker::new(adapter.breaker));
         let places = Arc::new(Semaphore::new(adapter.limits.concurrency.get() as usize));
@@ -183,8 +183,12 @@ impl Lane {
     }
 
     fn report(&self, circuit: Circuit) {
-        let is_open = !matches!(circuit, Circuit::Closed { .. });
-        self.metrics.circuit(&self.adapter.agency, is_open);
+        let state = match circuit {
+            Circuit::Closed { .. } => BreakerState::Closed,
+            Circuit::HalfOpen => BreakerState::HalfOpen,
+            Circuit::Open { .. } => BreakerState::Open,
+        };
+        self.metrics.breaker(&self.adapter.agency, state);
     }
 
     /// Puts what is in hand into the journal's outbox, so that the pause costs no message a redelivery.

@@ -22,7 +22,7 @@ pub struct Worker {
     pub road: Arc<Road>,
     pub lines: Arc<Lines>,
     pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
 }
 
 /// How often key files are looked at.

@@ -1,0 +1,156 @@
+//! The demo's play: a stage comes in; six submissions travel, one by one, and each one's end is held against the plan.
+
+use super::{picture::Picture, stage::Stage};
+use crate::domain::AgencyName;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// One submission: what is asked, what the agency is told to do, and how it should end.
+struct Scene {
+    title: &'static str,
+    request: Value,
+    /// What the simulated agency does wrong, if anything.
+    mischief: Option<Value>,
+    ends_as: &'static str,
+}
+
+const CITIZEN: &str = "2000000000001";
+const NOBODY: &str = "2000000000404";
+
+pub async fn all(stage: &Stage, picture: &Picture) -> Result<bool> {
+    let mut went_as_planned = true;
+    for (number, scene) in scenes().into_iter().enumerate() {
+        picture.scene(number + 1, scene.title);
+        let (id, agency) = post(stage, &scene).await?;
+        let shown = watch(stage, picture, &id).await?;
+        let state = shown["state"].as_str().unwrap_or_default();
+        went_as_planned &= state == scene.ends_as;
+        picture.end(stage, &agency, &shown, scene.ends_as);
+        behave(stage, &agency, Value::Null)?;
+    }
+    Ok(went_as_planned)
+}
+
+fn scenes() -> Vec<Scene> {
+    vec![
+        Scene {
+            title: "a clerk looks a person up (SOAP, WS-Security)",
+            request: request("person-lookup", CITIZEN, json!({})),
+            mischief: None,
+            ends_as: "completed",
+        },
+        Scene {
+            title: "an extract is ordered, urgently (SOAP, the agency recognises repeats)",
+            request: {
+                let data = json!({"act": "birth", "copies": 1, "language": "ro"});
+                let mut urgent = request("civil-status-extract", CITIZEN, data);
+                urgent["priority"] = json!("urgent");
+                urgent
+            },
+            mischief: None,
+            ends_as: "completed",
+        },
+        Scene {
+            title: "a legal event is registered (REST, JWS)",
+            request: request("legal-event", CITIZEN, event()),
+            mischief: None,
+            ends_as: "completed",
+        },
+        Scene {
+            title: "the person is not in the registry: the agency says no",
+            request: request("person-lookup", NOBODY, json!({})),
+            mischief: None,
+            ends_as: "refused",
+        },
+        Scene {
+            title: "the agency acts and then drops the connection: it is asked before anything is sent again",
+            request: request("legal-event", CITIZEN, event()),
+            mischief: Some(json!({"fault": "reset-after-effect", "times": 1})),
+            ends_as: "completed",
+        },
+        Scene {
+            title: "the agency's answers carry a wrong signature: never believed, in the end parked for an operator",
+            request: request("person-lookup", CITIZEN, json!({})),
+            mischief: Some(json!({"fault": "wrong-signature"})),
+            ends_as: "parked",
+        },
+    ]
+}
+
+fn request(service: &str, person: &str, data: Value) -> Value {
+    json!({
+        "service": service,
+        "context": {
+            "clerk": "2000000000900",
+            "entity": "1000000000001",
+            "legal_basis": "Law 100/2020, art. 5",
+            "reason": "Application 123 at the counter"
+        },
+        "subject": {"scheme": "idnp", "id": person},
+        "data": data
+    })
+}
+
+fn event() -> Value {
+    json!({"event_type": "Punte.Residence.Registered", "event_time": "2026-11-21T10:00:00Z", "message": "Residence registered"})
+}
+
+async fn post(stage: &Stage, scene: &Scene) -> Result<(String, AgencyName)> {
+    let agency = agency_of(stage, scene.request["service"].as_str().unwrap_or_default()).await?;
+    behave(stage, &agency, scene.mischief.clone().unwrap_or_default())?;
+    let response = stage
+        .office
+        .post(format!("{}/v1/submissions", stage.gateway))
+        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
+        .header("content-type", "application/json")
+        .body(scene.request.to_string())
+        .send()
+        .await
+        .context("the gateway does not answer")?;
+    let status = response.status();
+    let body: Value = serde_json::from_slice(&response.bytes().await?)?;
+    match body["id"].as_str() {
+        Some(id) => Ok((id.to_owned(), agency)),
+        None => bail!("the gateway refused the request with {status}: {body}"),
+    }
+}
+
+async fn agency_of(stage: &Stage, service: &str) -> Result<AgencyName> {
+    let service = get(stage, &format!("/v1/services/{service}")).await?;
+    Ok(service["agency"].as_str().context("the catalogue names no agency")?.parse()?)
+}
+
+fn behave(stage: &Stage, agency: &AgencyName, mischief: Value) -> Result<()> {
+    let simulator = stage.simulators.get(agency).context("the agency is not simulated")?;
+    simulator.behave(mischief)
+}
+
+/// Shows every change until the machine has done what it can.
+async fn watch(stage: &Stage, picture: &Picture, id: &str) -> Result<Value> {
+    let begun = Instant::now();
+    let mut seen = 0;
+    loop {
+        let shown = get(stage, &format!("/v1/submissions/{id}")).await?;
+        let timeline = shown["timeline"].as_array().cloned().unwrap_or_default();
+        for change in timeline.iter().skip(seen) {
+            picture.change(stage, &shown, change);
+        }
+        seen = timeline.len();
+        let state = shown["state"].as_str().unwrap_or_default();
+        if matches!(state, "completed" | "refused" | "parked" | "uncertain" | "expired" | "cancelled") {
+            return Ok(shown);
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            bail!("submission {id} is still {state} after a minute");
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+async fn get(stage: &Stage, path: &str) -> Result<Value> {
+    let response = stage.office.get(format!("{}{path}", stage.gateway)).send().await?;
+    let status = response.status();
+    let body = response.bytes().await?;
+    serde_json::from_slice(&body).with_context(|| format!("{path} answered {status} with something other than JSON"))
+}
