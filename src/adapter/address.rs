@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn nothing_about_a_person_can_get_into_an_address() {
-        for bad in ["/p/{subject.id}", "/p?x={{ subject.id }}", "/{}", "/{reference", "/a b", "x", "/../x", "/a#b", "//\\evil"] {
+        for bad in
+            ["/p/{subject.id}", "/p?x={{ subject.id }}", "/{}", "/{reference", "/a b", "x", "/../x", "/a#b", "//\\evil"]
+        {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

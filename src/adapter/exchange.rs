@@ -19,6 +19,24 @@ pub enum Form {
     Json,
 }
 
+impl Form {
+    pub fn extension(self) -> &'static str {
+        match self {
+            Form::Xml => "xml",
+            Form::Json => "json",
+        }
+    }
+
+    /// Whether a `Content-Type` is of this family.
+    pub fn is_media_type(self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match self {
+            Form::Xml => ["text/xml", "application/xml"].contains(&essence.as_str()) || essence.ends_with("+xml"),
+            Form::Json => essence == "application/json" || essence.ends_with("+json"),
+        }
+    }
+}
+
 /// What a template may see.
 pub struct TransformInput<'a> {
     pub submission: &'a Submission,
@@ -114,7 +132,8 @@ impl Exchange {
         let input = json!({"status": answer.status, "body": answer.body, "fault": fault, "reference": reference});
         let output = self.filter.run(&input);
         let output = output.map_err(|problem| InterpretError::Filter { file: self.filter_file.clone(), problem })?;
-        let shape = |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
+        let shape =
+            |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
         match Reading::from_json(output).map_err(shape)? {
             Reading::NotSeen if !self.is_lookup => Err(shape("only a lookup may say not_seen")),
             reading => Ok(reading),
@@ -166,7 +185,8 @@ impl Exchange {
 
 fn template_input(input: &TransformInput<'_>) -> Value {
     let submission = input.submission;
-    let attachments: Vec<_> = input.attachments.iter().map(|(attachment, bytes)| attachment_input(attachment, bytes)).collect();
+    let attachments: Vec<_> =
+        input.attachments.iter().map(|(attachment, bytes)| attachment_input(attachment, bytes)).collect();
     json!({
         "reference": submission.id,
         "attempt": input.attempt,

@@ -77,7 +77,11 @@ impl Filter {
         let Ok(error) = exception.get_err() else { return "it breaks off without an error".to_owned() };
         let text = error.to_string();
         let is_own = text.len() >= 4 && self.source.contains(text.as_str());
-        if is_own { format!("it raises `{text}`") } else { "it meets a value of another kind than it expects".to_owned() }
+        if is_own {
+            format!("it raises `{text}`")
+        } else {
+            "it meets a value of another kind than it expects".to_owned()
+        }
     }
 }
 
@@ -123,8 +127,23 @@ mod tests {
     #[test]
     fn a_filter_can_neither_end_the_program_nor_see_what_is_around_it() {
         for reaching_out in [
-            "halt", "halt_error", "halt_error(1)", "halt(0)", "env", "$ENV", "now", "input", "inputs", "debug", "stderr",
-            "include \"x\"; 1", "import \"x\" as x; 1", "import \"x\" as $x; 1", "input_filename", "localtime", "$__loc__",
+            "halt",
+            "halt_error",
+            "halt_error(1)",
+            "halt(0)",
+            "env",
+            "$ENV",
+            "now",
+            "input",
+            "inputs",
+            "debug",
+            "stderr",
+            "include \"x\"; 1",
+            "import \"x\" as x; 1",
+            "import \"x\" as $x; 1",
+            "input_filename",
+            "localtime",
+            "$__loc__",
         ] {
             let compiled = Filter::compile(reaching_out.to_owned()).err();
             let problem = compiled.unwrap_or_else(|| panic!("{reaching_out} compiles"));

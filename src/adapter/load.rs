@@ -8,6 +8,7 @@ use crate::{
     catalogue::{Catalogue, subfolders},
     domain::{AgencyName, Schedule},
     settings::{AgencyPlace, ConfigFaults, Document, ScheduleWritten},
+    trust::{SealAsWritten, SealKind},
 };
 use reqwest::Url;
 use std::{
@@ -60,6 +61,7 @@ impl Adapters {
 
 /// One `agency.toml` while it is read.
 pub(super) struct Reader<'a> {
+    pub agency: AgencyName,
     pub folder: &'a Path,
     pub file: PathBuf,
     pub catalogue: &'a Catalogue,
@@ -88,17 +90,26 @@ fn load_agency(
     let breaker = document.section("breaker", faults).and_then(|it| breaker(&file, &it, faults));
     let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
     let seal = document.value("seal", "say how messages are signed; kind = \"none\" if they are not", faults);
+    let seal = seal.zip(protocol).and_then(|(seal, protocol)| check_seal(&file, seal, protocol, faults));
     let written = document.sections::<OperationWritten>("operations", faults);
     document.finish(faults);
     check_files(folder, &written, faults);
-    let reader = Reader { folder, file, catalogue, protocol: protocol?, endpoint: endpoint?, namespaces: namespaces? };
+    let reader = Reader {
+        agency: agency?,
+        folder,
+        file,
+        catalogue,
+        protocol: protocol?,
+        endpoint: endpoint?,
+        namespaces: namespaces?,
+    };
     let operations = written.into_iter().filter_map(|(name, it)| operation::load(&reader, &name, it, faults));
     let operations: BTreeMap<_, _> = operations.map(|operation| (operation.service.clone(), operation)).collect();
     if operations.is_empty() && faults.is_empty() {
         faults.add(&reader.file, "operations", "is empty", "say with [operations.SERVICE] what the agency does");
     }
     let adapter = Adapter {
-        agency: agency?,
+        agency: reader.agency,
         title: title?,
         folder: folder.to_owned(),
         protocol: reader.protocol,
@@ -121,11 +132,35 @@ fn protocol(written: ProtocolWritten) -> Protocol {
     }
 }
 
+/// Checked here, so that it can be made into a profile once the folder of keys is known.
+fn check_seal(
+    file: &Path,
+    seal: SealAsWritten,
+    protocol: Protocol,
+    faults: &mut ConfigFaults,
+) -> Option<SealAsWritten> {
+    let of_profile = seal.check(Path::new("")).err().unwrap_or_default();
+    let is_good = of_profile.is_empty();
+    for fault in of_profile {
+        faults.add(file, format!("seal.{}", fault.key), fault.text, fault.remedy);
+    }
+    let is_soap = matches!(protocol, Protocol::Soap11 | Protocol::Soap12);
+    let kinds = [Some(("seal.kind", seal.kind)), seal.answer.as_ref().map(|answer| ("seal.answer.kind", answer.kind))];
+    for (key, kind) in kinds.into_iter().flatten() {
+        if kind != SealKind::None && (kind == SealKind::Wss) != is_soap {
+            let problem = format!("{} does not go with {}", kind.as_str(), protocol.as_str());
+            faults.add(file, key, problem, "write wss for SOAP; a jws or http-signature for rest; or none");
+        }
+    }
+    is_good.then_some(seal)
+}
+
 fn endpoint(file: &Path, written: &str, faults: &mut ConfigFaults) -> Option<Url> {
     let is_usable = |url: &Url| {
         url.scheme() == "https" && url.host().is_some() && url.query().is_none() && url.fragment().is_none()
     };
-    let url = Url::parse(written).ok().filter(is_usable).filter(|url| url.username().is_empty() && url.password().is_none());
+    let url =
+        Url::parse(written).ok().filter(is_usable).filter(|url| url.username().is_empty() && url.password().is_none());
     if url.is_none() {
         let remedy = "write https://HOST:PORT/PATH, without user, query or fragment; requests never go without TLS";
         faults.add(file, "endpoint", "is no https address", remedy);
@@ -171,7 +206,12 @@ fn breaker(file: &Path, written: &BreakerWritten, faults: &mut ConfigFaults) -> 
 pub(super) fn seconds(file: &Path, key: &str, secs: f64, most: f64, faults: &mut ConfigFaults) -> Option<Duration> {
     let duration = Duration::try_from_secs_f64(secs).ok().filter(|it| !it.is_zero() && secs <= most);
     if duration.is_none() {
-        faults.add(file, key, "is out of range", format!("must be a number of seconds, more than 0 and at most {most}"));
+        faults.add(
+            file,
+            key,
+            "is out of range",
+            format!("must be a number of seconds, more than 0 and at most {most}"),
+        );
     }
     duration
 }

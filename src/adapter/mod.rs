@@ -26,8 +26,17 @@ pub use reading::Reading;
 pub use sameness::{Leaf, leaves};
 pub use template::{Template, TemplateFault};
 
-use crate::domain::{AgencyName, Effect, Schedule, ServiceName};
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use crate::{
+    domain::{AgencyName, Effect, Schedule, ServiceName},
+    trust::{ProfileFault, SealAsWritten, SealProfile},
+};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// All agencies, and which of them does which service.
 #[derive(Debug, Default)]
@@ -49,7 +58,7 @@ pub struct Adapter {
     pub schedule: Schedule,
     pub breaker: BreakerPolicy,
     /// How requests are signed and answers verified.
-    pub seal: toml::Value,
+    pub seal: SealAsWritten,
     pub operations: BTreeMap<ServiceName, Operation>,
 }
 
@@ -103,6 +112,13 @@ pub struct Operation {
     /// For effect `lookup`: how the agency is asked by our reference.
     pub lookup: Option<Exchange>,
     pub examples: Vec<Example>,
+}
+
+impl Adapter {
+    /// How messages are sealed and verified, once it is known in which folder the agency's certificates lie.
+    pub fn seal_profile(&self, secrets: &Path) -> Result<SealProfile, Vec<ProfileFault>> {
+        self.seal.check(secrets)
+    }
 }
 
 impl Adapters {

@@ -27,7 +27,8 @@ pub(super) fn load(
     faults: &mut ConfigFaults,
 ) -> Option<Operation> {
     let key = format!("operations.{name}");
-    let service = name.parse::<ServiceName>().map_err(|error| faults.add(&reader.file, &key, error, "mend the name")).ok()?;
+    let service =
+        name.parse::<ServiceName>().map_err(|error| faults.add(&reader.file, &key, error, "mend the name")).ok()?;
     if reader.catalogue.get(&service).is_none() {
         let remedy = format!("add the folder schemas/services/{service}, or mend the operation's name");
         faults.add(&reader.file, &key, "there is no such service", remedy);
@@ -42,11 +43,11 @@ pub(super) fn load(
     let names = XmlToJson::new(&reader.namespaces, written.lists.iter().cloned());
     let request = exchange(&place, "request", &written.request(), &names, faults);
     let lookup = lookup(&place, &written, &names, faults);
-    // A week is as long as anything waits; a submission that takes longer needs another agreement with the agency.
-    let deadline = seconds(&reader.file, &place.key_of("deadline_secs"), written.deadline_secs, 366.0 * 86_400.0, faults);
+    let deadline =
+        seconds(&reader.file, &place.key_of("deadline_secs"), written.deadline_secs, 366.0 * 86_400.0, faults);
     let timeout = seconds(&reader.file, &place.key_of("timeout_secs"), written.timeout_secs, 600.0, faults);
     let (request, lookup) = (request?, lookup?);
-    let examples = examples::load(&place.folder, reader, &service, &request, written.effect, faults);
+    let examples = examples::load(&reader.agency, &place.folder, &service, &request, written.effect, faults);
     Some(Operation {
         service,
         effect: written.effect,
@@ -90,7 +91,12 @@ fn lookup(
         }
         (Effect::Read | Effect::Idempotent | Effect::Once, None) => {
             for (path, name) in entries(&place.folder).into_iter().filter(|(_, name)| name.starts_with("lookup.")) {
-                faults.add(path, "", format!("{name} is only for the effect lookup"), "remove it, or change the effect");
+                faults.add(
+                    path,
+                    "",
+                    format!("{name} is only for the effect lookup"),
+                    "remove it, or change the effect",
+                );
             }
             Some(None)
         }
@@ -138,7 +144,12 @@ fn exchange(
 
 type FoundTemplate = (Option<Template>, PathBuf, Form);
 
-fn template(place: &Place<'_>, kind: &str, written: &ExchangeWritten, faults: &mut ConfigFaults) -> Option<FoundTemplate> {
+fn template(
+    place: &Place<'_>,
+    kind: &str,
+    written: &ExchangeWritten,
+    faults: &mut ConfigFaults,
+) -> Option<FoundTemplate> {
     let forms = match place.reader.protocol {
         Protocol::Soap11 | Protocol::Soap12 => &[(Form::Xml, "xml")][..],
         Protocol::Rest => &[(Form::Json, "json"), (Form::Xml, "xml")][..],
@@ -157,7 +168,12 @@ fn template(place: &Place<'_>, kind: &str, written: &ExchangeWritten, faults: &m
         },
         (None, _, true) => Some((None, PathBuf::new(), forms[0].0)),
         (None, _, false) => {
-            faults.add(place.folder.join(format!("{kind}.{}", forms[0].1)), "", "is missing", format!("write {expected}"));
+            faults.add(
+                place.folder.join(format!("{kind}.{}", forms[0].1)),
+                "",
+                "is missing",
+                format!("write {expected}"),
+            );
             None
         }
         (Some((_, file)), false, _) => {
@@ -172,7 +188,8 @@ fn template(place: &Place<'_>, kind: &str, written: &ExchangeWritten, faults: &m
 }
 
 fn contract(folder: &Path, faults: &mut ConfigFaults) -> Option<Option<Contract>> {
-    let schemas: Vec<_> = entries(folder).into_iter().filter(|(_, name)| name.ends_with(".xsd")).map(|(path, _)| path).collect();
+    let schemas: Vec<_> =
+        entries(folder).into_iter().filter(|(_, name)| name.ends_with(".xsd")).map(|(path, _)| path).collect();
     match contract::entry_schemas(&schemas).as_slice() {
         [] if schemas.is_empty() => Some(None),
         [entry] => match Contract::load(entry) {
@@ -213,8 +230,12 @@ fn headers(
     let action = written.soap_action.clone().unwrap_or_default();
     let (media_type, accept) = match place.reader.protocol {
         Protocol::Soap11 => ("text/xml; charset=utf-8".to_owned(), "text/xml"),
-        Protocol::Soap12 if action.is_empty() => ("application/soap+xml; charset=utf-8".to_owned(), "application/soap+xml"),
-        Protocol::Soap12 => (format!("application/soap+xml; charset=utf-8; action=\"{action}\""), "application/soap+xml"),
+        Protocol::Soap12 if action.is_empty() => {
+            ("application/soap+xml; charset=utf-8".to_owned(), "application/soap+xml")
+        }
+        Protocol::Soap12 => {
+            (format!("application/soap+xml; charset=utf-8; action=\"{action}\""), "application/soap+xml")
+        }
         Protocol::Rest => ("application/json".to_owned(), "application/json"),
     };
     let media_type = written.media_type.clone().unwrap_or(media_type);

@@ -70,7 +70,9 @@ impl Reading {
         };
         let reference = written.reference;
         match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
-            (Some(answer), None, None, None, None) => Ok(Reading::Answered { answer: Value::Object(answer), reference }),
+            (Some(answer), None, None, None, None) => {
+                Ok(Reading::Answered { answer: Value::Object(answer), reference })
+            }
             (None, Some(refused), None, None, None) => {
                 Ok(Reading::Refused { refusal: Refusal { code: refused.code, text: refused.text }, reference })
             }
@@ -104,9 +106,9 @@ impl Reading {
     /// Of which request the agency says that it is the answer.
     pub fn reference(&self) -> Option<&str> {
         match self {
-            Reading::Answered { reference, .. } | Reading::Refused { reference, .. } | Reading::Waiting { reference } => {
-                reference.as_deref()
-            }
+            Reading::Answered { reference, .. }
+            | Reading::Refused { reference, .. }
+            | Reading::Waiting { reference } => reference.as_deref(),
             Reading::Failed { .. } | Reading::NotSeen | Reading::Unmapped => None,
         }
     }

@@ -3,7 +3,7 @@
 
 use super::Form;
 use crate::{wire, xml};
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 use serde_json::Value;
 
 /// One text of a message and the way to it.
@@ -49,7 +49,8 @@ fn of_element(element: Node<'_, '_>, above: &str, found: &mut Vec<Leaf>) {
     let path = format!("{above}/{}", name(element.tag_name().namespace(), element.tag_name().name()));
     let mut attributes: Vec<_> = element.attributes().map(|it| (name(it.namespace(), it.name()), it.value())).collect();
     attributes.sort();
-    let attributes = attributes.into_iter().map(|(name, value)| Leaf { path: format!("{path}/@{name}"), text: value.into() });
+    let attributes =
+        attributes.into_iter().map(|(name, value)| Leaf { path: format!("{path}/@{name}"), text: value.into() });
     found.extend(attributes);
     let text: String = element.children().filter(Node::is_text).filter_map(|node| node.text()).collect();
     let has_children = element.children().any(|child| child.is_element());
@@ -96,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_means_the_same_is_the_same() {
-        let (one, two) = ("<a:x xmlns:a='u' p='1' q='2'>\n <a:y/>\n</a:x>", "<x xmlns='u' q='2' p='1'><!-- c --><y></y></x>");
+        let (one, two) =
+            ("<a:x xmlns:a='u' p='1' q='2'>\n <a:y/>\n</a:x>", "<x xmlns='u' q='2' p='1'><!-- c --><y></y></x>");
         assert_eq!(differ(Form::Xml, one, two), None);
         assert_eq!(differ(Form::Json, r#"{"a": 1, "b": [{}]}"#, r#"{"b":[{}],"a":1}"#), None);
     }

@@ -2,7 +2,9 @@
 
 use super::Form;
 use crate::{wire::strict_json, xml};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, value::Serde, value::Value};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, value::Serde, value::Value,
+};
 use std::{io, path::Path};
 
 /// Steps that one rendering may take: hundreds of times what a real template needs.
@@ -81,7 +83,7 @@ impl Template {
     pub fn render(&self, input: &serde_json::Value) -> Result<Vec<u8>, TemplateFault> {
         let template = self.environment.get_template(NAME).map_err(|error| fault(&error, &self.source))?;
         let mut text = Capped(Vec::new());
-        let rendered = template.render_to_write(Value::from(Serde(input)), &mut text);
+        let rendered = template.render_captured_to(Value::from(Serde(input)), &mut text);
         rendered.map_err(|error| fault(&error, &self.source))?;
         match self.form {
             Form::Xml => Ok(text.0),
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn no_value_becomes_markup_in_elements_attributes_or_sections() {
-        let attacks = ["</x><evil/>", "]]><evil/>", "\" evil=\"1", "' evil='1", "&amp;<!--", "a\r\n\tb", "{{ data }}", "&#x0;"];
+        let attacks =
+            ["</x><evil/>", "]]><evil/>", "\" evil=\"1", "' evil='1", "&amp;<!--", "a\r\n\tb", "{{ data }}", "&#x0;"];
         for attack in attacks {
             let text = xml("<x a=\"{{ v }}\" b='{{ v }}'>{{ v }}</x>", json!({"v": attack})).unwrap();
             let document = roxmltree::Document::parse(&text).unwrap();
@@ -192,7 +195,10 @@ mod tests {
             assert_eq!(root.attribute("a"), Some(attack), "{text}");
             assert_eq!(root.text(), Some(attack), "{text}");
             let section = xml("<x><![CDATA[{{ v }}]]></x>", json!({"v": attack})).unwrap();
-            assert_eq!(roxmltree::Document::parse(&section).unwrap().descendants().filter(|n| n.is_element()).count(), 1);
+            assert_eq!(
+                roxmltree::Document::parse(&section).unwrap().descendants().filter(|n| n.is_element()).count(),
+                1
+            );
         }
     }
 
@@ -213,7 +219,9 @@ mod tests {
             assert_eq!(document.descendants().filter(|node| node.is_element()).count(), 1, "{text}");
             assert_eq!(document.root_element().attributes().len(), 1, "{text}");
         }
-        for refused in ["{{ v|safe }}", "{{ v|e }}", "{{ v|tojson }}", "{% autoescape false %}{{ v }}{% endautoescape %}"] {
+        for refused in
+            ["{{ v|safe }}", "{{ v|e }}", "{{ v|tojson }}", "{% autoescape false %}{{ v }}{% endautoescape %}"]
+        {
             assert!(xml(refused, input.clone()).is_err(), "{refused}");
         }
     }
@@ -228,7 +236,14 @@ mod tests {
     #[test]
     fn what_is_missing_or_null_or_no_text_is_an_error_unless_the_template_says_that_it_may_be() {
         let input = json!({"n": null, "l": [1], "t": true, "i": 7, "f": 1.5});
-        for source in ["{{ n }}", "{{ gone }}", "{{ l }}", "{{ n.m }}", "{% if gone %}{% endif %}", "{% for a in gone %}{% endfor %}"] {
+        for source in [
+            "{{ n }}",
+            "{{ gone }}",
+            "{{ l }}",
+            "{{ n.m }}",
+            "{% if gone %}{% endif %}",
+            "{% for a in gone %}{% endfor %}",
+        ] {
             assert!(xml(source, input.clone()).is_err(), "{source}");
         }
         assert_eq!(xml("{{ n|opt }}{{ gone|opt }}|{{ t }}|{{ i }}|{{ f }}", input).unwrap(), "|true|7|1.5");
@@ -252,7 +267,11 @@ mod tests {
     #[test]
     fn json_values_print_with_their_quotes_and_the_whole_is_one_value() {
         let input = json!({"v": "a\"b</x>\u{1}", "n": null, "o": {"k": [1, 2.5]}});
-        let text = render(Form::Json, "{\"v\": {{ v }}, \"n\": {{ n }}, \"o\": {{ o }}, \"g\": {{ gone|opt }}}", input.clone());
+        let text = render(
+            Form::Json,
+            "{\"v\": {{ v }}, \"n\": {{ n }}, \"o\": {{ o }}, \"g\": {{ gone|opt }}}",
+            input.clone(),
+        );
         let expected = json!({"v": input["v"], "n": null, "o": input["o"], "g": null});
         assert_eq!(serde_json::from_str::<Json>(&text.unwrap()).unwrap(), expected);
         for bad in ["{\"v\": \"{{ v }}\"}", "{\"v\": {{ v }}", "{\"a\": 1, \"a\": 2}", "", "{\"v\": {{ gone }}}"] {

@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(fault("<Envelope/>"), Err(SoapRefusal::NoEnvelope));
         assert_eq!(fault(&FAULT_12.replace("s:Body>", "s:Bod>")), Err(SoapRefusal::Shape));
         let body = "<s:Body></s:Body>";
-        let two = format!(r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">{body}{body}</s:Envelope>"#);
+        let two =
+            format!(r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">{body}{body}</s:Envelope>"#);
         assert_eq!(fault(&two), Err(SoapRefusal::Shape));
         let extra = FAULT_11.replace("</s:Body>", "<more/></s:Body>");
         assert_eq!(fault(&extra), Err(SoapRefusal::Shape));

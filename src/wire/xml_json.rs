@@ -158,7 +158,8 @@ mod tests {
     fn text_attributes_nothing_and_nil_each_have_their_form() {
         let xml = r#"<A xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><t> 007 </t><a n="1">x</a><e/><m>  <c/></m>
             <n xsi:nil="true" k="v"/><w a="1"> </w></A>"#;
-        let expected = json!({"t": " 007 ", "a": {"@n": "1", "#text": "x"}, "e": "", "m": {"c": ""}, "n": null, "w": {"@a": "1"}});
+        let expected =
+            json!({"t": " 007 ", "a": {"@n": "1", "#text": "x"}, "e": "", "m": {"c": ""}, "n": null, "w": {"@a": "1"}});
         assert_eq!(convert(xml).unwrap(), expected);
     }
 
