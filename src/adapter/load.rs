@@ -83,8 +83,9 @@ fn load_agency(
     let title: Option<String> = document.value("title", "give the agency's name as people know it", faults);
     let protocol = document.value("protocol", "write soap-1.1, soap-1.2 or rest", faults).map(protocol);
     let written: Option<String> = document.value("endpoint", "give the agency's https address", faults);
-    let place = agency.as_ref().and_then(|agency| places.get(agency)).and_then(|place| place.endpoint.clone());
-    let endpoint = written.and_then(|written| endpoint(&file, place.as_deref().unwrap_or(&written), faults));
+    let place = agency.as_ref().and_then(|agency| places.get(agency));
+    let elsewhere = place.and_then(|place| place.endpoint.as_deref());
+    let endpoint = written.and_then(|written| endpoint(&file, elsewhere.unwrap_or(&written), faults));
     let limits = document.section("limits", faults).and_then(|it| limits(&file, &it, faults));
     let schedule = document.section("retry", faults).and_then(|it| schedule(&file, &it, faults));
     let breaker = document.section("breaker", faults).and_then(|it| breaker(&file, &it, faults));
@@ -115,7 +116,7 @@ fn load_agency(
         protocol: reader.protocol,
         endpoint: reader.endpoint,
         limits: limits?,
-        schedule: schedule?,
+        schedule: place.and_then(|place| place.retry).or(schedule)?,
         breaker: breaker?,
         seal: seal?,
         operations,

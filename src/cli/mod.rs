@@ -1,13 +1,10 @@
 //! The command line: words come in, one subcommand runs, an exit code goes out. One file a subcommand.
 
 mod check;
-mod demo;
 mod operator;
 mod parked;
 mod pki;
 mod print;
-mod serve;
-mod simulate;
 mod submissions;
 mod trust;
 mod trust_verify;
@@ -49,20 +46,14 @@ Exit codes: 0 done, 1 failed or no, 2 wrong usage, 3 wrong configuration, 4 stop
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the bus: all roles, or those named
-    Serve(serve::Serve),
     /// Check configuration, adapters, schemas and certificates
     Check(check::Check),
-    /// See it work: throw-away keys, two simulated agencies, a handful of submissions
-    Demo(demo::Demo),
     /// Make keys and certificates for trying out
     Pki(pki::Pki),
     /// Look at submissions
     Submissions(submissions::Submissions),
     /// Decide about what the machine has given up
     Parked(parked::Parked),
-    /// Play an agency over mutual TLS
-    Simulate(simulate::Simulate),
     /// Check signatures
     Trust(trust::Trust),
 }
@@ -79,13 +70,10 @@ pub struct ConfigFile {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
-        Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
-        Command::Demo(demo) => demo.run(),
         Command::Pki(pki) => pki.run(),
         Command::Submissions(submissions) => submissions.run(),
         Command::Parked(parked) => parked.run(),
-        Command::Simulate(simulate) => simulate.run(),
         Command::Trust(trust) => trust.run(),
     };
     ExitCode::from(code)

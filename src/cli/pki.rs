@@ -1,6 +1,10 @@
 //! `punte pki`: keys and certificates for trying out.
 
 use super::exit;
+use crate::{
+    domain::AgencyName,
+    trust::{Algorithm, dev_pki},
+};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -26,7 +30,10 @@ struct Dev {
     out: PathBuf,
     /// Agencies to make keys for
     #[arg(long = "agency", value_name = "NAME", default_values = ["civil-registry", "legal-events"])]
-    agencies: Vec<crate::domain::AgencyName>,
+    agencies: Vec<AgencyName>,
+    /// Sign messages with P-256 keys instead of RSA-2048
+    #[arg(long)]
+    ecdsa: bool,
 }
 
 impl Pki {
@@ -37,10 +44,12 @@ impl Pki {
             eprintln!("punte: {} is not empty; name a new folder", dev.out.display());
             return exit::FAILED;
         }
-        let names: Vec<&str> = dev.agencies.iter().map(|agency| agency.as_str()).collect();
-        match crate::trust::dev_pki::make(&dev.out, &names, jiff::Timestamp::now()) {
+        let signing = if dev.ecdsa { Algorithm::EcdsaSha256 } else { Algorithm::RsaSha256 };
+        let agency = |name: &AgencyName| dev_pki::DevAgency { name: name.to_string(), signing };
+        let agencies: Vec<_> = dev.agencies.iter().map(agency).collect();
+        match dev_pki::make(&dev.out, &agencies, jiff::Timestamp::now()) {
             Ok(_) => {
-                println!("{}", dev.out.display());
+                println!("{}: for trying out only, never for real data", dev.out.display());
                 exit::DONE
             }
             Err(error) => {

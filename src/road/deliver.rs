@@ -112,7 +112,8 @@ impl Road {
 
         let sign = sign_of(&outcome.reading);
         let now = self.clock.now();
-        let case = Case { effect: operation.effect, attempt, tries: progress.tries, schedule: &line.adapter.schedule, now };
+        let case =
+            Case { effect: operation.effect, attempt, tries: progress.tries, schedule: &line.adapter.schedule, now };
         let wire = Some(outcome.wire.capped(self.wire_max_bytes));
         let event = settle(outcome.reading, case);
         self.report(record, &event, now.duration_since(begun_at));
@@ -129,7 +130,8 @@ impl Road {
 
     fn operation(&self, record: &Record) -> Result<(Arc<Line>, &Operation), Fault> {
         let submission = &record.submission;
-        let unknown = |code| Fault::new(code, Stage::Transform, format!("{} of {}", submission.service, submission.agency));
+        let unknown =
+            |code| Fault::new(code, Stage::Transform, format!("{} of {}", submission.service, submission.agency));
         let line = self.lines.get(&submission.agency).ok_or_else(|| unknown(Code::AgencyUnknown))?;
         let operation = line.adapter.operations.get(&submission.service);
         Ok((line.clone(), operation.ok_or_else(|| unknown(Code::OperationUnknown))?))
@@ -139,7 +141,8 @@ impl Road {
     async fn prepare(&self, record: &Arc<Record>, line: &Arc<Line>, is_lookup: bool) -> Result<Sealed, Fault> {
         let mut attachments = Vec::new();
         for attachment in &record.submission.attachments {
-            let lost = |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
+            let lost =
+                |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
             attachments.push((attachment.clone(), self.attachments.read(attachment).await.map_err(lost)?));
         }
         let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
@@ -169,7 +172,13 @@ impl Road {
         }
     }
 
-    async fn ask_then_send(&self, record: &Arc<Record>, line: &Arc<Line>, operation: &Operation, lookup: Sealed) -> Outcome {
+    async fn ask_then_send(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        operation: &Operation,
+        lookup: Sealed,
+    ) -> Outcome {
         let asked = self.exchange(record, line, operation, lookup, true).await;
         match asked.reading {
             Ok(Reading::NotSeen) => match self.prepare(record, line, false).await {
@@ -206,7 +215,13 @@ impl Road {
         Outcome { reading, wire }
     }
 
-    async fn read(&self, record: &Arc<Record>, line: &Arc<Line>, received: Received, is_lookup: bool) -> Result<Reading, Fault> {
+    async fn read(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        received: Received,
+        is_lookup: bool,
+    ) -> Result<Reading, Fault> {
         let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
         let blocking = tokio::task::spawn_blocking(move || {
             let operation = operation_of(&line, &record)?;

@@ -3,12 +3,12 @@
 
 mod line;
 
-mod transform;
+mod read;
+mod reply;
 mod seal;
 mod send;
-mod read;
 mod settle;
-mod reply;
+mod transform;
 
 mod deliver;
 mod sign;
@@ -19,6 +19,6 @@ pub use read::{Answering, read};
 pub use reply::Reply;
 pub use seal::{Sealed, seal};
 pub use send::send;
-pub use sign::Sign;
 pub use settle::{Case, settle};
+pub use sign::Sign;
 pub use transform::{Transformed, transform};

@@ -159,7 +159,9 @@ fn verify_beside(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy)
             let message = HttpMessage { start, headers: &received.headers, body: &received.body };
             http_signature::verify(&message, policy, it.now, &it.line.replays).map(drop).map_err(bad_signature)
         }
-        AnswerKind::Wss | AnswerKind::JwsCompact => Err(bad_signature("the answer is not of the kind that is signed so")),
+        AnswerKind::Wss | AnswerKind::JwsCompact => {
+            Err(bad_signature("the answer is not of the kind that is signed so"))
+        }
     }
 }
 

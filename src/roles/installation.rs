@@ -73,10 +73,8 @@ fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults)
         Ok(identity) => warnings.extend(identity.warnings),
         Err(error) => faults.add(&gateway.certificate, "", error, "put the gateway's certificate and key there"),
     }
-    let files = ClientTrustFiles {
-        authorities: gateway.client_ca.clone(),
-        revocation_lists: gateway.client_crl.clone(),
-    };
+    let files =
+        ClientTrustFiles { authorities: gateway.client_ca.clone(), revocation_lists: gateway.client_crl.clone() };
     match ClientTrust::load(&files, now) {
         Ok(trust) => warnings.extend(trust.warnings(now)),
         Err(error) => faults.add("", "gateway.client_ca", error, "name PEM files of the offices' authorities"),

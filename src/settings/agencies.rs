@@ -1,7 +1,7 @@
 //! `[agencies.<agency>]`: where an agency is reached in this installation, and the key files that belong to it.
 
-use super::{ConfigFaults, Document};
-use crate::domain::AgencyName;
+use super::{ConfigFaults, Document, ScheduleWritten};
+use crate::domain::{AgencyName, Schedule};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,14 @@ use std::{
 };
 
 /// What an installation says about an agency, beside what its adapter says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgencyPlace {
     /// Instead of the adapter's endpoint.
     pub endpoint: Option<String>,
     /// Instead of the files whose paths derive from the agency's name.
     pub secrets: Option<SecretFiles>,
+    /// Instead of the adapter's retry schedule.
+    pub retry: Option<Schedule>,
 }
 
 /// The key files of one agency. All are PEM.
@@ -55,6 +57,7 @@ impl SecretFiles {
 struct Written {
     endpoint: Option<String>,
     secrets: Option<PathBuf>,
+    retry: Option<ScheduleWritten>,
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencyPlace> {
@@ -63,10 +66,25 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<A
         match name.parse::<AgencyName>() {
             Ok(agency) => {
                 let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));
-                places.insert(agency, AgencyPlace { endpoint: written.endpoint, secrets });
+                let retry = written.retry.and_then(|retry| schedule(main, &agency, &retry, faults));
+                places.insert(agency, AgencyPlace { endpoint: written.endpoint, secrets, retry });
             }
             Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),
         }
     }
     places
+}
+
+fn schedule(
+    main: &Document,
+    agency: &AgencyName,
+    written: &ScheduleWritten,
+    faults: &mut ConfigFaults,
+) -> Option<Schedule> {
+    let checked = written.check();
+    if let Err(error) = &checked {
+        let key = format!("agencies.{agency}.retry.{}", error.key);
+        faults.add(main.file(), key, "is out of range", error.remedy);
+    }
+    checked.ok()
 }

@@ -82,7 +82,7 @@ impl Picture {
         let secrets = stage.secrets();
         let (secrets, gateway) = (secrets.display(), &stage.gateway);
         let curl = format!(
-            "curl --cacert {secrets}/gateway/ca.pem --cert {secrets}/offices/{OFFICE}.pem --key {secrets}/offices/{OFFICE}.key"
+            "curl --cacert {secrets}/gateway/server-ca.pem --cert {secrets}/offices/{OFFICE}.pem --key {secrets}/offices/{OFFICE}.key"
         );
         self.say("\nIt keeps running until Ctrl-C. To try it by hand:\n");
         self.say(&format!("  {curl} {gateway}/v1/services\n"));

@@ -4,7 +4,8 @@ use crate::{
     adapter::Protocol,
     domain::{AgencyName, SystemClock},
     roles::{Installation, Process, Role, simulator::Simulator},
-    trust::dev_pki,
+    trust::{AgencyRoots, Algorithm, ClientTls, Identity, client_config,
+        dev_pki::{self, DevAgency}},
 };
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -37,8 +38,9 @@ impl Stage {
         let (adapters, services) = (absolute(&project.join("adapters"))?, absolute(&project.join("schemas/services"))?);
         let folder = tempfile::Builder::new().prefix("punte-demo.").tempdir()?;
         let agencies = agencies_in(&adapters)?;
-        let names: Vec<&str> = agencies.iter().map(|agency| agency.as_str()).collect();
-        dev_pki::make(&folder.path().join("secrets"), &names, Timestamp::now())?;
+        let keys = |agency: &AgencyName| DevAgency { name: agency.to_string(), signing: Algorithm::RsaSha256 };
+        let keys: Vec<_> = agencies.iter().map(keys).collect();
+        dev_pki::make(&folder.path().join("secrets"), &keys, Timestamp::now())?;
         let mut simulators = BTreeMap::new();
         for agency in &agencies {
             let simulator = Simulator::of_folder(&adapters, &services, agency, &folder.path().join("secrets")).await;
@@ -119,15 +121,14 @@ fn write_config(
 
 const OFFICES: &str = "[offices.causeni]\ntitle = \"Town hall of Căușeni\"\n\
     services = [\"person-lookup\", \"civil-status-extract\", \"legal-event\"]\n\
-    [[offices.causeni.certificates]]\nalternative_name = \"causeni.offices.example\"\n";
+    [[offices.causeni.certificates]]\norganization_identifier = \"GOVMD-0000000000001\"\n";
 
 fn office_client(folder: &Path) -> Result<reqwest::Client> {
-    use crate::trust::{AgencyRoots, ClientTls, Identity, client_config};
     let secrets = folder.join("secrets");
     let offices = secrets.join("offices");
     let certificate = offices.join(format!("{OFFICE}.pem"));
     let identity = Identity::load(&certificate, &offices.join(format!("{OFFICE}.key")), Timestamp::now())?;
-    let roots = AgencyRoots::load(&secrets.join("gateway/ca.pem"))?;
+    let roots = AgencyRoots::load(&secrets.join("gateway/server-ca.pem"))?;
     let tls = client_config(&roots, ClientTls { identity: Some(&identity), ..ClientTls::default() })?;
     Ok(reqwest::Client::builder().tls_backend_preconfigured(tls).https_only(true).no_proxy().build()?)
 }
