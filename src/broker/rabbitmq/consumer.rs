@@ -2,6 +2,7 @@
 
 use super::{
     connection::{Wire, answered, unavailable},
+    inspection::inspect,
     link::{Link, pauses},
     settlement::Settlement,
     topology::Topology,
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+/// Once can be chance: the message was under way.
+const SUSPICIONS_ENOUGH: u32 = 2;
 
 /// One queue to consume.
 pub(super) struct Lane {
@@ -32,6 +35,7 @@ pub(super) struct Lane {
     pub agency: AgencyName,
     pub priority: Priority,
     pub prefetch: u16,
+    pub check_every: Duration,
     pub stop: CancellationToken,
 }
 
@@ -64,7 +68,7 @@ impl Lane {
             let end = match self.open(&wire).await {
                 Ok(tap) => {
                     pauses.reset();
-                    self.pour(tap, &deliveries).await
+                    self.pour(tap, &wire, &deliveries).await
                 }
                 Err(error) => End::Lost(error),
             };
@@ -93,7 +97,9 @@ impl Lane {
         Ok(Tap { channel, consumer, give_back, given_back })
     }
 
-    async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>) -> End {
+    async fn pour(&self, mut tap: Tap, wire: &Wire, deliveries: &mpsc::Sender<Delivery>) -> End {
+        let mut suspicions = 0;
+        let mut check = tokio::time::interval(self.check_every);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return tap.shut().await,
@@ -103,8 +109,15 @@ impl Lane {
                         return End::Lost(error);
                     }
                 }
+                _ = check.tick() => {
+                    suspicions = if self.seems_deaf(&tap, wire).await { suspicions + 1 } else { 0 };
+                    if suspicions >= SUSPICIONS_ENOUGH {
+                        return End::Lost(BrokerError::Unavailable("messages wait, but none is delivered".into()));
+                    }
+                }
                 message = tap.consumer.next() => match message {
                     Some(Ok(message)) => {
+                        suspicions = 0;
                         let delivery = delivery(message, tap.give_back.clone());
                         tokio::select! {
                             () = self.stop.cancelled() => return tap.shut().await,
@@ -121,7 +134,26 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// When a quorum queue is deleted and made again at once, RabbitMQ 3.10 neither ends its consumers nor delivers to them.
+    async fn seems_deaf(&self, tap: &Tap, wire: &Wire) -> bool {
+        let has_room = tap.in_hand() < self.prefetch.into();
+        let queue = self.topology.names.work_queue(&self.agency, self.priority);
+        has_room
+            && match inspect(wire, queue, &self.agency).await {
+                Ok(depth) => depth.ready > 0 || depth.consumers == 0,
+                Err(BrokerError::Unroutable(_)) => true,
+                Err(_) => false,
+            }
+    }
+}
+
 impl Tap {
+    /// Deliveries that a worker has, or could have, taken and not settled.
+    fn in_hand(&self) -> usize {
+        self.give_back.strong_count().saturating_sub(1)
+    }
+
     /// Takes nothing new, gives back what is on its way, and waits until everything in a worker's hands is settled.
     async fn drain(self, stop: &CancellationToken) -> End {
         let Self { channel, mut consumer, give_back, mut given_back } = self;
