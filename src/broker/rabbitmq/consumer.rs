@@ -2,7 +2,6 @@
 
 use super::{
     connection::{Wire, answered, unavailable},
-    inspection::inspect,
     link::{Link, pauses},
     settlement::Settlement,
     topology::Topology,
@@ -20,13 +19,14 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
-/// Once can be chance: the message was under way.
-const SUSPICIONS_ENOUGH: u32 = 2;
 
 /// One queue to consume.
 pub(super) struct Lane {
@@ -35,13 +35,17 @@ pub(super) struct Lane {
     pub agency: AgencyName,
     pub priority: Priority,
     pub prefetch: u16,
-    pub check_every: Duration,
+    /// When a quorum queue is deleted and made again at once, RabbitMQ 3.10 moves its consumers to the new queue, counts
+    /// them there, and never delivers to them. Only a new consumer helps, and an idle one has nothing to lose.
+    pub renew_after: Duration,
     pub stop: CancellationToken,
 }
 
 enum End {
     /// Nobody wants deliveries any more.
     Over,
+    /// Nothing has come for long: begin again.
+    Idle,
     /// The channel or the consumer is gone: begin again.
     Lost(BrokerError),
 }
@@ -68,19 +72,20 @@ impl Lane {
             let end = match self.open(&wire).await {
                 Ok(tap) => {
                     pauses.reset();
-                    self.pour(tap, &wire, &deliveries).await
+                    self.pour(tap, &deliveries).await
                 }
                 Err(error) => End::Lost(error),
             };
             match end {
                 End::Over => return,
+                End::Idle => continue,
                 End::Lost(reason) => {
                     tracing::warn!(agency = %self.agency, priority = ?self.priority, %reason, "consumer lost; starting again");
                 }
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
+                () = sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
             }
         }
     }
@@ -97,9 +102,8 @@ impl Lane {
         Ok(Tap { channel, consumer, give_back, given_back })
     }
 
-    async fn pour(&self, mut tap: Tap, wire: &Wire, deliveries: &mpsc::Sender<Delivery>) -> End {
-        let mut suspicions = 0;
-        let mut check = tokio::time::interval(self.check_every);
+    async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>) -> End {
+        let mut idle = std::pin::pin!(sleep(self.renew_after));
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return tap.shut().await,
@@ -109,15 +113,16 @@ impl Lane {
                         return End::Lost(error);
                     }
                 }
-                _ = check.tick() => {
-                    suspicions = if self.seems_deaf(&tap, wire).await { suspicions + 1 } else { 0 };
-                    if suspicions >= SUSPICIONS_ENOUGH {
-                        return End::Lost(BrokerError::Unavailable("messages wait, but none is delivered".into()));
+                () = &mut idle => {
+                    if tap.in_hand() == 0 {
+                        tap.shut().await;
+                        return End::Idle;
                     }
+                    idle.as_mut().reset(Instant::now() + self.renew_after);
                 }
                 message = tap.consumer.next() => match message {
                     Some(Ok(message)) => {
-                        suspicions = 0;
+                        idle.as_mut().reset(Instant::now() + self.renew_after);
                         let delivery = delivery(message, tap.give_back.clone());
                         tokio::select! {
                             () = self.stop.cancelled() => return tap.shut().await,
@@ -131,20 +136,6 @@ impl Lane {
                 },
             }
         }
-    }
-}
-
-impl Lane {
-    /// When a quorum queue is deleted and made again at once, RabbitMQ 3.10 neither ends its consumers nor delivers to them.
-    async fn seems_deaf(&self, tap: &Tap, wire: &Wire) -> bool {
-        let has_room = tap.in_hand() < self.prefetch.into();
-        let queue = self.topology.names.work_queue(&self.agency, self.priority);
-        has_room
-            && match inspect(wire, queue, &self.agency).await {
-                Ok(depth) => depth.ready > 0 || depth.consumers == 0,
-                Err(BrokerError::Unroutable(_)) => true,
-                Err(_) => false,
-            }
     }
 }
 

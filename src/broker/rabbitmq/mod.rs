@@ -13,6 +13,7 @@ mod inspection;
 mod link;
 pub mod names;
 mod publisher;
+mod restorer;
 mod settings;
 mod settlement;
 mod subscriber;
@@ -27,6 +28,7 @@ use consumer::Lane;
 use inspection::inspect;
 use link::{Link, LinkState};
 use publisher::Publisher;
+use restorer::Restorer;
 use std::{
     sync::{
         Arc,
@@ -49,7 +51,7 @@ pub struct RabbitmqBroker {
     to_consume: Link,
     announcements: broadcast::Sender<Announcement>,
     is_listening: Arc<AtomicBool>,
-    check_every: Duration,
+    renew_after: Duration,
     consumers: Phase,
     links: Phase,
 }
@@ -79,7 +81,8 @@ impl RabbitmqBroker {
         let connect =
             |purpose| Link::start(target.clone(), purpose, topology.clone(), &links.tasks, links.stop.clone());
         let (to_publish, to_consume) = (connect("publish"), connect("consume"));
-        let publisher = Publisher::new(to_publish.clone(), topology.clone(), target.settings.confirm_timeout);
+        let restorer = Restorer::new(to_publish.clone(), topology.clone(), links.tasks.clone(), links.stop.clone());
+        let publisher = Publisher::new(to_publish.clone(), topology.clone(), restorer, target.settings.confirm_timeout);
         let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_KEPT);
         let is_listening = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {
@@ -90,7 +93,7 @@ impl RabbitmqBroker {
             stop: consumers.stop.clone(),
         };
         consumers.tasks.spawn(subscriber.run());
-        let check_every = target.settings.check_consumers_every;
+        let renew_after = target.settings.renew_idle_consumers_after;
         Ok(Self {
             topology,
             publisher,
@@ -98,7 +101,7 @@ impl RabbitmqBroker {
             to_consume,
             announcements,
             is_listening,
-            check_every,
+            renew_after,
             consumers,
             links,
         })
@@ -112,7 +115,7 @@ impl RabbitmqBroker {
             agency: agency.clone(),
             priority,
             prefetch,
-            check_every: self.check_every,
+            renew_after: self.renew_after,
             stop: self.consumers.stop.clone(),
         };
         self.consumers.tasks.spawn(lane.run(sender));

@@ -35,11 +35,7 @@ pub fn fresh_prefix() -> String {
 }
 
 pub fn settings() -> RabbitmqSettings {
-    RabbitmqSettings {
-        prefix: fresh_prefix(),
-        check_consumers_every: Duration::from_millis(300),
-        ..RabbitmqSettings::new(environment("PUNTE_TEST_AMQP_URL"))
-    }
+    RabbitmqSettings { prefix: fresh_prefix(), ..RabbitmqSettings::new(environment("PUNTE_TEST_AMQP_URL")) }
 }
 
 impl Stage {
