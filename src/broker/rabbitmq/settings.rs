@@ -21,6 +21,8 @@ pub struct RabbitmqSettings {
     /// How long a batch of publishes may wait for its confirms.
     pub confirm_timeout: Duration,
     pub heartbeat_secs: u16,
+    /// After how long without a message a consumer begins anew, in case the broker has forgotten it.
+    pub renew_idle_consumers_after: Duration,
     pub reconnect_after_at_least: Duration,
     pub reconnect_after_at_most: Duration,
 }
@@ -60,6 +62,7 @@ impl RabbitmqSettings {
             connect_timeout: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(10),
             heartbeat_secs: 20,
+            renew_idle_consumers_after: Duration::from_secs(60),
             reconnect_after_at_least: Duration::from_millis(200),
             reconnect_after_at_most: Duration::from_secs(10),
         }

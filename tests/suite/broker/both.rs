@@ -220,9 +220,11 @@ async fn dropped_deliveries_end_the_consumers_and_give_everything_back(broker: T
     let mut deliveries = broker.consume(&ours(), 4).await.unwrap();
     let in_hand = next(&mut deliveries.ordinary).await;
     drop(deliveries);
+    // RabbitMQ counts an ended consumer until the last message in its hands is settled.
+    ready_is(&*broker, &ours(), 9).await;
+    in_hand.settle.ack().await.unwrap();
     let nine = QueueDepth { ready: 9, consumers: 0 };
     eventually("nine are back", || async { broker.depth(&ours()).await.is_ok_and(|depth| depth == nine) }).await;
-    in_hand.settle.ack().await.unwrap();
     let mut deliveries = broker.consume(&ours(), 4).await.unwrap();
     for _ in 0..9 {
         next_acked(&mut deliveries).await;

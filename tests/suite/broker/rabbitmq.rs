@@ -17,7 +17,11 @@ use punte::{
     domain::Priority,
 };
 use std::time::{Duration, Instant};
-use tokio::{io::AsyncReadExt, net::TcpListener, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 
 fn uri() -> String {
     environment("PUNTE_TEST_AMQP_URL")
@@ -123,6 +127,34 @@ async fn a_consumer_whose_queue_is_deleted_makes_it_again_and_messages_flow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_the_broker_has_forgotten_begins_anew_when_it_is_idle() {
+    let settings = RabbitmqSettings { renew_idle_consumers_after: Duration::from_secs(2), ..settings() };
+    let names = Names::new(&settings.prefix).unwrap();
+    let other = RabbitmqBroker::start(settings.clone()).unwrap();
+    connected(&other).await;
+    Stage::with(settings)
+        .await
+        .play(|broker| async move {
+            let mut deliveries = broker.consume(&ours(), 1).await.unwrap();
+            eventually("consumes", || async { broker.depth(&ours()).await.is_ok_and(|it| it.consumers == 2) }).await;
+            let channel = raw(&uri()).await.create_channel().await.unwrap();
+            let queue = names.work_queue(&ours(), Priority::Ordinary);
+            channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
+            // Made again so soon that RabbitMQ keeps the consumer and never delivers to it.
+            other.declare(&[ours()]).await.unwrap();
+            let sent = item(&ours());
+            publish(&*broker, std::slice::from_ref(&sent)).await;
+            assert_eq!(next_acked(&mut deliveries).await, sent);
+            sleep(Duration::from_secs(5)).await;
+            let after_idling = item(&ours());
+            publish(&*broker, std::slice::from_ref(&after_idling)).await;
+            assert_eq!(next_acked(&mut deliveries).await, after_idling);
+            other.close().await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_whose_queue_is_deleted_says_so_once_and_makes_it_again() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
@@ -135,7 +167,7 @@ async fn a_publisher_whose_queue_is_deleted_says_so_once_and_makes_it_again() {
             channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
             let sent = [item(&ours())];
             assert!(matches!(broker.publish(&sent).await[0], Err(BrokerError::Unroutable(_))));
-            publish(&*broker, &sent).await;
+            eventually("published", || async { broker.publish(&sent).await[0].is_ok() }).await;
         })
         .await;
 }
