@@ -145,7 +145,10 @@ pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
         Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
         Event::Requeued => to(State::Accepted),
         Event::Parked { fault } => to(State::Parked { fault }),
-        Event::DeadlinePassed { fault } if now.in_doubt => to(State::Parked { fault }),
+        // What the agency has taken, or may have acted on, does not simply expire.
+        Event::DeadlinePassed { fault } if now.in_doubt || now.state.name() == StateName::Waiting => {
+            to(State::Parked { fault })
+        }
         Event::DeadlinePassed { fault } => to(State::Expired { fault }),
         Event::CancelledByOffice { by } | Event::Discarded { by } => to(State::Cancelled { by }),
         Event::Replayed => Progress { tries: 0, ..to(State::Accepted) },
@@ -238,7 +241,7 @@ mod tests {
             sending   .   .   com ref wai ret par unc acc .   .   .   .   .   .
             completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
             refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   par exp .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   par par .   .   .
             retrying  .   .   .   .   .   .   .   .   .   acc .   exp can .   .
             parked    .   .   .   .   .   .   .   .   .   .   .   .   .   acc can
             uncertain .   .   com ref .   .   .   .   .   .   .   .   .   acc can

@@ -2,13 +2,14 @@
 
 mod picture;
 mod play;
-mod stage;
 
 use super::exit;
-use crate::telemetry::{LogFormat, begin_logging};
+use crate::{
+    roles::stage::{Stage, StagePlan},
+    telemetry::{LogFormat, begin_logging},
+};
 use clap::Args;
 use picture::Picture;
-use stage::Stage;
 use std::{path::PathBuf, time::Duration};
 
 #[derive(Args)]
@@ -34,6 +35,9 @@ pub struct Demo {
     log: String,
 }
 
+/// What the names of the demo's queues begin with.
+const QUEUE_PREFIX: &str = "punte-demo";
+
 impl Demo {
     pub fn run(self) -> u8 {
         if let Err(error) = begin_logging(LogFormat::Text, &self.log) {
@@ -53,9 +57,11 @@ impl Demo {
 
     /// Whether every submission ended as it should.
     async fn show(self) -> anyhow::Result<bool> {
-        let picture = Picture { json: self.json };
+        let prefix = self.broker.is_some().then_some(QUEUE_PREFIX);
+        let picture = Picture { json: self.json, queue_prefix: prefix };
         picture.title("keys, a gateway, a worker and two agencies are being made");
-        let stage = Stage::set(&self.project, self.broker.as_deref()).await?;
+        let rabbitmq = self.broker.map(|uri| (uri, QUEUE_PREFIX.to_owned()));
+        let stage = Stage::set(StagePlan { rabbitmq, ..StagePlan::of_project(&self.project) }).await?;
         picture.stage(&stage);
         let went_as_planned = play::all(&stage, &picture).await?;
         picture.broker(&stage).await;

@@ -1,7 +1,10 @@
 //! The demo's play: a stage comes in; six submissions travel, one by one, and each one's end is held against the plan.
 
-use super::{picture::Picture, stage::Stage};
-use crate::domain::AgencyName;
+use super::picture::Picture;
+use crate::{
+    domain::AgencyName,
+    roles::stage::{OFFICE, Stage},
+};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -100,8 +103,8 @@ async fn post(stage: &Stage, scene: &Scene) -> Result<(String, AgencyName)> {
     let agency = agency_of(stage, scene.request["service"].as_str().unwrap_or_default()).await?;
     behave(stage, &agency, scene.mischief.clone().unwrap_or_default())?;
     let response = stage
-        .office
-        .post(format!("{}/v1/submissions", stage.gateway))
+        .client(OFFICE)?
+        .post(format!("{}/v1/submissions", stage.gateway()))
         .header("idempotency-key", uuid::Uuid::new_v4().to_string())
         .header("content-type", "application/json")
         .body(scene.request.to_string())
@@ -134,7 +137,7 @@ async fn watch(stage: &Stage, picture: &Picture, id: &str) -> Result<Value> {
         let shown = get(stage, &format!("/v1/submissions/{id}")).await?;
         let timeline = shown["timeline"].as_array().cloned().unwrap_or_default();
         for change in timeline.iter().skip(seen) {
-            picture.change(stage, &shown, change);
+            picture.change(&shown, change);
         }
         seen = timeline.len();
         let state = shown["state"].as_str().unwrap_or_default();
@@ -149,7 +152,7 @@ async fn watch(stage: &Stage, picture: &Picture, id: &str) -> Result<Value> {
 }
 
 async fn get(stage: &Stage, path: &str) -> Result<Value> {
-    let response = stage.office.get(format!("{}{path}", stage.gateway)).send().await?;
+    let response = stage.client(OFFICE)?.get(format!("{}{path}", stage.gateway())).send().await?;
     let status = response.status();
     let body = response.bytes().await?;
     serde_json::from_slice(&body).with_context(|| format!("{path} answered {status} with something other than JSON"))

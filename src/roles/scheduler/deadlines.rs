@@ -45,8 +45,14 @@ fn after_due_time(scheduler: &Scheduler, due: &Due) -> Option<Event> {
 /// Whether somebody may have acted on it decides how it is called.
 fn deadline_fault(due: &Due) -> Fault {
     let last = due.progress.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
-    if due.progress.in_doubt && due.effect != Effect::Read {
-        let detail = format!("an earlier attempt's outcome is unknown{last}");
+    let is_taken = matches!(due.progress.state, State::Waiting { .. });
+    if is_taken || (due.progress.in_doubt && due.effect != Effect::Read) {
+        let what = if is_taken {
+            "the agency has taken it and not answered"
+        } else {
+            "an earlier attempt's outcome is unknown"
+        };
+        let detail = format!("{what}{last}");
         return Fault { verdict: Verdict::Unknown, ..Fault::new(Code::DeadlineInDoubt, Stage::Settle, detail) };
     }
     Fault::new(Code::DeadlinePassed, Stage::Settle, format!("in state {}{last}", due.progress.state.name()))
