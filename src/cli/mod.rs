@@ -1,1 +1,3 @@
-//! To be written.
+//! The command line: one file per subcommand.
+
+pub mod trust_verify;

@@ -1,1 +1,66 @@
-//! To be written.
+//! Trust: certificates, keys and messages come in; verified identities, TLS settings, signatures and refusals go out.
+//!
+//! Read in this order: keys and certificates, then TLS, then the seal of messages.
+
+mod certificate;
+mod identity;
+mod key;
+mod legacy_sha1;
+mod pem;
+mod reload;
+
+mod client_trust;
+mod tls_client;
+mod tls_failure;
+mod tls_server;
+
+mod policy;
+mod profile;
+mod replay;
+
+pub mod http_signature;
+pub mod jws;
+pub mod webhook;
+pub mod wss;
+
+pub mod dev_pki;
+
+pub use certificate::{Certificate, CertificateFacts};
+pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
+pub use identity::{Identity, IdentityFiles};
+pub use key::{Algorithm, PublicKey, Signer};
+pub use policy::{AnswerPolicy, SignerRefusal, TrustedSigners};
+pub use profile::{
+    AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,
+    SealProfile, SignedHeader, SignersAsFiles, WssProfile,
+};
+pub use reload::{Load, Refreshed, Reloading};
+pub use replay::ReplayCache;
+pub use tls_client::{AgencyRoots, ClientTls, client_config};
+pub use tls_failure::{TlsFailure, tls_failure};
+pub use tls_server::{server_config, strict_server_config};
+
+use std::path::PathBuf;
+
+/// Why a key, certificate or list of revocations cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TrustError {
+    #[error("{}: {text}", path.display())]
+    File { path: PathBuf, text: String },
+    #[error("{}: {text}", path.display())]
+    Certificate { path: PathBuf, text: String },
+    #[error("{}: {text}", path.display())]
+    Key { path: PathBuf, text: String },
+    #[error("the key {} does not fit the certificate {}", key.display(), certificate.display())]
+    PairMismatch { certificate: PathBuf, key: PathBuf },
+    #[error("the certificate {} has expired on {since}", path.display())]
+    Expired { path: PathBuf, since: jiff::Timestamp },
+    #[error("the certificate {} is not valid before {until}", path.display())]
+    NotYetValid { path: PathBuf, until: jiff::Timestamp },
+    #[error("{}: {text}", path.display())]
+    RevocationList { path: PathBuf, text: String },
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("the throw-away PKI could not be made: {0}")]
+    DevPki(String),
+}

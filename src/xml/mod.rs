@@ -1,1 +1,9 @@
-//! To be written.
+//! XML on the ground floor: text comes in; a guarded tree, a canonical form or escaped text goes out. No I/O, no network.
+
+mod canonical;
+mod escape;
+mod guard;
+
+pub use canonical::{Sink, canonicalize};
+pub use escape::{ForbiddenCharacter, attribute, is_xml_char, text};
+pub use guard::{Limits, XmlRefusal, decode, parse, parse_within};

@@ -1,0 +1,182 @@
+//! A DER certificate comes in; what it says (subject, identifiers, dates, usages, fingerprint) goes out as plain facts.
+
+use super::PublicKey;
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, ParsedExtension, X509Certificate};
+
+/// What a certificate says about itself. Whether to believe it is decided elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    pub subject: String,
+    pub common_name: Option<String>,
+    /// OID 2.5.4.97, the identifier of a legal person (ETSI EN 319 412-1).
+    pub organization_identifier: Option<String>,
+    /// Lower-case hexadecimal, without leading zero bytes.
+    pub serial_hex: String,
+    pub issuer: String,
+    pub dns_names: Vec<String>,
+    pub uris: Vec<String>,
+    pub emails: Vec<String>,
+    pub ip_addresses: Vec<IpAddr>,
+    /// SHA-256 of the DER, lower-case hexadecimal.
+    pub fingerprint_sha256: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// Names as in RFC 5280 §4.2.1.3, e.g. `digitalSignature`; empty when the extension is absent.
+    pub key_usages: Vec<&'static str>,
+    /// Names as in RFC 5280 §4.2.1.12, e.g. `clientAuth`, or an OID; empty when the extension is absent.
+    pub extended_key_usages: Vec<String>,
+}
+
+impl CertificateFacts {
+    pub fn from_der(der: &[u8]) -> Result<Self, String> {
+        Certificate::from_der(der).map(|certificate| certificate.facts)
+    }
+
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// RFC 5280 §4.2.1.3: without the extension any use is allowed.
+    pub fn may_sign(&self) -> bool {
+        self.key_usages.is_empty()
+            || self.key_usages.iter().any(|usage| ["digitalSignature", "nonRepudiation"].contains(usage))
+    }
+}
+
+/// A parsed certificate with all that is needed to recognise it and to verify with its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    pub der: CertificateDer<'static>,
+    pub facts: CertificateFacts,
+    /// `None` for kinds of keys that Punte does not verify with.
+    pub public_key: Option<PublicKey>,
+    pub(super) subject_key_identifier: Option<Vec<u8>>,
+    pub(super) serial_bytes: Vec<u8>,
+}
+
+impl Certificate {
+    pub fn from_der(der: &[u8]) -> Result<Self, String> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| "it is not an X.509 certificate".to_owned())?;
+        if !rest.is_empty() {
+            return Err("bytes follow the certificate".into());
+        }
+        let mut certificate = Self {
+            der: CertificateDer::from(der.to_vec()),
+            facts: facts_of(&parsed, der)?,
+            public_key: PublicKey::from_spki(parsed.public_key()),
+            subject_key_identifier: None,
+            serial_bytes: significant(parsed.raw_serial()).to_vec(),
+        };
+        for extension in parsed.extensions() {
+            certificate.read_extension(extension.parsed_extension());
+        }
+        Ok(certificate)
+    }
+
+    pub(super) fn thumbprint_sha1(&self) -> digest::Digest {
+        digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der)
+    }
+
+    pub(super) fn thumbprint_sha256(&self) -> digest::Digest {
+        digest::digest(&digest::SHA256, &self.der)
+    }
+
+    fn read_extension(&mut self, extension: &ParsedExtension<'_>) {
+        match extension {
+            ParsedExtension::SubjectAlternativeName(names) => {
+                names.general_names.iter().for_each(|name| self.facts.read_name(name));
+            }
+            ParsedExtension::KeyUsage(usage) => self.facts.key_usages = names_of(usage),
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                let known = [
+                    (usage.any, "any"),
+                    (usage.server_auth, "serverAuth"),
+                    (usage.client_auth, "clientAuth"),
+                    (usage.code_signing, "codeSigning"),
+                    (usage.email_protection, "emailProtection"),
+                    (usage.time_stamping, "timeStamping"),
+                    (usage.ocsp_signing, "OCSPSigning"),
+                ];
+                let named = known.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned());
+                self.facts.extended_key_usages =
+                    named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect();
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_identifier = Some(id.0.to_vec()),
+            _ => {}
+        }
+    }
+}
+
+impl CertificateFacts {
+    fn read_name(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+            GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
+            GeneralName::RFC822Name(email) => self.emails.push((*email).to_owned()),
+            GeneralName::IPAddress(bytes) => {
+                if let Ok(v4) = <[u8; 4]>::try_from(*bytes) {
+                    self.ip_addresses.push(IpAddr::V4(Ipv4Addr::from(v4)));
+                } else if let Ok(v6) = <[u8; 16]>::try_from(*bytes) {
+                    self.ip_addresses.push(IpAddr::V6(Ipv6Addr::from(v6)));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts, String> {
+    let subject = parsed.subject();
+    let attribute = |wanted: &str| {
+        let mut found = subject.iter_attributes().filter(|attribute| attribute.attr_type().to_id_string() == wanted);
+        found.next().and_then(|attribute| attribute.as_str().ok()).map(str::to_owned)
+    };
+    let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|_| "its dates are out of range".to_owned());
+    Ok(CertificateFacts {
+        subject: subject.to_string(),
+        common_name: attribute("2.5.4.3"),
+        organization_identifier: attribute("2.5.4.97"),
+        serial_hex: hex(significant(parsed.raw_serial())),
+        issuer: parsed.issuer().to_string(),
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        emails: Vec::new(),
+        ip_addresses: Vec::new(),
+        fingerprint_sha256: hex(digest::digest(&digest::SHA256, der).as_ref()),
+        not_before: time(parsed.validity().not_before.timestamp())?,
+        not_after: time(parsed.validity().not_after.timestamp())?,
+        key_usages: Vec::new(),
+        extended_key_usages: Vec::new(),
+    })
+}
+
+fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
+    let all = [
+        (usage.digital_signature(), "digitalSignature"),
+        (usage.non_repudiation(), "nonRepudiation"),
+        (usage.key_encipherment(), "keyEncipherment"),
+        (usage.data_encipherment(), "dataEncipherment"),
+        (usage.key_agreement(), "keyAgreement"),
+        (usage.key_cert_sign(), "keyCertSign"),
+        (usage.crl_sign(), "cRLSign"),
+    ];
+    all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
+}
+
+/// An INTEGER's bytes without the zero that only says "not negative".
+fn significant(bytes: &[u8]) -> &[u8] {
+    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    &bytes[first..]
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,122 @@
+//! A certificate chain's and a key's PEM files come in; an identity that can open TLS connections and sign goes out.
+
+use super::{Certificate, CertificateFacts, Load, Signer, TrustError, pem};
+use jiff::Timestamp;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer},
+    sign::CertifiedKey,
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdentityFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Who we are towards somebody: a chain, its private key, and what the first certificate says.
+pub struct Identity {
+    pub certificate: Certificate,
+    /// What the operator should know, e.g. a key file that others can read. Already logged.
+    pub warnings: Vec<String>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    signer: Signer,
+    certified: Arc<CertifiedKey>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("subject", &self.facts().subject).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    pub fn load(certificate_path: &Path, key_path: &Path, now: Timestamp) -> Result<Self, TrustError> {
+        let chain = pem::certificates(certificate_path)?;
+        let certificate = first_of(&chain, certificate_path)?;
+        check_dates(&certificate.facts, certificate_path, now)?;
+        let key = pem::private_key(key_path)?;
+        let key_fault = |text: String| TrustError::Key { path: key_path.into(), text };
+        let signer = Signer::from_key(&key).map_err(|fault| key_fault(fault.to_string()))?;
+        check_pair(&certificate, &signer, certificate_path, key_path)?;
+        let tls_key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+            .map_err(|_| key_fault("TLS cannot use this key".into()))?;
+        let certified = Arc::new(CertifiedKey::new(chain.clone(), tls_key));
+        let warnings: Vec<_> = readable_by_others(key_path).into_iter().collect();
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        Ok(Self { certificate, warnings, chain, key, signer, certified })
+    }
+
+    pub fn facts(&self) -> &CertificateFacts {
+        &self.certificate.facts
+    }
+
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(super) fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+}
+
+impl Load for Identity {
+    type Files = IdentityFiles;
+
+    fn paths(files: &IdentityFiles) -> Vec<&Path> {
+        vec![&files.certificate, &files.key]
+    }
+
+    fn load(files: &IdentityFiles, now: Timestamp) -> Result<Self, TrustError> {
+        Identity::load(&files.certificate, &files.key, now)
+    }
+}
+
+fn first_of(chain: &[CertificateDer<'static>], path: &Path) -> Result<Certificate, TrustError> {
+    let fault = |text: String| TrustError::Certificate { path: path.into(), text };
+    let first = chain.first().ok_or_else(|| fault("it holds no certificate".into()))?;
+    Certificate::from_der(first).map_err(fault)
+}
+
+fn check_dates(facts: &CertificateFacts, path: &Path, now: Timestamp) -> Result<(), TrustError> {
+    if now > facts.not_after {
+        return Err(TrustError::Expired { path: path.into(), since: facts.not_after });
+    }
+    if now < facts.not_before {
+        return Err(TrustError::NotYetValid { path: path.into(), until: facts.not_before });
+    }
+    Ok(())
+}
+
+fn check_pair(certificate: &Certificate, signer: &Signer, path: &Path, key: &Path) -> Result<(), TrustError> {
+    let fits = certificate.public_key.as_ref().is_some_and(|public| public.is(signer.public_key()));
+    match fits {
+        true => Ok(()),
+        false => Err(TrustError::PairMismatch { certificate: path.into(), key: key.into() }),
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| format!("the key file {} can be read by others: chmod 600 it", path.display()))
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> Option<String> {
+    None
+}

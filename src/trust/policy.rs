@@ -1,0 +1,213 @@
+//! A valid answer profile comes in; a policy with loaded certificates goes out, which says whose signatures count.
+
+use super::{
+    Algorithm, AnswerKind, AnswerProfile, Certificate, CertificateFacts, Load, SignersAsFiles, TrustError,
+    client_trust::{anchor_of, chain_algorithms, unix_time},
+    pem,
+};
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use std::path::{Path, PathBuf};
+use webpki::{EndEntityCert, Error as ChainError, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+
+/// How an agency's messages are verified. Nothing in a message can widen it.
+#[derive(Debug, Clone)]
+pub struct AnswerPolicy {
+    pub kind: AnswerKind,
+    pub algorithms: Vec<Algorithm>,
+    pub signers: TrustedSigners,
+    pub max_clock_skew: SignedDuration,
+    /// How old a message may be; it is remembered for as long.
+    pub replay_window: SignedDuration,
+}
+
+#[derive(Debug, Clone)]
+pub enum TrustedSigners {
+    /// Exactly these certificates.
+    Pinned(Vec<Certificate>),
+    /// Whoever holds a certificate of this authority, and this subject if one is given.
+    Authority { anchors: Vec<TrustAnchor<'static>>, subject: Option<String> },
+}
+
+/// Why a signer does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignerRefusal {
+    #[error("the certificate is malformed or its key is of a kind that is not supported")]
+    Malformed,
+    #[error("the certificate is not one of the agency's")]
+    NotTrusted,
+    #[error("the certificate is not valid at this time")]
+    OutOfDate,
+    #[error("the certificate is not meant for signatures")]
+    Usage,
+}
+
+impl AnswerPolicy {
+    pub fn load(profile: &AnswerProfile, _: Timestamp) -> Result<Self, TrustError> {
+        Ok(Self {
+            kind: profile.kind.clone(),
+            algorithms: profile.algorithms.clone(),
+            signers: TrustedSigners::load(&profile.signers)?,
+            max_clock_skew: profile.max_clock_skew,
+            replay_window: profile.replay_window,
+        })
+    }
+
+    /// For one's own messages read by another part of Punte, e.g. a simulated agency.
+    pub fn pinned(kind: AnswerKind, algorithms: Vec<Algorithm>, certificates: Vec<Certificate>) -> Self {
+        Self {
+            kind,
+            algorithms,
+            signers: TrustedSigners::Pinned(certificates),
+            max_clock_skew: SignedDuration::from_secs(60),
+            replay_window: SignedDuration::from_secs(300),
+        }
+    }
+
+    pub(super) fn allows(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
+    /// Created not in the future and not too long ago, not expired; each with the clock skew that is allowed.
+    pub(super) fn is_fresh(&self, created: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> Freshness {
+        let age = now.duration_since(created);
+        if age < -self.max_clock_skew {
+            return Freshness::FromTheFuture;
+        }
+        let expired = expires.is_some_and(|expires| now.duration_since(expires) > self.max_clock_skew);
+        match expired || age > self.replay_window + self.max_clock_skew {
+            true => Freshness::Stale,
+            false => Freshness::Fresh { remember_until: later(created, self.replay_window + self.max_clock_skew) },
+        }
+    }
+}
+
+impl Load for AnswerPolicy {
+    type Files = AnswerProfile;
+
+    fn paths(files: &AnswerProfile) -> Vec<&Path> {
+        match &files.signers {
+            SignersAsFiles::Nobody => Vec::new(),
+            SignersAsFiles::Pinned(paths) => paths.iter().map(PathBuf::as_path).collect(),
+            SignersAsFiles::Authority { path, .. } => vec![path],
+        }
+    }
+
+    fn load(files: &AnswerProfile, now: Timestamp) -> Result<Self, TrustError> {
+        AnswerPolicy::load(files, now)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    Fresh { remember_until: Timestamp },
+    Stale,
+    FromTheFuture,
+}
+
+impl TrustedSigners {
+    fn load(files: &SignersAsFiles) -> Result<Self, TrustError> {
+        match files {
+            SignersAsFiles::Nobody => Ok(Self::Pinned(Vec::new())),
+            SignersAsFiles::Pinned(paths) => {
+                let mut certificates = Vec::new();
+                for path in paths {
+                    for der in pem::certificates(path)? {
+                        let fault = |text| TrustError::Certificate { path: path.clone(), text };
+                        certificates.push(Certificate::from_der(&der).map_err(fault)?);
+                    }
+                }
+                Ok(Self::Pinned(certificates))
+            }
+            SignersAsFiles::Authority { path, subject } => {
+                let anchors =
+                    pem::certificates(path)?.iter().map(|der| anchor_of(der, path)).collect::<Result<_, _>>()?;
+                Ok(Self::Authority { anchors, subject: subject.clone() })
+            }
+        }
+    }
+
+    /// The certificates that are known beforehand.
+    pub(super) fn pinned(&self) -> &[Certificate] {
+        match self {
+            TrustedSigners::Pinned(certificates) => certificates,
+            TrustedSigners::Authority { .. } => &[],
+        }
+    }
+
+    /// A certificate that came with the message: it counts only if the policy already knows it or its authority.
+    pub(super) fn recognise(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Certificate, SignerRefusal> {
+        let (own, intermediates) = shown.split_first().ok_or(SignerRefusal::Malformed)?;
+        let certificate = match self {
+            TrustedSigners::Pinned(known) => {
+                known.iter().find(|known| known.der == *own).cloned().ok_or(SignerRefusal::NotTrusted)?
+            }
+            TrustedSigners::Authority { anchors, subject } => {
+                let certificate = Certificate::from_der(own).map_err(|_| SignerRefusal::Malformed)?;
+                check_chain(own, intermediates, anchors, now)?;
+                if subject.as_ref().is_some_and(|subject| !is_subject(&certificate.facts, subject)) {
+                    return Err(SignerRefusal::NotTrusted);
+                }
+                certificate
+            }
+        };
+        check_usable(&certificate, now)?;
+        Ok(certificate)
+    }
+}
+
+/// Dates and usage count for pinned certificates too.
+pub(super) fn check_usable(certificate: &Certificate, now: Timestamp) -> Result<(), SignerRefusal> {
+    if !certificate.facts.is_valid_at(now) {
+        return Err(SignerRefusal::OutOfDate);
+    }
+    if !certificate.facts.may_sign() {
+        return Err(SignerRefusal::Usage);
+    }
+    match certificate.public_key {
+        Some(_) => Ok(()),
+        None => Err(SignerRefusal::Malformed),
+    }
+}
+
+/// The whole subject as we print it, or its common name.
+fn is_subject(facts: &CertificateFacts, subject: &str) -> bool {
+    facts.subject == subject || facts.common_name.as_deref() == Some(subject)
+}
+
+fn check_chain(
+    own: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
+    now: Timestamp,
+) -> Result<(), SignerRefusal> {
+    /// Signing certificates come with any extended usage or none.
+    struct AnyUsage;
+    impl ExtendedKeyUsageValidator for AnyUsage {
+        fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), ChainError> {
+            Ok(())
+        }
+    }
+    let own = EndEntityCert::try_from(own).map_err(|_| SignerRefusal::Malformed)?;
+    own.verify_for_usage(chain_algorithms(), anchors, intermediates, unix_time(now), AnyUsage, None, None)
+        .map(|_| ())
+        .map_err(|error| match error {
+            ChainError::CertExpired { .. } | ChainError::CertNotValidYet { .. } => SignerRefusal::OutOfDate,
+            _ => SignerRefusal::NotTrusted,
+        })
+}
+
+pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
+    from.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+impl SignerRefusal {
+    pub fn reason(self) -> &'static str {
+        match self {
+            SignerRefusal::Malformed => "signer-malformed",
+            SignerRefusal::NotTrusted => "signer-not-trusted",
+            SignerRefusal::OutOfDate => "signer-out-of-date",
+            SignerRefusal::Usage => "signer-usage",
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Files that may be replaced while we run come in; the newest content that was good goes out.
+
+use super::TrustError;
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Something that is made from files alone.
+pub trait Load: Sized {
+    type Files: Clone + Send + Sync;
+
+    fn paths(files: &Self::Files) -> Vec<&Path>;
+    fn load(files: &Self::Files, now: Timestamp) -> Result<Self, TrustError>;
+}
+
+/// What a look at the files brought.
+#[derive(Debug, Clone)]
+pub enum Refreshed {
+    Unchanged,
+    Reloaded,
+    /// The new files are bad; what was loaded before stays in use.
+    Refused(TrustError),
+}
+
+pub struct Reloading<T: Load> {
+    files: T::Files,
+    current: ArcSwap<T>,
+    /// The digest of the files as they were last looked at, good or bad: so a bad pair is logged once.
+    seen: Mutex<Vec<u8>>,
+}
+
+impl<T: Load> fmt::Debug for Reloading<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloading").field("files", &T::paths(&self.files)).finish_non_exhaustive()
+    }
+}
+
+impl<T: Load> Reloading<T> {
+    pub fn load(files: T::Files, now: Timestamp) -> Result<Self, TrustError> {
+        let seen = digest_of::<T>(&files);
+        let current = T::load(&files, now)?;
+        Ok(Self { files, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
+    }
+
+    pub fn current(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    pub fn paths(&self) -> Vec<PathBuf> {
+        T::paths(&self.files).into_iter().map(Path::to_path_buf).collect()
+    }
+
+    /// Looks at the files again; cheap when nothing changed.
+    pub fn refresh(&self, now: Timestamp) -> Refreshed {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = digest_of::<T>(&self.files);
+        if *seen == digest {
+            return Refreshed::Unchanged;
+        }
+        *seen = digest;
+        match T::load(&self.files, now) {
+            Ok(fresh) => {
+                self.current.store(Arc::new(fresh));
+                tracing::info!(files = ?T::paths(&self.files), "reloaded");
+                Refreshed::Reloaded
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new files are refused; what was loaded before stays in use");
+                Refreshed::Refused(error)
+            }
+        }
+    }
+}
+
+/// Content, not modification time: a copy that keeps the old time must be noticed too.
+fn digest_of<T: Load>(files: &T::Files) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for path in T::paths(files) {
+        match std::fs::read(path) {
+            Ok(bytes) => context.update(digest::digest(&digest::SHA256, &bytes).as_ref()),
+            Err(error) => context.update(error.kind().to_string().as_bytes()),
+        }
+    }
+    context.finish().as_ref().to_vec()
+}

@@ -1,0 +1,94 @@
+//! A verified message's fingerprint comes in; whether it was seen before goes out. The memory is bounded.
+
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+type Fingerprint = [u8; 32];
+
+/// Remembers the fingerprints of accepted messages for as long as they would still count as fresh.
+///
+/// Only messages whose signature holds get here, so a stranger cannot fill it. When it is full, the entry that
+/// would be forgotten soonest makes room.
+#[derive(Debug)]
+pub struct ReplayCache {
+    capacity: usize,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    until: HashMap<Fingerprint, Timestamp>,
+    by_time: BTreeSet<(Timestamp, Fingerprint)>,
+}
+
+impl Default for ReplayCache {
+    fn default() -> Self {
+        Self::with_capacity(100_000)
+    }
+}
+
+impl ReplayCache {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), seen: Mutex::default() }
+    }
+
+    /// `true` the first time, `false` for a repetition.
+    #[must_use]
+    pub fn is_first(&self, fingerprint: Fingerprint, until: Timestamp, now: Timestamp) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((time, _)) = seen.by_time.first()
+            && *time < now
+        {
+            seen.forget_first();
+        }
+        if seen.until.contains_key(&fingerprint) {
+            return false;
+        }
+        if seen.until.len() >= self.capacity {
+            tracing::warn!(capacity = self.capacity, "the replay memory is full; its oldest entry makes room");
+            seen.forget_first();
+        }
+        seen.until.insert(fingerprint, until);
+        seen.by_time.insert((until, fingerprint));
+        true
+    }
+}
+
+impl Seen {
+    fn forget_first(&mut self) {
+        if let Some((_, fingerprint)) = self.by_time.pop_first() {
+            self.until.remove(&fingerprint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_repetition_is_noticed_until_its_time_has_passed() {
+        let cache = ReplayCache::default();
+        assert!(cache.is_first([1; 32], at(100), at(0)));
+        assert!(!cache.is_first([1; 32], at(100), at(99)));
+        assert!(cache.is_first([2; 32], at(100), at(99)));
+        assert!(cache.is_first([1; 32], at(200), at(101)));
+    }
+
+    #[test]
+    fn the_memory_never_grows_beyond_its_capacity() {
+        let cache = ReplayCache::with_capacity(3);
+        for index in 0..100_u8 {
+            assert!(cache.is_first([index; 32], at(1000 + i64::from(index)), at(0)));
+        }
+        assert_eq!(cache.seen.lock().unwrap().until.len(), 3);
+        assert!(!cache.is_first([99; 32], at(2000), at(0)));
+    }
+}

@@ -1,0 +1,127 @@
+//! An agency's authority and our identity towards it come in; TLS settings for its connections go out.
+
+use super::{Identity, Load, TrustError, certificate::hex, pem, tls_server::provider};
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The authorities of one agency. No other authority, and none of the system's, is trusted for its connections.
+#[derive(Debug)]
+pub struct AgencyRoots(Arc<RootCertStore>);
+
+impl AgencyRoots {
+    pub fn load(path: &Path) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        for authority in pem::certificates(path)? {
+            roots
+                .add(authority)
+                .map_err(|error| TrustError::Certificate { path: path.into(), text: error.to_string() })?;
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+}
+
+impl Load for AgencyRoots {
+    type Files = PathBuf;
+
+    fn paths(files: &PathBuf) -> Vec<&Path> {
+        vec![files]
+    }
+
+    fn load(files: &PathBuf, _: Timestamp) -> Result<Self, TrustError> {
+        AgencyRoots::load(files)
+    }
+}
+
+/// What a client needs besides the roots.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientTls<'a> {
+    pub identity: Option<&'a Identity>,
+    /// E.g. `[b"h2", b"http/1.1"]`; empty means no negotiation, hence HTTP/1.1.
+    pub alpn: &'a [&'a [u8]],
+    /// SHA-256 of the server's certificate, lower-case hexadecimal: no other certificate will do.
+    pub pinned_sha256: Option<&'a str>,
+}
+
+/// TLS 1.2 and 1.3. The server's name must be among its certificate's alternative names.
+pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<ClientConfig, TrustError> {
+    let fault = |error: Error| TrustError::Tls(error.to_string());
+    let provider = provider();
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
+        .build()
+        .map_err(|error| TrustError::Tls(error.to_string()))?;
+    let verifier: Arc<dyn ServerCertVerifier> = match wanted.pinned_sha256 {
+        Some(pin) => Arc::new(Pinned { chain, pin: pin.to_ascii_lowercase() }),
+        None => chain,
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(fault)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match wanted.identity {
+        Some(identity) => {
+            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key().clone_key()).map_err(fault)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = wanted.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// The whole check of the chain and name, and then the one certificate.
+#[derive(Debug)]
+struct Pinned {
+    chain: Arc<WebPkiServerVerifier>,
+    pin: String,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        match hex(digest::digest(&digest::SHA256, certificate).as_ref()) == self.pin {
+            true => Ok(verified),
+            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,98 @@
+//! Why a SOAP message's signature is refused: each rule has one short, stable reason.
+
+use crate::{trust::SignerRefusal, xml::XmlRefusal};
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WssRefusal {
+    #[error("xml: {0}")]
+    Xml(#[from] XmlRefusal),
+    #[error("the root is not a SOAP 1.1 or 1.2 Envelope")]
+    NotSoap,
+    #[error("the envelope must have exactly one Header and one Body")]
+    EnvelopeShape,
+    #[error("no Security header is addressed to us")]
+    NoSecurityHeader,
+    #[error("more than one Security header is addressed to us")]
+    SecondSecurityHeader,
+    #[error("{0} must stand exactly once where it belongs")]
+    Shape(&'static str),
+    #[error("an identifier stands twice")]
+    DuplicateId,
+    #[error("{0} holds something other than text")]
+    NotPlainText(&'static str),
+    #[error("the canonicalization is not Exclusive C14N")]
+    Canonicalization,
+    #[error("the transforms are not exactly Exclusive C14N")]
+    Transform,
+    #[error("the signature algorithm is not allowed")]
+    Algorithm,
+    #[error("the digest algorithm is not allowed")]
+    DigestAlgorithm,
+    #[error("a signature has between 1 and 8 references")]
+    ReferenceCount,
+    #[error("a reference does not name an identifier in the message")]
+    ExternalReference,
+    #[error("a reference names an identifier that is not there")]
+    DanglingReference,
+    #[error("a reference names an element in a place where nothing may be signed")]
+    ReferencePlace,
+    #[error("a digest does not fit its element")]
+    DigestMismatch,
+    #[error("the signature does not hold")]
+    SignatureMismatch,
+    #[error("the key is not described in a form that is supported")]
+    KeyInfo,
+    #[error("{0}")]
+    Signer(#[from] SignerRefusal),
+    #[error("the Body is not signed")]
+    BodyNotSigned,
+    #[error("the Timestamp is not signed")]
+    TimestampNotSigned,
+    #[error("a time is not written as xs:dateTime")]
+    TimeFormat,
+    #[error("the message is too old or has expired")]
+    Stale,
+    #[error("the message is from the future")]
+    FromTheFuture,
+    #[error("the message was seen before")]
+    Replayed,
+    #[error("a comment splits a text that is signed")]
+    CommentInText,
+    #[error("the policy does not expect a WS-Security signature")]
+    PolicyKind,
+}
+
+impl WssRefusal {
+    pub fn reason(&self) -> &'static str {
+        match self {
+            WssRefusal::Xml(_) => "xml",
+            WssRefusal::NotSoap => "not-soap",
+            WssRefusal::EnvelopeShape => "envelope-shape",
+            WssRefusal::NoSecurityHeader => "no-security-header",
+            WssRefusal::SecondSecurityHeader => "second-security-header",
+            WssRefusal::Shape(_) => "shape",
+            WssRefusal::DuplicateId => "duplicate-id",
+            WssRefusal::NotPlainText(_) => "not-plain-text",
+            WssRefusal::Canonicalization => "canonicalization",
+            WssRefusal::Transform => "transform",
+            WssRefusal::Algorithm => "algorithm",
+            WssRefusal::DigestAlgorithm => "digest-algorithm",
+            WssRefusal::ReferenceCount => "reference-count",
+            WssRefusal::ExternalReference => "external-reference",
+            WssRefusal::DanglingReference => "dangling-reference",
+            WssRefusal::ReferencePlace => "reference-place",
+            WssRefusal::DigestMismatch => "digest-mismatch",
+            WssRefusal::SignatureMismatch => "signature-mismatch",
+            WssRefusal::KeyInfo => "key-info",
+            WssRefusal::Signer(signer) => signer.reason(),
+            WssRefusal::BodyNotSigned => "body-not-signed",
+            WssRefusal::TimestampNotSigned => "timestamp-not-signed",
+            WssRefusal::TimeFormat => "time-format",
+            WssRefusal::Stale => "stale",
+            WssRefusal::FromTheFuture => "from-the-future",
+            WssRefusal::Replayed => "replayed",
+            WssRefusal::CommentInText => "comment-in-text",
+            WssRefusal::PolicyKind => "policy-kind",
+        }
+    }
+}

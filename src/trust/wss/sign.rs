@@ -1,0 +1,279 @@
+//! A SOAP envelope as a template rendered it, a profile and an identity come in; the same envelope, signed, goes out.
+//!
+//! Nothing in the envelope is re-written: identifiers and the Security header are spliced in at byte positions of its
+//! source. Timestamp and SignedInfo are written in their canonical form, so only the Body and the named headers are
+//! canonicalized.
+
+use super::{
+    Hash, names,
+    shape::{only, soap_namespace},
+};
+use crate::{
+    trust::{Identity, WssProfile, key::KeyFault, policy::later},
+    xml::{self, XmlRefusal},
+};
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use roxmltree::{Document, Node};
+use std::fmt::Write;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WssError {
+    #[error("the envelope cannot be read: {0}")]
+    Xml(#[from] XmlRefusal),
+    #[error("the root is not a SOAP 1.1 or 1.2 Envelope")]
+    NotSoap,
+    #[error("the envelope must have one Body and at most one Header, before it")]
+    EnvelopeShape,
+    #[error("the envelope already has a Security header")]
+    AlreadySecured,
+    #[error("an element to be signed already has a wsu:Id")]
+    AlreadyIdentified,
+    #[error("the header {0}, which the profile has signed, is not there exactly once")]
+    SignedHeader(String),
+    #[error("{0}")]
+    Key(#[from] KeyFault),
+}
+
+pub fn sign(envelope: &str, profile: &WssProfile, identity: &Identity, now: Timestamp) -> Result<String, WssError> {
+    let envelope = envelope.strip_prefix('\u{FEFF}').unwrap_or(envelope);
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    let prepared = prepare(envelope, profile, &unique, identity, now)?;
+    let document = xml::parse(&prepared.text)?;
+    let signature = signature(&document, &prepared, profile, identity, &unique)?;
+    let mut signed = prepared.text.clone();
+    signed.insert_str(prepared.signature_at, &signature);
+    Ok(signed)
+}
+
+/// The envelope with its identifiers and its Security header, except for the Signature.
+struct Prepared {
+    text: String,
+    signature_at: usize,
+    timestamp: String,
+    /// What is to be digested, besides the Timestamp.
+    identifiers: Vec<String>,
+}
+
+fn prepare(
+    envelope: &str,
+    profile: &WssProfile,
+    unique: &str,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<Prepared, WssError> {
+    let document = xml::parse(envelope)?;
+    let root = document.root_element();
+    let soap = soap_namespace(root).ok_or(WssError::NotSoap)?;
+    let body = only(root, soap, "Body").map_err(|()| WssError::EnvelopeShape)?;
+    let header = only_header(root, soap, body)?;
+    let mut splices = Vec::new();
+    let mut identifiers = Vec::new();
+    for (index, element) in to_be_signed(header, body, profile)?.into_iter().enumerate() {
+        let identifier = format!("Signed-{index}-{unique}");
+        splices.push((end_of_name(envelope, element), identification(element, &identifier)?));
+        identifiers.push(identifier);
+    }
+    let timestamp = timestamp(profile, unique, now);
+    let security = security(soap, &timestamp, profile, unique, identity);
+    let (at, before, after) = place_of_security(envelope, root, header, body);
+    let replaced = header.filter(|header| is_self_closing(envelope, *header)).map(|header| header.range());
+    splices.push((at, format!("{before}{security}{after}")));
+    let (text, security_at) = splice(envelope, splices, at, replaced);
+    let signature_at = security_at + before.len() + security.len() - SECURITY_END.len();
+    Ok(Prepared { text, signature_at, timestamp, identifiers })
+}
+
+fn only_header<'a, 'i>(root: Node<'a, 'i>, soap: &str, body: Node<'a, 'i>) -> Result<Option<Node<'a, 'i>>, WssError> {
+    let headers: Vec<_> = root.children().filter(|child| child.has_tag_name((soap, "Header"))).collect();
+    match headers.as_slice() {
+        [] => Ok(None),
+        [header] if header.range().start < body.range().start => {
+            match header.children().any(|child| child.has_tag_name((names::WSSE, "Security"))) {
+                true => Err(WssError::AlreadySecured),
+                false => Ok(Some(*header)),
+            }
+        }
+        _ => Err(WssError::EnvelopeShape),
+    }
+}
+
+fn to_be_signed<'a, 'i>(
+    header: Option<Node<'a, 'i>>,
+    body: Node<'a, 'i>,
+    profile: &WssProfile,
+) -> Result<Vec<Node<'a, 'i>>, WssError> {
+    let mut elements = vec![body];
+    for wanted in &profile.sign_headers {
+        let found = header.and_then(|header| only(header, &wanted.namespace, &wanted.name).ok());
+        elements.push(found.ok_or_else(|| WssError::SignedHeader(wanted.name.clone()))?);
+    }
+    Ok(elements)
+}
+
+/// The attribute `wsu:Id`, with a declaration of its prefix unless that is in scope, and never over another meaning of it.
+fn identification(element: Node<'_, '_>, identifier: &str) -> Result<String, WssError> {
+    if element.has_attribute((names::WSU, "Id")) {
+        return Err(WssError::AlreadyIdentified);
+    }
+    let candidates = std::iter::once("wsu".to_owned()).chain((0..).map(|number| format!("wsu{number}")));
+    for prefix in candidates.take(1000) {
+        match element.lookup_namespace_uri(Some(&prefix)) {
+            Some(names::WSU) => return Ok(format!(" {prefix}:Id=\"{identifier}\"")),
+            Some(_) => {}
+            None => return Ok(format!(" xmlns:{prefix}=\"{}\" {prefix}:Id=\"{identifier}\"", names::WSU)),
+        }
+    }
+    Err(WssError::EnvelopeShape)
+}
+
+fn timestamp(profile: &WssProfile, unique: &str, now: Timestamp) -> String {
+    let (created, expires) = (written(now), written(later(now, profile.ttl)));
+    format!(
+        "<wsu:Timestamp xmlns:wsu=\"{}\" wsu:Id=\"TS-{unique}\"><wsu:Created>{created}</wsu:Created><wsu:Expires>{expires}</wsu:Expires></wsu:Timestamp>",
+        names::WSU
+    )
+}
+
+fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+const SECURITY_END: &str = "</wsse:Security>";
+
+fn security(soap: &str, timestamp: &str, profile: &WssProfile, unique: &str, identity: &Identity) -> String {
+    let must_understand = match (profile.must_understand, soap == names::SOAP11) {
+        (false, _) => String::new(),
+        (true, true) => format!(" xmlns:soapenv=\"{soap}\" soapenv:mustUnderstand=\"1\""),
+        (true, false) => format!(" xmlns:soapenv=\"{soap}\" soapenv:mustUnderstand=\"true\""),
+    };
+    format!(
+        "<wsse:Security xmlns:wsse=\"{}\" xmlns:wsu=\"{}\"{must_understand}><wsse:BinarySecurityToken EncodingType=\"{}\" ValueType=\"{}\" wsu:Id=\"X509-{unique}\">{}</wsse:BinarySecurityToken>{timestamp}{SECURITY_END}",
+        names::WSSE,
+        names::WSU,
+        names::BASE64_BINARY,
+        names::X509_V3,
+        STANDARD.encode(&identity.certificate.der),
+    )
+}
+
+/// Where the Security header goes, and what must stand around it.
+fn place_of_security(
+    envelope: &str,
+    root: Node<'_, '_>,
+    header: Option<Node<'_, '_>>,
+    body: Node<'_, '_>,
+) -> (usize, String, String) {
+    match header {
+        Some(header) if is_self_closing(envelope, header) => {
+            let start = envelope.get(header.range()).unwrap_or("").trim_end_matches('>').trim_end_matches('/');
+            let name = name_of(envelope, header);
+            (header.range().start, format!("{start}>"), format!("</{name}>"))
+        }
+        Some(header) => (end_of_start_tag(envelope, header), String::new(), String::new()),
+        None => {
+            let name = match name_of(envelope, root).split_once(':') {
+                Some((prefix, _)) => format!("{prefix}:Header"),
+                None => "Header".to_owned(),
+            };
+            (body.range().start, format!("<{name}>"), format!("</{name}>"))
+        }
+    }
+}
+
+/// Inserts the texts at their places; `replaced` is left out. Also says where the text for `wanted` came to stand.
+fn splice(
+    source: &str,
+    mut splices: Vec<(usize, String)>,
+    wanted: usize,
+    replaced: Option<std::ops::Range<usize>>,
+) -> (String, usize) {
+    splices.sort_by_key(|(at, _)| *at);
+    let mut text = String::with_capacity(source.len() + 8192);
+    let (mut from, mut wanted_at) = (0, 0);
+    for (at, inserted) in splices {
+        text.push_str(source.get(from..at).unwrap_or(""));
+        from = at;
+        if at == wanted {
+            wanted_at = text.len();
+            from = replaced.as_ref().map_or(at, |replaced| replaced.end);
+        }
+        text.push_str(&inserted);
+    }
+    text.push_str(source.get(from..).unwrap_or(""));
+    (text, wanted_at)
+}
+
+fn name_of<'a>(source: &'a str, element: Node<'_, '_>) -> &'a str {
+    source.get(element.range().start + 1..end_of_name(source, element)).unwrap_or("")
+}
+
+fn end_of_name(source: &str, element: Node<'_, '_>) -> usize {
+    let from = element.range().start + 1;
+    let rest = source.get(from..).unwrap_or("");
+    from + rest.find([' ', '\t', '\r', '\n', '/', '>']).unwrap_or(rest.len())
+}
+
+/// After the `>` of the start tag, which is the first one outside of quotes.
+fn end_of_start_tag(source: &str, element: Node<'_, '_>) -> usize {
+    let from = element.range().start;
+    let mut quote = None;
+    for (offset, byte) in source.as_bytes().iter().enumerate().skip(from) {
+        match (quote, byte) {
+            (None, b'>') => return offset + 1,
+            (None, b'"' | b'\'') => quote = Some(*byte),
+            (Some(open), byte) if open == *byte => quote = None,
+            _ => {}
+        }
+    }
+    source.len()
+}
+
+fn is_self_closing(source: &str, element: Node<'_, '_>) -> bool {
+    let end = end_of_start_tag(source, element);
+    end == element.range().end && source.get(..end).is_some_and(|tag| tag.ends_with("/>"))
+}
+
+fn signature(
+    document: &Document<'_>,
+    prepared: &Prepared,
+    profile: &WssProfile,
+    identity: &Identity,
+    unique: &str,
+) -> Result<String, WssError> {
+    let (_, digest_algorithm) = names::digest_for(profile.algorithm);
+    let timestamp = digest::digest(digest_algorithm, prepared.timestamp.as_bytes());
+    let mut references = reference(profile, &format!("TS-{unique}"), timestamp.as_ref());
+    for identifier in &prepared.identifiers {
+        let is_it = |node: &Node<'_, '_>| node.attribute((names::WSU, "Id")) == Some(identifier);
+        let element = document.descendants().find(is_it).ok_or(WssError::EnvelopeShape)?;
+        let mut hash = Hash::new(digest_algorithm);
+        xml::canonicalize(element, &[], &mut hash);
+        references.push_str(&reference(profile, identifier, hash.finish().as_ref()));
+    }
+    let signed_info = format!(
+        "<ds:SignedInfo xmlns:ds=\"{}\"><ds:CanonicalizationMethod Algorithm=\"{}\"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\"></ds:SignatureMethod>{references}</ds:SignedInfo>",
+        names::DS,
+        names::EXC_C14N,
+        names::uri_of(profile.algorithm),
+    );
+    let value = STANDARD.encode(identity.signer().sign(profile.algorithm, signed_info.as_bytes())?);
+    Ok(format!(
+        "<ds:Signature xmlns:ds=\"{}\" Id=\"SIG-{unique}\">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo><wsse:SecurityTokenReference><wsse:Reference URI=\"#X509-{unique}\" ValueType=\"{}\"></wsse:Reference></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature>",
+        names::DS,
+        names::X509_V3,
+    ))
+}
+
+fn reference(profile: &WssProfile, identifier: &str, digest: &[u8]) -> String {
+    let (uri, _) = names::digest_for(profile.algorithm);
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "<ds:Reference URI=\"#{identifier}\"><ds:Transforms><ds:Transform Algorithm=\"{}\"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"{uri}\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue></ds:Reference>",
+        names::EXC_C14N,
+        STANDARD.encode(digest),
+    );
+    text
+}

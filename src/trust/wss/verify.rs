@@ -1,0 +1,199 @@
+//! A parsed SOAP message and a policy come in; the verified Body of this very parse goes out, or the rule that was broken.
+//!
+//! The caller must read the message's data from the returned node and from nowhere else.
+
+use super::{
+    Hash, WssRefusal, names,
+    shape::{self, Parts, only, plain_text},
+    token,
+};
+use crate::{
+    trust::{Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, policy::Freshness},
+    xml,
+};
+use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use roxmltree::{Document, Node, NodeId};
+use std::collections::HashMap;
+
+#[derive(Debug, Clone)]
+pub struct VerifiedEnvelope {
+    /// The Body. Data is read from here.
+    pub body: NodeId,
+    /// Every element that the signature covers.
+    pub signed: Vec<NodeId>,
+    pub signer: CertificateFacts,
+    pub algorithm: Algorithm,
+    pub created: Timestamp,
+}
+
+type Identifiers<'a, 'input> = HashMap<&'a str, Node<'a, 'input>>;
+
+pub fn verify(
+    document: &Document<'_>,
+    policy: &AnswerPolicy,
+    now: Timestamp,
+    replays: &ReplayCache,
+) -> Result<VerifiedEnvelope, WssRefusal> {
+    if policy.kind != AnswerKind::Wss {
+        return Err(WssRefusal::PolicyKind);
+    }
+    let parts = shape::parts(document)?;
+    let identifiers = shape::identifiers(document)?;
+    let algorithm = allowed_algorithm(parts.signed_info, policy)?;
+    let candidates = token::signers(&parts, &identifiers, policy, now)?;
+    let (signer, signature) = verify_signed_info(&parts, algorithm, candidates)?;
+    let signed = verify_references(&parts, &identifiers, algorithm)?;
+    let created = check_coverage(&parts, &signed, policy, now)?;
+    let fingerprint = digest::digest(&digest::SHA256, &signature);
+    let fingerprint = <[u8; 32]>::try_from(fingerprint.as_ref()).map_err(|_| WssRefusal::Replayed)?;
+    if !replays.is_first(fingerprint, created.remember_until, now) {
+        return Err(WssRefusal::Replayed);
+    }
+    Ok(VerifiedEnvelope {
+        body: parts.body.id(),
+        signed: signed.iter().map(Node::id).collect(),
+        signer: signer.facts,
+        algorithm,
+        created: created.at,
+    })
+}
+
+fn allowed_algorithm(signed_info: Node<'_, '_>, policy: &AnswerPolicy) -> Result<Algorithm, WssRefusal> {
+    let method = only(signed_info, names::DS, "CanonicalizationMethod")
+        .map_err(|()| WssRefusal::Shape("ds:CanonicalizationMethod"))?;
+    if method.attribute("Algorithm") != Some(names::EXC_C14N) {
+        return Err(WssRefusal::Canonicalization);
+    }
+    let method =
+        only(signed_info, names::DS, "SignatureMethod").map_err(|()| WssRefusal::Shape("ds:SignatureMethod"))?;
+    let algorithm = method.attribute("Algorithm").and_then(names::algorithm_of).ok_or(WssRefusal::Algorithm)?;
+    match policy.allows(algorithm) {
+        true => Ok(algorithm),
+        false => Err(WssRefusal::Algorithm),
+    }
+}
+
+/// The signature first: nothing that is not the agency's own is worth a closer look.
+fn verify_signed_info(
+    parts: &Parts<'_, '_>,
+    algorithm: Algorithm,
+    candidates: Vec<Certificate>,
+) -> Result<(Certificate, Vec<u8>), WssRefusal> {
+    let value =
+        only(parts.signature, names::DS, "SignatureValue").map_err(|()| WssRefusal::Shape("ds:SignatureValue"))?;
+    let signature = STANDARD
+        .decode(plain_text(value, "ds:SignatureValue")?)
+        .map_err(|_| WssRefusal::NotPlainText("ds:SignatureValue"))?;
+    let method = only(parts.signed_info, names::DS, "CanonicalizationMethod")
+        .map_err(|()| WssRefusal::Shape("ds:CanonicalizationMethod"))?;
+    let mut canonical = Vec::new();
+    xml::canonicalize(parts.signed_info, &inclusive_prefixes(method), &mut canonical);
+    let holds = |certificate: &Certificate| {
+        certificate.public_key.as_ref().is_some_and(|key| key.verifies(algorithm, &canonical, &signature))
+    };
+    let signer = candidates.into_iter().find(holds).ok_or(WssRefusal::SignatureMismatch)?;
+    Ok((signer, signature))
+}
+
+fn verify_references<'a, 'input>(
+    parts: &Parts<'a, 'input>,
+    identifiers: &Identifiers<'a, 'input>,
+    algorithm: Algorithm,
+) -> Result<Vec<Node<'a, 'input>>, WssRefusal> {
+    let references: Vec<_> =
+        parts.signed_info.children().filter(|child| child.has_tag_name((names::DS, "Reference"))).collect();
+    if references.is_empty() || references.len() > 8 {
+        return Err(WssRefusal::ReferenceCount);
+    }
+    references.into_iter().map(|reference| verify_reference(reference, parts, identifiers, algorithm)).collect()
+}
+
+fn verify_reference<'a, 'input>(
+    reference: Node<'a, 'input>,
+    parts: &Parts<'a, 'input>,
+    identifiers: &Identifiers<'a, 'input>,
+    algorithm: Algorithm,
+) -> Result<Node<'a, 'input>, WssRefusal> {
+    let identifier =
+        reference.attribute("URI").and_then(|uri| uri.strip_prefix('#')).ok_or(WssRefusal::ExternalReference)?;
+    let target = *identifiers.get(identifier).ok_or(WssRefusal::DanglingReference)?;
+    let may_be_signed =
+        target == parts.body || target.parent() == Some(parts.security) || target.parent() == Some(parts.header);
+    if !may_be_signed {
+        return Err(WssRefusal::ReferencePlace);
+    }
+    let transform = only_transform(reference)?;
+    let method = only(reference, names::DS, "DigestMethod").map_err(|()| WssRefusal::Shape("ds:DigestMethod"))?;
+    let digest = method
+        .attribute("Algorithm")
+        .and_then(|uri| names::digest_of(uri, algorithm == Algorithm::RsaSha1))
+        .ok_or(WssRefusal::DigestAlgorithm)?;
+    let mut hash = Hash::new(digest);
+    xml::canonicalize(target, &inclusive_prefixes(transform), &mut hash);
+    let value = only(reference, names::DS, "DigestValue").map_err(|()| WssRefusal::Shape("ds:DigestValue"))?;
+    let expected = STANDARD
+        .decode(plain_text(value, "ds:DigestValue")?)
+        .map_err(|_| WssRefusal::NotPlainText("ds:DigestValue"))?;
+    match hash.finish().as_ref() == expected {
+        true => Ok(target),
+        false => Err(WssRefusal::DigestMismatch),
+    }
+}
+
+fn only_transform<'a, 'input>(reference: Node<'a, 'input>) -> Result<Node<'a, 'input>, WssRefusal> {
+    let transforms = only(reference, names::DS, "Transforms").map_err(|()| WssRefusal::Transform)?;
+    let mut elements = transforms.children().filter(Node::is_element);
+    match (elements.next(), elements.next()) {
+        (Some(transform), None)
+            if transform.has_tag_name((names::DS, "Transform"))
+                && transform.attribute("Algorithm") == Some(names::EXC_C14N) =>
+        {
+            Ok(transform)
+        }
+        _ => Err(WssRefusal::Transform),
+    }
+}
+
+fn inclusive_prefixes<'a>(method: Node<'a, '_>) -> Vec<&'a str> {
+    let inclusive = method.children().find(|child| child.has_tag_name((names::EXC_C14N, "InclusiveNamespaces")));
+    let list = inclusive.and_then(|inclusive| inclusive.attribute("PrefixList")).unwrap_or("");
+    list.split_ascii_whitespace().take(64).collect()
+}
+
+struct Created {
+    at: Timestamp,
+    remember_until: Timestamp,
+}
+
+/// What must be signed is signed: the Body and the Timestamp, by identity of nodes; and the Timestamp is fresh.
+fn check_coverage(
+    parts: &Parts<'_, '_>,
+    signed: &[Node<'_, '_>],
+    policy: &AnswerPolicy,
+    now: Timestamp,
+) -> Result<Created, WssRefusal> {
+    if !signed.contains(&parts.body) {
+        return Err(WssRefusal::BodyNotSigned);
+    }
+    let timestamp = only(parts.security, names::WSU, "Timestamp").map_err(|()| WssRefusal::Shape("wsu:Timestamp"))?;
+    if !signed.contains(&timestamp) {
+        return Err(WssRefusal::TimestampNotSigned);
+    }
+    if signed.iter().any(|element| shape::has_comment_in_text(*element)) {
+        return Err(WssRefusal::CommentInText);
+    }
+    let created = only(timestamp, names::WSU, "Created").map_err(|()| WssRefusal::Shape("wsu:Created"))?;
+    let expires = only(timestamp, names::WSU, "Expires").map_err(|()| WssRefusal::Shape("wsu:Expires"))?;
+    let at = time_in(created, "wsu:Created")?;
+    match policy.is_fresh(at, Some(time_in(expires, "wsu:Expires")?), now) {
+        Freshness::Fresh { remember_until } => Ok(Created { at, remember_until }),
+        Freshness::Stale => Err(WssRefusal::Stale),
+        Freshness::FromTheFuture => Err(WssRefusal::FromTheFuture),
+    }
+}
+
+fn time_in(element: Node<'_, '_>, name: &'static str) -> Result<Timestamp, WssRefusal> {
+    plain_text(element, name)?.parse().map_err(|_| WssRefusal::TimeFormat)
+}
