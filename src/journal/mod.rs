@@ -1,15 +1,23 @@
 //! The durable record and the truth: submissions and what happened to them come in, the same come out after any crash.
 //!
-//! Two implementations behind [`Journal`], proved by one test-suite: SQLite for one process, PostgreSQL for many.
+//! Two implementations behind [`Journal`], proved by one test-suite: SQLite for one process, PostgreSQL for many. What a
+//! method does is written once, as a value in `operations/`, on what both databases can do (`store.rs`).
+//!
 //! Rules that both obey, so that no caller has to remember them:
 //! - what a method has returned `Ok` for is on disk (fsynced, or committed with `synchronous_commit = on`);
+//! - times are kept to the microsecond;
 //! - a state changes only through [`crate::domain::apply`], inside the transaction that read it;
 //! - entering `accepted` adds a row to the outbox and leaving it removes that row ([`SideRows`]);
 //! - entering a settled state adds a webhook notice if the submission asked for one.
 
+mod database;
+mod migrations;
+mod operations;
 pub mod postgres;
+mod rows;
 mod side_rows;
 pub mod sqlite;
+mod store;
 
 pub use side_rows::SideRows;
 
@@ -22,11 +30,12 @@ use jiff::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The store does not answer now: nothing was changed, the call may be repeated.
+    /// The store does not answer now: the call may be repeated. Nothing was changed, unless the connection broke while
+    /// the change was being committed: then a repetition finds it done.
     #[error("the journal is unavailable: {0}")]
     Unavailable(String),
-    /// A stored row cannot be read as what it should be.
-    #[error("the journal holds a row it cannot read: {0}")]
+    /// A stored row cannot be read as what it should be, or a newer program has written the store.
+    #[error("the journal holds what this program cannot read: {0}")]
     Corrupt(String),
     #[error("the journal knows no submission {0}")]
     NotFound(SubmissionId),
@@ -165,7 +174,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
 
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
-    /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows.
+    /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A
+    /// forbidden event changes nothing, but the bytes of an attempt that has none yet are kept: they are the only proof.
     async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError>;
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
 
@@ -177,7 +187,8 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Vec<OutboxItem>, JournalError>;
-    /// The broker has confirmed these: `accepted` becomes `queued`. Those that have moved on already stay as they are.
+    /// The broker has confirmed these, which were claimed before: `accepted` becomes `queued`. Those that have moved on
+    /// already stay as they are, also if a worker has put them back into a new outbox row meanwhile.
     async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError>;
     /// The broker has not taken these: they are nobody's again at once.
     async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError>;
@@ -193,7 +204,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError>;
     /// The broker has lost them: `queued` since before a time becomes `accepted` again. How many there were.
     async fn requeue(&self, agency: &AgencyName, before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
-    /// No other worker lives: every lease runs out now.
+    /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
+    /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;
     async fn counts(&self) -> Result<Vec<StateCount>, JournalError>;
 

@@ -35,7 +35,7 @@ impl SideRows {
     }
 }
 
-fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
+pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
     Some(match event {
         Event::Answered { attempt, .. } => (*attempt, AttemptOutcome::Answered),
         Event::RefusedByAgency { attempt, refusal } => {

@@ -1,0 +1,164 @@
+//! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
+
+use super::{
+    Acceptance, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice, NoticeOutcome, OutboxItem,
+    Record, StateCount,
+    operations::{self as op, CHUNK_ROWS, Operation},
+};
+use crate::domain::{
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, OfficeName, Progress, Submission, SubmissionId,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub trait Database: Send + Sync + 'static {
+    fn perform<O: Operation>(&self, operation: O) -> impl Future<Output = Result<O::Output, JournalError>> + Send;
+}
+
+#[async_trait]
+impl<D: Database> Journal for D {
+    async fn accept(
+        &self,
+        submission: &Submission,
+        key: &IdempotencyKey,
+        notify: bool,
+    ) -> Result<Acceptance, JournalError> {
+        self.perform(op::Accept { submission: submission.clone(), key: key.clone(), notify }).await
+    }
+
+    async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError> {
+        self.perform(op::Find(id)).await
+    }
+
+    async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError> {
+        self.perform(op::Timeline(id)).await
+    }
+
+    async fn list(&self, filter: &ListFilter, limit: u32) -> Result<Vec<Record>, JournalError> {
+        self.perform(op::List { filter: filter.clone(), limit }).await
+    }
+
+    async fn add_attachment(
+        &self,
+        office: &OfficeName,
+        attachment: &AttachmentRef,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
+        self.perform(op::AddAttachment { office: office.clone(), attachment: attachment.clone(), now }).await
+    }
+
+    async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError> {
+        self.perform(op::FindAttachment { office: office.clone(), id }).await
+    }
+
+    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError> {
+        Ok(self.perform(op::RecordChange { id, entry }).await??)
+    }
+
+    async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError> {
+        self.perform(op::Attempts(id)).await
+    }
+
+    async fn claim_outbox(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<OutboxItem>, JournalError> {
+        self.perform(op::ClaimOutbox { limit, now, lease_until }).await
+    }
+
+    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError> {
+        for chunk in ids.chunks(CHUNK_ROWS as usize) {
+            self.perform(op::Published { ids: chunk.to_vec(), now }).await?;
+        }
+        Ok(())
+    }
+
+    async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError> {
+        for chunk in ids.chunks(CHUNK_ROWS as usize) {
+            self.perform(op::UnclaimOutbox { ids: chunk.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError> {
+        self.perform(op::DueNow { now, limit }).await
+    }
+
+    async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError> {
+        self.perform(op::Overdue { now, limit }).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.perform(op::NextDue).await
+    }
+
+    async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError> {
+        self.perform(op::QueuedSince { agency: agency.clone(), before }).await
+    }
+
+    async fn requeue(&self, agency: &AgencyName, before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
+        in_chunks(self, || op::Requeue { agency: agency.clone(), before, now }).await
+    }
+
+    async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {
+        self.perform(op::VoidLeases { now }).await
+    }
+
+    async fn counts(&self) -> Result<Vec<StateCount>, JournalError> {
+        self.perform(op::Counts).await
+    }
+
+    async fn claim_notices(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Notice>, JournalError> {
+        self.perform(op::ClaimNotices { limit, now, lease_until }).await
+    }
+
+    async fn settle_notice(&self, id: uuid::Uuid, outcome: NoticeOutcome) -> Result<(), JournalError> {
+        self.perform(op::SettleNotice { id, outcome }).await
+    }
+
+    async fn erase_wire(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
+        in_chunks(self, || op::EraseWire { ended_before, now }).await
+    }
+
+    async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError> {
+        self.perform(op::EraseWireOf { id, now }).await
+    }
+
+    async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
+        in_chunks(self, || op::EraseContent { ended_before, now }).await
+    }
+
+    async fn forget_keys(&self, used_before: Timestamp) -> Result<u64, JournalError> {
+        self.perform(op::ForgetKeys { used_before }).await
+    }
+
+    async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError> {
+        self.perform(op::ForgetAttachments { before }).await
+    }
+
+    async fn ping(&self) -> Result<(), JournalError> {
+        self.perform(op::Ping).await
+    }
+}
+
+/// Repeats an operation that changes at most [`CHUNK_ROWS`] until nothing is left, so that others get their turn.
+async fn in_chunks<D: Database, O: Operation<Output = u64>>(
+    database: &D,
+    operation: impl Fn() -> O + Send,
+) -> Result<u64, JournalError> {
+    let mut total = 0;
+    loop {
+        let count = database.perform(operation()).await?;
+        total += count;
+        if count < u64::from(CHUNK_ROWS) {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One event of one submission comes in; the change of state and all rows beside it go into the journal.
+
+use super::{Access, Operation};
+use crate::domain::{
+    AgencyName, AttemptOutcome, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId, TraceParent,
+    WireRecord, apply,
+};
+use crate::journal::{
+    Entry, JournalError, SideRows, rows, side_rows,
+    store::{Row, Statement, Store, Value, statement, values},
+};
+use uuid::Uuid;
+
+pub struct RecordChange {
+    pub id: SubmissionId,
+    pub entry: Entry,
+}
+
+impl Operation for RecordChange {
+    /// A forbidden event is an answer here, not an error: its wire bytes may still have to be committed.
+    type Output = Result<Progress, Forbidden>;
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
+        let sql = format!("SELECT {STANDING} FROM submissions WHERE id = $1{}", S::LOCKED);
+        let found = store.query(statement(sql, values![self.id])).await?.into_iter().next();
+        let standing = Standing::read(found.ok_or(JournalError::NotFound(self.id))?)?;
+        match change(&standing, &self.entry)? {
+            Ok((progress, statements)) => {
+                store.execute(statements).await?;
+                Ok(Ok(progress))
+            }
+            Err(forbidden) => {
+                store.execute(self.keep_late_wire().into_iter().collect()).await?;
+                Ok(Err(forbidden))
+            }
+        }
+    }
+}
+
+impl RecordChange {
+    /// The worker of an attempt whose lease has run out may come too late to change anything, but what it has sent and
+    /// received is kept.
+    fn keep_late_wire(&self) -> Option<Statement> {
+        let (number, _) = side_rows::ended(&self.entry.event)?;
+        let wire = self.entry.wire.as_ref()?;
+        Some(statement(
+            "UPDATE attempts SET sent = $3, received = $4, http_status = $5, truncated = $6 \
+             WHERE submission = $1 AND number = $2 AND sent IS NULL AND erased_at IS NULL",
+            values![self.id, number, wire.sent.clone(), wire.received.clone(), wire.http_status, wire.truncated],
+        ))
+    }
+}
+
+/// The columns of a [`Standing`].
+pub const STANDING: &str = "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt";
+
+/// What a change has to know about its submission.
+pub struct Standing {
+    pub id: SubmissionId,
+    office: OfficeName,
+    agency: AgencyName,
+    priority: Priority,
+    trace: TraceParent,
+    notify: bool,
+    pub progress: Progress,
+}
+
+impl Standing {
+    pub fn read(mut row: Row) -> Result<Self, JournalError> {
+        Ok(Self {
+            id: row.id()?,
+            office: rows::parsed(&mut row)?,
+            agency: rows::parsed(&mut row)?,
+            priority: rows::priority(&mut row)?,
+            trace: rows::trace(&mut row)?,
+            notify: row.flag()?,
+            progress: rows::progress(&mut row)?,
+        })
+    }
+}
+
+type Changed = Result<(Progress, Vec<Statement>), Forbidden>;
+
+/// The next progress, and what has to be written for it.
+pub fn change(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
+    let before = &standing.progress;
+    let after = match apply(before, entry.event.clone()) {
+        Ok(after) => after,
+        Err(forbidden) => return Ok(Err(forbidden)),
+    };
+    let side = SideRows::of(before, &entry.event, &after);
+    let mut statements = vec![update_progress(standing.id, &after, entry)?, add_change(standing, &after, entry)];
+    statements.extend(side.outbox.map(|add| outbox(standing, entry, add)));
+    statements.extend(side.begun.map(|number| begin_attempt(standing.id, number, entry)));
+    if let Some((number, outcome)) = side.ended {
+        statements.push(end_attempt(standing.id, number, &outcome, entry)?);
+    }
+    statements.extend(side.notice.filter(|_| standing.notify).map(|state| notice(standing, state, entry)));
+    Ok(Ok((after, statements)))
+}
+
+fn update_progress(id: SubmissionId, after: &Progress, entry: &Entry) -> Result<Statement, JournalError> {
+    let Progress { state, attempts, tries, in_doubt } = after;
+    let data = rows::json_column(state)?;
+    Ok(statement(
+        "UPDATE submissions SET state = $2, state_data = $3, attempts = $4, tries = $5, in_doubt = $6, due_at = $7, \
+         changed_at = $8 WHERE id = $1",
+        values![id, state.name().as_str(), data, *attempts, *tries, *in_doubt, state.due_at(), entry.at],
+    ))
+}
+
+fn add_change(standing: &Standing, after: &Progress, entry: &Entry) -> Statement {
+    let (from, to) = (standing.progress.state.name().as_str(), after.state.name().as_str());
+    statement(
+        "INSERT INTO changes (submission, at, from_state, to_state, cause) VALUES ($1, $2, $3, $4, $5)",
+        values![standing.id, entry.at, from, to, entry.event.cause()],
+    )
+}
+
+fn outbox(standing: &Standing, entry: &Entry, add: bool) -> Statement {
+    if !add {
+        return statement("DELETE FROM outbox WHERE submission = $1", values![standing.id]);
+    }
+    let urgent = standing.priority == Priority::Urgent;
+    let not_before = entry.not_before.unwrap_or(entry.at);
+    statement(
+        "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (submission) DO UPDATE SET added_at = excluded.added_at, not_before = excluded.not_before, \
+         claimed_until = NULL",
+        values![standing.id, standing.agency.as_str(), urgent, standing.trace.to_string(), entry.at, not_before],
+    )
+}
+
+fn begin_attempt(id: SubmissionId, number: u32, entry: &Entry) -> Statement {
+    statement("INSERT INTO attempts (submission, number, begun_at) VALUES ($1, $2, $3)", values![id, number, entry.at])
+}
+
+/// Ends an attempt, or ends it again: what an answer brings late is added to what was kept before.
+fn end_attempt(
+    id: SubmissionId,
+    number: u32,
+    outcome: &AttemptOutcome,
+    entry: &Entry,
+) -> Result<Statement, JournalError> {
+    let mut sql = String::from("UPDATE attempts SET ended_at = $3, outcome = $4");
+    let mut values = values![id, number, entry.at, rows::json_column(outcome)?];
+    if let Some(wire) = &entry.wire {
+        sql.push_str(
+            ", http_status = COALESCE($5, http_status), truncated = (truncated OR $6), erased_at = NULL, \
+             sent = COALESCE($7, sent, $8), received = COALESCE($9, received, $8)",
+        );
+        values.extend(wire_values(wire));
+    }
+    sql.push_str(" WHERE submission = $1 AND number = $2");
+    Ok(statement(sql, values))
+}
+
+/// `$5` to `$9`: status, truncated, sent if any, no bytes, received if any.
+fn wire_values(wire: &WireRecord) -> [Value; 5] {
+    let if_any = |bytes: &Vec<u8>| Value::from((!bytes.is_empty()).then(|| bytes.clone()));
+    [
+        wire.http_status.into(),
+        wire.truncated.into(),
+        if_any(&wire.sent),
+        Value::Bytes(Vec::new()),
+        if_any(&wire.received),
+    ]
+}
+
+fn notice(standing: &Standing, state: StateName, entry: &Entry) -> Statement {
+    statement(
+        "INSERT INTO notices (id, office, submission, state, happened_at, due_at, tries) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        values![Uuid::now_v7(), standing.office.as_str(), standing.id, state.as_str(), entry.at, entry.at, 0_u32],
+    )
+}

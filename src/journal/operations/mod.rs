@@ -1,0 +1,37 @@
+//! The journal's methods as plain values: an operation and an open connection come in, its answer goes out. Each is
+//! written once and runs on both databases.
+
+mod accept;
+mod change;
+mod notices;
+mod outbox;
+mod reading;
+mod retention;
+mod schedule;
+
+pub use accept::{Accept, AddAttachment};
+pub use change::RecordChange;
+pub use notices::{ClaimNotices, SettleNotice};
+pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
+pub use reading::{Attempts, Counts, Find, FindAttachment, List, Ping, Timeline};
+pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
+pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
+
+use super::{JournalError, store::Store};
+
+/// How many rows one transaction changes at most, so that no other waits long for it.
+pub const CHUNK_ROWS: u32 = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// One SELECT, on any connection.
+    Read,
+    /// In a transaction: what `Ok` comes with is committed, what `Err` comes with is rolled back.
+    Write,
+}
+
+pub trait Operation: Send + Sync + 'static {
+    type Output: Send + 'static;
+    const ACCESS: Access;
+    fn run<S: Store>(&self, store: &mut S) -> impl Future<Output = Result<Self::Output, JournalError>> + Send;
+}

@@ -1,0 +1,124 @@
+//! Questions that change nothing.
+
+use super::{Access, Operation};
+use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, OfficeName, SubmissionId};
+use crate::journal::{
+    JournalError, ListFilter, Record, StateCount, rows,
+    store::{Statement, Store, Value, statement, values},
+};
+
+pub struct Find(pub SubmissionId);
+
+impl Operation for Find {
+    type Output = Option<Record>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Record>, JournalError> {
+        let sql = format!("SELECT {} FROM submissions WHERE id = $1", rows::RECORD);
+        store.query(statement(sql, values![self.0])).await?.into_iter().next().map(rows::record).transpose()
+    }
+}
+
+pub struct Timeline(pub SubmissionId);
+
+impl Operation for Timeline {
+    type Output = Vec<Change>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Change>, JournalError> {
+        let sql = "SELECT at, from_state, to_state, cause FROM changes WHERE submission = $1 ORDER BY id";
+        store.query(statement(sql, values![self.0])).await?.into_iter().map(rows::change).collect()
+    }
+}
+
+pub struct Attempts(pub SubmissionId);
+
+impl Operation for Attempts {
+    type Output = Vec<Attempt>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Attempt>, JournalError> {
+        let sql = format!("SELECT {} FROM attempts WHERE submission = $1 ORDER BY number", rows::ATTEMPT);
+        store.query(statement(sql, values![self.0])).await?.into_iter().map(rows::attempt).collect()
+    }
+}
+
+pub struct FindAttachment {
+    pub office: OfficeName,
+    pub id: AttachmentId,
+}
+
+impl Operation for FindAttachment {
+    type Output = Option<AttachmentRef>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<AttachmentRef>, JournalError> {
+        let sql = "SELECT id, sha256, size_bytes, media_type, name FROM attachments WHERE id = $1 AND office = $2";
+        let found = store.query(statement(sql, values![self.id, self.office.as_str()])).await?;
+        found.into_iter().next().map(rows::attachment).transpose()
+    }
+}
+
+pub struct List {
+    pub filter: ListFilter,
+    pub limit: u32,
+}
+
+impl Operation for List {
+    type Output = Vec<Record>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Record>, JournalError> {
+        store.query(self.select()).await?.into_iter().map(rows::record).collect()
+    }
+}
+
+impl List {
+    /// Only the conditions that are asked for, so that each question finds its index.
+    fn select(&self) -> Statement {
+        let ListFilter { office, agency, service, state, since, before } = &self.filter;
+        let conditions: [(&str, Option<Value>); 6] = [
+            ("office = ", office.as_ref().map(|it| it.as_str().into())),
+            ("agency = ", agency.as_ref().map(|it| it.as_str().into())),
+            ("service = ", service.as_ref().map(|it| it.as_str().into())),
+            ("state = ", state.map(|it| it.as_str().into())),
+            ("accepted_at >= ", since.map(Value::from)),
+            ("(accepted_at, id) < (SELECT accepted_at, id FROM submissions WHERE id = ", before.map(Value::from)),
+        ];
+        let mut sql = format!("SELECT {} FROM submissions WHERE 1 = 1", rows::RECORD);
+        let mut values = Vec::new();
+        for (condition, value) in conditions {
+            let Some(value) = value else { continue };
+            values.push(value);
+            let closing = if condition.contains('(') { ")" } else { "" };
+            sql.push_str(&format!(" AND {condition}${}{closing}", values.len()));
+        }
+        values.push(self.limit.into());
+        sql.push_str(&format!(" ORDER BY accepted_at DESC, id DESC LIMIT ${}", values.len()));
+        statement(sql, values)
+    }
+}
+
+pub struct Counts;
+
+impl Operation for Counts {
+    type Output = Vec<StateCount>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<StateCount>, JournalError> {
+        let sql = "SELECT agency, state, count(*) FROM submissions GROUP BY agency, state ORDER BY agency, state";
+        store.query(statement(sql, vec![])).await?.into_iter().map(rows::state_count).collect()
+    }
+}
+
+/// Through the way that writes take, because a journal that can only be read is of no use.
+pub struct Ping;
+
+impl Operation for Ping {
+    type Output = ();
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
+        store.query(statement("SELECT 1", vec![])).await.map(|_| ())
+    }
+}

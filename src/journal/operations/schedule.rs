@@ -1,0 +1,143 @@
+//! What the scheduler asks, and the three changes that it makes to many submissions at once.
+
+use super::{
+    Access, CHUNK_ROWS, Operation,
+    change::{STANDING, Standing, change},
+};
+use crate::domain::{AgencyName, Event, State, StateName};
+use crate::journal::{
+    Due, Entry, JournalError, rows,
+    store::{Store, statement, values},
+};
+use jiff::Timestamp;
+
+pub struct DueNow {
+    pub now: Timestamp,
+    pub limit: u32,
+}
+
+impl Operation for DueNow {
+    type Output = Vec<Due>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Due>, JournalError> {
+        let sql = format!("SELECT {} FROM submissions WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2", rows::DUE);
+        store.query(statement(sql, values![self.now, self.limit])).await?.into_iter().map(rows::due).collect()
+    }
+}
+
+/// In the words of the partial index, or the databases would not use it.
+const OPEN: &str = "state IN ('accepted', 'queued', 'retrying', 'waiting')";
+
+pub struct Overdue {
+    pub now: Timestamp,
+    pub limit: u32,
+}
+
+impl Operation for Overdue {
+    type Output = Vec<Due>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Due>, JournalError> {
+        let sql = format!(
+            "SELECT {} FROM submissions WHERE {OPEN} AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2",
+            rows::DUE
+        );
+        store.query(statement(sql, values![self.now, self.limit])).await?.into_iter().map(rows::due).collect()
+    }
+}
+
+pub struct NextDue;
+
+impl Operation for NextDue {
+    type Output = Option<Timestamp>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Timestamp>, JournalError> {
+        let sql = format!(
+            "SELECT (SELECT min(due_at) FROM submissions WHERE due_at IS NOT NULL), \
+             (SELECT min(expires_at) FROM submissions WHERE {OPEN}), \
+             (SELECT min(COALESCE(claimed_until, not_before)) FROM outbox)"
+        );
+        let Some(mut row) = store.query(statement(sql, vec![])).await?.into_iter().next() else { return Ok(None) };
+        Ok([row.optional_time()?, row.optional_time()?, row.optional_time()?].into_iter().flatten().min())
+    }
+}
+
+pub struct QueuedSince {
+    pub agency: AgencyName,
+    pub before: Timestamp,
+}
+
+impl Operation for QueuedSince {
+    type Output = u64;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let sql = "SELECT count(*) FROM submissions WHERE agency = $1 AND state = 'queued' AND changed_at < $2";
+        let counted = store.query(statement(sql, values![self.agency.as_str(), self.before])).await?;
+        counted.into_iter().next().map_or(Ok(0), |mut row| row.whole())
+    }
+}
+
+/// At most [`CHUNK_ROWS`]; how many there were.
+pub struct Requeue {
+    pub agency: AgencyName,
+    pub before: Timestamp,
+    pub now: Timestamp,
+}
+
+impl Operation for Requeue {
+    type Output = u64;
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let sql = format!(
+            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND state = 'queued' AND changed_at < $2 \
+             ORDER BY changed_at, id LIMIT $3{}",
+            S::LOCKED
+        );
+        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, CHUNK_ROWS])).await?;
+        let entry = Entry::new(Event::Requeued, self.now);
+        let (mut count, mut statements) = (0, Vec::new());
+        for row in found {
+            if let Ok((_, changes)) = change(&Standing::read(row)?, &entry)? {
+                statements.extend(changes);
+                count += 1;
+            }
+        }
+        store.execute(statements).await?;
+        Ok(count)
+    }
+}
+
+pub struct VoidLeases {
+    pub now: Timestamp,
+}
+
+impl Operation for VoidLeases {
+    type Output = u64;
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let sql =
+            format!("SELECT {STANDING} FROM submissions WHERE due_at > $1 AND state = $2 ORDER BY id{}", S::LOCKED);
+        let found = store.query(statement(sql, values![self.now, StateName::Sending.as_str()])).await?;
+        let (mut count, mut statements) = (0, Vec::new());
+        for row in found {
+            let Standing { id, progress, .. } = Standing::read(row)?;
+            if let State::Sending { attempt, .. } = progress.state {
+                let state = rows::json_column(&State::Sending { attempt, lease_until: self.now })?;
+                let sql = "UPDATE submissions SET state_data = $2, due_at = $3 WHERE id = $1";
+                statements.push(statement(sql, values![id, state, self.now]));
+                count += 1;
+            }
+        }
+        for table in ["outbox", "notices"] {
+            let sql = format!("UPDATE {table} SET claimed_until = NULL WHERE claimed_until IS NOT NULL");
+            statements.push(statement(sql, vec![]));
+        }
+        store.execute(statements).await?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,162 @@
+//! One connection: statements come in, rows go out, and SQLite's errors lose what they might tell about a row.
+
+use crate::journal::{
+    JournalError,
+    store::{Row, Statement, Store, Value},
+};
+use rusqlite::{
+    Connection, ErrorCode, ToSql,
+    types::{ToSqlOutput, ValueRef},
+};
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    future::ready,
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// How long a connection waits for another process that writes.
+const BUSY_TIMEOUT_MILLIS: u64 = 10_000;
+
+/// `secure_delete`: what is erased must not stay readable in free pages of the file.
+const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                        PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;";
+
+/// Borrowed mutably though SQLite needs no more than `&`, because a `&Connection` may not go to another thread.
+pub struct SqliteStore<'a>(pub &'a mut Connection);
+
+/// An empty file of this user alone, in a folder of this user alone. SQLite gives its other files the same mode.
+pub fn create_private(path: &Path) -> Result<(), JournalError> {
+    let failed = |error: io::Error| JournalError::Unavailable(format!("cannot create {}: {error}", path.display()));
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(|_| ()).map_err(failed)
+}
+
+pub fn open(path: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MILLIS)).map_err(failed)?;
+    connection.execute_batch(SETTINGS).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Takes the write lock at once: a transaction that begins with reading could not get it later.
+pub fn in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut SqliteStore<'_>) -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    begin(connection)?;
+    let outcome = work(&mut SqliteStore(connection)).and_then(|value| commit(connection).map(|()| value));
+    if outcome.is_err() {
+        roll_back(connection);
+    }
+    outcome
+}
+
+pub fn begin(connection: &Connection) -> Result<(), JournalError> {
+    command(connection, "BEGIN IMMEDIATE")
+}
+
+pub fn commit(connection: &Connection) -> Result<(), JournalError> {
+    command(connection, "COMMIT")
+}
+
+/// Some errors have ended the transaction already.
+pub fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = command(connection, "ROLLBACK")
+    {
+        tracing::error!(%error, "the journal could not roll back");
+    }
+}
+
+pub fn command(connection: &Connection, sql: &str) -> Result<(), JournalError> {
+    connection.prepare_cached(sql).and_then(|mut it| it.execute(())).map(|_| ()).map_err(failed)
+}
+
+impl Store for SqliteStore<'_> {
+    const LOCKED: &'static str = "";
+    const LOCKED_IF_FREE: &'static str = "";
+    const IDS: &'static str = "SELECT value FROM json_each($1)";
+
+    fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send {
+        ready(self.query_now(&statement).map_err(failed))
+    }
+
+    fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send {
+        let changed = statements.iter().map(|statement| self.execute_now(statement));
+        ready(changed.sum::<Result<u64, _>>().map_err(failed))
+    }
+
+    fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send {
+        ready(self.0.execute_batch(sql).map_err(failed))
+    }
+}
+
+impl SqliteStore<'_> {
+    fn query_now(&self, statement: &Statement) -> rusqlite::Result<Vec<Row>> {
+        let mut prepared = self.bound(statement)?;
+        let width = prepared.column_count();
+        let mut found = prepared.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let columns = (0..width).map(|column| row.get_ref(column).map(value)).collect::<Result<_, _>>()?;
+            rows.push(Row::new(columns));
+        }
+        Ok(rows)
+    }
+
+    fn execute_now(&self, statement: &Statement) -> rusqlite::Result<u64> {
+        Ok(self.bound(statement)?.raw_execute()? as u64)
+    }
+
+    /// SQLite takes `$1` for a name, and numbers names as they first appear: so they are bound by name.
+    fn bound(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
+        let mut prepared = self.0.prepare_cached(&statement.sql)?;
+        for (number, value) in (1..).zip(&statement.values) {
+            prepared.raw_bind_parameter(format!("${number}").as_str(), value)?;
+        }
+        Ok(prepared)
+    }
+}
+
+fn value(column: ValueRef<'_>) -> Value {
+    match column {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Whole(number),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        // No column of ours is real; whoever reads it says that it does not fit.
+        ValueRef::Real(_) => Value::Null,
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Flag(flag) => ToSqlOutput::from(*flag),
+            Value::Whole(number) => ToSqlOutput::from(*number),
+            Value::Text(text) => ToSqlOutput::from(text.as_str()),
+            Value::Bytes(bytes) => ToSqlOutput::from(bytes.as_slice()),
+            Value::Id(id) => ToSqlOutput::from(id.hyphenated().to_string()),
+        })
+    }
+}
+
+/// Only the kind of failure: SQLite's own texts may quote a value.
+pub fn failed(error: rusqlite::Error) -> JournalError {
+    let Some(sqlite) = error.sqlite_error() else {
+        return JournalError::Unavailable("SQLite refused a statement".into());
+    };
+    let text = sqlite.to_string();
+    match sqlite.code {
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
+            JournalError::Corrupt(text)
+        }
+        _ => JournalError::Unavailable(text),
+    }
+}

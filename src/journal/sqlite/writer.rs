@@ -1,0 +1,132 @@
+//! Group commit: commands of many tasks come in, one transaction for all that wait goes to disk, then each gets its answer.
+
+use super::{WriterCounts, connection, connection::SqliteStore, run};
+use crate::journal::{JournalError, operations::Operation};
+use rusqlite::Connection;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that share one transaction, and one wait for the disk.
+const BATCH_COMMANDS: usize = 256;
+/// Commands that may wait before callers have to.
+const WAITING_COMMANDS: usize = 1024;
+
+pub struct Writer {
+    commands: Option<mpsc::Sender<Box<dyn Command>>>,
+    thread: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    commands: AtomicU64,
+    commits: AtomicU64,
+}
+
+/// An operation on its way through the writer thread.
+trait Command: Send {
+    /// Whether its changes are to be kept.
+    fn run(&mut self, store: &mut SqliteStore<'_>) -> bool;
+    /// `failure`: why the transaction was not committed.
+    fn answer(self: Box<Self>, failure: Option<&str>);
+}
+
+struct Pending<O: Operation> {
+    operation: O,
+    outcome: Result<O::Output, JournalError>,
+    answer: oneshot::Sender<Result<O::Output, JournalError>>,
+}
+
+impl Writer {
+    pub fn start(connection: Connection) -> Result<Self, JournalError> {
+        let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
+        let thread = std::thread::Builder::new()
+            .name("journal-writer".into())
+            .spawn(move || write_until_closed(connection, waiting, &counted))
+            .map_err(|error| JournalError::Unavailable(format!("no thread to write with: {error}")))?;
+        Ok(Self { commands: Some(commands), thread: Some(thread), counters })
+    }
+
+    pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
+        let stopped = || JournalError::Unavailable("the writer has stopped".into());
+        let (answer, answered) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or_else(stopped)?;
+        let pending = Pending { operation, outcome: Err(stopped()), answer };
+        commands.send(Box::new(pending)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    pub fn counts(&self) -> WriterCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterCounts { commands: of(&self.counters.commands), commits: of(&self.counters.commits) }
+    }
+
+    /// Lets the thread finish what it was given, and waits for it.
+    pub fn stop(&mut self) {
+        self.commands = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the journal's writer thread panicked");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>, counters: &Counters) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut batch = vec![first];
+        // What came in while the last transaction went to disk.
+        while batch.len() < BATCH_COMMANDS
+            && let Ok(next) = waiting.try_recv()
+        {
+            batch.push(next);
+        }
+        let written = write_batch(&mut connection, &mut batch);
+        if let Err(error) = &written {
+            connection::roll_back(&connection);
+            tracing::error!(%error, commands = batch.len(), "the journal could not commit");
+        }
+        counters.commands.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        counters.commits.fetch_add(u64::from(written.is_ok()), Ordering::Relaxed);
+        let failure = written.err().map(|error| error.to_string());
+        batch.into_iter().for_each(|command| command.answer(failure.as_deref()));
+    }
+}
+
+fn write_batch(connection: &mut Connection, batch: &mut [Box<dyn Command>]) -> Result<(), JournalError> {
+    connection::begin(connection)?;
+    for command in batch {
+        connection::command(connection, "SAVEPOINT command")?;
+        if !command.run(&mut SqliteStore(connection)) {
+            // Fails if the error has ended the whole transaction, as a full disk does: then nobody's command is done.
+            connection::command(connection, "ROLLBACK TO command")?;
+        }
+        connection::command(connection, "RELEASE command")?;
+    }
+    connection::commit(connection)
+}
+
+impl<O: Operation> Command for Pending<O> {
+    fn run(&mut self, store: &mut SqliteStore<'_>) -> bool {
+        self.outcome = run(&self.operation, store);
+        self.outcome.is_ok()
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&str>) {
+        let outcome = failure.map_or(self.outcome, |why| Err(JournalError::Unavailable(why.to_owned())));
+        // A caller that has gone away needs no answer.
+        let _ = self.answer.send(outcome);
+    }
+}

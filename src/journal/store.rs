@@ -1,0 +1,207 @@
+//! What both databases can do: statements with their values come in, rows or a count of changed rows go out.
+
+use super::JournalError;
+use crate::domain::{AttachmentId, SubmissionId};
+use jiff::Timestamp;
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// One value of a column, as both databases know it. Times are whole microseconds since 1970.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Flag(bool),
+    Whole(i64),
+    /// Text, and JSON as text.
+    Text(String),
+    Bytes(Vec<u8>),
+    Id(Uuid),
+}
+
+/// SQL with its values for `$1`, `$2`, …
+#[derive(Debug, Clone)]
+pub struct Statement {
+    pub sql: Cow<'static, str>,
+    pub values: Vec<Value>,
+}
+
+/// An open connection, within a transaction if the work writes.
+pub trait Store: Send {
+    /// At the end of a SELECT: what it finds stays as it is until the transaction ends.
+    const LOCKED: &'static str;
+    /// The same, without waiting for rows that another transaction holds: those are left out.
+    const LOCKED_IF_FREE: &'static str;
+    /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
+    const IDS: &'static str;
+
+    fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;
+    /// Executes all, in their order; the sum of changed rows.
+    fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send;
+    /// Executes a script of several statements without values.
+    fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
+}
+
+/// A row, read column by column in the order of its SELECT. What does not fit is `Corrupt`, named by its place alone:
+/// no error shows what a column holds.
+pub struct Row {
+    columns: std::vec::IntoIter<Value>,
+    position: usize,
+}
+
+pub fn statement(sql: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Statement {
+    Statement { sql: sql.into(), values }
+}
+
+/// A list of anything that is a [`Value`].
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$($crate::journal::store::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+impl Row {
+    pub fn new(columns: Vec<Value>) -> Self {
+        Self { columns: columns.into_iter(), position: 0 }
+    }
+
+    fn next(&mut self) -> Value {
+        self.position += 1;
+        self.columns.next().unwrap_or(Value::Null)
+    }
+
+    pub fn unreadable(&self, what: &str) -> JournalError {
+        JournalError::Corrupt(format!("column {} is not {what}", self.position))
+    }
+
+    pub fn optional_text(&mut self) -> Result<Option<String>, JournalError> {
+        match self.next() {
+            Value::Text(text) => Ok(Some(text)),
+            Value::Null => Ok(None),
+            _ => Err(self.unreadable("text")),
+        }
+    }
+
+    pub fn text(&mut self) -> Result<String, JournalError> {
+        self.optional_text()?.ok_or_else(|| self.unreadable("text"))
+    }
+
+    pub fn optional_whole(&mut self) -> Result<Option<i64>, JournalError> {
+        match self.next() {
+            Value::Whole(number) => Ok(Some(number)),
+            Value::Null => Ok(None),
+            _ => Err(self.unreadable("a whole number")),
+        }
+    }
+
+    /// A whole number that fits `N`.
+    pub fn whole<N: TryFrom<i64>>(&mut self) -> Result<N, JournalError> {
+        let number = self.optional_whole()?.and_then(|number| N::try_from(number).ok());
+        number.ok_or_else(|| self.unreadable("a whole number that fits"))
+    }
+
+    pub fn optional_time(&mut self) -> Result<Option<Timestamp>, JournalError> {
+        let microseconds = self.optional_whole()?;
+        microseconds.map(Timestamp::from_microsecond).transpose().map_err(|_| self.unreadable("a time"))
+    }
+
+    pub fn time(&mut self) -> Result<Timestamp, JournalError> {
+        self.optional_time()?.ok_or_else(|| self.unreadable("a time"))
+    }
+
+    pub fn flag(&mut self) -> Result<bool, JournalError> {
+        match self.next() {
+            Value::Flag(flag) => Ok(flag),
+            Value::Whole(number) => Ok(number != 0),
+            _ => Err(self.unreadable("a flag")),
+        }
+    }
+
+    pub fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>, JournalError> {
+        match self.next() {
+            Value::Bytes(bytes) => Ok(Some(bytes)),
+            Value::Null => Ok(None),
+            _ => Err(self.unreadable("bytes")),
+        }
+    }
+
+    pub fn id<I: From<Uuid>>(&mut self) -> Result<I, JournalError> {
+        let id = match self.next() {
+            Value::Id(id) => Some(id),
+            Value::Text(text) => Uuid::try_parse(&text).ok(),
+            _ => None,
+        };
+        id.map(I::from).ok_or_else(|| self.unreadable("an identifier"))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Value::Flag(flag)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Value::Whole(number.into())
+    }
+}
+
+impl From<u16> for Value {
+    fn from(number: u16) -> Self {
+        Value::Whole(number.into())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Value::Whole(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Value::Whole(time.as_microsecond())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Value {
+    /// PostgreSQL cannot hold U+0000 in text; other systems' codes may bring it. (In JSON it is escaped, and stays.)
+    fn from(text: String) -> Self {
+        Value::Text(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text })
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Value::Bytes(bytes)
+    }
+}
+
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Value::Id(id)
+    }
+}
+
+impl From<SubmissionId> for Value {
+    fn from(id: SubmissionId) -> Self {
+        Value::Id(id.as_uuid())
+    }
+}
+
+impl From<AttachmentId> for Value {
+    fn from(id: AttachmentId) -> Self {
+        Value::Id(id.as_uuid())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}

@@ -1,0 +1,116 @@
+//! Retention: what is old loses its bytes and its content; its story stays.
+
+use super::{accepting::attachment, *};
+
+on_both! {
+    wire_bytes_are_erased_by_age
+    wire_bytes_of_one_submission_are_erased_alone
+    content_is_erased_from_what_has_ended_and_its_story_stays
+    a_refusal_loses_its_words_and_keeps_its_code
+    nothing_open_is_erased
+    more_than_one_transaction_takes_is_erased_too
+    a_forgotten_key_can_be_used_again
+    attachments_are_forgotten_once_nobody_uses_them
+}
+
+async fn wire_bytes_are_erased_by_age(journal: Tested) {
+    let id = completed(&journal).await;
+    assert_eq!(journal.erase_wire(at(2), at(10)).await.unwrap(), 0);
+    assert!(journal.attempts(id).await.unwrap()[0].wire.is_some());
+    assert_eq!(journal.erase_wire(at(3), at(10)).await.unwrap(), 1);
+    assert_eq!(journal.erase_wire(at(3), at(11)).await.unwrap(), 0);
+    let attempt = journal.attempts(id).await.unwrap().remove(0);
+    assert_eq!((attempt.wire, attempt.outcome), (None, Some(AttemptOutcome::Answered)));
+    assert_eq!(progress(&journal, id).await.state, State::Completed { answer: answer() });
+}
+
+async fn wire_bytes_of_one_submission_are_erased_alone(journal: Tested) {
+    let (one, other) = (completed(&journal).await, completed(&journal).await);
+    assert_eq!(journal.erase_wire_of(one, at(10)).await.unwrap(), 1);
+    assert_eq!(journal.attempts(one).await.unwrap()[0].wire, None);
+    assert!(journal.attempts(other).await.unwrap()[0].wire.is_some());
+}
+
+async fn content_is_erased_from_what_has_ended_and_its_story_stays(journal: Tested) {
+    let before = Submission { attachments: vec![attachment()], ..submission() };
+    let id = accept(&journal, &before).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    let answered = Event::Answered { attempt: 1, answer: answer() };
+    journal.record(id, Entry { wire: Some(wire("CANARY", "CANARY")), ..Entry::new(answered, at(2)) }).await.unwrap();
+    let timeline = journal.timeline(id).await.unwrap();
+    assert_eq!(journal.erase_content(at(2), at(10)).await.unwrap(), 0);
+    assert_eq!(journal.erase_content(at(3), at(10)).await.unwrap(), 1);
+    assert_eq!(journal.erase_content(at(3), at(11)).await.unwrap(), 0);
+
+    let after = journal.find(id).await.unwrap().unwrap();
+    assert_eq!((after.erased_at, after.changed_at), (Some(at(10)), at(2)));
+    let everything = format!(
+        "{}{}{:?}",
+        serde_json::to_string(&after.submission).unwrap(),
+        serde_json::to_string(&after.progress).unwrap(),
+        journal.attempts(id).await.unwrap()
+    );
+    assert!(!everything.contains("CANARY"), "{everything}");
+    assert_eq!(journal.attempts(id).await.unwrap()[0].wire, None);
+    assert_eq!(after.submission.data, serde_json::Value::Null);
+    assert_eq!(after.submission.attachments, []);
+    let blank =
+        |it: &Submission| (it.office.clone(), it.service.clone(), it.agency.clone(), it.accepted_at, it.expires_at);
+    assert_eq!(blank(&after.submission), blank(&before));
+    assert_eq!(after.progress.state.name(), StateName::Completed);
+    assert_eq!(journal.timeline(id).await.unwrap(), timeline);
+    // A worker that was taken for dead must not bring its bytes back.
+    let late = Entry { wire: Some(wire("CANARY", "")), ..Entry::new(Event::PutBack { attempt: 1 }, at(20)) };
+    assert!(journal.record(id, late).await.is_err());
+    assert_eq!(journal.attempts(id).await.unwrap()[0].wire, None);
+}
+
+async fn a_refusal_loses_its_words_and_keeps_its_code(journal: Tested) {
+    let id = sending(&journal).await;
+    let refusal = Refusal { code: "E7".into(), text: "CANARY has died".into() };
+    record(&journal, id, Event::RefusedByAgency { attempt: 1, refusal }, at(2)).await;
+    journal.erase_content(at(3), at(10)).await.unwrap();
+    let expected = State::Refused { refusal: Refusal { code: "E7".into(), text: String::new() } };
+    assert_eq!(progress(&journal, id).await.state, expected);
+}
+
+async fn nothing_open_is_erased(journal: Tested) {
+    let open = [accepted(&journal).await, sending(&journal).await];
+    let parked = sending(&journal).await;
+    record(&journal, parked, Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) }, at(2)).await;
+    assert_eq!(journal.erase_content(at(9000), at(9000)).await.unwrap(), 0);
+    for id in open.into_iter().chain([parked]) {
+        let found = journal.find(id).await.unwrap().unwrap();
+        assert_eq!((found.submission.subject.id.as_str(), found.erased_at), ("CANARY-SUBJECT", None));
+    }
+}
+
+async fn more_than_one_transaction_takes_is_erased_too(journal: Tested) {
+    futures_util::future::join_all((0..300).map(|_| completed(&journal))).await;
+    assert_eq!(journal.erase_wire(at(3), at(10)).await.unwrap(), 300);
+    assert_eq!(journal.erase_content(at(3), at(10)).await.unwrap(), 300);
+}
+
+async fn a_forgotten_key_can_be_used_again(journal: Tested) {
+    let key = fresh_key();
+    journal.accept(&submission(), &key, false).await.unwrap();
+    assert_eq!(journal.forget_keys(at(0)).await.unwrap(), 0);
+    assert!(matches!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::Repeated(_)));
+    assert_eq!(journal.forget_keys(at(1)).await.unwrap(), 1);
+    assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New);
+}
+
+async fn attachments_are_forgotten_once_nobody_uses_them(journal: Tested) {
+    let (used, unused, young) = (attachment(), attachment(), attachment());
+    for (attachment, second) in [(&used, 0), (&unused, 0), (&young, 50)] {
+        journal.add_attachment(&office(), attachment, at(second)).await.unwrap();
+    }
+    let id = accept(&journal, &Submission { attachments: vec![used.clone()], ..submission() }).await;
+    assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), [unused.id]);
+    assert_eq!(journal.attachment(&office(), unused.id).await.unwrap(), None);
+    record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(2)).await;
+    assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), []);
+    journal.erase_content(at(3), at(10)).await.unwrap();
+    assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), [used.id]);
+    assert_eq!(journal.attachment(&office(), young.id).await.unwrap(), Some(young));
+}

@@ -1,0 +1,148 @@
+//! The outbox: what the broker has to carry, each row in one publisher's hands at a time.
+
+use super::*;
+use std::collections::HashSet;
+
+on_both! {
+    a_claim_gives_all_that_the_broker_needs
+    no_row_is_claimed_twice_by_publishers_at_once
+    a_claim_that_runs_out_can_be_claimed_again
+    urgent_ones_come_first_then_the_oldest
+    what_is_not_to_be_published_yet_is_not_claimed
+    a_confirm_turns_accepted_into_queued_and_empties_the_outbox
+    a_confirm_that_comes_after_the_worker_is_harmless
+    a_confirm_does_not_speak_of_what_was_put_back_meanwhile
+    what_the_broker_has_not_taken_can_be_claimed_again_at_once
+    leaving_accepted_takes_the_row_away
+    more_confirms_than_one_transaction_takes_are_all_recorded
+}
+
+async fn claim(journal: &Tested, limit: u32, now: i64) -> Vec<SubmissionId> {
+    let items = journal.claim_outbox(limit, at(now), at(now + 30)).await.unwrap();
+    items.into_iter().map(|it| it.submission).collect()
+}
+
+async fn a_claim_gives_all_that_the_broker_needs(journal: Tested) {
+    let submission = Submission { priority: Priority::Urgent, ..submission() };
+    accept(&journal, &submission).await;
+    let items = journal.claim_outbox(10, at(0), at(30)).await.unwrap();
+    let Submission { id, agency, priority, trace, .. } = submission;
+    assert_eq!(items, [punte::journal::OutboxItem { submission: id, agency, priority, trace }]);
+}
+
+async fn no_row_is_claimed_twice_by_publishers_at_once(journal: Tested) {
+    let mut all = HashSet::new();
+    for _ in 0..60 {
+        all.insert(accepted(&journal).await);
+    }
+    let claims: Vec<_> = (0..12)
+        .map(|_| {
+            let journal = journal.clone();
+            tokio::spawn(async move { claim(&journal, 7, 1).await })
+        })
+        .collect();
+    let mut claimed = Vec::new();
+    for call in claims {
+        let batch = call.await.unwrap();
+        assert!(batch.len() <= 7, "more than asked for");
+        claimed.extend(batch);
+    }
+    // Publishers who met may have left rows to each other: the next claim gets them.
+    claimed.extend(claim(&journal, 100, 1).await);
+    assert_eq!(claimed.len(), 60);
+    assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), all);
+}
+
+async fn a_claim_that_runs_out_can_be_claimed_again(journal: Tested) {
+    let id = accepted(&journal).await;
+    assert_eq!(claim(&journal, 10, 0).await, [id]);
+    assert_eq!(claim(&journal, 10, 29).await, []);
+    assert_eq!(claim(&journal, 10, 30).await, [id]);
+}
+
+async fn urgent_ones_come_first_then_the_oldest(journal: Tested) {
+    let mut expected = Vec::new();
+    for (second, priority) in
+        [(3, Priority::Ordinary), (4, Priority::Urgent), (1, Priority::Ordinary), (2, Priority::Urgent)]
+    {
+        let submission = Submission { priority, accepted_at: at(second), ..submission() };
+        expected.push((priority == Priority::Ordinary, second, accept(&journal, &submission).await));
+    }
+    expected.sort();
+    let expected: Vec<_> = expected.into_iter().map(|(_, _, id)| id).collect();
+    assert_eq!(claim(&journal, 3, 10).await, expected[..3]);
+    assert_eq!(claim(&journal, 3, 10).await, expected[3..]);
+}
+
+async fn what_is_not_to_be_published_yet_is_not_claimed(journal: Tested) {
+    let id = sending(&journal).await;
+    let entry = Entry { not_before: Some(at(20)), ..Entry::new(Event::PutBack { attempt: 1 }, at(2)) };
+    journal.record(id, entry).await.unwrap();
+    assert_eq!(claim(&journal, 10, 19).await, []);
+    assert_eq!(claim(&journal, 10, 20).await, [id]);
+}
+
+async fn a_confirm_turns_accepted_into_queued_and_empties_the_outbox(journal: Tested) {
+    let id = accepted(&journal).await;
+    claim(&journal, 10, 0).await;
+    journal.published(&[id], at(1)).await.unwrap();
+    assert_eq!(state(&journal, id).await, StateName::Queued);
+    assert_eq!(claim(&journal, 10, 1000).await, []);
+    let timeline = journal.timeline(id).await.unwrap();
+    let expected =
+        Change { at: at(1), from: Some(StateName::Accepted), to: StateName::Queued, cause: "published".into() };
+    assert_eq!(timeline[1..], [expected]);
+}
+
+async fn a_confirm_that_comes_after_the_worker_is_harmless(journal: Tested) {
+    let (begun, waiting) = (accepted(&journal).await, accepted(&journal).await);
+    claim(&journal, 10, 0).await;
+    let expected = record(&journal, begun, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    journal.published(&[begun, SubmissionId::new(), waiting], at(2)).await.unwrap();
+    assert_eq!(progress(&journal, begun).await, expected);
+    assert_eq!(journal.timeline(begun).await.unwrap().len(), 2);
+    assert_eq!(state(&journal, waiting).await, StateName::Queued);
+    journal.published(&[waiting], at(3)).await.unwrap();
+    assert_eq!(journal.timeline(waiting).await.unwrap().len(), 2);
+}
+
+async fn a_confirm_does_not_speak_of_what_was_put_back_meanwhile(journal: Tested) {
+    let id = accepted(&journal).await;
+    claim(&journal, 10, 0).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    record(&journal, id, Event::PutBack { attempt: 1 }, at(2)).await;
+    journal.published(&[id], at(3)).await.unwrap();
+    assert_eq!(state(&journal, id).await, StateName::Accepted);
+    assert_eq!(claim(&journal, 10, 3).await, [id]);
+}
+
+async fn what_the_broker_has_not_taken_can_be_claimed_again_at_once(journal: Tested) {
+    let (first, second) = (accepted(&journal).await, accepted(&journal).await);
+    claim(&journal, 10, 0).await;
+    journal.unclaim_outbox(&[second]).await.unwrap();
+    assert_eq!(claim(&journal, 10, 0).await, [second]);
+    journal.unclaim_outbox(&[first, second, SubmissionId::new()]).await.unwrap();
+    assert_eq!(claim(&journal, 10, 0).await.len(), 2);
+}
+
+async fn leaving_accepted_takes_the_row_away(journal: Tested) {
+    for event in [
+        Event::CancelledByOffice { by: "causeni".into() },
+        Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) },
+        Event::Parked { fault: fault(Code::MessagePoison) },
+        Event::Begun { attempt: 1, lease_until: at(60) },
+    ] {
+        let id = accepted(&journal).await;
+        record(&journal, id, event, at(1)).await;
+        assert_eq!(claim(&journal, 10, 100).await, []);
+    }
+}
+
+async fn more_confirms_than_one_transaction_takes_are_all_recorded(journal: Tested) {
+    let ids = futures_util::future::join_all((0..300).map(|_| accepted(&journal))).await;
+    assert_eq!(claim(&journal, 1000, 0).await.len(), 300);
+    journal.published(&ids, at(1)).await.unwrap();
+    assert_eq!(journal.queued_since(&agency(), at(2)).await.unwrap(), 300);
+    assert_eq!(journal.requeue(&agency(), at(2), at(3)).await.unwrap(), 300);
+    assert_eq!(claim(&journal, 1000, 3).await.len(), 300);
+}

@@ -1,0 +1,84 @@
+//! Reading: lists, their filters and pages, and counts.
+
+use super::*;
+use punte::journal::{ListFilter, StateCount};
+
+on_both! {
+    a_list_shows_the_newest_first_and_only_what_fits_every_condition
+    pages_follow_each_other_without_gap_or_repetition
+    counts_tell_how_many_of_each_agency_are_in_each_state
+}
+
+async fn list(journal: &Tested, filter: ListFilter) -> Vec<SubmissionId> {
+    journal.list(&filter, 100).await.unwrap().into_iter().map(|it| it.submission.id).collect()
+}
+
+async fn a_list_shows_the_newest_first_and_only_what_fits_every_condition(journal: Tested) {
+    let template = submission();
+    let other_office: OfficeName = "soroca".parse().unwrap();
+    let other_agency: AgencyName = "legal-events".parse().unwrap();
+    let other_service: ServiceName = "legal-event".parse().unwrap();
+    let fresh = |second| Submission { id: SubmissionId::new(), accepted_at: at(second), ..template.clone() };
+    let a = accept(&journal, &fresh(30)).await;
+    let b = accept(&journal, &Submission { office: other_office.clone(), ..fresh(10) }).await;
+    let c = accept(&journal, &Submission { agency: other_agency.clone(), ..fresh(20) }).await;
+    let d = accept(&journal, &Submission { service: other_service.clone(), ..fresh(40) }).await;
+    record(&journal, d, Event::Published, at(41)).await;
+
+    let any = ListFilter::default;
+    assert_eq!(list(&journal, any()).await, [d, a, c, b]);
+    assert_eq!(list(&journal, ListFilter { office: Some(other_office.clone()), ..any() }).await, [b]);
+    assert_eq!(list(&journal, ListFilter { agency: Some(other_agency), ..any() }).await, [c]);
+    assert_eq!(list(&journal, ListFilter { service: Some(other_service.clone()), ..any() }).await, [d]);
+    assert_eq!(list(&journal, ListFilter { state: Some(StateName::Queued), ..any() }).await, [d]);
+    assert_eq!(list(&journal, ListFilter { since: Some(at(20)), ..any() }).await, [d, a, c]);
+    assert_eq!(list(&journal, ListFilter { before: Some(a), ..any() }).await, [c, b]);
+    let all = ListFilter {
+        office: Some(office()),
+        agency: Some(agency()),
+        service: Some(other_service),
+        state: Some(StateName::Queued),
+        since: Some(at(40)),
+        before: None,
+    };
+    assert_eq!(list(&journal, all.clone()).await, [d]);
+    assert_eq!(list(&journal, ListFilter { office: Some(other_office), ..all }).await, []);
+}
+
+async fn pages_follow_each_other_without_gap_or_repetition(journal: Tested) {
+    // Many were accepted at the same moment: only their identifiers tell them apart.
+    let mut expected = Vec::new();
+    for number in 0..25 {
+        let submission = Submission { accepted_at: at(number / 10), ..submission() };
+        expected.push((submission.accepted_at, accept(&journal, &submission).await));
+    }
+    expected.sort();
+    expected.reverse();
+    let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let page = journal.list(&ListFilter { before, office: Some(office()), ..Default::default() }, 7).await.unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some(last.submission.id);
+        seen.extend(page.into_iter().map(|it| it.submission.id));
+    }
+    assert_eq!(seen, expected);
+}
+
+async fn counts_tell_how_many_of_each_agency_are_in_each_state(journal: Tested) {
+    assert_eq!(journal.counts().await.unwrap(), []);
+    completed(&journal).await;
+    accepted(&journal).await;
+    accepted(&journal).await;
+    let other: AgencyName = "legal-events".parse().unwrap();
+    accept(&journal, &Submission { agency: other.clone(), ..submission() }).await;
+    let count = |agency, state, count| StateCount { agency, state, count };
+    assert_eq!(
+        journal.counts().await.unwrap(),
+        [
+            count(agency(), StateName::Accepted, 2),
+            count(agency(), StateName::Completed, 1),
+            count(other, StateName::Accepted, 1)
+        ]
+    );
+}

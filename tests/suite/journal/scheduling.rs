@@ -1,0 +1,126 @@
+//! The scheduler's questions: what is due, what is overdue, when to look again, what the broker has lost.
+
+use super::*;
+use punte::journal::Due;
+
+on_both! {
+    a_retry_is_due_at_its_time_and_not_before
+    an_attempt_is_due_when_its_lease_runs_out
+    what_is_due_comes_soonest_first_and_no_more_than_asked
+    only_what_no_worker_has_is_overdue
+    the_next_time_to_look_is_the_soonest_of_all
+    what_the_broker_has_lost_is_counted_and_published_again
+    voided_leases_run_out_at_once
+}
+
+fn ids(due: Vec<Due>) -> Vec<SubmissionId> {
+    due.into_iter().map(|it| it.id).collect()
+}
+
+async fn retrying(journal: &Tested, due_at: Timestamp) -> SubmissionId {
+    let id = sending(journal).await;
+    record(journal, id, Event::RetryPlanned { attempt: 1, due_at, fault: fault(Code::NetworkConnect) }, at(2)).await;
+    id
+}
+
+async fn a_retry_is_due_at_its_time_and_not_before(journal: Tested) {
+    let id = retrying(&journal, at(100)).await;
+    assert_eq!(ids(journal.due(at(99), 10).await.unwrap()), []);
+    let due = journal.due(at(100), 10).await.unwrap();
+    let expected = Due {
+        id,
+        agency: agency(),
+        service: "person-lookup".parse().unwrap(),
+        effect: Effect::Lookup,
+        progress: progress(&journal, id).await,
+    };
+    assert_eq!(due, [expected]);
+    record(&journal, id, Event::Requeued, at(100)).await;
+    assert_eq!(ids(journal.due(at(1000), 10).await.unwrap()), []);
+}
+
+async fn an_attempt_is_due_when_its_lease_runs_out(journal: Tested) {
+    let id = sending(&journal).await;
+    assert_eq!(ids(journal.due(at(59), 10).await.unwrap()), []);
+    assert_eq!(ids(journal.due(at(60), 10).await.unwrap()), [id]);
+    completed(&journal).await;
+    assert_eq!(ids(journal.due(at(9000), 10).await.unwrap()), [id]);
+}
+
+async fn what_is_due_comes_soonest_first_and_no_more_than_asked(journal: Tested) {
+    let late = retrying(&journal, at(300)).await;
+    let soon = retrying(&journal, at(100)).await;
+    let middle = retrying(&journal, at(200)).await;
+    assert_eq!(ids(journal.due(at(400), 10).await.unwrap()), [soon, middle, late]);
+    assert_eq!(ids(journal.due(at(400), 2).await.unwrap()), [soon, middle]);
+}
+
+async fn only_what_no_worker_has_is_overdue(journal: Tested) {
+    let waiting_for_broker = accepted(&journal).await;
+    let queued = accepted(&journal).await;
+    record(&journal, queued, Event::Published, at(1)).await;
+    let retrying = retrying(&journal, at(100)).await;
+    let waiting = sending(&journal).await;
+    record(&journal, waiting, Event::TakenByAgency { attempt: 1, at: at(2) }, at(2)).await;
+    sending(&journal).await;
+    completed(&journal).await;
+    let parked = accepted(&journal).await;
+    record(&journal, parked, Event::Parked { fault: fault(Code::MessagePoison) }, at(2)).await;
+    assert_eq!(ids(journal.overdue(at(3599), 10).await.unwrap()), []);
+    let mut overdue = ids(journal.overdue(at(3600), 10).await.unwrap());
+    overdue.sort();
+    let mut expected = [waiting_for_broker, queued, retrying, waiting];
+    expected.sort();
+    assert_eq!(overdue, expected);
+    assert_eq!(journal.overdue(at(3600), 3).await.unwrap().len(), 3);
+}
+
+async fn the_next_time_to_look_is_the_soonest_of_all(journal: Tested) {
+    assert_eq!(journal.next_due().await.unwrap(), None);
+    completed(&journal).await;
+    assert_eq!(journal.next_due().await.unwrap(), None);
+    let id = accepted(&journal).await;
+    assert_eq!(journal.next_due().await.unwrap(), Some(at(0)));
+    journal.claim_outbox(1, at(0), at(30)).await.unwrap();
+    assert_eq!(journal.next_due().await.unwrap(), Some(at(30)));
+    journal.published(&[id], at(1)).await.unwrap();
+    assert_eq!(journal.next_due().await.unwrap(), Some(at(3600)));
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(2)).await;
+    assert_eq!(journal.next_due().await.unwrap(), Some(at(60)));
+    let entry = Entry { not_before: Some(at(45)), ..Entry::new(Event::PutBack { attempt: 1 }, at(3)) };
+    journal.record(id, entry).await.unwrap();
+    assert_eq!(journal.next_due().await.unwrap(), Some(at(45)));
+    record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(4)).await;
+    assert_eq!(journal.next_due().await.unwrap(), None);
+}
+
+async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested) {
+    let (old, young) = (accepted(&journal).await, accepted(&journal).await);
+    let elsewhere = accept(&journal, &Submission { agency: "legal-events".parse().unwrap(), ..submission() }).await;
+    for (id, second) in [(old, 10), (young, 20), (elsewhere, 10)] {
+        record(&journal, id, Event::Published, at(second)).await;
+    }
+    assert_eq!(journal.queued_since(&agency(), at(10)).await.unwrap(), 0);
+    assert_eq!(journal.queued_since(&agency(), at(20)).await.unwrap(), 1);
+    assert_eq!(journal.requeue(&agency(), at(20), at(30)).await.unwrap(), 1);
+    assert_eq!(state(&journal, old).await, StateName::Accepted);
+    assert_eq!(state(&journal, young).await, StateName::Queued);
+    assert_eq!(state(&journal, elsewhere).await, StateName::Queued);
+    assert_eq!(journal.timeline(old).await.unwrap()[2].cause, "requeued");
+    let items = journal.claim_outbox(10, at(30), at(60)).await.unwrap();
+    assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [old]);
+}
+
+async fn voided_leases_run_out_at_once(journal: Tested) {
+    let in_outbox = accepted(&journal).await;
+    journal.claim_outbox(10, at(0), at(9000)).await.unwrap();
+    let (first, second) = (sending(&journal).await, sending(&journal).await);
+    let retrying = retrying(&journal, at(100)).await;
+    assert_eq!(journal.void_leases(at(5)).await.unwrap(), 2);
+    let due = ids(journal.due(at(5), 10).await.unwrap());
+    assert!(due.len() == 2 && due.contains(&first) && due.contains(&second));
+    assert_eq!(progress(&journal, first).await.state, State::Sending { attempt: 1, lease_until: at(5) });
+    assert_eq!(progress(&journal, retrying).await.state.due_at(), Some(at(100)));
+    let items = journal.claim_outbox(10, at(5), at(60)).await.unwrap();
+    assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [in_outbox]);
+}

@@ -1,0 +1,241 @@
+//! What only the SQLite journal promises: one file, group commit, several handles, nothing lost when it is killed.
+
+use super::*;
+use punte::journal::{JournalError, sqlite::try_own};
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const CHILD_JOURNAL: &str = "PUNTE_TEST_CHILD_JOURNAL";
+
+fn file() -> (PathBuf, tempfile::TempDir) {
+    let home = tempfile::tempdir().unwrap();
+    (home.path().join("made/here/journal.db"), home)
+}
+
+fn open(path: &Path) -> Tested {
+    Arc::new(SqliteJournal::open(path).unwrap())
+}
+
+#[tokio::test]
+async fn what_was_accepted_survives_closing_and_opening() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    let submission = submission();
+    let key = fresh_key();
+    journal.accept(&submission, &key, false).await.unwrap();
+    drop(journal);
+    let journal = open(&path);
+    assert_eq!(journal.find(submission.id).await.unwrap().unwrap().submission, submission);
+    let again = journal.accept(&super::submission(), &key, false).await.unwrap();
+    assert_eq!(again, Acceptance::Repeated(submission.id));
+}
+
+#[tokio::test]
+async fn closing_ends_what_was_handed_in_and_closes_the_file() {
+    let (path, _home) = file();
+    let journal = SqliteJournal::open(&path).unwrap();
+    let submission = submission();
+    journal.accept(&submission, &fresh_key(), false).await.unwrap();
+    journal.close().await;
+    // The last connection that closes folds the log into the file.
+    assert!(!path.with_extension("db-wal").exists());
+    assert!(open(&path).find(submission.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_file_is_this_user_s_alone() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    accepted(&journal).await;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_wait_together_are_committed_together() {
+    let (path, _home) = file();
+    let journal = Arc::new(SqliteJournal::open(&path).unwrap());
+    let before = journal.writer_counts();
+    let tested: Tested = journal.clone();
+    futures_util::future::join_all((0..500).map(|_| accepted(&tested))).await;
+    let after = journal.writer_counts();
+    assert_eq!(after.commands - before.commands, 500);
+    assert!(after.commits - before.commits < 100, "{} commits", after.commits - before.commits);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_fails_does_not_spoil_its_batch() {
+    let (journal, _home) = on_sqlite();
+    let calls = (0..100).map(|number| {
+        let journal = journal.clone();
+        async move {
+            let id = accepted(&journal).await;
+            // Every second one asks for the impossible.
+            let event = if number % 2 == 0 { Event::Published } else { Event::Replayed };
+            (number, id, journal.record(id, Entry::new(event, at(1))).await)
+        }
+    });
+    for (number, id, outcome) in futures_util::future::join_all(calls).await {
+        assert_eq!(outcome.is_ok(), number % 2 == 0);
+        let expected = if number % 2 == 0 { StateName::Queued } else { StateName::Accepted };
+        assert_eq!(state(&journal, id).await, expected);
+    }
+    // The same identifier again breaks a constraint of the schema, in the middle of a batch.
+    let twice = submission();
+    accept(&journal, &twice).await;
+    let fresh = submission();
+    let (keys, repeated) = ((fresh_key(), fresh_key()), journal.clone());
+    let (bad, good) = tokio::join!(repeated.accept(&twice, &keys.0, false), journal.accept(&fresh, &keys.1, false));
+    assert!(matches!(bad, Err(JournalError::Corrupt(_))), "{bad:?}");
+    assert_eq!(good.unwrap(), Acceptance::New);
+    // And its key was not taken.
+    assert_eq!(journal.accept(&submission(), &keys.0, false).await.unwrap(), Acceptance::New);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_handles_on_one_file_both_write() {
+    let (path, _home) = file();
+    let journals = [open(&path), open(&path)];
+    let calls = (0..100).map(|number| accepted(&journals[number % 2]));
+    let ids = futures_util::future::join_all(calls).await;
+    for (number, id) in ids.iter().enumerate() {
+        assert!(journals[(number + 1) % 2].find(*id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_open_a_new_file_at_once_all_get_it() {
+    let (path, _home) = file();
+    let opened: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || SqliteJournal::open(&path).map(|_| ()))
+        })
+        .collect();
+    for thread in opened {
+        thread.join().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_program_is_refused() {
+    let (path, _home) = file();
+    drop(open(&path));
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)", ()).unwrap();
+    let Err(JournalError::Corrupt(why)) = SqliteJournal::open(&path) else { panic!("opened") };
+    assert!(why.contains("newer"), "{why}");
+}
+
+#[tokio::test]
+async fn an_error_shows_nothing_of_a_row_that_cannot_be_read() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    let id = accepted(&journal).await;
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute(r#"UPDATE submissions SET body = '{"context": "CANARY"}'"#, ()).unwrap();
+    let error = journal.find(id).await.unwrap_err();
+    assert!(matches!(error, JournalError::Corrupt(_)));
+    assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_journal_is_refused() {
+    let (path, _home) = file();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "this is no database, but it is long enough to be read as the head of one".repeat(20))
+        .unwrap();
+    assert!(matches!(SqliteJournal::open(&path), Err(JournalError::Corrupt(_))));
+}
+
+#[test]
+fn only_one_owns_the_file_at_a_time() {
+    let (path, _home) = file();
+    let ownership = try_own(&path).unwrap();
+    assert!(ownership.is_some());
+    assert!(try_own(&path).unwrap().is_none());
+    drop(ownership);
+    assert!(try_own(&path).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_scheduler_s_questions_find_their_indexes() {
+    let (path, _home) = file();
+    drop(open(&path));
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    for (sql, index) in [
+        ("SELECT id FROM submissions WHERE due_at <= 1 ORDER BY due_at, id LIMIT 5", "submissions_due"),
+        (
+            "SELECT id FROM submissions WHERE state IN ('accepted', 'queued', 'retrying', 'waiting') \
+             AND expires_at <= 1 ORDER BY expires_at, id LIMIT 5",
+            "submissions_open",
+        ),
+        (
+            "SELECT count(*) FROM submissions WHERE agency = 'a' AND state = 'queued' AND changed_at < 1",
+            "submissions_of_agency",
+        ),
+        (
+            "SELECT agency, state, count(*) FROM submissions GROUP BY agency, state",
+            "COVERING INDEX submissions_of_agency",
+        ),
+        (
+            "SELECT id FROM submissions WHERE office = 'a' ORDER BY accepted_at DESC, id DESC LIMIT 5",
+            "submissions_of_office",
+        ),
+    ] {
+        let plan: Vec<String> = raw
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .and_then(|mut it| it.query_map((), |row| row.get(3))?.collect())
+            .unwrap();
+        assert!(plan[0].contains(index), "{sql}: {plan:?}");
+    }
+}
+
+/// The child is this test itself, started anew with the path of a journal in its environment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_answered_is_there_after_kill_9() {
+    if let Some(path) = std::env::var_os(CHILD_JOURNAL) {
+        return accept_until_killed(Path::new(&path)).await;
+    }
+    let (path, _home) = file();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "journal::sqlite::whatever_was_answered_is_there_after_kill_9", "--nocapture"])
+        .env(CHILD_JOURNAL, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answered = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    while answered.len() < 400 && Instant::now() < deadline {
+        let Some(line) = lines.next() else { break };
+        answered.extend(line.strip_prefix("accepted ").map(|id| id.parse::<SubmissionId>().unwrap()));
+    }
+    // In the middle of its work: it never stops by itself.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answered.extend(lines.filter_map(|line| line.strip_prefix("accepted ")?.parse::<SubmissionId>().ok()));
+    assert!(answered.len() >= 400, "the child accepted only {}", answered.len());
+    let journal = open(&path);
+    for id in answered {
+        assert!(journal.find(id).await.unwrap().is_some(), "{id} was answered and is lost");
+    }
+}
+
+async fn accept_until_killed(path: &Path) {
+    let journal = open(path);
+    let workers = (0..8).map(|_| async {
+        loop {
+            let id = accepted(&journal).await;
+            println!("accepted {id}");
+        }
+    });
+    futures_util::future::join_all(workers).await;
+}
