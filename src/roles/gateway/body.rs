@@ -14,7 +14,7 @@ const LEAST_BYTES: u64 = 1024;
 /// A whole body in memory, with the permit for it.
 pub struct HeldBody {
     pub bytes: Bytes,
-    pub memory: Option<OwnedSemaphorePermit>,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// A body that is being read.
@@ -90,6 +90,6 @@ impl BodyReader {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(HeldBody { bytes: bytes.freeze(), memory })
+        Ok(HeldBody { bytes: bytes.freeze(), _memory: memory })
     }
 }

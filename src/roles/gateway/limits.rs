@@ -34,11 +34,7 @@ pub struct Waiting {
 impl Limits {
     pub fn new(max_requests: usize, max_memory_bytes: usize) -> Self {
         let of = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
-        Self {
-            requests: of(max_requests),
-            waits: of(max_requests),
-            memory: of(max_memory_bytes.div_ceil(UNIT_BYTES)),
-        }
+        Self { requests: of(max_requests), waits: of(max_requests), memory: of(max_memory_bytes.div_ceil(UNIT_BYTES)) }
     }
 
     pub fn request(&self) -> Result<OwnedSemaphorePermit, Problem> {

@@ -48,7 +48,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn fail<E: Error>(&mut self, code: Code, problem: &str) -> E {
-        let pointer = self.place.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer =
+            self.place.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
         self.fault.get_or_insert(JsonFault { code, pointer, problem: problem.to_owned() });
         E::custom("refused")
     }
@@ -250,7 +251,9 @@ mod tests {
             assert_eq!(fault(&format!(r#"{{"s":"12.5\"","n":{lossy}}}"#)).0, Code::RequestInvalidJson, "{lossy}");
         }
         assert_eq!(fault(r#"{"ok":1,"n":[0.5,1.00000000000000000001]}"#).1, "/n/1");
-        for exact in ["0", "-0", "1.10", "1e2", "-12.50e-3", "18446744073709551615", "100000000000000000000", "0.1", "0e0"] {
+        for exact in
+            ["0", "-0", "1.10", "1e2", "-12.50e-3", "18446744073709551615", "100000000000000000000", "0.1", "0e0"]
+        {
             assert!(parse(exact.as_bytes()).is_ok(), "{exact}");
         }
     }

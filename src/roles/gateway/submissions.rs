@@ -29,9 +29,8 @@ async fn respond(desk: &Desk, record: &Record) -> Reply {
 
 pub async fn list(desk: Arc<Desk>, call: Call) -> Reply {
     let query = call.query_pairs();
-    let (mut filter, limit) = filter_of(&query).map_err(|(name, problem)| {
-        Problem::at(Code::RequestParameter, format!("?{name}"), problem)
-    })?;
+    let (mut filter, limit) = filter_of(&query)
+        .map_err(|(name, problem)| Problem::at(Code::RequestParameter, format!("?{name}"), problem))?;
     filter.office = Some(call.office.office.name.clone());
     // One more than asked for tells whether there is a next page.
     let mut records = desk.journal.list(&filter, limit + 1).await?;
