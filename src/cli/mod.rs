@@ -5,6 +5,7 @@ mod operator;
 mod parked;
 mod pki;
 mod print;
+mod serve;
 mod submissions;
 mod trust;
 mod trust_verify;
@@ -46,6 +47,8 @@ Exit codes: 0 done, 1 failed or no, 2 wrong usage, 3 wrong configuration, 4 stop
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the bus: all roles, or those named
+    Serve(serve::Serve),
     /// Check configuration, adapters, schemas and certificates
     Check(check::Check),
     /// Make keys and certificates for trying out
@@ -70,6 +73,7 @@ pub struct ConfigFile {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.command {
+        Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Pki(pki) => pki.run(),
         Command::Submissions(submissions) => submissions.run(),

@@ -3,12 +3,12 @@
 use super::{ConfigFile, exit};
 use crate::{
     domain::SystemClock,
-    roles::{Installation, Process, Role, Stopped},
+    roles::{DRAIN, Installation, Process, Role, Stopped},
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;
 use jiff::Timestamp;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Args)]
@@ -30,9 +30,6 @@ pub struct Serve {
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
 }
-
-/// How long what is under way has to end.
-const DRAIN: Duration = Duration::from_secs(30);
 
 impl Serve {
     pub fn run(self) -> u8 {

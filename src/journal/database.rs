@@ -26,6 +26,10 @@ impl<D: Database> Journal for D {
         self.perform(op::Accept { submission: submission.clone(), key: key.clone(), notify }).await
     }
 
+    async fn find_key(&self, office: &OfficeName, key: &IdempotencyKey) -> Result<Option<Acceptance>, JournalError> {
+        self.perform(op::FindKey { office: office.clone(), key: key.clone() }).await
+    }
+
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError> {
         self.perform(op::Find(id)).await
     }

@@ -160,6 +160,8 @@ pub trait Journal: Send + Sync + 'static {
         key: &IdempotencyKey,
         notify: bool,
     ) -> Result<Acceptance, JournalError>;
+    /// What [`Journal::accept`] would say of a key that came before; `None` if it did not.
+    async fn find_key(&self, office: &OfficeName, key: &IdempotencyKey) -> Result<Option<Acceptance>, JournalError>;
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError>;
     /// Changes in the order in which they happened.
     async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError>;

@@ -1,10 +1,17 @@
-//! The long-running processes, and what they are put together from.
+//! The long-running processes: each takes its parts and a token that stops it.
 
+pub mod courier;
+pub mod gateway;
+pub mod operations;
 pub mod scheduler;
 pub mod worker;
 
+mod listener;
+
 mod installation;
+mod process;
 mod stores;
 
 pub use installation::Installation;
+pub use process::{DRAIN, Process, Role, StartError, Stopped};
 pub use stores::{OpenError, open_broker, open_journal};

@@ -1,16 +1,24 @@
 //! A running process: an installation and the names of roles come in, the roles run until they are stopped.
 
 use super::{
-    courier::Courier, gateway::Gateway, installation::Installation, operations::Operations, scheduler::Scheduler,
-    stores::{OpenError, open_broker, open_journal}, worker::Worker,
+    courier::{Courier, CourierError, CourierParts},
+    gateway::{Gateway, GatewayError, GatewayParts},
+    installation::Installation,
+    operations::{Operations, OperationsParts, PartState, Readiness},
+    scheduler::Scheduler,
+    stores::{OpenError, open_broker, open_journal},
+    worker::Worker,
 };
 use crate::{
     attachments::AttachmentStore,
     broker::Broker,
     domain::{AgencyName, Clock},
-    journal::{Journal, JournalError, sqlite::{Ownership, SqliteJournal}},
+    journal::{
+        Journal, JournalError,
+        sqlite::{self, Ownership},
+    },
     road::{Reply, Road},
-    settings::{BrokerSettings, JournalPlace, ScheduleWritten},
+    settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -48,9 +56,16 @@ pub enum StartError {
     EmbeddedBrokerApart,
     #[error("a SQLite journal belongs to one process: run all roles together, or use PostgreSQL")]
     SqliteApart,
-    #[error("{0}")]
-    Role(String),
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    #[error("the listener for health and metrics: {0}")]
+    Operations(std::io::Error),
 }
+
+/// How long requests under way have to end once the process is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -98,7 +113,7 @@ impl Process {
         }
         declare(&installation, &shared).await;
         let gateway_address = shared.run(&installation, roles).await?;
-        let operations_address = shared.run_operations(&installation).await?;
+        let operations_address = shared.run_operations(&installation, roles).await?;
         let Shared { stop, abort, tasks, .. } = shared;
         tasks.close();
         Ok(Self { gateway_address, operations_address, journal, broker, stop, abort, tasks, _ownership: ownership })
@@ -143,6 +158,65 @@ impl Shared {
         Ok(gateway_address)
     }
 
+    async fn run_gateway(&self, installation: &Installation) -> Result<SocketAddr, StartError> {
+        let gateway = Gateway::start(GatewayParts {
+            settings: installation.settings.gateway.clone(),
+            offices: installation.settings.offices.clone(),
+            journal: self.journal.clone(),
+            broker: self.broker.clone(),
+            catalogue: installation.catalogue.clone(),
+            adapters: installation.adapters.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: self.stop.clone(),
+            grace: DRAIN,
+            outbox_work: Some(self.outbox_filled.clone()),
+        })
+        .await?;
+        self.tasks.spawn(gateway.ended);
+        Ok(gateway.address)
+    }
+
+    fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
+        let courier = Courier::start(CourierParts {
+            offices: installation.settings.offices.clone(),
+            journal: self.journal.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            schedule: installation.settings.webhooks,
+            shutdown: self.stop.clone(),
+            wake: None,
+        })?;
+        self.tasks.spawn(courier.ended);
+        Ok(())
+    }
+
+    async fn run_operations(&self, installation: &Installation, roles: &[Role]) -> Result<SocketAddr, StartError> {
+        let operations = Operations::start(OperationsParts {
+            settings: installation.settings.operations.clone(),
+            readiness: self.readiness(installation, roles),
+            metrics: self.metrics.clone(),
+            shutdown: self.stop.clone(),
+        });
+        let operations = operations.await.map_err(StartError::Operations)?;
+        self.tasks.spawn(operations.ended);
+        Ok(operations.address)
+    }
+
+    fn readiness(&self, installation: &Installation, roles: &[Role]) -> Arc<Readiness> {
+        let readiness = Readiness::new(self.stop.clone());
+        readiness.add_journal(self.journal.clone());
+        readiness.add_broker(self.broker.clone());
+        if roles.contains(&Role::Worker) {
+            for adapter in installation.adapters.iter() {
+                let (broker, agency) = (self.broker.clone(), adapter.agency.clone());
+                let name = format!("consumers of {agency}");
+                readiness.add(name, Box::new(move || Box::pin(consumers_seen(broker.clone(), agency.clone()))));
+            }
+        }
+        Arc::new(readiness)
+    }
+
     fn worker(&self, installation: &Installation) -> Worker {
         let road = Road {
             journal: self.journal.clone(),
@@ -180,6 +254,15 @@ impl Shared {
     }
 }
 
+/// Whether the broker sees somebody who takes this agency's messages. While its circuit is open nobody does.
+async fn consumers_seen(broker: Arc<dyn Broker>, agency: AgencyName) -> PartState {
+    match broker.depth(&agency).await {
+        Ok(depth) if depth.consumers > 0 => PartState::Up,
+        Ok(depth) => PartState::Degraded(format!("nobody takes its {} messages now", depth.ready)),
+        Err(error) => PartState::Degraded(error.to_string()),
+    }
+}
+
 /// What lives inside one process cannot be spread over several.
 fn check_together(installation: &Installation, roles: &[Role]) -> Result<(), StartError> {
     let are_together = Role::ALL.iter().all(|role| roles.contains(role));
@@ -197,9 +280,7 @@ fn check_together(installation: &Installation, roles: &[Role]) -> Result<(), Sta
 
 fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {
     match &installation.settings.journal.place {
-        JournalPlace::Sqlite { path } => {
-            SqliteJournal::try_own(path)?.map(Some).ok_or(StartError::JournalInUse)
-        }
+        JournalPlace::Sqlite { path } => sqlite::try_own(path)?.map(Some).ok_or(StartError::JournalInUse),
         JournalPlace::Postgres { .. } => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ pub struct OfficeSettings {
 }
 
 /// What a certificate must have to be an office's. All that is given must hold; at least one thing is given.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateMatch {
     /// Lower-case hexadecimal SHA-256 of the DER certificate.

@@ -32,18 +32,8 @@ impl Operation for Accept {
 
 impl Accept {
     async fn earlier<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
-        let found = store
-            .query(statement(
-                "SELECT submission, body_sha256 FROM idempotency_keys WHERE office = $1 AND key = $2",
-                values![self.submission.office.as_str(), self.key.key.as_str()],
-            ))
-            .await?;
-        let Some(mut row) = found.into_iter().next() else {
-            return Err(JournalError::Unavailable("the key was being forgotten at the same moment".into()));
-        };
-        let (id, digest) = (row.id()?, row.optional_bytes()?);
-        let is_same_body = digest.as_deref() == Some(&self.key.body_sha256[..]);
-        Ok(if is_same_body { Acceptance::Repeated(id) } else { Acceptance::KeyReused })
+        let found = earlier(store, &self.submission.office, &self.key).await?;
+        found.ok_or_else(|| JournalError::Unavailable("the key was being forgotten at the same moment".into()))
     }
 
     fn insert_key(&self) -> Statement {
@@ -108,6 +98,38 @@ impl Accept {
             "INSERT INTO attachment_uses (attachment, submission) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             values![attachment.id, self.submission.id],
         )
+    }
+}
+
+/// What became of the same key before.
+async fn earlier<S: Store>(
+    store: &mut S,
+    office: &OfficeName,
+    key: &IdempotencyKey,
+) -> Result<Option<Acceptance>, JournalError> {
+    let found = store
+        .query(statement(
+            "SELECT submission, body_sha256 FROM idempotency_keys WHERE office = $1 AND key = $2",
+            values![office.as_str(), key.key.as_str()],
+        ))
+        .await?;
+    let Some(mut row) = found.into_iter().next() else { return Ok(None) };
+    let (id, digest) = (row.id()?, row.optional_bytes()?);
+    let is_same_body = digest.as_deref() == Some(&key.body_sha256[..]);
+    Ok(Some(if is_same_body { Acceptance::Repeated(id) } else { Acceptance::KeyReused }))
+}
+
+pub struct FindKey {
+    pub office: OfficeName,
+    pub key: IdempotencyKey,
+}
+
+impl Operation for FindKey {
+    type Output = Option<Acceptance>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Acceptance>, JournalError> {
+        earlier(store, &self.office, &self.key).await
     }
 }
 

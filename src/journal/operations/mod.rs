@@ -9,7 +9,7 @@ mod reading;
 mod retention;
 mod schedule;
 
-pub use accept::{Accept, AddAttachment};
+pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::RecordChange;
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};

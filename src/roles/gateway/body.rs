@@ -1,0 +1,95 @@
+//! A request's body comes in as a stream; its chunks go out within a deadline, a size and a least speed.
+
+use super::{Problem, limits::Limits};
+use crate::domain::Code;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use std::time::Duration;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+/// In each third of [`SlowLimit::total`], at least this much must arrive, or all of the rest.
+const LEAST_BYTES: u64 = 1024;
+
+/// A whole body in memory, with the permit for it.
+pub struct HeldBody {
+    pub bytes: Bytes,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that is being read.
+pub struct BodyReader {
+    body: Incoming,
+    max_bytes: u64,
+    too_large: Code,
+    deadline: Instant,
+    window: Duration,
+    window_end: Instant,
+    in_window: u64,
+    received: u64,
+}
+
+impl BodyReader {
+    /// Refuses at once what says by itself that it is too large.
+    pub fn new(body: Incoming, max_bytes: u64, too_large: Code, timeout: Duration) -> Result<Self, Problem> {
+        if body.size_hint().lower() > max_bytes {
+            return Err(too_large.into());
+        }
+        let (now, window) = (Instant::now(), timeout / 3);
+        Ok(Self {
+            body,
+            max_bytes,
+            too_large,
+            deadline: now + timeout,
+            window,
+            window_end: now + window,
+            in_window: 0,
+            received: 0,
+        })
+    }
+
+    /// The next chunk; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let until = self.window_end.min(self.deadline);
+            let Ok(frame) = tokio::time::timeout_at(until, self.body.frame()).await else {
+                self.next_window()?;
+                continue;
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            // A body that breaks off has nobody left to answer; the code is for the log.
+            let frame = frame.map_err(|_| Problem::from(Code::RequestTimeout))?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            self.received += chunk.len() as u64;
+            self.in_window += chunk.len() as u64;
+            if self.received > self.max_bytes {
+                return Err(self.too_large.into());
+            }
+            return Ok(Some(chunk));
+        }
+    }
+
+    fn next_window(&mut self) -> Result<(), Problem> {
+        if Instant::now() >= self.deadline || self.in_window < LEAST_BYTES {
+            return Err(Code::RequestTimeout.into());
+        }
+        self.window_end = Instant::now() + self.window;
+        self.in_window = 0;
+        Ok(())
+    }
+
+    /// All of it, as far as the gateway's memory allows.
+    pub async fn hold(mut self, limits: &Limits) -> Result<HeldBody, Problem> {
+        let mut bytes = BytesMut::new();
+        let mut memory: Option<OwnedSemaphorePermit> = None;
+        while let Some(chunk) = self.next().await? {
+            let more = limits.memory(chunk.len())?;
+            match &mut memory {
+                Some(held) => held.merge(more),
+                None => memory = Some(more),
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(HeldBody { bytes: bytes.freeze(), _memory: memory })
+    }
+}

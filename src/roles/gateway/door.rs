@@ -1,0 +1,176 @@
+//! What every request passes: a connection and its certificate come in; a recognised office's call goes to its handler,
+//! and whatever comes back leaves with its trace, its headers and its count.
+
+use super::{
+    Call, Desk, Problem, Reply,
+    doorman::{Doorman, KnownOffice},
+    routes::{self, Route},
+};
+use crate::{
+    domain::{Code, TraceParent},
+    roles::listener::{Door, HttpVersion, TcpConnection, Visitor},
+};
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::Instrument;
+
+/// A certificate that was good may expire or be revoked while its connection lasts.
+const JUDGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+pub struct FrontDoor {
+    tls: TlsAcceptor,
+    doorman: Doorman,
+    desk: Arc<Desk>,
+}
+
+/// The other end of one connection: what it has shown, and what was thought of it when.
+pub struct Guest {
+    chain: Vec<CertificateDer<'static>>,
+    verdict: Mutex<Verdict>,
+    _open: OpenConnection,
+}
+
+struct Verdict {
+    at: Instant,
+    office: Result<Arc<KnownOffice>, Code>,
+}
+
+struct OpenConnection(crate::telemetry::Metrics);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+impl FrontDoor {
+    pub fn new(tls: ServerConfig, doorman: Doorman, desk: Desk) -> Self {
+        Self { tls: TlsAcceptor::from(Arc::new(tls)), doorman, desk: Arc::new(desk) }
+    }
+
+    fn office(&self, guest: &Guest) -> Result<Arc<KnownOffice>, Code> {
+        let mut verdict = guest.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        if verdict.at.elapsed() >= JUDGE_AGAIN_AFTER {
+            *verdict = Verdict { at: Instant::now(), office: self.doorman.judge(&guest.chain) };
+        }
+        verdict.office.clone()
+    }
+
+    async fn handle(&self, visitor: &Visitor<Guest>, trace: TraceParent, request: Request<Incoming>) -> Reply {
+        let office = self.office(&visitor.guest).inspect_err(|_| visitor.farewell.cancel())?;
+        tracing::Span::current().record("office", office.office.name.as_str());
+        if self.desk.shutdown.is_cancelled() {
+            return Err(Code::ShuttingDown.into());
+        }
+        office.limits.take_request()?;
+        let under_way = self.desk.limits.request()?;
+        let (head, body) = request.into_parts();
+        let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+        let (route, parameter) = routes::find(&method, head.uri.path())?;
+        let query = head.uri.query().map(str::to_owned);
+        let call = Call { office, trace, headers: head.headers, query, parameter, body, under_way };
+        (route.handler)(self.desk.clone(), call).await
+    }
+}
+
+impl Door for FrontDoor {
+    type Stream = TlsStream<TcpConnection>;
+    type Guest = Guest;
+
+    async fn greet(&self, connection: TcpConnection) -> Option<(Self::Stream, HttpVersion, Guest)> {
+        let stream = self.tls.accept(connection).await.ok()?;
+        let (_, session) = stream.get_ref();
+        let version = match session.alpn_protocol() {
+            Some(b"h2") => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
+        };
+        let chain = session.peer_certificates().unwrap_or_default().to_vec();
+        let verdict = Verdict { at: Instant::now(), office: self.doorman.judge(&chain) };
+        self.desk.metrics.connection_opened();
+        let open = OpenConnection(self.desk.metrics.clone());
+        Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), _open: open }))
+    }
+
+    async fn answer(self: Arc<Self>, visitor: Arc<Visitor<Guest>>, request: Request<Incoming>) -> Response<Body> {
+        let begun = Instant::now();
+        let trace = taken_up(request.headers());
+        let (method, version) = (known(request.method()), request.version());
+        let route = route_of(&request);
+        let span =
+            tracing::info_span!("request", trace = trace.trace_id(), method, route, office = tracing::field::Empty);
+        let handled = AssertUnwindSafe(self.handle(&visitor, trace, request).instrument(span.clone()));
+        let reply = handled.catch_unwind().await.unwrap_or_else(|_| {
+            let _inside = span.enter();
+            tracing::error!("a handler panicked; the request was answered with an error");
+            Err(Code::Internal.into())
+        });
+        let mut response = reply.unwrap_or_else(|problem| self.refuse(&problem, &trace));
+        finish(&mut response, &trace, version, visitor.farewell.is_cancelled() || self.desk.shutdown.is_cancelled());
+        self.desk.metrics.request(method, route, response.status().as_u16(), begun.elapsed());
+        let _inside = span.enter();
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        response
+    }
+}
+
+impl FrontDoor {
+    fn refuse(&self, problem: &Problem, trace: &TraceParent) -> Response<Body> {
+        self.desk.metrics.refusal(problem.code);
+        problem.to_response(trace)
+    }
+}
+
+/// More than one `traceparent` is none (W3C Trace Context, section 3.2.1).
+fn taken_up(headers: &HeaderMap) -> TraceParent {
+    let mut fields = headers.get_all("traceparent").iter();
+    let field = fields.next().filter(|_| fields.next().is_none());
+    TraceParent::taken_up(field.and_then(|field| field.to_str().ok()))
+}
+
+fn finish(response: &mut Response<Body>, trace: &TraceParent, version: Version, is_last: bool) {
+    // What was not read of the body would be read as the next request, or waited for: such a connection ends.
+    let is_cut_short = matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+    let headers = response.headers_mut();
+    if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
+        headers.insert("traceparent", trace);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // RFC 9113, section 8.2.2: HTTP/2 knows no such header; there the connection is closed by its own means.
+    if (is_last || is_cut_short) && version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// For labels: a path is somebody's text, a route is ours.
+fn route_of(request: &Request<Incoming>) -> &'static str {
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let by_path =
+        |route: &&Route| routes::find(&route.method, request.uri().path()).is_ok_and(|it| it.0.path == route.path);
+    match routes::find(method, request.uri().path()) {
+        Ok((route, _)) => route.path,
+        Err(_) => routes::ROUTES.iter().find(by_path).map_or("other", |route| route.path),
+    }
+}
+
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

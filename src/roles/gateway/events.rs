@@ -1,0 +1,124 @@
+//! `GET /v1/submissions/{id}/events`: the changes of one submission go out as server-sent events until it is settled.
+
+use super::{Call, Desk, Problem, Reply, limits::Waiting, submit::news, view};
+use crate::{
+    broker::Announcement,
+    domain::{Change, Code, SubmissionId},
+};
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::{sync::broadcast::Receiver, time::Instant};
+
+/// The certificate is judged with each request: a stream that lasted for ever would outlive it.
+const LONGEST_STREAM: Duration = Duration::from_secs(600);
+/// A comment this often keeps proxies from closing a quiet stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// One stream, and how far it has come.
+struct Follower {
+    desk: Arc<Desk>,
+    id: SubmissionId,
+    hints: Receiver<Announcement>,
+    /// How many changes were sent: the number of the last one is its event's id.
+    sent: usize,
+    /// Read, but not sent yet.
+    waiting: Vec<Change>,
+    ends_at: Instant,
+    spoke_at: Instant,
+    _permit: Waiting,
+}
+
+pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
+    let id = call.submission_id()?;
+    let sent = last_event_id(&call)?;
+    let hints = desk.broker.announcements();
+    let record = desk.find(&call.office, id).await?;
+    let Some(permit) = desk.limits.wait(&call.office.limits) else {
+        return Err(Problem::from(Code::RateLimited).retry_after(KEEP_ALIVE));
+    };
+    let timeline = desk.journal.timeline(id).await?;
+    if record.progress.state.name().is_settled() && sent >= timeline.len() {
+        // The client has everything; 204 tells an EventSource not to come back (HTML, section 9.2.3).
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    }
+    let now = Instant::now();
+    let mut follower = Follower {
+        desk,
+        id,
+        hints,
+        sent,
+        waiting: Vec::new(),
+        ends_at: now + LONGEST_STREAM,
+        spoke_at: now,
+        _permit: permit,
+    };
+    follower.take(timeline);
+    let stream = futures_util::stream::unfold(follower, |mut follower| async move {
+        let text = follower.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
+    });
+    let mut response = Response::new(Body::from_stream(stream));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(response)
+}
+
+fn last_event_id(call: &Call) -> Result<usize, Problem> {
+    match call.headers.get("last-event-id") {
+        None => Ok(0),
+        Some(field) => field
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or_else(|| Problem::at(Code::RequestHeader, "Last-Event-ID", "is not the id of an event of ours")),
+    }
+}
+
+impl Follower {
+    /// The next piece of the stream; `None` at its end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if !self.waiting.is_empty() {
+                return Some(self.speak());
+            }
+            let is_over = Instant::now() >= self.ends_at || self.desk.shutdown.is_cancelled();
+            let record = if is_over { None } else { self.desk.journal.find(self.id).await.ok().flatten() };
+            let is_settled = record?.progress.state.name().is_settled();
+            self.take(self.desk.journal.timeline(self.id).await.ok()?);
+            if !self.waiting.is_empty() {
+                continue;
+            }
+            if is_settled {
+                return None;
+            }
+            if self.spoke_at.elapsed() >= KEEP_ALIVE {
+                self.spoke_at = Instant::now();
+                return Some(": still here\n\n".into());
+            }
+            tokio::select! {
+                () = news(&mut self.hints, self.id) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.desk.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, timeline: Vec<Change>) {
+        self.waiting = timeline.into_iter().skip(self.sent).collect();
+    }
+
+    fn speak(&mut self) -> String {
+        let changes = std::mem::take(&mut self.waiting);
+        let mut text = String::new();
+        for change in changes {
+            self.sent += 1;
+            text.push_str(&format!("id: {}\nevent: state\ndata: {}\n\n", self.sent, view::change(&change)));
+        }
+        self.spoke_at = Instant::now();
+        text
+    }
+}

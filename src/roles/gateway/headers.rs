@@ -1,0 +1,181 @@
+//! Header fields of requests come in; what they ask for goes out, typed.
+
+use super::Problem;
+use crate::domain::Code;
+use http::{HeaderMap, HeaderName, header};
+use std::time::Duration;
+
+/// The longest that `Prefer: wait=N` is honoured.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The office's own key for a request (draft-ietf-httpapi-idempotency-key-header): a quoted string, or bare.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let mut fields = headers.get_all("idempotency-key").iter();
+    let field = fields.next().and_then(|field| field.to_str().ok());
+    let key = field.filter(|_| fields.next().is_none()).and_then(|text| unquoted(text.trim()));
+    let is_visible = |key: &String| key.bytes().all(|b| b.is_ascii_graphic());
+    key.filter(|key| (1..=255).contains(&key.len()) && is_visible(key))
+        .ok_or_else(|| Code::IdempotencyKeyMissing.into())
+}
+
+/// RFC 9651, section 4.2.5: within quotes, a backslash stands before a quote or another backslash.
+fn unquoted(text: &str) -> Option<String> {
+    let Some(rest) = text.strip_prefix('"') else { return Some(text.to_owned()) };
+    let mut key = String::new();
+    let mut characters = rest.strip_suffix('"')?.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => key.push(characters.next().filter(|next| matches!(next, '"' | '\\'))?),
+            '"' => return None,
+            other => key.push(other),
+        }
+    }
+    Some(key)
+}
+
+/// `Prefer: wait=N` (RFC 7240, section 4.3). A preference that makes no sense is no preference (section 2).
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let fields = headers.get_all("prefer").iter().filter_map(|field| field.to_str().ok());
+    let wait = fields.flat_map(|field| field.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())
+    });
+    wait.flatten().filter(|secs| *secs > 0).map(|secs| Duration::from_secs(secs).min(MAX_WAIT))
+}
+
+/// The media type without its parameters, in lower case.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let field = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(field.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// The body must be JSON, and must not be compressed: nothing here unpacks.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if media_type(headers).as_deref() != Some("application/json") {
+        return Err(Problem::at(Code::RequestMediaType, "Content-Type", "must be application/json"));
+    }
+    require_plain(headers)
+}
+
+pub fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.contains_key(header::CONTENT_ENCODING) {
+        true => Err(Problem::at(Code::RequestMediaType, "Content-Encoding", "encoded bodies are not taken")),
+        false => Ok(()),
+    }
+}
+
+/// The SHA-256 in `Content-Digest` (RFC 9530, section 2); other algorithms are passed over.
+pub fn content_sha256(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Problem> {
+    let wrong = |problem: &str| Problem::at(Code::RequestHeader, "Content-Digest", problem);
+    let mut fields = headers.get_all(HeaderName::from_static("content-digest")).iter().peekable();
+    if fields.peek().is_none() {
+        return Ok(None);
+    }
+    let text = fields.filter_map(|field| field.to_str().ok()).collect::<Vec<_>>().join(", ");
+    let digests: sfv::Dictionary = sfv::Parser::new(&text).parse().map_err(|_| wrong("is no dictionary (RFC 9651)"))?;
+    match digests.get("sha-256") {
+        None => Ok(None),
+        Some(sfv::ListEntry::Item(sfv::Item { bare_item: sfv::BareItem::ByteSequence(bytes), .. }))
+            if bytes.len() == 32 =>
+        {
+            Ok(Some(bytes.clone()))
+        }
+        Some(_) => Err(wrong("sha-256 is not 32 bytes between colons")),
+    }
+}
+
+/// The file name in `Content-Disposition` (RFC 6266), without path and without characters that mean something elsewhere.
+pub fn file_name(headers: &HeaderMap) -> Option<String> {
+    let field = headers.get(header::CONTENT_DISPOSITION)?.as_bytes();
+    let field = std::str::from_utf8(field).ok()?;
+    let parameter = |wanted: &str| {
+        field.split(';').skip(1).find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"').to_owned())
+        })
+    };
+    let extended = parameter("filename*").and_then(|value| percent_decoded(value.splitn(3, '\'').nth(2)?));
+    sanitised(&extended.or_else(|| parameter("filename"))?)
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+            }
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn sanitised(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let is_safe = |c: &char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ' | '(' | ')');
+    let safe: String = last.chars().filter(is_safe).take(120).collect();
+    let safe = safe.trim_matches(['.', ' ']).to_owned();
+    (!safe.is_empty()).then_some(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, http::HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_is_the_same_with_and_without_quotes() {
+        let key = |values: &[&str]| idempotency_key(&headers("idempotency-key", values)).ok();
+        assert_eq!(key(&["abc-1"]).as_deref(), Some("abc-1"));
+        assert_eq!(key(&[r#""abc-1""#]).as_deref(), Some("abc-1"));
+        assert_eq!(key(&[r#""a\"b\\c""#]).as_deref(), Some(r#"a"b\c"#));
+        let long = "a".repeat(256);
+        for bad in [&[][..], &[""], &["\"\""], &["a b"], &["\"a"], &[r#""a"b""#], &["a", "b"], &[&long]] {
+            assert_eq!(key(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_capped_and_nonsense_is_no_preference() {
+        let wait = |values: &[&str]| preferred_wait(&headers("prefer", values)).map(|wait| wait.as_secs());
+        assert_eq!(wait(&["respond-async, wait=10"]), Some(10));
+        assert_eq!(wait(&["handling=strict", "Wait = 7; x=y"]), Some(7));
+        assert_eq!(wait(&["wait=100000"]), Some(60));
+        for none in ["", "wait", "wait=", "wait=-1", "wait=x", "wait=0", "wait=1.5", "waits=3"] {
+            assert_eq!(wait(&[none]), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_carries_no_path_and_no_control() {
+        let name = |value: &str| file_name(&headers("content-disposition", &[value]));
+        assert_eq!(name(r#"attachment; filename="extras naștere.pdf""#).as_deref(), Some("extras naștere.pdf"));
+        assert_eq!(name("attachment; filename*=UTF-8''a%C4%83%20b.pdf; filename=x").as_deref(), Some("aă b.pdf"));
+        assert_eq!(name(r#"attachment; filename="..\..\etc/pass<wd>""#).as_deref(), Some("passwd"));
+        for none in ["attachment", r#"attachment; filename="""#, "attachment; filename=..", "attachment; filename*=x"] {
+            assert_eq!(name(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_read_or_refused() {
+        let sha256 = |value: &str| content_sha256(&headers("content-digest", &[value])).map(|it| it.map(|it| it.len()));
+        let good = "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:";
+        assert!(matches!(sha256(good), Ok(Some(32))));
+        assert!(matches!(sha256("md5=:AAAA:"), Ok(None)));
+        assert!(matches!(content_sha256(&HeaderMap::new()), Ok(None)));
+        for bad in ["sha-256=abc", "sha-256=:AAAA:", "sha-256", ":::"] {
+            assert!(sha256(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The front door: offices' requests come in over HTTPS with client certificates, submissions go into the journal, and
+//! answers go out.
+//!
+//! One request's way: [`door`] (who is it, may it come in now) → [`routes`] → a handler (`submit`, `submissions`, …) →
+//! [`Problem`] or answer. Everything that a request may hold is a permit that comes back by itself ([`limits`]).
+
+mod body;
+mod door;
+mod doorman;
+mod events;
+mod headers;
+mod limits;
+pub mod openapi;
+mod problem;
+pub mod routes;
+mod services;
+mod strict_json;
+mod submissions;
+mod submit;
+mod upload;
+mod view;
+mod wish;
+
+pub use doorman::Ambiguous;
+pub use problem::{Problem, status_of};
+
+use super::listener::{self, ListenerLimits};
+use crate::{
+    adapter::Adapters,
+    attachments::AttachmentStore,
+    broker::Broker,
+    catalogue::Catalogue,
+    domain::{Clock, Code, SubmissionId, TraceParent},
+    journal::{Journal, Record},
+    settings::{GatewaySettings, OfficeSettings},
+    telemetry::Metrics,
+    trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
+};
+use axum::body::Body;
+use door::FrontDoor;
+use doorman::{Doorman, KnownOffice};
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
+use limits::Limits;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    pub settings: GatewaySettings,
+    pub offices: Vec<OfficeSettings>,
+    pub journal: Arc<dyn Journal>,
+    pub broker: Arc<dyn Broker>,
+    pub catalogue: Arc<Catalogue>,
+    pub adapters: Arc<Adapters>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub shutdown: CancellationToken,
+    /// For requests under way once `shutdown` is cancelled.
+    pub grace: Duration,
+    /// Notified when the outbox has something new.
+    pub outbox_work: Option<Arc<Notify>>,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    /// Where it listens: the port is a real one, also if 0 was asked for.
+    pub address: SocketAddr,
+    /// Ends when the last connection has, after `shutdown`.
+    pub ended: JoinHandle<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("the gateway cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("the folder of attachments cannot be used: {0}")]
+    Attachments(io::Error),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Offices(#[from] Ambiguous),
+    #[error("the API's document is broken: {0}")]
+    Document(String),
+}
+
+/// Everything that handlers work with.
+pub struct Desk {
+    settings: GatewaySettings,
+    journal: Arc<dyn Journal>,
+    broker: Arc<dyn Broker>,
+    catalogue: Arc<Catalogue>,
+    adapters: Arc<Adapters>,
+    attachments: AttachmentStore,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    limits: Limits,
+    outbox_work: Option<Arc<Notify>>,
+    shutdown: CancellationToken,
+}
+
+/// One request of an office that was recognised.
+pub struct Call {
+    office: Arc<KnownOffice>,
+    trace: TraceParent,
+    headers: HeaderMap,
+    query: Option<String>,
+    /// What stands where the route's path has a parameter.
+    parameter: Option<String>,
+    body: Incoming,
+    /// Given back early by requests that only wait.
+    under_way: OwnedSemaphorePermit,
+}
+
+pub type Reply = Result<Response<Body>, Problem>;
+
+/// How often files of certificates and revocation lists are looked at.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Gateway {
+    /// Loads, checks, binds and begins to serve.
+    pub async fn start(parts: GatewayParts) -> Result<Self, GatewayError> {
+        openapi::new_submission().map_err(|problem| GatewayError::Document(problem.clone()))?;
+        let (settings, now) = (&parts.settings, parts.clock.now());
+        let identity = IdentityFiles { certificate: settings.certificate.clone(), key: settings.key.clone() };
+        let identity = Arc::new(Reloading::<Identity>::load(identity, now)?);
+        let trusted =
+            ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
+        let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
+        let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
+        let waits_per_office = settings.max_requests.div_ceil(4);
+        let doorman = Doorman::new(&parts.offices, waits_per_office, trusted.clone(), parts.clock.clone())?;
+        let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
+        let address = settings.listen;
+        let bound = listener::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
+        let (socket, address) = bound?;
+        let limits = limits_of(settings, parts.grace);
+        let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
+        let door = Arc::new(FrontDoor::new(tls, doorman, Desk::new(parts, attachments)));
+        let ended = tokio::spawn(async move {
+            let refreshing = refresh(identity, trusted, clock);
+            tokio::select! {
+                () = listener::serve(socket, door, limits, shutdown) => {}
+                () = refreshing => {}
+            }
+        });
+        tracing::info!(%address, "the gateway listens");
+        Ok(Self { address, ended })
+    }
+}
+
+fn limits_of(settings: &GatewaySettings, grace: Duration) -> ListenerLimits {
+    ListenerLimits {
+        max_connections: settings.max_connections,
+        handshake_timeout: settings.handshake_timeout,
+        header_timeout: settings.header_timeout,
+        idle_timeout: IDLE_TIMEOUT,
+        write_timeout: WRITE_TIMEOUT,
+        grace,
+    }
+}
+
+/// Never ends: reads replaced certificates and lists while connections are served.
+async fn refresh(identity: Arc<Reloading<Identity>>, trusted: Arc<Reloading<ClientTrust>>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(REFRESH_EVERY).await;
+        let (identity, trusted, now) = (identity.clone(), trusted.clone(), clock.now());
+        // What was refused is logged by the room that refuses it.
+        let _ = tokio::task::spawn_blocking(move || (identity.refresh(now), trusted.refresh(now))).await;
+    }
+}
+
+impl Desk {
+    fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
+        Self {
+            limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
+            settings: parts.settings,
+            journal: parts.journal,
+            broker: parts.broker,
+            catalogue: parts.catalogue,
+            adapters: parts.adapters,
+            attachments,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            outbox_work: parts.outbox_work,
+            shutdown: parts.shutdown,
+        }
+    }
+
+    /// The submission, if it is this office's: another's does not exist for it.
+    async fn find(&self, office: &KnownOffice, id: SubmissionId) -> Result<Record, Problem> {
+        let record = self.journal.find(id).await?;
+        let own = record.filter(|record| record.submission.office == office.office.name);
+        own.ok_or_else(|| Code::RequestNotFound.into())
+    }
+}
+
+impl Call {
+    fn submission_id(&self) -> Result<SubmissionId, Problem> {
+        let id = self.parameter.as_deref().and_then(|text| text.parse().ok());
+        id.ok_or_else(|| Code::RequestNotFound.into())
+    }
+
+    fn query_pairs(&self) -> Vec<(String, String)> {
+        let address = format!("https://gateway/?{}", self.query.as_deref().unwrap_or_default());
+        let pairs = reqwest::Url::parse(&address).map(|url| url.query_pairs().into_owned().collect());
+        pairs.unwrap_or_default()
+    }
+}

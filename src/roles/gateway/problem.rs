@@ -1,0 +1,185 @@
+//! Why a request is refused: a code and its places come in, an RFC 9457 problem goes out.
+
+use crate::{
+    catalogue::SchemaFault,
+    domain::{Code, TraceParent},
+    journal::JournalError,
+};
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub code: Code,
+    /// What is wrong where; it never quotes a value.
+    pub errors: Vec<SchemaFault>,
+    pub retry_after: Option<Duration>,
+    /// For a wrong method: those that the address takes.
+    pub allow: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    trace_id: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [SchemaFault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_secs: Option<u64>,
+}
+
+impl Problem {
+    pub fn with_errors(code: Code, errors: Vec<SchemaFault>) -> Self {
+        Self { errors, ..code.into() }
+    }
+
+    /// One fault at one place.
+    pub fn at(code: Code, pointer: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::with_errors(code, vec![SchemaFault { pointer: pointer.into(), problem: problem.into() }])
+    }
+
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    pub fn to_response(&self, trace: &TraceParent) -> Response<Body> {
+        let status = status_of(self.code);
+        let retry_after_secs = self.retry_after.map(|wait| wait.as_secs_f64().ceil().max(1.0) as u64);
+        let written = Written {
+            kind: format!("urn:punte:problem:{}", self.code),
+            title: self.code.public_text(),
+            status: status.as_u16(),
+            code: self.code.as_str(),
+            trace_id: trace.trace_id(),
+            errors: &self.errors,
+            retry_after_secs,
+        };
+        let mut response = Response::new(Body::from(serde_json::to_vec(&written).unwrap_or_default()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(secs) = retry_after_secs {
+            headers.insert(header::RETRY_AFTER, secs.into());
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        let retry_after = matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable)
+            .then_some(Duration::from_secs(5));
+        Self { code, errors: Vec::new(), retry_after, allow: None }
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        let code = match &error {
+            JournalError::Unavailable(_) => Code::JournalUnavailable,
+            JournalError::NotFound(_) => Code::RequestNotFound,
+            JournalError::Corrupt(_) | JournalError::Forbidden(_) => Code::Internal,
+        };
+        if code != Code::RequestNotFound {
+            tracing::error!(%error, "the journal failed a request");
+        }
+        code.into()
+    }
+}
+
+/// The only place where a code becomes an HTTP status. Agencies' and networks' codes are told inside a submission and
+/// never end a request.
+pub fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::RequestHeader
+        | Code::RequestParameter
+        | Code::RequestNotUtf8
+        | Code::RequestInvalidJson
+        | Code::RequestTooDeep
+        | Code::RequestDuplicateKey
+        | Code::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
+        Code::CertificateMissing
+        | Code::CertificateInvalid
+        | Code::CertificateExpired
+        | Code::CertificateNotYetValid
+        | Code::CertificateRevoked
+        | Code::CertificateUnknownIssuer
+        | Code::CertificateUnknownOffice => StatusCode::FORBIDDEN,
+        Code::RequestNotFound => StatusCode::NOT_FOUND,
+        Code::RequestMethod => StatusCode::METHOD_NOT_ALLOWED,
+        Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::NotCancellable => StatusCode::CONFLICT,
+        Code::RequestTooLarge | Code::AttachmentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RequestMediaType | Code::AttachmentMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::RequestSchema
+        | Code::RequestExpiresAt
+        | Code::IdempotencyKeyReused
+        | Code::ServiceUnknown
+        | Code::AttachmentUnknown
+        | Code::AttachmentDigest => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal
+        | Code::AgencyUnknown
+        | Code::OperationUnknown
+        | Code::TemplateFailed
+        | Code::ContractBroken
+        | Code::AttachmentLost
+        | Code::SealFailed
+        | Code::IdentityUnusable
+        | Code::Interrupted
+        | Code::DeadlinePassed
+        | Code::DeadlineInDoubt
+        | Code::AnswerMappingFailed
+        | Code::WebhookFailed
+        | Code::WebhookAddress
+        | Code::NetworkConnect
+        | Code::NetworkTls
+        | Code::NetworkTimeout
+        | Code::NetworkReset
+        | Code::AgencyCertificate
+        | Code::AgencyRateLimited
+        | Code::AgencyUnavailable
+        | Code::AgencyServerError
+        | Code::AgencyClientError
+        | Code::AgencyRedirect
+        | Code::AgencySoapServerFault
+        | Code::AgencySoapClientFault
+        | Code::AgencyFault
+        | Code::AgencyFaultTransient
+        | Code::AgencyLookupUnclear
+        | Code::AnswerTooLarge
+        | Code::AnswerMediaType
+        | Code::AnswerNotXml
+        | Code::AnswerNotJson
+        | Code::AnswerUnexpected
+        | Code::AnswerSignature
+        | Code::AnswerMismatched
+        | Code::AnswerSchema => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Origin;
+
+    #[test]
+    fn a_fault_of_the_office_is_a_client_error_and_any_other_a_server_error() {
+        for code in Code::ALL {
+            let status = status_of(*code);
+            let is_offices = code.origin() == Origin::Office;
+            assert_eq!(status.is_client_error(), is_offices, "{code} → {status}");
+            assert_eq!(status.is_server_error(), !is_offices, "{code} → {status}");
+        }
+    }
+}

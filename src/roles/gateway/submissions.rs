@@ -1,0 +1,155 @@
+//! `GET` and `DELETE` below `/v1/submissions`: an office's own submissions, one, many, or one to be taken back.
+
+use super::{Call, Desk, Problem, Reply, view};
+use crate::{
+    broker::Announcement,
+    domain::{Code, Event, ServiceName, StateName, SubmissionId},
+    journal::{Entry, JournalError, ListFilter, Record},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const DEFAULT_PAGE: u32 = 50;
+const MAX_PAGE: u32 = 200;
+/// What a cursor begins with, so that its form can change.
+const CURSOR_VERSION: u8 = 1;
+
+pub async fn show(desk: Arc<Desk>, call: Call) -> Reply {
+    let id = call.submission_id()?;
+    let record = desk.find(&call.office, id).await?;
+    respond(&desk, &record).await
+}
+
+async fn respond(desk: &Desk, record: &Record) -> Reply {
+    let timeline = desk.journal.timeline(record.submission.id).await?;
+    Ok(view::json_response(StatusCode::OK, &view::whole(record, &timeline)))
+}
+
+pub async fn list(desk: Arc<Desk>, call: Call) -> Reply {
+    let query = call.query_pairs();
+    let (mut filter, limit) = filter_of(&query)
+        .map_err(|(name, problem)| Problem::at(Code::RequestParameter, format!("?{name}"), problem))?;
+    filter.office = Some(call.office.office.name.clone());
+    // One more than asked for tells whether there is a next page.
+    let mut records = desk.journal.list(&filter, limit + 1).await?;
+    let has_more = records.len() > limit as usize;
+    records.truncate(limit as usize);
+    let next = records.last().filter(|_| has_more).map(|last| cursor(last.submission.id));
+    let items: Vec<_> = records.iter().map(|record| Value::Object(view::summary(record))).collect();
+    let mut page = json!({"submissions": items});
+    if let Some(next) = next {
+        page["next"] = next.into();
+    }
+    Ok(view::json_response(StatusCode::OK, &page))
+}
+
+pub async fn cancel(desk: Arc<Desk>, call: Call) -> Reply {
+    let id = call.submission_id()?;
+    let record = desk.find(&call.office, id).await?;
+    if record.progress.state.name() == StateName::Cancelled {
+        return respond(&desk, &record).await;
+    }
+    let at = desk.clock.now();
+    let event = Event::CancelledByOffice { by: call.office.office.name.to_string() };
+    match desk.journal.record(id, Entry::new(event, at)).await {
+        Ok(_) => {}
+        Err(JournalError::Forbidden(_)) => return Err(Code::NotCancellable.into()),
+        Err(other) => return Err(other.into()),
+    }
+    let submission = &record.submission;
+    desk.metrics.submission(StateName::Cancelled, &submission.service, &submission.agency);
+    let announcement = Announcement {
+        submission: id,
+        office: submission.office.clone(),
+        agency: submission.agency.clone(),
+        service: submission.service.clone(),
+        state: StateName::Cancelled,
+        at,
+        trace: submission.trace,
+    };
+    // Who listens reads the journal as well: a broker that is down costs them a moment, and us nothing.
+    if let Err(error) = desk.broker.announce(&announcement).await {
+        tracing::debug!(%error, "a cancellation was not announced");
+    }
+    let record = desk.find(&call.office, id).await?;
+    respond(&desk, &record).await
+}
+
+type Pairs = [(String, String)];
+type Wrong = (String, String);
+
+fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
+    let (mut filter, mut limit) = (ListFilter::default(), DEFAULT_PAGE);
+    for (at, (name, value)) in query.iter().enumerate() {
+        let wrong = |problem: &str| (name.clone(), problem.to_owned());
+        if query[..at].iter().any(|(earlier, _)| earlier == name) {
+            return Err(wrong("is there twice"));
+        }
+        match name.as_str() {
+            "state" => filter.state = Some(StateName::from_text(value).ok_or_else(|| wrong("is no state"))?),
+            "service" => {
+                filter.service = Some(value.parse::<ServiceName>().map_err(|_| wrong("is no service's name"))?);
+            }
+            "since" => filter.since = Some(value.parse().map_err(|_| wrong("is no RFC 3339 date and time"))?),
+            "cursor" => filter.before = Some(submission_of(value).ok_or_else(|| wrong("is no cursor of ours"))?),
+            "limit" => {
+                let asked = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+                limit = asked.ok_or_else(|| wrong("must be from 1 to 200"))?;
+            }
+            _ => return Err((bounded(name), "is not a parameter of this address".into())),
+        }
+    }
+    Ok((filter, limit))
+}
+
+fn bounded(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+fn cursor(last: SubmissionId) -> String {
+    let mut bytes = vec![CURSOR_VERSION];
+    bytes.extend_from_slice(last.as_uuid().as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn submission_of(cursor: &str) -> Option<SubmissionId> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (version, id) = bytes.split_first()?;
+    (*version == CURSOR_VERSION).then_some(())?;
+    uuid::Uuid::from_slice(id).ok().map(SubmissionId::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(query: &[(&str, &str)]) -> Vec<(String, String)> {
+        query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_what_it_was() {
+        let id = SubmissionId::new();
+        let (filter, limit) = filter_of(&pairs(&[("cursor", &cursor(id)), ("limit", "200")])).unwrap();
+        assert_eq!((filter.before, limit), (Some(id), 200));
+    }
+
+    #[test]
+    fn a_parameter_that_makes_no_sense_is_named() {
+        for (name, value) in [
+            ("state", "done"),
+            ("service", "A"),
+            ("since", "yesterday"),
+            ("cursor", "AAAA"),
+            ("cursor", "é"),
+            ("limit", "0"),
+            ("limit", "201"),
+            ("order", "x"),
+        ] {
+            assert_eq!(filter_of(&pairs(&[(name, value)])).unwrap_err().0, name, "{value}");
+        }
+        assert_eq!(filter_of(&pairs(&[("limit", "1"), ("limit", "2")])).unwrap_err().0, "limit");
+    }
+}

@@ -1,0 +1,74 @@
+//! `POST /v1/attachments`: a file's bytes come in as a stream and go to disk; its identifier and digest go out.
+
+use super::{Call, Desk, Problem, Reply, body::BodyReader, headers, view};
+use crate::{
+    attachments::{Arriving, lower_hex},
+    domain::{AttachmentId, AttachmentRef, Code},
+};
+use http::StatusCode;
+use serde_json::json;
+use std::{io, sync::Arc};
+
+/// What the first bytes of a file must be, for kinds of files where that is certain.
+const BEGINNINGS: [(&str, &[u8]); 3] =
+    [("application/pdf", b"%PDF-"), ("image/png", b"\x89PNG\r\n\x1a\n"), ("image/jpeg", b"\xff\xd8\xff")];
+
+pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
+    headers::require_plain(&call.headers)?;
+    let settings = &desk.settings.attachments;
+    let media_type = headers::media_type(&call.headers).unwrap_or_default();
+    if !settings.media_types.contains(&media_type) {
+        let problem = format!("must be one of {}", settings.media_types.join(", "));
+        return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
+    }
+    let wanted = headers::content_sha256(&call.headers)?;
+    let timeout = desk.settings.body_timeout * 10;
+    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, timeout)?;
+    let mut arriving = desk.attachments.begin().map_err(disk_fault)?;
+    receive(&mut body, &mut arriving, &media_type).await?;
+    if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {
+        return Err(Code::AttachmentDigest.into());
+    }
+    let id = AttachmentId::new();
+    let arrived = arriving.keep(id).await.map_err(disk_fault)?;
+    let attachment = AttachmentRef {
+        id,
+        sha256: lower_hex(&arrived.sha256),
+        size_bytes: arrived.size_bytes,
+        media_type,
+        name: headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into()),
+    };
+    if let Err(error) = desk.journal.add_attachment(&call.office.office.name, &attachment, desk.clock.now()).await {
+        let _ = desk.attachments.remove(id).await;
+        return Err(error.into());
+    }
+    Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
+}
+
+async fn receive(body: &mut BodyReader, arriving: &mut Arriving, media_type: &str) -> Result<(), Problem> {
+    let beginning = BEGINNINGS.iter().find(|(kind, _)| *kind == media_type).map_or(&b""[..], |(_, bytes)| bytes);
+    let mut first = Vec::new();
+    while let Some(chunk) = body.next().await? {
+        if first.len() < beginning.len() {
+            first.extend_from_slice(&chunk[..chunk.len().min(beginning.len() - first.len())]);
+            if !beginning.starts_with(&first) {
+                return Err(not_what_it_says());
+            }
+        }
+        arriving.write(&chunk).await.map_err(disk_fault)?;
+    }
+    match arriving.size_bytes() == 0 || first.len() < beginning.len() {
+        true => Err(not_what_it_says()),
+        false => Ok(()),
+    }
+}
+
+fn not_what_it_says() -> Problem {
+    Problem::at(Code::AttachmentMediaType, "", "the bytes are not of the media type that Content-Type names")
+}
+
+/// A full disk is not the office's fault, and passes.
+fn disk_fault(error: io::Error) -> Problem {
+    tracing::error!(%error, "an attachment could not be stored");
+    Code::Overloaded.into()
+}

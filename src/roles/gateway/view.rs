@@ -1,0 +1,76 @@
+//! What an office sees of a submission: the journal's record comes in, public JSON goes out, without any inner detail.
+
+use crate::{
+    domain::{Change, State},
+    journal::Record,
+};
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+/// Everything but the timeline and the answer.
+pub fn summary(record: &Record) -> Map<String, Value> {
+    let (submission, progress) = (&record.submission, &record.progress);
+    let mut view = Map::new();
+    view.insert("id".into(), json!(submission.id));
+    view.insert("service".into(), json!(submission.service));
+    view.insert("agency".into(), json!(submission.agency));
+    view.insert("state".into(), json!(progress.state.name()));
+    view.insert("priority".into(), json!(submission.priority));
+    view.insert("accepted_at".into(), json!(submission.accepted_at));
+    view.insert("expires_at".into(), json!(submission.expires_at));
+    view.insert("changed_at".into(), json!(record.changed_at));
+    view.insert("attempts".into(), json!(progress.attempts));
+    if let Some(fault) = progress.state.fault() {
+        view.insert("fault".into(), json!({"code": fault.code, "text": fault.public_text()}));
+    }
+    if let Some(at) = record.erased_at {
+        view.insert("erased_at".into(), json!(at));
+    }
+    view
+}
+
+pub fn whole(record: &Record, timeline: &[Change]) -> Value {
+    let mut view = summary(record);
+    view.insert("timeline".into(), timeline.iter().map(change).collect());
+    match &record.progress.state {
+        State::Completed { answer } if record.erased_at.is_none() => {
+            view.insert("answer".into(), answer.0.clone());
+        }
+        State::Refused { refusal } if record.erased_at.is_none() => {
+            view.insert("refusal".into(), json!({"code": refusal.code, "text": refusal.text}));
+        }
+        State::Retrying { due_at, .. } => {
+            view.insert("due_at".into(), json!(due_at));
+        }
+        _ => {}
+    }
+    Value::Object(view)
+}
+
+pub fn change(change: &Change) -> Value {
+    json!({"at": change.at, "state": change.to, "cause": public_cause(&change.cause)})
+}
+
+/// Which operator did it is nobody's business outside.
+fn public_cause(cause: &str) -> &str {
+    if cause.starts_with("discarded by") { "discarded by an operator" } else { cause }
+}
+
+pub fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operators_name_is_not_shown() {
+        assert_eq!(public_cause("discarded by jane"), "discarded by an operator");
+        assert_eq!(public_cause("attempt 1"), "attempt 1");
+    }
+}

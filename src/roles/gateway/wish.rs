@@ -1,0 +1,229 @@
+//! The body of `POST /v1/submissions`: a JSON value comes in; what the office wishes goes out, or all that is wrong with
+//! it, places included.
+
+use super::{Desk, Problem, doorman::KnownOffice, openapi};
+use crate::{
+    catalogue::SchemaFault,
+    domain::{
+        AttachmentId, AttachmentRef, CallContext, Code, Priority, ServiceName, Subject, Submission, SubmissionId,
+        TraceParent,
+    },
+    journal::JournalError,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The envelope: valid by the schema `NewSubmission` of the API's own document.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    pub service: String,
+    pub context: CallContext,
+    pub subject: Subject,
+    pub data: Value,
+    #[serde(default)]
+    pub priority: Priority,
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub attachments: Vec<AttachmentId>,
+}
+
+/// A fault, and the code that it has if there is no other.
+struct Found {
+    alone: Code,
+    fault: SchemaFault,
+}
+
+impl Wish {
+    /// Reads the envelope. If it is wrong, `data` is looked at too, so that the office learns everything at once.
+    pub fn read(desk: &Desk, office: &KnownOffice, value: Value) -> Result<Self, Problem> {
+        let envelope = openapi::new_submission().map_err(|_| Problem::from(Code::Internal))?;
+        let mut faults = envelope.faults(&value);
+        if faults.is_empty() {
+            match serde_json::from_value(value) {
+                Ok(wish) => return Ok(wish),
+                Err(_) => return Err(Problem::at(Code::RequestSchema, "", "a date or identifier cannot exist")),
+            }
+        }
+        let service = value.get("service").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        if let (Some(service), Some(data)) = (service, value.get("data")) {
+            faults.extend(data_faults(desk, office, &service, data).unwrap_or_default());
+        }
+        Err(Problem::with_errors(Code::RequestSchema, faults))
+    }
+
+    /// What two requests have in common if they are the same one: independent of white space, order of keys, and
+    /// defaults that are written out.
+    pub fn sha256(&self) -> [u8; 32] {
+        let attachments: Vec<_> = self.attachments.iter().map(ToString::to_string).collect();
+        let whole = json!({
+            "service": self.service,
+            "context": {
+                "clerk": self.context.clerk,
+                "entity": self.context.entity,
+                "legal_basis": self.context.legal_basis,
+                "reason": self.context.reason,
+            },
+            "subject": {"scheme": self.subject.scheme, "id": self.subject.id},
+            "data": self.data,
+            "priority": self.priority.as_str(),
+            "expires_at": self.expires_at.map(|at| at.as_nanosecond().to_string()),
+            "attachments": attachments,
+        });
+        let mut canonical = String::new();
+        write_canonical(&whole, &mut canonical);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, canonical.as_bytes()).as_ref());
+        bytes
+    }
+
+    /// Checks what can change between two requests: the catalogue, the clock, the attachments that are there.
+    pub async fn into_submission(
+        self,
+        desk: &Desk,
+        office: &KnownOffice,
+        trace: TraceParent,
+    ) -> Result<Submission, Problem> {
+        let now = desk.clock.now();
+        let mut found = Vec::new();
+        let operation = self.service.parse::<ServiceName>().ok().and_then(|service| {
+            let faults = data_faults(desk, office, &service, &self.data)?;
+            found.extend(faults.into_iter().map(|fault| Found { alone: Code::RequestSchema, fault }));
+            let (adapter, operation) = desk.adapters.for_service(&service)?;
+            Some((service, adapter.agency.clone(), operation.effect, operation.deadline))
+        });
+        if operation.is_none() {
+            found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            found.push(Found::new(Code::RequestExpiresAt, "/expires_at", "is not in the future"));
+        }
+        let attachments = self.find_attachments(desk, office, &mut found).await?;
+        let Some((service, agency, effect, deadline)) = operation.filter(|_| found.is_empty()) else {
+            return Err(problem_of(found));
+        };
+        let latest = now.saturating_add(SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX));
+        let latest = latest.unwrap_or(Timestamp::MAX);
+        Ok(Submission {
+            id: SubmissionId::new(),
+            office: office.office.name.clone(),
+            service,
+            agency,
+            effect,
+            priority: self.priority,
+            context: self.context,
+            subject: self.subject,
+            data: self.data,
+            attachments,
+            accepted_at: now,
+            expires_at: self.expires_at.map_or(latest, |wish| wish.min(latest)),
+            trace,
+        })
+    }
+
+    async fn find_attachments(
+        &self,
+        desk: &Desk,
+        office: &KnownOffice,
+        found: &mut Vec<Found>,
+    ) -> Result<Vec<AttachmentRef>, JournalError> {
+        let mut attachments = Vec::new();
+        for (place, id) in self.attachments.iter().enumerate() {
+            match desk.journal.attachment(&office.office.name, *id).await? {
+                Some(attachment) => attachments.push(attachment),
+                None => {
+                    let pointer = format!("/attachments/{place}");
+                    found.push(Found::new(Code::AttachmentUnknown, &pointer, "was not uploaded by this office"));
+                }
+            }
+        }
+        Ok(attachments)
+    }
+}
+
+impl Found {
+    fn new(alone: Code, pointer: &str, problem: &str) -> Self {
+        Self { alone, fault: SchemaFault { pointer: pointer.into(), problem: problem.into() } }
+    }
+}
+
+/// One kind of fault is told by its own code; a mixture by the general one.
+fn problem_of(found: Vec<Found>) -> Problem {
+    let first = found.first().map_or(Code::RequestSchema, |it| it.alone);
+    let code = if found.iter().all(|it| it.alone == first) { first } else { Code::RequestSchema };
+    Problem::with_errors(code, found.into_iter().map(|it| it.fault).collect())
+}
+
+/// `None` if the office has no such service.
+fn data_faults(desk: &Desk, office: &KnownOffice, service: &ServiceName, data: &Value) -> Option<Vec<SchemaFault>> {
+    let service = desk.service(office, service)?;
+    let faults = service.request_schema.faults(data).into_iter();
+    Some(faults.map(|it| SchemaFault { pointer: format!("/data{}", it.pointer), ..it }).collect())
+}
+
+/// Keys sorted, no white space, and `1.0` as `1`: what another serialiser may make of the same value stays the same.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<_> = object.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| key.as_str());
+            out.push('{');
+            for (key, value) in entries {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                write_canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for item in items {
+                write_canonical(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Number(number) => match number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() < 9e15) {
+            Some(whole) => out.push_str(&(whole as i64).to_string()),
+            None => out.push_str(&number.to_string()),
+        },
+        Value::Null | Value::Bool(_) | Value::String(_) => out.push_str(&value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(text: &str) -> [u8; 32] {
+        serde_json::from_str::<Wish>(text).unwrap().sha256()
+    }
+
+    const PLAIN: &str = r#"{"service":"s","context":{"clerk":"a","entity":"b","legal_basis":"c","reason":"d"},
+        "subject":{"scheme":"idnp","id":"1"},"data":{"x":1,"y":[1.5,{"a":1,"b":2}]}}"#;
+
+    #[test]
+    fn another_serialisation_of_the_same_body_is_the_same_body() {
+        let other = r#"{"data":{"y":[1.50,{"b":2,"a":1.0}],"x":1e0},"subject":{"id":"1","scheme":"idnp"},"priority":"ordinary",
+            "context":{"reason":"\u0064","legal_basis":"c","entity":"b","clerk":"a"},"attachments":[],"service":"s"}"#;
+        assert_eq!(wish(PLAIN), wish(other));
+    }
+
+    #[test]
+    fn another_body_is_another_body() {
+        for (from, to) in [
+            ("\"x\":1", "\"x\":2"),
+            ("\"x\":1", "\"x\":\"1\""),
+            ("[1.5,{\"a\":1,\"b\":2}]", "[{\"a\":1,\"b\":2},1.5]"),
+            ("\"clerk\":\"a\"", "\"clerk\":\"e\""),
+            ("\"service\":\"s\"", "\"service\":\"s\",\"priority\":\"urgent\""),
+            ("\"service\":\"s\"", "\"service\":\"s\",\"expires_at\":\"2030-01-01T00:00:00Z\""),
+        ] {
+            assert!(PLAIN.contains(from));
+            assert_ne!(wish(PLAIN), wish(&PLAIN.replace(from, to)), "{to}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The accept loop of every HTTP listener: a bound socket and a [`Door`] come in, conversations with deadlines go out.
+//!
+//! A client that is slow or silent costs one permit and one small task, and both come back when its deadline passes:
+//! handshake, first request, idleness and unread answers each have one.
+
+mod conversation;
+mod write_deadline;
+
+pub use write_deadline::WriteDeadline;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub type TcpConnection = WriteDeadline<TcpStream>;
+
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerLimits {
+    pub max_connections: usize,
+    pub handshake_timeout: Duration,
+    /// For each request's headers, and for the first request to come at all.
+    pub header_timeout: Duration,
+    /// For a connection without any request under way.
+    pub idle_timeout: Duration,
+    /// For a client that does not read what it is sent.
+    pub write_timeout: Duration,
+    /// For requests under way once the listener is being stopped.
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+/// What is known of one connection: who it is (`guest`), and how to end it.
+pub struct Visitor<G> {
+    pub guest: G,
+    /// Cancelled by an answer after which nothing more is to be said.
+    pub farewell: CancellationToken,
+}
+
+/// Who comes in, and what they are answered.
+pub trait Door: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Guest: Send + Sync + 'static;
+
+    /// The handshake; `None` if it fails. It need not watch the time.
+    fn greet(
+        &self,
+        connection: TcpConnection,
+    ) -> impl Future<Output = Option<(Self::Stream, HttpVersion, Self::Guest)>> + Send;
+
+    fn answer(
+        self: Arc<Self>,
+        visitor: Arc<Visitor<Self::Guest>>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Binds, so that the address is known (port 0) before anybody is let in.
+pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Serves until `shutdown`; then lets requests under way end within the grace, and cuts the rest off.
+pub async fn serve<D: Door>(listener: TcpListener, door: Arc<D>, limits: ListenerLimits, shutdown: CancellationToken) {
+    let conversations = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let cut = CancellationToken::new();
+    loop {
+        let next = tokio::select! {
+            next = admit(&listener, &places) => next,
+            () = shutdown.cancelled() => break,
+        };
+        let Some((stream, place)) = next else { continue };
+        let conversation = meet(door.clone(), stream, limits, shutdown.clone());
+        let cut = cut.clone();
+        conversations.spawn(async move {
+            tokio::select! {
+                () = conversation => {}
+                () = cut.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    conversations.close();
+    if tokio::time::timeout(limits.grace, conversations.wait()).await.is_err() {
+        tracing::warn!(cut_off = conversations.len(), "requests were still under way when the grace ended");
+        cut.cancel();
+        conversations.wait().await;
+    }
+}
+
+/// The place is taken before the connection is, so that more clients than places wait in the kernel's queue.
+async fn admit(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(error) => {
+            // Out of file descriptors, for example: trying again at once would only burn the processor.
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn meet<D: Door>(door: Arc<D>, stream: TcpStream, limits: ListenerLimits, shutdown: CancellationToken) {
+    let connection = WriteDeadline::new(stream, limits.write_timeout);
+    let greeting = tokio::time::timeout(limits.handshake_timeout, door.greet(connection));
+    let Ok(Some((stream, version, guest))) = greeting.await else { return };
+    let visitor = Arc::new(Visitor { guest, farewell: CancellationToken::new() });
+    conversation::hold(door, stream, version, visitor, limits, shutdown).await;
+}
