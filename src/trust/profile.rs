@@ -5,7 +5,7 @@
 mod check;
 mod written;
 
-pub use written::{SealAsWritten, SealKind};
+pub use written::{SealAsWritten, SealKind, SignedHeaderAsWritten};
 
 use super::Algorithm;
 use jiff::SignedDuration;
