@@ -21,12 +21,19 @@ struct Scene {
 const CITIZEN: &str = "2000000000001";
 const NOBODY: &str = "2000000000404";
 
+/// The clerk's side: the stage, and one HTTP client for all requests.
+struct Counter<'a> {
+    stage: &'a Stage,
+    http: reqwest::Client,
+}
+
 pub async fn all(stage: &Stage, picture: &Picture) -> Result<bool> {
+    let counter = Counter { stage, http: stage.client(OFFICE)? };
     let mut went_as_planned = true;
     for (number, scene) in scenes().into_iter().enumerate() {
         picture.scene(number + 1, scene.title);
-        let (id, agency) = post(stage, &scene).await?;
-        let shown = watch(stage, picture, &id).await?;
+        let (id, agency) = post(&counter, &scene).await?;
+        let shown = watch(&counter, picture, &id).await?;
         let state = shown["state"].as_str().unwrap_or_default();
         went_as_planned &= state == scene.ends_as;
         picture.end(stage, &agency, &shown, scene.ends_as);
@@ -99,12 +106,12 @@ fn event() -> Value {
     json!({"event_type": "Punte.Residence.Registered", "event_time": "2026-11-21T10:00:00Z", "message": "Residence registered"})
 }
 
-async fn post(stage: &Stage, scene: &Scene) -> Result<(String, AgencyName)> {
-    let agency = agency_of(stage, scene.request["service"].as_str().unwrap_or_default()).await?;
-    behave(stage, &agency, scene.mischief.clone().unwrap_or_default())?;
-    let response = stage
-        .client(OFFICE)?
-        .post(format!("{}/v1/submissions", stage.gateway()))
+async fn post(counter: &Counter<'_>, scene: &Scene) -> Result<(String, AgencyName)> {
+    let agency = agency_of(counter, scene.request["service"].as_str().unwrap_or_default()).await?;
+    behave(counter.stage, &agency, scene.mischief.clone().unwrap_or_default())?;
+    let response = counter
+        .http
+        .post(format!("{}/v1/submissions", counter.stage.gateway()))
         .header("idempotency-key", uuid::Uuid::new_v4().to_string())
         .header("content-type", "application/json")
         .body(scene.request.to_string())
@@ -119,8 +126,8 @@ async fn post(stage: &Stage, scene: &Scene) -> Result<(String, AgencyName)> {
     }
 }
 
-async fn agency_of(stage: &Stage, service: &str) -> Result<AgencyName> {
-    let service = get(stage, &format!("/v1/services/{service}")).await?;
+async fn agency_of(counter: &Counter<'_>, service: &str) -> Result<AgencyName> {
+    let service = get(counter, &format!("/v1/services/{service}")).await?;
     Ok(service["agency"].as_str().context("the catalogue names no agency")?.parse()?)
 }
 
@@ -130,11 +137,11 @@ fn behave(stage: &Stage, agency: &AgencyName, mischief: Value) -> Result<()> {
 }
 
 /// Shows every change until the machine has done what it can.
-async fn watch(stage: &Stage, picture: &Picture, id: &str) -> Result<Value> {
+async fn watch(counter: &Counter<'_>, picture: &Picture, id: &str) -> Result<Value> {
     let begun = Instant::now();
     let mut seen = 0;
     loop {
-        let shown = get(stage, &format!("/v1/submissions/{id}")).await?;
+        let shown = get(counter, &format!("/v1/submissions/{id}")).await?;
         let timeline = shown["timeline"].as_array().cloned().unwrap_or_default();
         for change in timeline.iter().skip(seen) {
             picture.change(&shown, change);
@@ -151,8 +158,8 @@ async fn watch(stage: &Stage, picture: &Picture, id: &str) -> Result<Value> {
     }
 }
 
-async fn get(stage: &Stage, path: &str) -> Result<Value> {
-    let response = stage.client(OFFICE)?.get(format!("{}{path}", stage.gateway())).send().await?;
+async fn get(counter: &Counter<'_>, path: &str) -> Result<Value> {
+    let response = counter.http.get(format!("{}{path}", counter.stage.gateway())).send().await?;
     let status = response.status();
     let body = response.bytes().await?;
     serde_json::from_slice(&body).with_context(|| format!("{path} answered {status} with something other than JSON"))

@@ -34,8 +34,10 @@ pub struct Scheduler {
     pub outbox_filled: Arc<Notify>,
 }
 
-/// How exact due times are. Other processes' additions are seen after this long as well.
+/// How soon what other processes have added is seen.
 const TICK: Duration = Duration::from_millis(200);
+/// How exact due times are.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// How often the broker's queues are compared with the journal.
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
@@ -74,7 +76,7 @@ impl Scheduler {
     async fn watch_times(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let wait = match deadlines::look(&self).await {
-                Ok(()) => TICK,
+                Ok(()) => self.until_next().await,
                 Err(error) => pause_after(&error),
             };
             tokio::select! {
@@ -82,6 +84,13 @@ impl Scheduler {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// To the moment at which something is due, if it comes before the next tick.
+    async fn until_next(&self) -> Duration {
+        let next = self.journal.next_due().await.ok().flatten();
+        let wait = next.map(|next| Duration::try_from(next.duration_since(self.clock.now())).unwrap_or_default());
+        wait.map_or(TICK, |wait| wait.clamp(SHORTEST, TICK))
     }
 
     async fn repair(self: Arc<Self>, stop: CancellationToken) {
