@@ -8,7 +8,7 @@ use crate::{
     trust::{ClientTrust, ClientTrustFiles, Identity},
 };
 use jiff::Timestamp;
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub struct Installation {
     pub settings: Settings,
@@ -25,7 +25,10 @@ impl Installation {
         let mut faults = ConfigFaults::default();
         let settings = match Settings::load(config) {
             Ok(settings) => settings,
-            Err(more) => return Err(more),
+            Err(more) => {
+                faults.extend(more);
+                return Err(with_adapters(config, faults));
+            }
         };
         let catalogue = Catalogue::load(&settings.folders.services, &mut faults);
         let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
@@ -44,6 +47,15 @@ impl Installation {
             warnings,
         })
     }
+}
+
+/// The settings are wrong; what adapters and services have to say is told all the same.
+fn with_adapters(config: &Path, mut faults: ConfigFaults) -> ConfigFaults {
+    if let Some(folders) = Settings::folders_of(config) {
+        let catalogue = Catalogue::load(&folders.services, &mut faults);
+        Adapters::load(&folders.adapters, &catalogue, &BTreeMap::new(), &mut faults);
+    }
+    faults
 }
 
 fn check_offices(

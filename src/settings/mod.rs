@@ -64,6 +64,14 @@ impl Settings {
         }
     }
 
+    /// Only where adapters and services are, so that they can be checked although something else is wrong.
+    pub fn folders_of(path: &Path) -> Option<Folders> {
+        let mut ignored = ConfigFaults::default();
+        let mut main = Document::read(path, &mut ignored)?;
+        main.override_from(std::env::vars(), &mut ignored);
+        read_folders(&mut main, &mut ignored)
+    }
+
     fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {
         let mut main = Document::read(path, faults)?;
         main.override_from(std::env::vars(), faults);

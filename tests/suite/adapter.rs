@@ -251,7 +251,7 @@ fn faults_of_many_agencies_are_all_told_and_none_of_them_is_used() {
 
 #[test]
 fn an_installation_may_name_another_address_but_no_other_agency() {
-    let place = |endpoint: &str| AgencyPlace { endpoint: Some(endpoint.to_owned()), secrets: None };
+    let place = |endpoint: &str| AgencyPlace { endpoint: Some(endpoint.to_owned()), ..AgencyPlace::default() };
     let places = BTreeMap::from([("legal-events".parse().unwrap(), place("https://127.0.0.1:4443/api"))]);
     let (adapters, faults) = load(&repository("adapters"), &places);
     assert!(faults.is_empty(), "{faults}");

@@ -4,5 +4,6 @@ mod adapter;
 mod broker;
 mod gateway;
 mod journal;
+mod program;
 mod road;
 mod trust;

@@ -129,7 +129,7 @@ async fn leaving_accepted_takes_the_row_away(journal: Tested) {
     for event in [
         Event::CancelledByOffice { by: "causeni".into() },
         Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) },
-        Event::Parked { fault: fault(Code::MessagePoison) },
+        Event::Parked { fault: fault(Code::TemplateFailed) },
         Event::Begun { attempt: 1, lease_until: at(60) },
     ] {
         let id = accepted(&journal).await;

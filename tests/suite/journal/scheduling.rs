@@ -65,7 +65,7 @@ async fn only_what_no_worker_has_is_overdue(journal: Tested) {
     sending(&journal).await;
     completed(&journal).await;
     let parked = accepted(&journal).await;
-    record(&journal, parked, Event::Parked { fault: fault(Code::MessagePoison) }, at(2)).await;
+    record(&journal, parked, Event::Parked { fault: fault(Code::TemplateFailed) }, at(2)).await;
     assert_eq!(ids(journal.overdue(at(3599), 10).await.unwrap()), []);
     let mut overdue = ids(journal.overdue(at(3600), 10).await.unwrap());
     overdue.sort();

@@ -1,0 +1,279 @@
+//! The program as its users meet it: command lines come in, output and exit codes go out.
+
+use punte::{
+    domain::{
+        CallContext, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId, TraceParent,
+    },
+    journal::{Entry, IdempotencyKey, Journal, sqlite::SqliteJournal},
+};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+fn punte(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_punte")).args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The project's own example configuration in a folder of its own, with throw-away keys.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir(folder.path().join("config")).unwrap();
+        for file in ["punte.toml", "offices.toml"] {
+            std::fs::copy(project.join("config").join(file), folder.path().join("config").join(file)).unwrap();
+        }
+        for copied in ["adapters", "schemas"] {
+            let copied = Command::new("cp").arg("-r").arg(project.join(copied)).arg(folder.path()).status();
+            assert!(copied.unwrap().success());
+        }
+        let secrets = folder.path().join("config/secrets");
+        assert_eq!(code(&punte(&["pki", "dev", "--out", secrets.to_str().unwrap()])), 0);
+        Self(folder)
+    }
+
+    fn config(&self) -> String {
+        self.0.path().join("config/punte.toml").display().to_string()
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.0.path().join("config").join(file);
+        let before = std::fs::read_to_string(&path).unwrap();
+        assert!(before.contains(from), "{file} has no `{from}`");
+        std::fs::write(path, before.replace(from, to)).unwrap();
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        self.0.path().join("punte-data/journal.db")
+    }
+
+    /// A journal with one submission that waits for an operator.
+    async fn with_waiting(&self, effect: Effect, event: impl FnOnce(u32) -> Event) -> SubmissionId {
+        let journal = SqliteJournal::open(&self.journal_path()).unwrap();
+        let submission = submission(effect);
+        let key = IdempotencyKey { key: submission.id.to_string(), body_sha256: [0; 32] };
+        journal.accept(&submission, &key, false).await.unwrap();
+        let now = jiff::Timestamp::now();
+        let begun = Event::Begun { attempt: 1, lease_until: now };
+        journal.record(submission.id, Entry::new(begun, now)).await.unwrap();
+        journal.record(submission.id, Entry::new(event(1), now)).await.unwrap();
+        journal.close().await;
+        submission.id
+    }
+}
+
+fn submission(effect: Effect) -> Submission {
+    let now = jiff::Timestamp::now();
+    Submission {
+        id: SubmissionId::new(),
+        office: "causeni".parse().unwrap(),
+        service: "person-lookup".parse().unwrap(),
+        agency: "civil-registry".parse().unwrap(),
+        effect,
+        priority: Priority::Ordinary,
+        context: CallContext {
+            clerk: "2000000000900".into(),
+            entity: "1000000000001".into(),
+            legal_basis: "Law 100/2020".into(),
+            reason: "Application 123".into(),
+        },
+        subject: Subject { scheme: "idnp".into(), id: "2000000000777".into() },
+        data: json!({}),
+        attachments: Vec::new(),
+        accepted_at: now,
+        expires_at: now + jiff::SignedDuration::from_hours(1),
+        trace: TraceParent::fresh(),
+    }
+}
+
+#[test]
+fn the_example_configuration_has_no_faults() {
+    let folder = Folder::new();
+    let checked = punte(&["check", "--config", &folder.config()]);
+    assert_eq!(code(&checked), 0, "{}", text(&checked.stdout));
+    let listed = text(&checked.stdout);
+    assert!(listed.contains("agency civil-registry (soap-1.1): civil-status-extract, person-lookup"), "{listed}");
+    assert!(listed.contains("agency legal-events (rest): legal-event"), "{listed}");
+}
+
+#[test]
+fn check_lists_every_fault_at_once_with_file_key_and_remedy() {
+    let folder = Folder::new();
+    folder.edit("punte.toml", "listen = \"0.0.0.0:8443\"", "listen = \"everywhere\"");
+    folder.edit("punte.toml", "idempotency_key_days = 30 ", "idempotency_key_days = 3 ");
+    folder.edit("punte.toml", "kind = \"embedded\"", "kind = \"carrier-pigeon\"");
+    folder.edit("punte.toml", "max_attempts = 12", "max_attempts = 0");
+    folder.edit("offices.toml", "services = [\"person-lookup\"]", "services = [\"person-lookup\", \"Bad Name\"]");
+    folder.edit("offices.toml", "organization_identifier = \"GOVAL-0000000000002\"", "");
+    let template = folder.0.path().join("adapters/legal-events/legal-event/request.json");
+    std::fs::write(template, "{{ no_such_thing }}").unwrap();
+    let checked = punte(&["check", "--json", "--config", &folder.config()]);
+    assert_eq!(code(&checked), 3);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    let faults = report["faults"].as_array().unwrap();
+    let has = |file: &str, key: &str| {
+        let fits = |fault: &&Value| fault["file"].as_str().unwrap().ends_with(file) && fault["key"] == key;
+        let fault = faults.iter().find(fits).unwrap_or_else(|| panic!("no fault at {file} {key}: {faults:?}"));
+        assert!(!fault["problem"].as_str().unwrap().is_empty() && !fault["remedy"].as_str().unwrap().is_empty());
+    };
+    let template_fault =
+        faults.iter().any(|fault| fault["file"].as_str().unwrap().contains("legal-events/legal-event"));
+    assert!(template_fault, "the adapter's fault is missing: {faults:?}");
+    has("punte.toml", "gateway");
+    has("punte.toml", "journal.idempotency_key_days");
+    has("punte.toml", "broker");
+    has("punte.toml", "webhooks.max_attempts");
+    has("offices.toml", "offices.strumica.services");
+    has("offices.toml", "offices.shkoder.certificates");
+}
+
+#[test]
+fn check_finds_missing_keys_and_services_that_nobody_does() {
+    let folder = Folder::new();
+    std::fs::remove_file(folder.0.path().join("config/secrets/agencies/civil-registry/client.key")).unwrap();
+    std::fs::remove_file(folder.0.path().join("config/secrets/agencies/legal-events/ca.pem")).unwrap();
+    folder.edit(
+        "offices.toml",
+        "services = [\"person-lookup\"]",
+        "services = [\"person-lookup\", \"no-such-service\"]",
+    );
+    let checked = punte(&["check", "--config", &folder.config()]);
+    let listed = text(&checked.stdout);
+    assert_eq!(code(&checked), 3, "{listed}");
+    for part in ["civil-registry/client", "legal-events/ca.pem", "no-such-service", "→"] {
+        assert!(listed.contains(part), "{part} is not in {listed}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_told_so_and_exits_with_2() {
+    for wrong in [&["fly"][..], &["serve", "--role", "cook"], &["submissions", "show", "7"], &["parked", "replay"]] {
+        assert_eq!(code(&punte(wrong)), 2, "{wrong:?}");
+    }
+}
+
+/// A started program that is killed when the test ends.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(folder: &Folder) -> (Running, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_punte"))
+        .args(["serve", "--config", &folder.config()])
+        .env("PUNTE__GATEWAY__LISTEN", "127.0.0.1:0")
+        .env("PUNTE__OPERATIONS__LISTEN", "127.0.0.1:0")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let running = Running(child);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let mut seen = String::new();
+    loop {
+        let line = receiver.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("not started: {seen}"));
+        seen += &line;
+        if let Some((_, address)) = line.split_once("health and metrics are served address=") {
+            // Keep the pipe open for as long as the program lives.
+            std::thread::spawn(move || while receiver.recv().is_ok() {});
+            return (running, address.trim().to_owned());
+        }
+    }
+}
+
+#[test]
+fn serve_stops_in_order_when_it_is_told_to() {
+    let folder = Folder::new();
+    let (mut running, _) = serve(&folder);
+    let again = Command::new(env!("CARGO_BIN_EXE_punte")).args(["serve", "--config", &folder.config()]).output();
+    let again = again.unwrap();
+    assert_eq!(code(&again), 1);
+    assert!(text(&again.stderr).contains("another process works on this journal"), "{}", text(&again.stderr));
+    let told = Instant::now();
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let status = running.0.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+}
+
+#[test]
+fn roles_that_cannot_live_apart_are_not_started_apart() {
+    let folder = Folder::new();
+    let apart = punte(&["serve", "--role", "gateway", "--config", &folder.config()]);
+    assert_eq!(code(&apart), 1);
+    assert!(text(&apart.stderr).contains("embedded broker lives inside one process"), "{}", text(&apart.stderr));
+}
+
+#[tokio::test]
+async fn an_operator_sees_and_replays_what_was_parked() {
+    let folder = Folder::new();
+    let fault = Fault::new(punte::domain::Code::TemplateFailed, Stage::Transform, "request.xml, line 7");
+    let id = folder.with_waiting(Effect::Idempotent, |attempt| Event::GivenUp { attempt, fault }).await.to_string();
+    let config = folder.config();
+    let listed = punte(&["parked", "list", "--json", "--config", &config]);
+    let parked: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&parked["id"], &parked["cause"]), (&json!(id), &json!("bus.template.failed")));
+    let shown = punte(&["submissions", "show", &id, "--json", "--config", &config]);
+    let shown_text = text(&shown.stdout);
+    let shown: Value = serde_json::from_str(&shown_text).unwrap();
+    assert_eq!(shown["fault"]["detail"], "request.xml, line 7");
+    assert_eq!(shown["timeline"].as_array().unwrap().len(), 3);
+    assert!(!shown_text.contains("2000000000777"), "the subject is shown: {shown_text}");
+    let replayed = punte(&["parked", "replay", &id, "--config", &config]);
+    assert_eq!((code(&replayed), text(&replayed.stdout)), (0, format!("{id}: accepted\n")));
+    let again = punte(&["parked", "replay", &id, "--config", &config]);
+    assert_eq!(code(&again), 1);
+    assert!(text(&again.stderr).contains("not possible in state accepted"), "{}", text(&again.stderr));
+}
+
+#[tokio::test]
+async fn what_the_agency_may_have_done_is_not_replayed_by_accident() {
+    let folder = Folder::new();
+    let fault = Fault::new(punte::domain::Code::NetworkReset, Stage::Send, "reset");
+    let id = folder.with_waiting(Effect::Once, |attempt| Event::OutcomeUnknown { attempt, fault }).await.to_string();
+    let config = folder.config();
+    let refused = punte(&["parked", "replay", &id, "--config", &config]);
+    assert_eq!(code(&refused), 1);
+    assert!(text(&refused.stderr).contains("--effect-may-repeat"), "{}", text(&refused.stderr));
+    let discarded = punte(&["parked", "discard", &id, "--by", "A. Operator, ticket 7", "--config", &config]);
+    assert_eq!(code(&discarded), 0, "{}", text(&discarded.stderr));
+    let journal = SqliteJournal::open(&folder.journal_path()).unwrap();
+    let record = journal.find(id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(record.progress.state.name(), StateName::Cancelled);
+    let timeline = journal.timeline(id.parse().unwrap()).await.unwrap();
+    assert_eq!(timeline.last().unwrap().cause, "discarded by A. Operator, ticket 7");
+}
+
+#[test]
+fn pki_dev_does_not_write_over_what_is_there() {
+    let folder = Folder::new();
+    let secrets = folder.0.path().join("config/secrets");
+    let again = punte(&["pki", "dev", "--out", secrets.to_str().unwrap()]);
+    assert_eq!(code(&again), 1);
+    assert!(text(&again.stderr).contains("is not empty"));
+}
