@@ -87,16 +87,28 @@ async fn a_command_that_fails_does_not_spoil_its_batch() {
         let expected = if number % 2 == 0 { StateName::Queued } else { StateName::Accepted };
         assert_eq!(state(&journal, id).await, expected);
     }
-    // The same identifier again breaks a constraint of the schema, in the middle of a batch.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_fails_half_way_is_undone_alone() {
+    let (journal, _home) = on_sqlite();
     let twice = submission();
     accept(&journal, &twice).await;
-    let fresh = submission();
-    let (keys, repeated) = ((fresh_key(), fresh_key()), journal.clone());
-    let (bad, good) = tokio::join!(repeated.accept(&twice, &keys.0, false), journal.accept(&fresh, &keys.1, false));
-    assert!(matches!(bad, Err(JournalError::Corrupt(_))), "{bad:?}");
-    assert_eq!(good.unwrap(), Acceptance::New);
-    // And its key was not taken.
-    assert_eq!(journal.accept(&submission(), &keys.0, false).await.unwrap(), Acceptance::New);
+    // The same identifier again breaks a rule of the schema, after its key was written.
+    let calls = (0..60).map(|number| {
+        let (journal, key) = (journal.clone(), fresh_key());
+        let submission = if number % 10 == 5 { twice.clone() } else { submission() };
+        async move { (number, key.clone(), journal.accept(&submission, &key, false).await) }
+    });
+    for (number, key, outcome) in futures_util::future::join_all(calls).await {
+        if number % 10 == 5 {
+            assert!(matches!(outcome, Err(JournalError::Corrupt(_))), "{outcome:?}");
+            assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New, "its key was kept");
+        } else {
+            assert_eq!(outcome.unwrap(), Acceptance::New);
+            assert!(matches!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::Repeated(_)));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -205,28 +217,32 @@ async fn whatever_was_answered_is_there_after_kill_9() {
         return accept_until_killed(Path::new(&path)).await;
     }
     let (path, _home) = file();
+    for _ in 0..3 {
+        let answered = answered_before_kill_9(&path);
+        let journal = open(&path);
+        for id in answered {
+            assert!(journal.find(id).await.unwrap().is_some(), "{id} was answered and is lost");
+        }
+    }
+}
+
+fn answered_before_kill_9(path: &Path) -> Vec<SubmissionId> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "journal::sqlite::whatever_was_answered_is_there_after_kill_9", "--nocapture"])
-        .env(CHILD_JOURNAL, &path)
+        .env(CHILD_JOURNAL, path)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut answered = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(30);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    while answered.len() < 400 && Instant::now() < deadline {
-        let Some(line) = lines.next() else { break };
-        answered.extend(line.strip_prefix("accepted ").map(|id| id.parse::<SubmissionId>().unwrap()));
-    }
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut ids = lines.filter_map(|line| line.strip_prefix("accepted ")?.parse::<SubmissionId>().ok());
+    let mut answered: Vec<_> = ids.by_ref().take_while(|_| Instant::now() < deadline).take(200).collect();
     // In the middle of its work: it never stops by itself.
     child.kill().unwrap();
     child.wait().unwrap();
-    answered.extend(lines.filter_map(|line| line.strip_prefix("accepted ")?.parse::<SubmissionId>().ok()));
-    assert!(answered.len() >= 400, "the child accepted only {}", answered.len());
-    let journal = open(&path);
-    for id in answered {
-        assert!(journal.find(id).await.unwrap().is_some(), "{id} was answered and is lost");
-    }
+    answered.extend(ids);
+    assert!(answered.len() >= 200, "the child accepted only {}", answered.len());
+    answered
 }
 
 async fn accept_until_killed(path: &Path) {
