@@ -69,7 +69,11 @@ impl Lane {
                 wire = self.link.wire() => wire,
             };
             let Some(wire) = wire else { return };
-            let end = match self.open(&wire).await {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                opened = self.open(&wire) => opened,
+            };
+            let end = match opened {
                 Ok(tap) => {
                     pauses.reset();
                     self.pour(tap, &deliveries).await

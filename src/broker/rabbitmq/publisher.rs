@@ -49,15 +49,20 @@ impl Publisher {
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            match self.channel(&mut slot, true).await {
-                Ok(channel) => results.extend(self.publish_window(&channel, window, deadline).await),
-                Err(error) => results.extend(window.iter().map(|_| Err(copy(&error)))),
-            }
-            // Confirms that are still to come would pile up in the channel: it is given up.
-            if results.iter().rev().take(window.len()).any(|result| !is_answer(result)) {
+            let window_results = match self.channel(&mut slot, true).await {
+                Ok(channel) => self.publish_window(&channel, window, deadline).await,
+                Err(error) => window.iter().map(|_| Err(copy(&error))).collect(),
+            };
+            let is_silent = !window_results.iter().all(is_answer);
+            results.extend(window_results);
+            if is_silent {
+                // Confirms that are still to come would pile up in the channel, and the next window would wait as long.
                 *slot = None;
+                break;
             }
         }
+        let unsent = items.len() - results.len();
+        results.extend((0..unsent).map(|_| Err(BrokerError::Unavailable("it has stopped answering".into()))));
         let is_lost = |result: &Result<(), BrokerError>| matches!(result, Err(BrokerError::Unroutable(_)));
         let lost: HashSet<_> =
             items.iter().zip(&results).filter(|(_, it)| is_lost(it)).map(|(it, _)| &it.agency).collect();
