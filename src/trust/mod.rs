@@ -35,7 +35,7 @@ pub use profile::{
     SealKind, SealProfile, SignedHeader, SignedHeaderAsWritten, SignersAsFiles, WssProfile,
 };
 pub use reload::{Load, Refreshed, Reloading};
-pub use replay::ReplayCache;
+pub use replay::{Fingerprint, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use tls_server::{server_config, strict_server_config};
