@@ -8,7 +8,7 @@ mod print;
 mod serve;
 mod submissions;
 mod trust;
-mod trust_verify;
+pub mod trust_verify;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
