@@ -15,8 +15,7 @@ Checked are: settings, offices, services' schemas, adapters with all their examp
 pub struct Check {
     #[command(flatten)]
     config: ConfigFile,
-    /// One JSON object: {ok, faults: [{file, key, problem, remedy}], warnings: [text]}
-    #[arg(long)]
+    #[arg(long, help = "One JSON object: {ok, faults: [{file, key, problem, remedy}], warnings}")]
     json: bool,
 }
 

@@ -17,13 +17,13 @@ pub struct Trust {
 
 #[derive(Subcommand)]
 enum What {
-    /// Verify one message by a profile's [seal.answer], and say why not
+    /// Verify one message by the answer policy of a profile, and say why not
     Verify(Verify),
 }
 
 #[derive(Args)]
 struct Verify {
-    /// A TOML file with a [seal] table: an agency.toml will do
+    /// A TOML file with a table `seal`: an agency.toml will do
     #[arg(long, value_name = "FILE")]
     profile: PathBuf,
     /// The message: a SOAP envelope, a JWS, or an HTTP message with start line and headers

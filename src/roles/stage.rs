@@ -48,7 +48,11 @@ pub struct StagePlan {
     /// More TOML for the office's entry in `offices.toml`, after its certificates.
     pub more_office: String,
     pub clock: Arc<dyn Clock>,
+    /// Agencies that somebody else plays: what begins them with the keys of this folder, and gives their endpoint.
+    pub played_elsewhere: BTreeMap<AgencyName, Player>,
 }
+
+pub type Player = Box<dyn FnOnce(&Path) -> String + Send>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
@@ -85,25 +89,31 @@ impl StagePlan {
             more_config: String::new(),
             more_office: String::new(),
             clock: Arc::new(SystemClock),
+            played_elsewhere: BTreeMap::new(),
         }
     }
 }
 
 impl Stage {
     pub async fn set(plan: StagePlan) -> Result<Self, StageError> {
-        let plan = StagePlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
+        let mut plan = StagePlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
         let folder = tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
         let agencies = agencies_in(&plan.adapters)?;
         let keys = |agency: &AgencyName| DevAgency { name: agency.to_string(), signing: Algorithm::RsaSha256 };
         let keys: Vec<_> = agencies.iter().map(keys).collect();
         let secrets = folder.path().join("secrets");
         dev_pki::make(&secrets, &keys, Timestamp::now())?;
-        let mut simulators = BTreeMap::new();
+        let (mut simulators, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
         for agency in agencies {
+            if let Some(player) = plan.played_elsewhere.remove(&agency) {
+                endpoints.insert(agency.clone(), player(&secrets.join("simulators").join(agency.as_str())));
+                continue;
+            }
             let simulator = Simulator::of_folder(&plan.adapters, &plan.services, &agency, &secrets).await?;
+            endpoints.insert(agency.clone(), simulator.endpoint());
             simulators.insert(agency, simulator);
         }
-        write(&folder.path().join("punte.toml"), &config(&plan, &simulators))?;
+        write(&folder.path().join("punte.toml"), &config(&plan, &endpoints))?;
         write(&folder.path().join("offices.toml"), &offices(&plan))?;
         let mut stage =
             Self { folder, process: None, simulators, protocols: BTreeMap::new(), clock: plan.clock.clone() };
@@ -186,7 +196,7 @@ fn agencies_in(adapters: &Path) -> Result<Vec<AgencyName>, StageError> {
 }
 
 /// What an operator would write by hand.
-fn config(plan: &StagePlan, simulators: &BTreeMap<AgencyName, Simulator>) -> String {
+fn config(plan: &StagePlan, endpoints: &BTreeMap<AgencyName, String>) -> String {
     let text = |value: &str| toml::Value::from(value).to_string();
     let path = |path: &Path| text(&path.display().to_string());
     let journal = plan.journal_url.as_deref().unwrap_or("sqlite:data/journal.db");
@@ -204,8 +214,8 @@ fn config(plan: &StagePlan, simulators: &BTreeMap<AgencyName, Simulator>) -> Str
     if let Some((uri, prefix)) = &plan.rabbitmq {
         config += &format!("\n[broker]\nkind = \"rabbitmq\"\nuri = {}\nprefix = {}\n", text(uri), text(prefix));
     }
-    for (agency, simulator) in simulators {
-        let endpoint = text(&simulator.endpoint());
+    for (agency, endpoint) in endpoints {
+        let endpoint = text(endpoint);
         config += &format!(
             "\n[agencies.{agency}]\nendpoint = {endpoint}\n[agencies.{agency}.retry]\n{}",
             plan.retry
