@@ -6,4 +6,5 @@ mod gateway;
 mod journal;
 mod program;
 mod road;
+mod town;
 mod trust;

@@ -1,1 +1,10 @@
-//! To be written.
+//! The whole road: an office posts over TLS, simulated agencies answer or fail over mutual TLS, and each submission ends
+//! where the design says.
+
+mod answers;
+mod broker;
+mod circuit;
+mod effects;
+mod interop;
+mod privacy;
+mod scheduling;

@@ -1,0 +1,131 @@
+//! One agency that fails or is slow never delays another, and while its circuit is open nothing is sent to it.
+
+use crate::town::Town;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn touchy(_: &str, text: String) -> String {
+    text.replace("failures = 5", "failures = 3").replace("cooldown_secs = 15", "cooldown_secs = 2")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_circuit_pauses_the_queue_burns_no_attempts_and_one_probe_closes_it() {
+    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+        plan.retry = "first_wait_secs = 60\nmax_wait_secs = 60\nmax_attempts = 5\n";
+    };
+    let town = Town::with_adapters(touchy, patient).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    // Three failures open it; these three wait for their own retry.
+    for _ in 0..3 {
+        let id = town.post("person-lookup").await;
+        town.until(&id, &["retrying"]).await;
+    }
+    let received = town.simulator("civil-registry").received();
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(town.post("person-lookup").await);
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    for id in &waiting {
+        let shown = town.show(id).await;
+        assert_eq!(shown["attempts"], 0, "an attempt was burnt: {shown:#}");
+        assert!(["accepted", "queued"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+    }
+    assert_eq!(town.simulator("civil-registry").received(), received, "something was sent while the circuit was open");
+    town.behave("civil-registry", json!(null));
+    for id in &waiting {
+        let shown = town.ends(id, "completed").await;
+        assert_eq!(shown["attempts"], 1, "{shown:#}");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn business_refusals_never_open_the_circuit() {
+    let town = Town::with_adapters(touchy, |_| {}).await;
+    for _ in 0..6 {
+        let id = town.post_request(&crate::town::request("person-lookup", "2000000000404")).await;
+        town.ends(&id, "refused").await;
+    }
+    let begun = Instant::now();
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "completed").await;
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_agency_does_not_delay_another_one() {
+    let town = Town::found().await;
+    town.behave("civil-registry", json!({"delay_ms": 4000}));
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        slow.push(town.post("person-lookup").await);
+    }
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let id = town.post("legal-event").await;
+        town.ends(&id, "completed").await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let first = town.show(&slow[0]).await;
+    assert_eq!(first["state"], "sending", "{first:#}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_are_under_way_at_once_than_the_agency_bears() {
+    let narrow = |_: &str, text: String| text.replace("concurrency = 8", "concurrency = 2");
+    let town = Town::with_adapters(narrow, |_| {}).await;
+    town.behave("legal-events", json!({"delay_ms": 300}));
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(town.post("legal-event").await);
+    }
+    let mut most = 0;
+    let begun = Instant::now();
+    loop {
+        let mut sending = 0;
+        let mut done = 0;
+        for id in &ids {
+            match town.show(id).await["state"].as_str().unwrap() {
+                "sending" => sending += 1,
+                "completed" => done += 1,
+                _ => {}
+            }
+        }
+        most = most.max(sending);
+        if done == ids.len() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    assert!((1..=2).contains(&most), "{most} at once");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(600),
+        "six requests of 300 ms, two at a time: {:?}",
+        begun.elapsed()
+    );
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_urgent_submission_overtakes_ordinary_ones() {
+    let single = |_: &str, text: String| text.replace("concurrency = 8", "concurrency = 1");
+    let town = Town::with_adapters(single, |_| {}).await;
+    town.behave("legal-events", json!({"delay_ms": 400}));
+    let mut ordinary = Vec::new();
+    for _ in 0..6 {
+        ordinary.push(town.post("legal-event").await);
+    }
+    let mut urgent = crate::town::request("legal-event", crate::town::CITIZEN);
+    urgent["priority"] = json!("urgent");
+    let urgent = town.post_request(&urgent).await;
+    let urgent = town.ends(&urgent, "completed").await;
+    let last = town.ends(&ordinary[5], "completed").await;
+    let third = town.ends(&ordinary[2], "completed").await;
+    let end = |shown: &serde_json::Value| shown["changed_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(end(&urgent) < end(&third), "the urgent one ended after the third ordinary one");
+    assert!(end(&third) < end(&last));
+    town.leave().await;
+}

@@ -1,0 +1,138 @@
+//! What happens after "sent, outcome unknown": each effect goes its own way, and the agency's ledger shows what was done.
+
+use crate::town::{CITIZEN, Town, request, states};
+use serde_json::json;
+
+/// The extract as an operation that the agency neither recognises nor can be asked about.
+fn as_once(agency: &str, text: String) -> String {
+    if agency == "civil-registry" { text.replace("effect = \"idempotent\"", "effect = \"once\"") } else { text }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_is_completed_at_its_first_attempt() {
+    let town = Town::found().await;
+    for service in ["person-lookup", "civil-status-extract", "legal-event"] {
+        let id = town.post(service).await;
+        let shown = town.ends(&id, "completed").await;
+        assert_eq!(states(&shown), ["accepted", "queued", "sending", "completed"], "{shown:#}");
+        assert_eq!(shown["attempts"], 1);
+        assert!(shown["answer"].is_object(), "{shown:#}");
+    }
+    assert_eq!((town.effects("civil-registry"), town.effects("legal-events")), (2, 1));
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_of_the_agency_is_an_answer_and_not_a_failure() {
+    let town = Town::found().await;
+    let id = town.post_request(&request("person-lookup", "2000000000404")).await;
+    let shown = town.ends(&id, "refused").await;
+    assert_eq!(shown["refusal"]["code"], "person-not-found", "{shown:#}");
+    assert_eq!(shown["attempts"], 1);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_nothing_is_sent_again() {
+    let town = Town::found().await;
+    town.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
+    let id = town.post("person-lookup").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 2);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agency_recognises_is_sent_again_under_the_same_reference_and_done_once() {
+    let town = Town::found().await;
+    town.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 2);
+    let ledger = town.simulator("civil-registry").ledger();
+    assert_eq!(ledger.len(), 1, "{ledger:?}");
+    assert_eq!((ledger[0].reference.as_deref(), ledger[0].times_seen), (Some(id.as_str()), 2));
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_asked_about_is_asked_and_not_sent_twice() {
+    let town = Town::found().await;
+    town.behave("legal-events", json!({"fault": "reset-after-effect", "times": 1}));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 2);
+    let ledger = town.simulator("legal-events").ledger();
+    assert_eq!((ledger.len(), ledger[0].times_seen), (1, 1), "it was registered twice: {ledger:?}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agency_has_never_seen_is_sent_after_it_was_asked() {
+    let town = Town::found().await;
+    town.behave("legal-events", json!({"fault": "reset-before-effect", "times": 1}));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 2);
+    assert_eq!(town.effects("legal-events"), 1);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_repeated_becomes_uncertain_and_is_never_sent_again_by_machine() {
+    let town = Town::with_adapters(as_once, |_| {}).await;
+    town.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
+    let shown = town.post_and_end("civil-status-extract", "uncertain", "network.reset").await;
+    assert_eq!(shown["attempts"], 1);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let still = town.show(shown["id"].as_str().unwrap()).await;
+    assert_eq!((&still["state"], &still["attempts"]), (&json!("uncertain"), &json!(1)));
+    assert_eq!(town.effects("civil-registry"), 1);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_certainly_not_sent_is_sent_again_even_if_it_must_be_done_once() {
+    let town = Town::with_adapters(as_once, |_| {}).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503, "retry_after_secs": 1}}, "times": 1}));
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 2);
+    let at = |state: &str, nth: usize| -> jiff::Timestamp {
+        let timeline = shown["timeline"].as_array().unwrap();
+        let change = timeline.iter().filter(|change| change["state"] == state).nth(nth).unwrap();
+        change["at"].as_str().unwrap().parse().unwrap()
+    };
+    let waited = at("sending", 1).duration_since(at("retrying", 0));
+    assert!(waited.as_millis() >= 1000, "Retry-After was not honoured: {waited:?}");
+    assert_eq!(town.effects("civil-registry"), 1);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_answer_comes_back_for_the_same_key_after_a_restart() {
+    let mut town = Town::found().await;
+    let post = |town: &Town| {
+        let request = town
+            .office
+            .post(format!("{}/v1/submissions", town.stage.gateway()))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "one-key")
+            .header("prefer", "wait=20")
+            .body(request("civil-status-extract", CITIZEN).to_string());
+        async move {
+            let response = request.send().await.unwrap();
+            let status = response.status().as_u16();
+            let body: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+            (status, body)
+        }
+    };
+    let (status, first) = post(&town).await;
+    assert_eq!((status, &first["state"]), (200, &json!("completed")), "{first:#}");
+    town.stage.stop(std::time::Duration::from_secs(5)).await;
+    town.stage.start().await.unwrap();
+    let (status, second) = post(&town).await;
+    assert_eq!((status, &second["id"], &second["answer"]), (200, &first["id"], &first["answer"]));
+    assert_eq!(town.effects("civil-registry"), 1);
+    town.leave().await;
+}

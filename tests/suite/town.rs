@@ -1,0 +1,182 @@
+//! A town for tests: a whole stage with an office's client, and few words for what tests do with it.
+
+use punte::{
+    domain::AgencyName,
+    roles::{
+        simulator::Simulator,
+        stage::{OFFICE, Stage, StagePlan},
+    },
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+pub const CITIZEN: &str = "2000000000001";
+
+pub struct Town {
+    pub stage: Stage,
+    pub office: reqwest::Client,
+    /// Adapters that were changed for this town.
+    _adapters: Option<tempfile::TempDir>,
+}
+
+impl Town {
+    pub async fn found() -> Self {
+        Self::planned(|_| {}).await
+    }
+
+    pub async fn planned(change: impl FnOnce(&mut StagePlan)) -> Self {
+        let mut plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
+        change(&mut plan);
+        let stage = Stage::set(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
+        let office = stage.client(OFFICE).unwrap();
+        Self { stage, office, _adapters: None }
+    }
+
+    /// With the project's adapters, each of whose `agency.toml` is changed first.
+    pub async fn with_adapters(change: impl Fn(&str, String) -> String, plan: impl FnOnce(&mut StagePlan)) -> Self {
+        let folder = adapters(change);
+        let path = folder.path().join("adapters");
+        let town = Self::planned(|it| {
+            it.adapters = path;
+            plan(it);
+        });
+        Self { _adapters: Some(folder), ..town.await }
+    }
+
+    pub fn simulator(&self, agency: &str) -> &Simulator {
+        &self.stage.simulators[&agency.parse::<AgencyName>().unwrap()]
+    }
+
+    pub fn behave(&self, agency: &str, behaviour: Value) {
+        self.simulator(agency).behave(behaviour).unwrap();
+    }
+
+    /// How often the agency has acted, over all references.
+    pub fn effects(&self, agency: &str) -> usize {
+        self.simulator(agency).ledger().len()
+    }
+
+    pub async fn post_raw(&self, request: &Value) -> (u16, Value) {
+        let response = self
+            .office
+            .post(format!("{}/v1/submissions", self.stage.gateway()))
+            .header("content-type", "application/json")
+            .header("idempotency-key", uuid::Uuid::new_v4().to_string())
+            .body(request.to_string())
+            .send()
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+    }
+
+    /// The new submission's number.
+    pub async fn post(&self, service: &str) -> String {
+        self.post_request(&request(service, CITIZEN)).await
+    }
+
+    pub async fn post_request(&self, request: &Value) -> String {
+        let (status, body) = self.post_raw(request).await;
+        assert!(status == 202 || status == 200, "{status}: {body}");
+        body["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let response = self.office.get(format!("{}{path}", self.stage.gateway())).send().await.unwrap();
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+
+    pub async fn show(&self, id: &str) -> Value {
+        self.get(&format!("/v1/submissions/{id}")).await
+    }
+
+    /// Waits until the submission is in one of these states.
+    pub async fn until(&self, id: &str, states: &[&str]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let shown = self.show(id).await;
+            if states.contains(&shown["state"].as_str().unwrap_or_default()) {
+                return shown;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "not {states:?} in time: {shown:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the machine has done what it can, and expects this end.
+    pub async fn ends(&self, id: &str, state: &str) -> Value {
+        let shown = self.until(id, &["completed", "refused", "parked", "uncertain", "expired", "cancelled"]).await;
+        assert_eq!(shown["state"], state, "{shown:#}");
+        shown
+    }
+
+    /// Posts, and expects this end with this code.
+    pub async fn post_and_end(&self, service: &str, state: &str, code: &str) -> Value {
+        let id = self.post(service).await;
+        let shown = self.ends(&id, state).await;
+        assert_eq!(shown["fault"]["code"], code, "{shown:#}");
+        shown
+    }
+
+    pub async fn leave(self) {
+        self.stage.strike(Duration::from_secs(5)).await;
+    }
+}
+
+/// The states that a submission went through.
+pub fn states(shown: &Value) -> Vec<&str> {
+    shown["timeline"].as_array().unwrap().iter().map(|change| change["state"].as_str().unwrap()).collect()
+}
+
+pub fn request(service: &str, person: &str) -> Value {
+    let data = match service {
+        "civil-status-extract" => json!({"act": "birth", "language": "ro", "copies": 1}),
+        "legal-event" => json!({
+            "event_type": "Punte.Residence.Registered",
+            "event_time": "2026-11-21T10:00:00Z",
+            "message": "Residence registered"
+        }),
+        _ => json!({}),
+    };
+    json!({
+        "service": service,
+        "context": {
+            "clerk": "2000000000900",
+            "entity": "1000000000001",
+            "legal_basis": "Law 100/2020, art. 5",
+            "reason": "Application 123"
+        },
+        "subject": {"scheme": "idnp", "id": person},
+        "data": data
+    })
+}
+
+/// A copy of the project's adapters, each `agency.toml` changed.
+fn adapters(change: impl Fn(&str, String) -> String) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters");
+    copy(&from, &folder.path().join("adapters"));
+    for entry in std::fs::read_dir(folder.path().join("adapters")).unwrap() {
+        let entry = entry.unwrap();
+        let file = entry.path().join("agency.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(&entry.file_name().to_string_lossy(), text)).unwrap();
+    }
+    folder
+}
+
+fn copy(from: &Path, to: &PathBuf) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
