@@ -28,7 +28,7 @@ pub mod dev_pki;
 pub use certificate::{Certificate, CertificateFacts};
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
 pub use identity::{Identity, IdentityFiles};
-pub use key::{Algorithm, PublicKey, Signer};
+pub use key::{Algorithm, KeyFault, PublicKey, Signer};
 pub use policy::{AnswerPolicy, SignerRefusal, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,

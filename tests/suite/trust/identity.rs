@@ -126,6 +126,13 @@ fn new_files_are_taken_up_and_bad_ones_leave_the_old_in_use() {
     fs::remove_file(&files.key).unwrap();
     assert!(matches!(reloading.refresh(now()), Refreshed::Refused(TrustError::File { .. })));
     assert_eq!(name(), "Demo office shkoder");
+    // A certificate whose time has not come is taken up when it has, though the files stay as they are.
+    put("not-yet-valid.pem", "not-yet-valid.key");
+    assert!(matches!(reloading.refresh(now()), Refreshed::Refused(TrustError::NotYetValid { .. })));
+    assert!(matches!(reloading.refresh(now()), Refreshed::Unchanged));
+    let tomorrow = now() + SignedDuration::from_hours(25);
+    assert!(matches!(reloading.refresh(tomorrow), Refreshed::Reloaded));
+    assert_eq!(name(), "Demo office not-yet-valid");
     // Back to the good pair after a bad one.
     put("shkoder.pem", "shkoder.key");
     assert!(matches!(reloading.refresh(now()), Refreshed::Reloaded));

@@ -1,7 +1,7 @@
 //! Other people's code agrees with ours, in both directions: xmlsec1, signxml, zeep, jwcrypto, PyJWT, http-message-signatures.
 
 use super::{
-    forgery::{CONTENT, SOAP11, SOAP12, WSU},
+    forgery::{CONTENT, DS, EXC, RSA_SHA256, SHA256, SOAP11, SOAP12, WSSE, WSU},
     http_signature::profile as http_profile,
     jws::{detached, profile as jws_profile},
     pki::{agency_signer, now, pki, policy},
@@ -127,6 +127,52 @@ fn we_accept_what_zeep_and_signxml_sign_and_refuse_it_edited() {
             assert_eq!(verify(&text.replace("Ana", "Eve")), Err("digest-mismatch"), "{form} {soap}");
         }
     }
+}
+
+/// As WSS4J does: prefixes that stand in values, and are not visibly used, are named to be canonicalized inclusively.
+fn template_with_prefix_lists() -> String {
+    let method =
+        |list: &str| format!("Algorithm=\"{EXC}\"><ec:InclusiveNamespaces xmlns:ec=\"{EXC}\" PrefixList=\"{list}\"/>");
+    let reference = |id: &str, list: &str| {
+        format!(
+            "<ds:Reference URI=\"#{id}\"><ds:Transforms><ds:Transform {}</ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"{SHA256}\"/><ds:DigestValue/></ds:Reference>",
+            method(list)
+        )
+    };
+    let moment = |seconds: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string();
+    format!(
+        "<env:Envelope xmlns=\"urn:default\" xmlns:env=\"{SOAP11}\" xmlns:xsi=\"urn:xsi\" xmlns:t=\"urn:types\" xmlns:wsu=\"{WSU}\"><env:Header><wsse:Security xmlns:wsse=\"{WSSE}\"><wsu:Timestamp wsu:Id=\"TS\"><wsu:Created>{}</wsu:Created><wsu:Expires>{}</wsu:Expires></wsu:Timestamp><ds:Signature xmlns:ds=\"{DS}\"><ds:SignedInfo><ds:CanonicalizationMethod {}</ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{RSA_SHA256}\"/>{}{}</ds:SignedInfo><ds:SignatureValue/><ds:KeyInfo><ds:X509Data/></ds:KeyInfo></ds:Signature></wsse:Security></env:Header><env:Body wsu:Id=\"BODY\"><t:Answer xsi:type=\"t:Kind\"><inner xmlns=\"\"/>Ana</t:Answer></env:Body></env:Envelope>",
+        moment(0),
+        moment(60),
+        method("env t"),
+        reference("TS", "env #default"),
+        reference("BODY", "t xsi wsu #default"),
+    )
+}
+
+#[test]
+fn we_accept_what_xmlsec1_signs_with_prefixes_canonicalized_inclusively() {
+    let dir = tempfile::tempdir().unwrap();
+    let (template, target) = (dir.path().join("template.xml"), dir.path().join("signed.xml"));
+    fs::write(&template, template_with_prefix_lists()).unwrap();
+    let pair = format!("{},{}", key("soap").display(), certificate("soap").display());
+    let output = Command::new("xmlsec1")
+        .args(["--sign", "--privkey-pem", &pair, "--output"])
+        .arg(&target)
+        .args(["--id-attr:Id", &format!("{SOAP11}:Body"), "--id-attr:Id", &format!("{WSU}:Timestamp")])
+        .arg(&template)
+        .output();
+    must(output.expect("xmlsec1 is missing: run tests/run"));
+    let text = fs::read_to_string(&target).unwrap();
+    let verify = |text: &str| {
+        let (policy, now) = (policy("soap", AnswerKind::Wss), jiff::Timestamp::now());
+        let verified = wss::verify(&xml::parse(text).unwrap(), &policy, now, &ReplayCache::default());
+        verified.map(|verified| verified.signed.len()).map_err(|refusal| refusal.reason())
+    };
+    assert_eq!(verify(&text), Ok(2), "{text}");
+    // The prefix list is what binds the meaning of `t:Kind`.
+    let rebound = text.replace("xmlns:xsi=\"urn:xsi\"", "xmlns:xsi=\"urn:other\"");
+    assert_eq!(verify(&rebound), Err("digest-mismatch"));
 }
 
 #[test]

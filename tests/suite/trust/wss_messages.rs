@@ -182,3 +182,21 @@ fn sha1_is_signed_and_accepted_only_where_the_profile_says_so() {
         assert!(verify(signed, &policy).is_ok());
     }
 }
+
+#[test]
+fn a_pinned_certificate_that_can_verify_nothing_is_warned_of() {
+    let mut policy = policy("soap", AnswerKind::Wss);
+    assert!(policy.warnings(now()).is_empty());
+    assert_eq!(policy.warnings(now() + SignedDuration::from_hours(24 * 400)).len(), 1);
+    policy.algorithms = vec![Algorithm::EcdsaSha256];
+    assert_eq!(policy.warnings(now()).len(), 1);
+}
+
+#[test]
+fn an_agencys_own_expired_certificate_no_longer_counts() {
+    let late = now() + SignedDuration::from_hours(24 * 366);
+    let signed = Forgery::honest(&agency_signer("soap"), late).write();
+    let policy = policy("soap", AnswerKind::Wss);
+    let refusal = wss::verify(&xml::parse(&signed).unwrap(), &policy, late, &ReplayCache::default()).err();
+    assert_eq!(refusal.map(|refusal| refusal.reason()), Some("signer-out-of-date"));
+}
