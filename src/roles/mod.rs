@@ -1,1 +1,3 @@
-//! To be written.
+//! The long-running processes: each takes its parts and a token that stops it.
+
+pub mod simulator;
