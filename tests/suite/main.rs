@@ -5,4 +5,5 @@ mod broker;
 mod gateway;
 mod journal;
 mod road;
+mod simulator;
 mod trust;

@@ -35,7 +35,7 @@ pub(super) struct Agency {
     pub received: AtomicU64,
     /// Why requests were turned away: the rules that the bus has broken.
     pub refusals: Mutex<Vec<String>>,
-    /// Changes whenever the behaviour does, so that idle connections end and new ones are made.
+    /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.
     pub generation: watch::Sender<u64>,
 }
 
