@@ -1,11 +1,13 @@
 //! The command line: words come in, one subcommand runs, an exit code goes out. One file a subcommand.
 
 mod check;
+mod demo;
 mod operator;
 mod parked;
 mod pki;
 mod print;
 mod serve;
+mod simulate;
 mod submissions;
 mod trust;
 pub mod trust_verify;
@@ -51,12 +53,16 @@ enum Command {
     Serve(serve::Serve),
     /// Check configuration, adapters, schemas and certificates
     Check(check::Check),
+    /// See it work: throw-away keys, two simulated agencies, a handful of submissions
+    Demo(demo::Demo),
     /// Make keys and certificates for trying out
     Pki(pki::Pki),
     /// Look at submissions
     Submissions(submissions::Submissions),
     /// Decide about what the machine has given up
     Parked(parked::Parked),
+    /// Play an agency over mutual TLS
+    Simulate(simulate::Simulate),
     /// Check signatures
     Trust(trust::Trust),
 }
@@ -75,9 +81,11 @@ pub fn run() -> ExitCode {
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Pki(pki) => pki.run(),
         Command::Submissions(submissions) => submissions.run(),
         Command::Parked(parked) => parked.run(),
+        Command::Simulate(simulate) => block_on(simulate.run()).unwrap_or_else(|code| code),
         Command::Trust(trust) => trust.run(),
     };
     ExitCode::from(code)

@@ -4,12 +4,14 @@ pub mod courier;
 pub mod gateway;
 pub mod operations;
 pub mod scheduler;
+pub mod simulator;
 pub mod worker;
 
 mod listener;
 
 mod installation;
 mod process;
+pub mod stage;
 mod stores;
 
 pub use installation::Installation;

@@ -1,10 +1,12 @@
 //! All integration tests in one program: one link, one set of services. Start it with `tests/run`.
 
+mod town;
+
 mod adapter;
 mod broker;
 mod gateway;
 mod journal;
 mod program;
 mod road;
-mod town;
+mod simulator;
 mod trust;
