@@ -97,7 +97,8 @@ impl StagePlan {
 impl Stage {
     pub async fn set(plan: StagePlan) -> Result<Self, StageError> {
         let mut plan = StagePlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
-        let folder = tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
+        let folder =
+            tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
         let agencies = agencies_in(&plan.adapters)?;
         let keys = |agency: &AgencyName| DevAgency { name: agency.to_string(), signing: Algorithm::RsaSha256 };
         let keys: Vec<_> = agencies.iter().map(keys).collect();
@@ -216,10 +217,7 @@ fn config(plan: &StagePlan, endpoints: &BTreeMap<AgencyName, String>) -> String 
     }
     for (agency, endpoint) in endpoints {
         let endpoint = text(endpoint);
-        config += &format!(
-            "\n[agencies.{agency}]\nendpoint = {endpoint}\n[agencies.{agency}.retry]\n{}",
-            plan.retry
-        );
+        config += &format!("\n[agencies.{agency}]\nendpoint = {endpoint}\n[agencies.{agency}.retry]\n{}", plan.retry);
     }
     config
 }

@@ -146,12 +146,7 @@ fn classify(error: &reqwest::Error) -> SendFailure {
 /// as an alert on the first read; the request has then not been read either.
 fn tls_failure(error: &(dyn Error + 'static)) -> Option<SendFailure> {
     use rustls::Error as Tls;
-    let tls = sources(error).find_map(|source| {
-        let io = source.downcast_ref::<std::io::Error>();
-        let inside = io.and_then(|io| io.get_ref()).and_then(|inner| inner.downcast_ref::<Tls>());
-        inside.or_else(|| source.downcast_ref::<Tls>())
-    })?;
-    match tls {
+    match sources(error).find_map(|source| source.downcast_ref::<Tls>())? {
         Tls::InvalidCertificate(reason) => {
             Some(SendFailure::Tls { text: format!("{reason:?}"), is_peer_certificate: true })
         }
@@ -180,8 +175,12 @@ fn is_about_handshake(alert: rustls::AlertDescription) -> bool {
     )
 }
 
+/// The error and all that is inside it. What an I/O error was made of is no `source` of it.
 fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inside.map_or_else(|| error.source(), |inner| Some(inner as &(dyn Error + 'static)))
+    })
 }
 
 /// The innermost reason, without the URL.

@@ -10,9 +10,8 @@ from lxml import etree
 from spyne import Application, ComplexModel, Date, Mandatory, ServiceBase, Unicode, Boolean, rpc
 from spyne.protocol.soap import Soap11
 from spyne.server.wsgi import WsgiApplication
-from zeep import ns
 from zeep.wsse.signature import BinarySignature, verify_envelope
-from zeep.wsse.utils import get_security_header, get_timestamp_token
+from zeep.wsse.utils import WSU, get_security_header
 
 NAMESPACE = "urn:example:civil-registry:1"
 FOLDER = sys.argv[1]
@@ -68,10 +67,8 @@ def sealed(application):
 def signed(envelope):
     security = get_security_header(envelope)
     now = datetime.datetime.now(datetime.timezone.utc)
-    security.append(get_timestamp_token(zulu_timestamp=True))
-    for time in security.iter(etree.QName(ns.WSU, "Created"), etree.QName(ns.WSU, "Expires")):
-        later = datetime.timedelta(minutes=5 if time.tag.endswith("Expires") else 0)
-        time.text = (now + later).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = lambda minutes: (now + datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    security.append(WSU.Timestamp(WSU.Created(moment(0)), WSU.Expires(moment(5))))
     signature = BinarySignature(
         f"{FOLDER}/signing.key",
         f"{FOLDER}/signing.pem",

@@ -121,6 +121,18 @@ impl Town {
         shown
     }
 
+    /// What the listener for health and metrics answers, head included.
+    pub async fn operations(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let address = self.stage.process().unwrap().operations_address;
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     pub async fn leave(self) {
         self.stage.strike(Duration::from_secs(5)).await;
     }

@@ -77,7 +77,9 @@ impl Picture {
         for agency in stage.simulators.keys() {
             if let Ok(depth) = process.broker.depth(agency).await {
                 let (ready, consumers) = (depth.ready, depth.consumers);
-                self.say(&format!("quorum queues {prefix}.work.{agency}[.urgent]: {ready} waiting, {consumers} consumers"));
+                self.say(&format!(
+                    "quorum queues {prefix}.work.{agency}[.urgent]: {ready} waiting, {consumers} consumers"
+                ));
             }
         }
     }

@@ -133,7 +133,7 @@ async fn agency_of(counter: &Counter<'_>, service: &str) -> Result<AgencyName> {
 
 fn behave(stage: &Stage, agency: &AgencyName, mischief: Value) -> Result<()> {
     let simulator = stage.simulators.get(agency).context("the agency is not simulated")?;
-    simulator.behave(mischief)
+    Ok(simulator.behave(mischief)?)
 }
 
 /// Shows every change until the machine has done what it can.

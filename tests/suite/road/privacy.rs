@@ -94,16 +94,20 @@ async fn a_town_with_canaries() {
         assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
         println!("{}", String::from_utf8_lossy(&shown.stdout));
     }
-    let operations = town.stage.process().unwrap().operations_address;
-    for path in ["metrics", "healthz/ready"] {
-        println!("{}", reqwest::get(format!("http://{operations}/{path}")).await.unwrap().text().await.unwrap());
+    for path in ["/metrics", "/healthz/ready"] {
+        println!("{}", town.operations(path).await);
     }
-    // URLs that agencies were asked for.
-    for agency in ["civil-registry", "legal-events"] {
-        for url in town.simulator(agency).paths() {
-            println!("{url}");
+    // The first line of what was sent: method and URL.
+    let journal = &town.stage.process().unwrap().journal;
+    let mut urls = 0;
+    for id in &ids {
+        for attempt in journal.attempts(id.parse().unwrap()).await.unwrap() {
+            let sent = attempt.wire.unwrap().sent;
+            println!("{}", String::from_utf8_lossy(sent.split(|byte| *byte == b'\r').next().unwrap()));
+            urls += 1;
         }
     }
+    assert!(urls > 5, "only {urls} requests were looked at");
     town.leave().await;
 }
 
