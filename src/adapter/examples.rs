@@ -12,17 +12,19 @@ use super::{Adapter, Exchange, Form, Operation, Reading, TransformInput, WireAns
 use crate::{
     catalogue::{Catalogue, Schema},
     domain::{
-        AgencyName, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject, Submission,
-        SubmissionId, TraceParent,
+        AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject,
+        Submission, SubmissionId, TraceParent,
     },
     settings::{ConfigFault, ConfigFaults},
     trust::SignedHeaderAsWritten,
     wire, xml,
 };
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 #[derive(Debug)]
 pub struct Example {
@@ -31,6 +33,7 @@ pub struct Example {
     pub submission: Submission,
     pub attempt: u32,
     pub now: Timestamp,
+    pub attachments: Vec<(AttachmentRef, Vec<u8>)>,
     /// As the template makes it; empty if the request has no body.
     pub wire_request: Vec<u8>,
     pub answer: WireReply,
@@ -73,6 +76,17 @@ struct RequestWritten {
     #[serde(default)]
     priority: Priority,
     office: OfficeName,
+    #[serde(default)]
+    attachments: Vec<AttachmentWritten>,
+}
+
+/// A file whose content is told as text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttachmentWritten {
+    name: String,
+    media_type: String,
+    text: String,
 }
 
 fn first_attempt() -> u32 {
@@ -81,7 +95,12 @@ fn first_attempt() -> u32 {
 
 impl Example {
     pub fn input(&self) -> TransformInput<'_> {
-        TransformInput { submission: &self.submission, attempt: self.attempt, now: self.now, attachments: &[] }
+        TransformInput {
+            submission: &self.submission,
+            attempt: self.attempt,
+            now: self.now,
+            attachments: &self.attachments,
+        }
     }
 }
 
@@ -152,8 +171,10 @@ impl Place<'_> {
                 format!("write {service}"),
             );
         }
+        let attachments = written.attachments.iter().map(attachment).collect();
         Some(Example {
             name,
+            attachments,
             folder: self.folder.to_owned(),
             attempt: written.attempt,
             now: written.now.unwrap_or(written.accepted_at),
@@ -232,11 +253,20 @@ fn submission(written: RequestWritten, agency: &AgencyName, effect: Effect) -> S
         context: written.context,
         subject: written.subject,
         data: Value::Object(written.data),
-        attachments: Vec::<AttachmentRef>::new(),
+        attachments: written.attachments.iter().map(|it| attachment(it).0).collect(),
         accepted_at: written.accepted_at,
         expires_at: Timestamp::MAX,
         trace: written.traceparent.unwrap_or_else(TraceParent::fresh),
     }
+}
+
+fn attachment(written: &AttachmentWritten) -> (AttachmentRef, Vec<u8>) {
+    let bytes = written.text.clone().into_bytes();
+    let digest = digest::digest(&digest::SHA256, &bytes);
+    let sha256 = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let (name, media_type) = (written.name.clone(), written.media_type.clone());
+    let size_bytes = bytes.len() as u64;
+    (AttachmentRef { id: AttachmentId::from(Uuid::nil()), sha256, size_bytes, media_type, name }, bytes)
 }
 
 impl Adapter {

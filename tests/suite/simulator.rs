@@ -380,6 +380,69 @@ async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
     }
 }
 
+/// The repository's agencies with one text replaced in all their files.
+fn changed(replacements: &[(&str, &str)]) -> TempDir {
+    fn copy(from: &Path, to: &Path, replacements: &[(&str, &str)]) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().flatten() {
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &target, replacements);
+            } else {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let text = replacements.iter().fold(text, |text, (old, new)| text.replace(old, new));
+                std::fs::write(target, text).unwrap();
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters"), folder.path(), replacements);
+    folder
+}
+
+#[tokio::test]
+async fn a_soap_12_agency_is_played_as_well() {
+    let folder = changed(&[
+        ("soap-1.1", "soap-1.2"),
+        ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"),
+        ("<faultcode>", "<soap:Code><soap:Value>"),
+        ("</faultcode>", "</soap:Value></soap:Code>"),
+        ("<faultstring>", "<soap:Reason><soap:Text xml:lang='en'>"),
+        ("</faultstring>", "</soap:Text></soap:Reason>"),
+        ("<detail>", "<soap:Detail>"),
+        ("</detail>", "</soap:Detail>"),
+        ("soap:Client", "soap:Sender"),
+        ("soap:Server", "soap:Receiver"),
+    ]);
+    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/services");
+    let adapter = adapter_of(folder.path(), &services, &REGISTRY.parse().unwrap()).unwrap();
+    let bus = Bus::with(SimulatorPlan::new(adapter, &pki().dir)).await;
+    let exchange = bus.exchange("civil-status-extract");
+    assert!(exchange.media_type().starts_with("application/soap+xml") && exchange.media_type().contains("action=\""));
+    for name in ["birth", "refused-no-such-act"] {
+        let example = bus.example("civil-status-extract", name);
+        let reading = answered(bus.ask(exchange, example, example.submission.id).await);
+        assert_eq!(reading.to_json(), example.reading.to_json());
+    }
+    assert_eq!(bus.simulator.ledger().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reset_is_one_on_the_wire() {
+    let bus = Bus::towards(REGISTRY).await;
+    let request =
+        bus.request(bus.exchange("person-lookup"), bus.example("person-lookup", "deceased"), SubmissionId::new());
+    bus.simulator.follow(Plan::once(SimulatedFault::ResetBeforeEffect));
+    let error = bus.send(&request, bus.seal(&request)).await.unwrap_err();
+    let mut cause = std::error::Error::source(&error);
+    let mut kinds = Vec::new();
+    while let Some(error) = cause {
+        kinds.extend(error.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
+        cause = error.source();
+    }
+    assert!(kinds.contains(&std::io::ErrorKind::ConnectionReset), "{error:?}");
+}
+
 #[tokio::test]
 async fn json_answers_are_spoilt_in_the_same_ways() {
     use SimulatedFault as F;
