@@ -147,6 +147,13 @@ fn nothing_but_our_reference_may_stand_in_an_address() {
 }
 
 #[test]
+fn a_signature_that_a_question_cannot_bear_is_told() {
+    let broken = Broken::new();
+    broken.edit(EVENTS, "kind = \"jws-compact\"", "kind = \"http-signature\"");
+    broken.has(EVENTS, "seal.components", "a request without a body has none");
+}
+
+#[test]
 fn faults_of_operations_and_their_files_are_told() {
     let broken = Broken::new;
     broken().remove("legal-events/agency.toml").has(EVENTS, "", "cannot be read");

@@ -1,14 +1,16 @@
 //! The simulated agencies, met by a client that is built from the same rooms as the bus but is not the bus.
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use punte::{
     adapter::{Adapter, Example, Exchange, Form, Reading, TransformInput, WireAnswer, WireRequest},
     domain::{ServiceName, Submission, SubmissionId},
     roles::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
     trust::{
-        AgencyRoots, Algorithm, AnswerKind, AnswerPolicy, ClientTls, Identity, ReplayCache, Seal, SealProfile,
-        client_config,
+        AgencyRoots, Algorithm, AnswerKind, AnswerPolicy, ClientTls, Identity, JwsForm, JwsProfile, ReplayCache, Seal,
+        SealProfile, client_config,
         dev_pki::{self, DevAgency, DevPki},
+        http_signature::{self, HttpMessage, HttpStart},
         jws, tls_failure, wss,
     },
     xml,
@@ -124,21 +126,44 @@ impl Bus {
                 wss::sign(envelope, profile, &self.signing, Timestamp::now()).unwrap().into_bytes()
             }
             Seal::Jws(_) if request.body.is_empty() => Vec::new(),
+            Seal::Jws(JwsProfile { form: JwsForm::Detached { .. }, .. }) | Seal::HttpSignature(_) => {
+                request.body.clone()
+            }
             Seal::Jws(profile) => jws::sign_compact(&request.body, profile, &self.signing).unwrap().into_bytes(),
-            other => panic!("{other:?}"),
+            Seal::None => panic!("nothing is unsigned here"),
         }
+    }
+
+    /// What some seals put beside the body.
+    fn seal_headers(&self, method: &http::Method, url: &str, headers: &HeaderMap, body: &[u8]) -> HeaderMap {
+        let mut sealed = HeaderMap::new();
+        match &self.profile.seal {
+            Seal::Jws(profile @ JwsProfile { form: JwsForm::Detached { header }, .. }) if !body.is_empty() => {
+                let token = jws::sign_detached(body, profile, &self.signing).unwrap();
+                sealed.insert(http::HeaderName::from_bytes(header.as_bytes()).unwrap(), token.parse().unwrap());
+            }
+            Seal::HttpSignature(profile) => {
+                let uri = url.parse().unwrap();
+                let message = HttpMessage { start: HttpStart::Request { method, uri: &uri }, headers, body };
+                let seal = http_signature::sign(&message, profile, &self.signing, Timestamp::now()).unwrap();
+                seal.insert_into(&mut sealed);
+            }
+            Seal::Jws(_) | Seal::Wss(_) | Seal::None => {}
+        }
+        sealed
     }
 
     async fn send(&self, request: &WireRequest, body: Vec<u8>) -> Result<reqwest::Response, reqwest::Error> {
         let path = request.url.path().strip_prefix(self.simulator.adapter().endpoint.path()).unwrap();
         let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let url = format!("{}{path}{query}", self.simulator.endpoint());
-        let sent = self.client.request(request.method.clone(), url).headers(request.headers.clone());
-        let sent = sent.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-        match request.media_type.is_empty() {
-            true => sent.send().await,
-            false => sent.header("content-type", &request.media_type).body(body).send().await,
+        let mut headers = request.headers.clone();
+        headers.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
+        if !request.media_type.is_empty() {
+            headers.insert("content-type", request.media_type.parse().unwrap());
         }
+        headers.extend(self.seal_headers(&request.method, &url, &headers, &body));
+        self.client.request(request.method.clone(), url).headers(headers).body(body).send().await
     }
 
     async fn ask(&self, exchange: &Exchange, example: &Example, reference: SubmissionId) -> Met {
@@ -162,7 +187,7 @@ impl Bus {
         }
         let answer = match exchange.expects() {
             Form::Xml => self.open_envelope(exchange, status, &body),
-            Form::Json => self.open_json(status, &body, &text("x-jws-signature")),
+            Form::Json => self.open_json(status, &body, &headers),
         };
         match answer {
             Ok(answer) => {
@@ -180,11 +205,27 @@ impl Bus {
         Ok(exchange.answer_of_body(status, document.get_node(verified.body).unwrap()).unwrap())
     }
 
-    fn open_json(&self, status: u16, body: &[u8], token: &str) -> Result<WireAnswer, String> {
-        assert!(matches!(self.policy.kind, AnswerKind::JwsDetached { .. }));
-        let verified = jws::verify_detached(token, body, &self.policy, Timestamp::now());
-        verified.map_err(|refusal| refusal.reason().to_owned())?;
-        WireAnswer::from_json(status, body).map_err(|_| "not json".to_owned())
+    fn open_json(&self, status: u16, body: &[u8], headers: &HeaderMap) -> Result<WireAnswer, String> {
+        let (policy, now) = (&self.policy, Timestamp::now());
+        let body = match &policy.kind {
+            AnswerKind::JwsDetached { header } => {
+                let token = headers.get(header).map(|value| value.to_str().unwrap()).unwrap_or_default();
+                jws::verify_detached(token, body, policy, now).map_err(|refusal| refusal.reason().to_owned())?.payload
+            }
+            AnswerKind::JwsCompact => {
+                let token = str::from_utf8(body).map_err(|_| "not text".to_owned())?;
+                jws::verify_compact(token, policy, now).map_err(|refusal| refusal.reason().to_owned())?.payload
+            }
+            AnswerKind::HttpSignature { .. } => {
+                let start = HttpStart::Response { status: http::StatusCode::from_u16(status).unwrap() };
+                let message = HttpMessage { start, headers, body };
+                let verified = http_signature::verify(&message, policy, now, &self.replays);
+                verified.map_err(|refusal| refusal.reason().to_owned())?;
+                body.to_vec()
+            }
+            AnswerKind::Wss | AnswerKind::None => panic!("JSON is signed otherwise"),
+        };
+        WireAnswer::from_json(status, &body).map_err(|_| "not json".to_owned())
     }
 }
 
@@ -425,6 +466,47 @@ async fn a_soap_12_agency_is_played_as_well() {
         assert_eq!(reading.to_json(), example.reading.to_json());
     }
     assert_eq!(bus.simulator.ledger().len(), 1);
+}
+
+#[tokio::test]
+async fn json_agencies_may_seal_in_every_way_that_a_profile_knows() {
+    let (compact, detached) = ("kind = \"jws-compact\"", "kind = \"jws-detached\"");
+    let signature = "kind = \"http-signature\"";
+    // A question has no content type, so the signature must not demand one.
+    let bare = "kind = \"http-signature\"\ncomponents = [\"@method\", \"@target-uri\", \"content-digest\"]";
+    let answer_header = "header = \"x-jws-signature\"\n";
+    for replacements in [
+        &[(compact, detached), ("application/jose", "application/json")][..],
+        &[(detached, compact), (answer_header, "")],
+        &[(compact, bare), (detached, signature), (answer_header, "")],
+    ] {
+        let folder = changed(replacements);
+        let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/services");
+        let adapter = adapter_of(folder.path(), &services, &EVENTS.parse().unwrap()).unwrap();
+        let bus = Bus::with(SimulatorPlan::new(adapter, &pki().dir)).await;
+        let (exchange, example) = (bus.exchange("legal-event"), bus.example("legal-event", "registered"));
+        for _ in 0..2 {
+            let reference = SubmissionId::new();
+            let reading = answered(bus.ask(exchange, example, reference).await);
+            assert_eq!(reading.reference(), Some(reference.to_string().as_str()));
+        }
+        let unseen = SubmissionId::new();
+        assert!(matches!(answered(bus.ask(bus.lookup("legal-event"), example, unseen).await), Reading::NotSeen));
+        for flaw in [SimulatedFault::WrongSignature, SimulatedFault::NoSignature, SimulatedFault::ForeignSignature] {
+            bus.simulator.follow(Plan::once(flaw.clone()));
+            let met = bus.ask(exchange, example, SubmissionId::new()).await;
+            assert!(matches!(met, Met::Unbelieved(_)), "{replacements:?} {flaw:?}: {met}");
+        }
+        let request = bus.request(exchange, example, SubmissionId::new());
+        let tampered = bus.seal(&request).iter().rev().copied().collect();
+        let refused = bus.simulator.refusals().len();
+        bus.simulator.follow(SimulatorBehaviour::default());
+        let url = bus.simulator.endpoint() + "/register";
+        let mut headers = bus.seal_headers(&request.method, &url, &request.headers, b"another body");
+        headers.insert("content-type", request.media_type.parse().unwrap());
+        let sent = bus.client.post(url).headers(headers).body::<Vec<u8>>(tampered).send().await.unwrap();
+        assert_eq!((sent.status().as_u16(), bus.simulator.refusals().len()), (400, refused + 1));
+    }
 }
 
 #[tokio::test]
