@@ -1,4 +1,7 @@
-//! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and can do nothing else.
+//! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and reaches nothing else.
+//!
+//! What goes in and out is bounded, the time in between is not: a filter that runs for ever is found when the adapter
+//! proves its examples, and filters are reviewed configuration. Still, whoever runs one keeps it off the async threads.
 
 use jaq_core::{
     Compiler, Ctx, Exn, Vars, data,

@@ -1,12 +1,12 @@
 //! The folder `adapters/` comes in; every agency in it goes out, valid, or all that is wrong with them.
 
 use super::{
-    Adapter, Adapters, BreakerPolicy, Limits, Protocol, operation,
+    Adapter, Adapters, BreakerPolicy, Limits, Operation, Protocol, operation,
     written::{BreakerWritten, LimitsWritten, OperationWritten, ProtocolWritten},
 };
 use crate::{
     catalogue::{Catalogue, subfolders},
-    domain::{AgencyName, Schedule},
+    domain::{AgencyName, Schedule, ServiceName},
     settings::{AgencyPlace, ConfigFaults, Document, ScheduleWritten},
     trust::{SealAsWritten, SealKind},
 };
@@ -109,6 +109,7 @@ fn load_agency(
     if operations.is_empty() && faults.is_empty() {
         faults.add(&reader.file, "operations", "is empty", "say with [operations.SERVICE] what the agency does");
     }
+    seal.iter().for_each(|seal| check_components(&reader.file, seal, &operations, faults));
     let adapter = Adapter {
         agency: reader.agency,
         title: title?,
@@ -154,6 +155,24 @@ fn check_seal(
         }
     }
     is_good.then_some(seal)
+}
+
+/// A signature cannot cover the content type of a request that has no body.
+fn check_components(
+    file: &Path,
+    seal: &SealAsWritten,
+    operations: &BTreeMap<ServiceName, Operation>,
+    faults: &mut ConfigFaults,
+) {
+    let covers = |components: &Vec<String>| components.iter().any(|it| it == "content-type" || it == "content-length");
+    let demands = seal.kind == SealKind::HttpSignature && seal.components.as_ref().is_none_or(covers);
+    let mut exchanges =
+        operations.values().flat_map(|operation| std::iter::once(&operation.request).chain(&operation.lookup));
+    if demands && exchanges.any(|exchange| exchange.media_type().is_empty()) {
+        let problem = "the content type is to be signed, and a request without a body has none";
+        let remedy = "write components = [\"@method\", \"@target-uri\", \"content-digest\"]";
+        faults.add(file, "seal.components", problem, remedy);
+    }
 }
 
 fn endpoint(file: &Path, written: &str, faults: &mut ConfigFaults) -> Option<Url> {

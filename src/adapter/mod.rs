@@ -14,6 +14,7 @@ mod reading;
 mod template;
 
 mod examples;
+mod proof;
 mod sameness;
 
 pub use crate::wire::SoapFault;

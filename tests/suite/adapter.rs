@@ -147,6 +147,13 @@ fn nothing_but_our_reference_may_stand_in_an_address() {
 }
 
 #[test]
+fn a_signature_that_a_question_cannot_bear_is_told() {
+    let broken = Broken::new();
+    broken.edit(EVENTS, "kind = \"jws-compact\"", "kind = \"http-signature\"");
+    broken.has(EVENTS, "seal.components", "a request without a body has none");
+}
+
+#[test]
 fn faults_of_operations_and_their_files_are_told() {
     let broken = Broken::new;
     broken().remove("legal-events/agency.toml").has(EVENTS, "", "cannot be read");
@@ -273,4 +280,27 @@ fn no_fault_quotes_a_person_s_number() {
     let (_, faults) = load(broken.folder.path(), &BTreeMap::new());
     assert!(faults.to_string().contains("does not match pattern"), "{faults}");
     assert!(!faults.to_string().contains("2000000000001"), "{faults}");
+}
+
+#[test]
+fn attachments_reach_the_template_with_their_digest_and_content() {
+    let changed = Broken::new();
+    let example = "legal-events/legal-event/examples/registered";
+    changed.edit(
+        "legal-events/legal-event/request.json",
+        "\"subject_type\"",
+        "\"files\": [{% for file in attachments %}{{ file }}{% if not loop.last %}, {% endif %}{% endfor %}],\n  \"subject_type\"",
+    );
+    let attachment = r#""attachments": [{"name": "a \"b\".txt", "media_type": "text/plain", "text": "hello"}], "data""#;
+    changed.edit(&format!("{example}/request.json"), "\"data\"", attachment);
+    let file = r#"{"name": "a \"b\".txt", "media_type": "text/plain", "size_bytes": 5, "base64": "aGVsbG8=",
+        "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}"#;
+    let wire = format!("\"files\": [{file}], \"subject_type\"");
+    changed.edit(&format!("{example}/wire-request.json"), "\"subject_type\"", &wire);
+    for other in ["registered-with-hostile-text", "refused-legal-basis", "maintenance"] {
+        let wire = format!("legal-events/legal-event/examples/{other}/wire-request.json");
+        changed.edit(&wire, "\"subject_type\"", "\"files\": [], \"subject_type\"");
+    }
+    let (_, faults) = load(changed.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
 }

@@ -1,206 +1,17 @@
-//! The simulated agencies, met by a client that is built from the same rooms as the bus but is not the bus.
+//! The simulated agencies, met by a client of their tests.
 
+mod bus;
+
+use bus::{Bus, EVENTS, Met, REGISTRY, adapter, answered, changed, client, pki};
 use jiff::Timestamp;
 use punte::{
-    adapter::{Adapter, Example, Exchange, Form, Reading, TransformInput, WireAnswer, WireRequest},
-    domain::{ServiceName, Submission, SubmissionId},
+    adapter::{Example, Reading, TransformInput, WireRequest},
+    domain::{Submission, SubmissionId},
     roles::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
-    trust::{
-        AgencyRoots, Algorithm, AnswerKind, AnswerPolicy, ClientTls, Identity, ReplayCache, Seal, SealProfile,
-        client_config,
-        dev_pki::{self, DevAgency, DevPki},
-        jws, tls_failure, wss,
-    },
-    xml,
+    trust::{Identity, Seal, tls_failure, wss},
 };
 use serde_json::{Value, json};
-use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
-use tempfile::TempDir;
-
-const REGISTRY: &str = "civil-registry";
-const EVENTS: &str = "legal-events";
-
-fn pki() -> &'static DevPki {
-    static MADE: OnceLock<(DevPki, TempDir)> = OnceLock::new();
-    let (pki, _) = MADE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let agencies = [REGISTRY, EVENTS].map(|name| DevAgency { name: name.into(), signing: Algorithm::RsaSha256 });
-        (dev_pki::make(folder.path(), &agencies, Timestamp::now()).unwrap(), folder)
-    });
-    pki
-}
-
-fn adapter(agency: &str) -> Arc<Adapter> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    adapter_of(&root.join("adapters"), &root.join("schemas/services"), &agency.parse().unwrap()).unwrap()
-}
-
-/// The bus's side.
-struct Bus {
-    simulator: Simulator,
-    client: reqwest::Client,
-    signing: Identity,
-    profile: SealProfile,
-    policy: AnswerPolicy,
-    replays: ReplayCache,
-}
-
-/// What came back, and whether it may be believed.
-enum Met {
-    Broken,
-    Status(u16),
-    NotTyped,
-    TooLarge,
-    Unbelieved(String),
-    Answer(Box<(Reading, String)>),
-}
-
-impl std::fmt::Display for Met {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Met::Broken => f.write_str("broken"),
-            Met::Status(code) => write!(f, "status {code}"),
-            Met::NotTyped => f.write_str("another type"),
-            Met::TooLarge => f.write_str("too large"),
-            Met::Unbelieved(reason) => write!(f, "unbelieved: {reason}"),
-            Met::Answer(answer) => write!(f, "{:?} {}", answer.0, answer.1),
-        }
-    }
-}
-
-impl Bus {
-    async fn towards(agency: &str) -> Self {
-        Self::with(SimulatorPlan::new(adapter(agency), &pki().dir)).await
-    }
-
-    async fn with(plan: SimulatorPlan) -> Self {
-        let now = Timestamp::now();
-        let simulator = Simulator::start(plan).await.unwrap();
-        let agency = simulator.adapter().agency.clone();
-        let file = |name: &str| pki().agency(agency.as_str(), name);
-        let profile = simulator.adapter().seal_profile(&file("")).unwrap();
-        Self {
-            client: client(
-                agency.as_str(),
-                Some(&Identity::load(&file("client.pem"), &file("client.key"), now).unwrap()),
-            ),
-            signing: Identity::load(&file("signing.pem"), &file("signing.key"), now).unwrap(),
-            policy: AnswerPolicy::load(&profile.answer, now).unwrap(),
-            replays: ReplayCache::default(),
-            profile,
-            simulator,
-        }
-    }
-
-    fn example(&self, service: &str, name: &str) -> &Example {
-        let service: ServiceName = service.parse().unwrap();
-        let operation = &self.simulator.adapter().operations[&service];
-        operation.examples.iter().find(|example| example.name == name).unwrap()
-    }
-
-    fn exchange(&self, service: &str) -> &Exchange {
-        &self.simulator.adapter().operations[&service.parse::<ServiceName>().unwrap()].request
-    }
-
-    fn lookup(&self, service: &str) -> &Exchange {
-        self.simulator.adapter().operations[&service.parse::<ServiceName>().unwrap()].lookup.as_ref().unwrap()
-    }
-
-    /// The example's request under a new reference, so that tests do not meet each other's effects.
-    fn request(&self, exchange: &Exchange, example: &Example, reference: SubmissionId) -> WireRequest {
-        let mut submission = example.submission.clone();
-        submission.id = reference;
-        exchange.compose(&TransformInput { submission: &submission, ..example.input() }).unwrap()
-    }
-
-    fn seal(&self, request: &WireRequest) -> Vec<u8> {
-        match &self.profile.seal {
-            Seal::Wss(profile) => {
-                let envelope = str::from_utf8(&request.body).unwrap();
-                wss::sign(envelope, profile, &self.signing, Timestamp::now()).unwrap().into_bytes()
-            }
-            Seal::Jws(_) if request.body.is_empty() => Vec::new(),
-            Seal::Jws(profile) => jws::sign_compact(&request.body, profile, &self.signing).unwrap().into_bytes(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn send(&self, request: &WireRequest, body: Vec<u8>) -> Result<reqwest::Response, reqwest::Error> {
-        let path = request.url.path().strip_prefix(self.simulator.adapter().endpoint.path()).unwrap();
-        let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let url = format!("{}{path}{query}", self.simulator.endpoint());
-        let sent = self.client.request(request.method.clone(), url).headers(request.headers.clone());
-        let sent = sent.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-        match request.media_type.is_empty() {
-            true => sent.send().await,
-            false => sent.header("content-type", &request.media_type).body(body).send().await,
-        }
-    }
-
-    async fn ask(&self, exchange: &Exchange, example: &Example, reference: SubmissionId) -> Met {
-        let request = self.request(exchange, example, reference);
-        let Ok(response) = self.send(&request, self.seal(&request)).await else { return Met::Broken };
-        self.read(exchange, response, reference).await
-    }
-
-    async fn read(&self, exchange: &Exchange, response: reqwest::Response, reference: SubmissionId) -> Met {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-        if text("content-type") == "text/plain" {
-            return Met::Status(status);
-        }
-        if !exchange.expects().is_media_type(&text("content-type")) {
-            return Met::NotTyped;
-        }
-        let Ok(body) = response.bytes().await else { return Met::Broken };
-        if body.len() > self.simulator.adapter().limits.answer_max_bytes {
-            return Met::TooLarge;
-        }
-        let answer = match exchange.expects() {
-            Form::Xml => self.open_envelope(exchange, status, &body),
-            Form::Json => self.open_json(status, &body, &text("x-jws-signature")),
-        };
-        match answer {
-            Ok(answer) => {
-                let code = answer.soap_fault.as_ref().map(|fault| fault.code.clone()).unwrap_or_default();
-                Met::Answer(Box::new((exchange.interpret(&answer, &reference.to_string()).unwrap(), code)))
-            }
-            Err(reason) => Met::Unbelieved(reason),
-        }
-    }
-
-    fn open_envelope(&self, exchange: &Exchange, status: u16, body: &[u8]) -> Result<WireAnswer, String> {
-        let document = xml::decode(body).and_then(xml::parse).map_err(|_| "not xml".to_owned())?;
-        let verified = wss::verify(&document, &self.policy, Timestamp::now(), &self.replays);
-        let verified = verified.map_err(|refusal| refusal.reason().to_owned())?;
-        Ok(exchange.answer_of_body(status, document.get_node(verified.body).unwrap()).unwrap())
-    }
-
-    fn open_json(&self, status: u16, body: &[u8], token: &str) -> Result<WireAnswer, String> {
-        assert!(matches!(self.policy.kind, AnswerKind::JwsDetached { .. }));
-        let verified = jws::verify_detached(token, body, &self.policy, Timestamp::now());
-        verified.map_err(|refusal| refusal.reason().to_owned())?;
-        WireAnswer::from_json(status, body).map_err(|_| "not json".to_owned())
-    }
-}
-
-fn client(agency: &str, identity: Option<&Identity>) -> reqwest::Client {
-    let roots = AgencyRoots::load(&pki().agency(agency, "ca.pem")).unwrap();
-    let tls = client_config(&roots, ClientTls { identity, ..ClientTls::default() }).unwrap();
-    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(Duration::from_secs(5));
-    builder.redirect(reqwest::redirect::Policy::none()).build().unwrap()
-}
-
-fn answered(met: Met) -> Reading {
-    match met {
-        Met::Answer(answer) => answer.0,
-        other => panic!("{other}"),
-    }
-}
+use std::{path::Path, time::Duration};
 
 #[tokio::test]
 async fn every_example_of_every_agency_is_played_as_it_stands() {
@@ -378,6 +189,90 @@ async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
         let again = answered(bus.ask(exchange, example, reference).await);
         assert_eq!(again.reference(), Some(reference.to_string().as_str()), "{fault:?} has ended");
     }
+}
+
+#[tokio::test]
+async fn a_soap_12_agency_is_played_as_well() {
+    let folder = changed(&[
+        ("soap-1.1", "soap-1.2"),
+        ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"),
+        ("<faultcode>", "<soap:Code><soap:Value>"),
+        ("</faultcode>", "</soap:Value></soap:Code>"),
+        ("<faultstring>", "<soap:Reason><soap:Text xml:lang='en'>"),
+        ("</faultstring>", "</soap:Text></soap:Reason>"),
+        ("<detail>", "<soap:Detail>"),
+        ("</detail>", "</soap:Detail>"),
+        ("soap:Client", "soap:Sender"),
+        ("soap:Server", "soap:Receiver"),
+    ]);
+    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/services");
+    let adapter = adapter_of(folder.path(), &services, &REGISTRY.parse().unwrap()).unwrap();
+    let bus = Bus::with(SimulatorPlan::new(adapter, &pki().dir)).await;
+    let exchange = bus.exchange("civil-status-extract");
+    assert!(exchange.media_type().starts_with("application/soap+xml") && exchange.media_type().contains("action=\""));
+    for name in ["birth", "refused-no-such-act"] {
+        let example = bus.example("civil-status-extract", name);
+        let reading = answered(bus.ask(exchange, example, example.submission.id).await);
+        assert_eq!(reading.to_json(), example.reading.to_json());
+    }
+    assert_eq!(bus.simulator.ledger().len(), 1);
+}
+
+#[tokio::test]
+async fn json_agencies_may_seal_in_every_way_that_a_profile_knows() {
+    let (compact, detached) = ("kind = \"jws-compact\"", "kind = \"jws-detached\"");
+    let signature = "kind = \"http-signature\"";
+    // A question has no content type, so the signature must not demand one.
+    let bare = "kind = \"http-signature\"\ncomponents = [\"@method\", \"@target-uri\", \"content-digest\"]";
+    let answer_header = "header = \"x-jws-signature\"\n";
+    for replacements in [
+        &[(compact, detached), ("application/jose", "application/json")][..],
+        &[(detached, compact), (answer_header, "")],
+        &[(compact, bare), (detached, signature), (answer_header, "")],
+    ] {
+        let folder = changed(replacements);
+        let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/services");
+        let adapter = adapter_of(folder.path(), &services, &EVENTS.parse().unwrap()).unwrap();
+        let bus = Bus::with(SimulatorPlan::new(adapter, &pki().dir)).await;
+        let (exchange, example) = (bus.exchange("legal-event"), bus.example("legal-event", "registered"));
+        for _ in 0..2 {
+            let reference = SubmissionId::new();
+            let reading = answered(bus.ask(exchange, example, reference).await);
+            assert_eq!(reading.reference(), Some(reference.to_string().as_str()));
+        }
+        let unseen = SubmissionId::new();
+        assert!(matches!(answered(bus.ask(bus.lookup("legal-event"), example, unseen).await), Reading::NotSeen));
+        for flaw in [SimulatedFault::WrongSignature, SimulatedFault::NoSignature, SimulatedFault::ForeignSignature] {
+            bus.simulator.follow(Plan::once(flaw.clone()));
+            let met = bus.ask(exchange, example, SubmissionId::new()).await;
+            assert!(matches!(met, Met::Unbelieved(_)), "{replacements:?} {flaw:?}: {met}");
+        }
+        let request = bus.request(exchange, example, SubmissionId::new());
+        let tampered = bus.seal(&request).iter().rev().copied().collect();
+        let refused = bus.simulator.refusals().len();
+        bus.simulator.follow(SimulatorBehaviour::default());
+        let url = bus.simulator.endpoint() + "/register";
+        let mut headers = bus.seal_headers(&request.method, &url, &request.headers, b"another body");
+        headers.insert("content-type", request.media_type.parse().unwrap());
+        let sent = bus.client.post(url).headers(headers).body::<Vec<u8>>(tampered).send().await.unwrap();
+        assert_eq!((sent.status().as_u16(), bus.simulator.refusals().len()), (400, refused + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_one_on_the_wire() {
+    let bus = Bus::towards(REGISTRY).await;
+    let request =
+        bus.request(bus.exchange("person-lookup"), bus.example("person-lookup", "deceased"), SubmissionId::new());
+    bus.simulator.follow(Plan::once(SimulatedFault::ResetBeforeEffect));
+    let error = bus.send(&request, bus.seal(&request)).await.unwrap_err();
+    let mut cause = std::error::Error::source(&error);
+    let mut kinds = Vec::new();
+    while let Some(error) = cause {
+        kinds.extend(error.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
+        cause = error.source();
+    }
+    assert!(kinds.contains(&std::io::ErrorKind::ConnectionReset), "{error:?}");
 }
 
 #[tokio::test]

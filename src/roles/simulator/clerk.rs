@@ -66,36 +66,53 @@ fn lookup<'a>(adapter: &'a Adapter, method: &Method, uri: &Uri) -> Option<Asked<
     })
 }
 
+/// An example and the texts of its request.
+struct Known<'a> {
+    example: &'a Example,
+    leaves: Vec<Leaf>,
+}
+
 /// The example with the same texts; else the one about the same subject; else the first good one. What differs from one
 /// request to the next (reference, times, trace, who asks) does not count.
 fn choose<'a>(operation: &'a Operation, asked: &[Leaf]) -> Option<Asked<'a>> {
     let form = operation.request.request_form();
-    let known: Vec<_> = operation
-        .examples
-        .iter()
-        .filter_map(|example| Some((example, leaves(form, &example.wire_request).ok()?)))
-        .collect();
-    let found = |example: &Example, leaves: &[Leaf], text: &str| {
-        let place = leaves.iter().find(|leaf| leaf.text == text).map(|leaf| leaf.path.clone());
-        let _ = example;
-        asked.iter().find(|leaf| Some(&leaf.path) == place.as_ref()).map(|leaf| leaf.text.clone())
-    };
-    let is_same = |(example, leaves): &&(&Example, Vec<Leaf>)| {
-        let fixed = |all: &[Leaf], of: &[Leaf]| -> Vec<Leaf> {
-            let pairs = all.iter().zip(of).filter(|(_, known)| !is_volatile(example, &known.text));
-            pairs.map(|(leaf, _)| leaf.clone()).collect()
-        };
-        leaves.len() == asked.len() && fixed(asked, leaves) == fixed(leaves, leaves)
-    };
-    let is_about_same = |(example, leaves): &&(&Example, Vec<Leaf>)| {
-        found(example, leaves, &example.submission.subject.id).as_ref() == Some(&example.submission.subject.id)
-    };
-    let is_good = |(example, _): &&(&Example, Vec<Leaf>)| matches!(example.reading, Reading::Answered { .. });
-    let chosen = known.iter().find(is_same).or(known.iter().find(is_about_same)).or(known.iter().find(is_good));
-    let (example, leaves) = chosen?;
-    let reference = found(example, leaves, &example.submission.id.to_string());
-    let subject = found(example, leaves, &example.submission.subject.id);
-    Some(Asked { operation, example, is_lookup: false, reference, subject })
+    let known = operation.examples.iter().filter_map(|example| {
+        let leaves = leaves(form, &example.wire_request).ok()?;
+        Some(Known { example, leaves })
+    });
+    let known: Vec<_> = known.collect();
+    let same = known.iter().find(|known| known.is_same(asked));
+    let about_same = || known.iter().find(|known| known.subject_of(asked).as_ref() == Some(known.subject()));
+    let good = || known.iter().find(|known| matches!(known.example.reading, Reading::Answered { .. }));
+    let chosen = same.or_else(about_same).or_else(good)?;
+    Some(Asked {
+        operation,
+        example: chosen.example,
+        is_lookup: false,
+        reference: chosen.counterpart(asked, &chosen.example.submission.id.to_string()),
+        subject: chosen.subject_of(asked),
+    })
+}
+
+impl Known<'_> {
+    fn subject(&self) -> &String {
+        &self.example.submission.subject.id
+    }
+
+    fn subject_of(&self, asked: &[Leaf]) -> Option<String> {
+        self.counterpart(asked, self.subject())
+    }
+
+    /// What stands in the request where this text stands in the example.
+    fn counterpart(&self, asked: &[Leaf], text: &str) -> Option<String> {
+        let place = &self.leaves.iter().find(|leaf| leaf.text == text)?.path;
+        asked.iter().find(|leaf| leaf.path == *place).map(|leaf| leaf.text.clone())
+    }
+
+    fn is_same(&self, asked: &[Leaf]) -> bool {
+        let is_same = |(known, asked): (&Leaf, &Leaf)| known == asked || is_volatile(self.example, &known.text);
+        self.leaves.len() == asked.len() && self.leaves.iter().zip(asked).all(is_same)
+    }
 }
 
 fn is_volatile(example: &Example, text: &str) -> bool {

@@ -1,0 +1,154 @@
+//! An adapter and its examples come in; everything in which it breaks them goes out.
+
+use super::{Adapter, Example, Exchange, Form, Operation, Reading, WireAnswer, WireReply, sameness};
+use crate::{
+    catalogue::{Catalogue, Schema},
+    settings::{ConfigFault, ConfigFaults},
+    trust::SignedHeaderAsWritten,
+    wire, xml,
+};
+use serde_json::Value;
+
+impl Adapter {
+    /// Runs every example of every operation both ways.
+    pub fn prove_examples(&self, catalogue: &Catalogue) -> Vec<ConfigFault> {
+        let mut faults = ConfigFaults::default();
+        for operation in self.operations.values() {
+            let service = catalogue.get(&operation.service);
+            for example in &operation.examples {
+                let mut proof = Proof { operation, example, faults: &mut faults };
+                proof.signed_headers(self.seal.sign_headers.as_deref().unwrap_or_default());
+                proof.request(service.map(|service| &service.request_schema));
+                proof.answer(service.map(|service| &service.answer_schema));
+                proof.lookup(service.map(|service| &service.answer_schema));
+            }
+        }
+        faults.0
+    }
+}
+
+struct Proof<'a> {
+    operation: &'a Operation,
+    example: &'a Example,
+    faults: &'a mut ConfigFaults,
+}
+
+impl Proof<'_> {
+    fn request(&mut self, schema: Option<&Schema>) {
+        let (exchange, example) = (&self.operation.request, self.example);
+        self.fits(schema, &example.submission.data, "request.json", "data");
+        let composed = match exchange.compose(&example.input()) {
+            Ok(composed) => composed,
+            Err(error) => return self.fault("request.json", error, "mend the template, the schema or the example"),
+        };
+        let form = exchange.request_form;
+        let file = format!("wire-request.{}", form.extension());
+        match (sameness::leaves(form, &example.wire_request), sameness::leaves(form, &composed.body)) {
+            (Err(problem), _) => self.fault(&file, problem, "mend the example"),
+            (Ok(_), Err(problem)) => self.fault(&file, format!("the template makes: {problem}"), "mend the template"),
+            (Ok(expected), Ok(found)) => {
+                if let Some(difference) = sameness::difference(&expected, &found) {
+                    self.fault(
+                        &file,
+                        format!("the template makes another message: {difference}"),
+                        "mend one of the two",
+                    );
+                }
+            }
+        }
+    }
+
+    /// A header that is to be signed must stand in the envelope exactly once.
+    fn signed_headers(&mut self, signed: &[SignedHeaderAsWritten]) {
+        let Ok(document) = xml::decode(&self.example.wire_request).and_then(xml::parse) else { return };
+        let Ok(envelope) = wire::open(&document) else { return };
+        for header in signed {
+            let name = (header.namespace.as_str(), header.name.as_str());
+            if envelope.headers.iter().filter(|node| node.has_tag_name(name)).count() != 1 {
+                let problem = format!("the header {} is to be signed and does not stand there once", header.name);
+                self.fault("wire-request.xml", problem, "mend the template, or seal.sign_headers in agency.toml");
+            }
+        }
+    }
+
+    fn answer(&mut self, schema: Option<&Schema>) {
+        let example = self.example;
+        self.reads(&self.operation.request, &example.answer, &example.reading, "answer.json");
+        if let Reading::Answered { answer, .. } = &example.reading {
+            self.fits(schema, answer, "answer.json", "answer");
+        }
+        let is_answered = matches!(example.reading, Reading::Answered { .. } | Reading::Refused { .. });
+        if self.operation.correlates && is_answered && example.reading.reference().is_none() {
+            let remedy = "have the filter give the reference that the agency echoes, or set correlates = false";
+            self.fault("answer.json", "names no reference, though the operation correlates", remedy);
+        }
+    }
+
+    fn lookup(&mut self, schema: Option<&Schema>) {
+        let Some((exchange, (reply, reading))) = self.operation.lookup.as_ref().zip(self.example.lookup.as_ref())
+        else {
+            return;
+        };
+        if let Err(error) = exchange.compose(&self.example.input()) {
+            self.fault("request.json", error, "mend the lookup's template");
+        }
+        self.reads(exchange, reply, reading, "lookup.json");
+        if let Reading::Answered { answer, .. } = reading {
+            self.fits(schema, answer, "lookup.json", "answer");
+        }
+    }
+
+    fn reads(&mut self, exchange: &Exchange, reply: &WireReply, expected: &Reading, file: &str) {
+        let answer = match exchange.answer_of_bytes(reply.status, &reply.body) {
+            Ok(answer) => answer,
+            Err(problem) => return self.faults.add(&reply.file, "", problem, "mend the example"),
+        };
+        match exchange.interpret(&answer, &self.example.submission.id.to_string()) {
+            Err(error) => self.fault(file, error, "mend the filter"),
+            Ok(reading) if reading != *expected => {
+                let place = json_difference(expected, &reading);
+                self.fault(file, format!("the filter reads another thing: {place}"), "mend the filter or the example");
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn fits(&mut self, schema: Option<&Schema>, value: &Value, file: &str, key: &str) {
+        for fault in schema.map(|schema| schema.faults(value)).unwrap_or_default() {
+            let key = format!("{key}{}", fault.pointer.replace('/', "."));
+            self.faults.add(
+                self.example.folder.join(file),
+                key,
+                fault.problem,
+                "mend the example, or the service's schema",
+            );
+        }
+    }
+
+    fn fault(&mut self, file: &str, problem: impl std::fmt::Display, remedy: &str) {
+        self.faults.add(self.example.folder.join(file), "", problem, remedy);
+    }
+}
+
+fn json_difference(expected: &Reading, found: &Reading) -> String {
+    let leaves = |reading: &Reading| sameness::leaves(Form::Json, reading.to_json().to_string().as_bytes());
+    match (leaves(expected), leaves(found)) {
+        (Ok(expected), Ok(found)) => sameness::difference(&expected, &found).unwrap_or_default(),
+        (Err(problem), _) | (_, Err(problem)) => problem,
+    }
+}
+
+impl Exchange {
+    /// An answer as it would be read if nothing about it had to be verified: for examples.
+    fn answer_of_bytes(&self, status: u16, bytes: &[u8]) -> Result<WireAnswer, String> {
+        if self.answer_form == Form::Json || bytes.is_empty() {
+            return WireAnswer::from_json(status, bytes).map_err(|error| error.to_string());
+        }
+        let document = xml::decode(bytes).and_then(xml::parse).map_err(|refusal| refusal.to_string())?;
+        let answer = match wire::open(&document) {
+            Ok(envelope) => self.answer_of_body(status, envelope.body),
+            Err(_) => self.answer_of_root(status, &document),
+        };
+        answer.map_err(|refusal| refusal.to_string())
+    }
+}
