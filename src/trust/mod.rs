@@ -11,7 +11,6 @@ mod reload;
 
 mod client_trust;
 mod tls_client;
-mod tls_failure;
 mod tls_server;
 
 mod policy;
@@ -37,7 +36,6 @@ pub use profile::{
 pub use reload::{Load, Refreshed, Reloading};
 pub use replay::{Fingerprint, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
-pub use tls_failure::{TlsFailure, tls_failure};
 pub use tls_server::{server_config, strict_server_config};
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The mutual-TLS HTTP client of one agency: a whole request comes in, a whole answer of bounded size goes out.
 
+use super::tls_failure::{TlsFailure, sources, tls_failure};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -130,8 +131,10 @@ pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration
 }
 
 fn classify(error: &reqwest::Error) -> SendFailure {
-    if let Some(failure) = tls_failure(error) {
-        return failure;
+    match tls_failure(error) {
+        Some(TlsFailure::PeerCertificate(text)) => return SendFailure::Tls { text, is_peer_certificate: true },
+        Some(TlsFailure::Handshake(text)) => return SendFailure::Tls { text, is_peer_certificate: false },
+        Some(TlsFailure::Later(_)) | None => {}
     }
     if error.is_connect() {
         return SendFailure::Connect(chain(error));
@@ -140,47 +143,6 @@ fn classify(error: &reqwest::Error) -> SendFailure {
         return SendFailure::Timeout;
     }
     SendFailure::Reset(chain(error))
-}
-
-/// A failed handshake. In TLS 1.3 the agency's refusal of our certificate arrives only after our side of the handshake,
-/// as an alert on the first read; the request has then not been read either.
-fn tls_failure(error: &(dyn Error + 'static)) -> Option<SendFailure> {
-    use rustls::Error as Tls;
-    match sources(error).find_map(|source| source.downcast_ref::<Tls>())? {
-        Tls::InvalidCertificate(reason) => {
-            Some(SendFailure::Tls { text: format!("{reason:?}"), is_peer_certificate: true })
-        }
-        Tls::AlertReceived(alert) if !is_about_handshake(*alert) => None,
-        other => Some(SendFailure::Tls { text: other.to_string(), is_peer_certificate: false }),
-    }
-}
-
-fn is_about_handshake(alert: rustls::AlertDescription) -> bool {
-    use rustls::AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::HandshakeFailure
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::ProtocolVersion
-            | Alert::InsufficientSecurity
-            | Alert::NoApplicationProtocol
-            | Alert::CertificateRequired
-            | Alert::UnrecognisedName
-    )
-}
-
-/// The error and all that is inside it. What an I/O error was made of is no `source` of it.
-fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        inside.map_or_else(|| error.source(), |inner| Some(inner as &(dyn Error + 'static)))
-    })
 }
 
 /// The innermost reason, without the URL.

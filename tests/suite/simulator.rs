@@ -8,7 +8,8 @@ use punte::{
     adapter::{Example, Reading, TransformInput, WireRequest},
     domain::{Submission, SubmissionId},
     roles::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
-    trust::{Identity, Seal, tls_failure, wss},
+    trust::{Identity, Seal, wss},
+    wire::tls_failure,
 };
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};

@@ -3,8 +3,9 @@
 use super::pki::{identity, now, pki};
 use punte::trust::{
     AgencyRoots, CertificateRefusal, ClientTls, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading,
-    TlsFailure, client_config, server_config, strict_server_config, tls_failure,
+    client_config, server_config, strict_server_config,
 };
+use punte::wire::{TlsFailure, tls_failure};
 use rustls::{
     ClientConfig, NamedGroup, ProtocolVersion, ServerConfig,
     pki_types::{CertificateDer, ServerName},
