@@ -1,1 +1,14 @@
-//! To be written.
+//! Trust from outside: attacks that must be refused with the right reason, and other people's code that must agree with ours.
+
+mod canonical;
+mod forgery;
+mod http_signature;
+mod identity;
+mod interop;
+mod jws;
+mod office_certificates;
+mod pki;
+mod tls;
+mod verify_command;
+mod wss_attacks;
+mod wss_messages;
