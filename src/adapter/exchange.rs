@@ -1,9 +1,41 @@
 //! One exchange with an agency: a submission comes in and its wire request goes out; a wire answer comes in and its
 //! reading goes out.
 
-use crate::domain::{AttachmentRef, Refusal, Submission};
+use super::{Address, Contract, Filter, Reading, Template};
+use crate::{
+    domain::{AttachmentRef, Submission},
+    wire::{self, InvalidJson, SoapFault, SoapRefusal, XmlToJson},
+    xml,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use serde_json::Value;
+use roxmltree::Node;
+use serde_json::{Value, json};
+
+/// The family of a message on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Xml,
+    Json,
+}
+
+impl Form {
+    pub fn extension(self) -> &'static str {
+        match self {
+            Form::Xml => "xml",
+            Form::Json => "json",
+        }
+    }
+
+    /// Whether a `Content-Type` is of this family.
+    pub fn is_media_type(self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match self {
+            Form::Xml => ["text/xml", "application/xml"].contains(&essence.as_str()) || essence.ends_with("+xml"),
+            Form::Json => essence == "application/json" || essence.ends_with("+json"),
+        }
+    }
+}
 
 /// What a template may see.
 pub struct TransformInput<'a> {
@@ -20,6 +52,7 @@ pub struct WireRequest {
     pub url: reqwest::Url,
     /// Beside content type, trace and seal: `SOAPAction`, `Accept`, ….
     pub headers: http::HeaderMap,
+    /// Empty if there is no body.
     pub media_type: String,
     pub body: Vec<u8>,
 }
@@ -33,40 +66,11 @@ pub struct WireAnswer {
     pub soap_fault: Option<SoapFault>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-pub struct SoapFault {
-    /// Local part of the fault code: `Client`/`Sender`, `Server`/`Receiver`, ….
-    pub code: String,
-    pub text: String,
-    pub detail: Value,
-}
-
-/// What an answer means.
-#[derive(Clone, PartialEq)]
-pub enum Reading {
-    /// `reference`: of which request the agency says that it is the answer.
-    Answered {
-        answer: Value,
-        reference: Option<String>,
-    },
-    Refused {
-        refusal: Refusal,
-        reference: Option<String>,
-    },
-    /// The agency works on it.
-    Waiting {
-        reference: Option<String>,
-    },
-    /// The agency failed. `transient`: it has not acted and may be asked again.
-    Failed {
-        code: String,
-        text: String,
-        transient: bool,
-    },
-    /// Lookup only: the agency has never seen our reference.
-    NotSeen,
-    /// The filter has nothing to say: HTTP status and SOAP fault decide.
-    Unmapped,
+impl WireAnswer {
+    pub fn from_json(status: u16, bytes: &[u8]) -> Result<Self, InvalidJson> {
+        let body = if bytes.is_empty() { Value::Null } else { wire::strict_json(bytes)? };
+        Ok(Self { status, body, soap_fault: None })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +89,125 @@ pub enum InterpretError {
     Shape { file: String, problem: String },
 }
 
-/// Template, filter and address of one kind of exchange.
+/// Template, filter and address of one kind of exchange. Everything here is pure: it reads no clock and no file.
 #[derive(Debug)]
-pub struct Exchange {}
+pub struct Exchange {
+    pub(super) method: http::Method,
+    pub(super) address: Address,
+    pub(super) headers: http::HeaderMap,
+    pub(super) media_type: String,
+    /// `None`: the request has no body.
+    pub(super) template: Option<Template>,
+    pub(super) request_form: Form,
+    pub(super) answer_form: Form,
+    pub(super) contract: Option<Contract>,
+    pub(super) filter: Filter,
+    pub(super) names: XmlToJson,
+    /// Relative to the agency's folder, for errors.
+    pub(super) template_file: String,
+    pub(super) filter_file: String,
+    /// Whether `not_seen` is a possible reading.
+    pub(super) is_lookup: bool,
+}
+
+impl Exchange {
+    pub fn compose(&self, input: &TransformInput<'_>) -> Result<WireRequest, ComposeError> {
+        let body = match &self.template {
+            None => Vec::new(),
+            Some(template) => self.body(template, &template_input(input))?,
+        };
+        Ok(WireRequest {
+            method: self.method.clone(),
+            url: self.address.at(input.submission.id),
+            headers: self.headers.clone(),
+            media_type: self.media_type.clone(),
+            body,
+        })
+    }
+
+    /// `reference`: ours, for filters that compare.
+    pub fn interpret(&self, answer: &WireAnswer, reference: &str) -> Result<Reading, InterpretError> {
+        let fault = answer.soap_fault.as_ref();
+        let fault = fault.map(|fault| json!({"code": fault.code, "text": fault.text, "detail": fault.detail}));
+        let input = json!({"status": answer.status, "body": answer.body, "fault": fault, "reference": reference});
+        let output = self.filter.run(&input);
+        let output = output.map_err(|problem| InterpretError::Filter { file: self.filter_file.clone(), problem })?;
+        let shape =
+            |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
+        match Reading::from_json(output).map_err(shape)? {
+            Reading::NotSeen if !self.is_lookup => Err(shape("only a lookup may say not_seen")),
+            reading => Ok(reading),
+        }
+    }
+
+    /// What the answer must be.
+    pub fn expects(&self) -> Form {
+        self.answer_form
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn method(&self) -> &http::Method {
+        &self.method
+    }
+
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.headers
+    }
+
+    /// The content of a SOAP Body (after its signature was verified: the very node that was), in this adapter's prefixes.
+    pub fn answer_of_body(&self, status: u16, body: Node<'_, '_>) -> Result<WireAnswer, SoapRefusal> {
+        let soap_fault = wire::read_fault(body, &self.names)?;
+        let body = if soap_fault.is_some() { Value::Null } else { self.names.children(body)? };
+        Ok(WireAnswer { status, body, soap_fault })
+    }
+
+    /// The root of an XML answer that is no SOAP, in this adapter's prefixes, under its own name.
+    pub fn answer_of_root(&self, status: u16, document: &roxmltree::Document<'_>) -> Result<WireAnswer, SoapRefusal> {
+        Ok(WireAnswer { status, body: self.names.children(document.root())?, soap_fault: None })
+    }
+
+    fn body(&self, template: &Template, input: &Value) -> Result<Vec<u8>, ComposeError> {
+        let at_fault = |line, problem| ComposeError::Template { file: self.template_file.clone(), line, problem };
+        let body = template.render(input).map_err(|fault| at_fault(fault.line, fault.problem))?;
+        if self.request_form == Form::Xml {
+            let document = xml::decode(&body).and_then(xml::parse);
+            let document = document.map_err(|refusal| at_fault(0, format!("what it makes: {refusal}")))?;
+            if let Some(contract) = &self.contract {
+                contract.check(&document).map_err(ComposeError::Contract)?;
+            }
+        }
+        Ok(body)
+    }
+}
+
+fn template_input(input: &TransformInput<'_>) -> Value {
+    let submission = input.submission;
+    let attachments: Vec<_> =
+        input.attachments.iter().map(|(attachment, bytes)| attachment_input(attachment, bytes)).collect();
+    json!({
+        "reference": submission.id,
+        "attempt": input.attempt,
+        "now": input.now.to_string(),
+        "accepted_at": submission.accepted_at.to_string(),
+        "service": submission.service,
+        "office": submission.office,
+        "trace_id": submission.trace.trace_id(),
+        "context": submission.context,
+        "subject": submission.subject,
+        "data": submission.data,
+        "attachments": attachments,
+    })
+}
+
+fn attachment_input(attachment: &AttachmentRef, bytes: &[u8]) -> Value {
+    json!({
+        "name": attachment.name,
+        "media_type": attachment.media_type,
+        "size_bytes": attachment.size_bytes,
+        "sha256": attachment.sha256,
+        "base64": STANDARD.encode(bytes),
+    })
+}

@@ -1,13 +1,42 @@
 //! Agencies as data: the folders of `adapters/` come in; adapters that compose requests and interpret answers go out.
 
+mod load;
+mod written;
+
+mod operation;
+
 mod exchange;
 
-pub use exchange::{
-    ComposeError, Exchange, InterpretError, Reading, SoapFault, TransformInput, WireAnswer, WireRequest,
-};
+mod address;
+mod contract;
+mod filter;
+mod reading;
+mod template;
 
-use crate::domain::{AgencyName, Effect, Schedule, ServiceName};
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+mod examples;
+mod sameness;
+
+pub use crate::wire::SoapFault;
+pub use address::Address;
+pub use contract::Contract;
+pub use examples::{Example, WireReply};
+pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireAnswer, WireRequest};
+pub use filter::Filter;
+pub use reading::Reading;
+pub use sameness::{Leaf, leaves};
+pub use template::{Template, TemplateFault};
+
+use crate::{
+    domain::{AgencyName, Effect, Schedule, ServiceName},
+    trust::{ProfileFault, SealAsWritten, SealProfile},
+};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// All agencies, and which of them does which service.
 #[derive(Debug, Default)]
@@ -28,6 +57,8 @@ pub struct Adapter {
     pub limits: Limits,
     pub schedule: Schedule,
     pub breaker: BreakerPolicy,
+    /// How requests are signed and answers verified.
+    pub seal: SealAsWritten,
     pub operations: BTreeMap<ServiceName, Operation>,
 }
 
@@ -75,9 +106,19 @@ pub struct Operation {
     pub deadline: Duration,
     /// For one whole exchange: connect, send, receive.
     pub timeout: Duration,
+    /// Whether each answer names the request that it belongs to; then one that does not is not taken.
+    pub correlates: bool,
     pub request: Exchange,
     /// For effect `lookup`: how the agency is asked by our reference.
     pub lookup: Option<Exchange>,
+    pub examples: Vec<Example>,
+}
+
+impl Adapter {
+    /// How messages are sealed and verified, once it is known in which folder the agency's certificates lie.
+    pub fn seal_profile(&self, secrets: &Path) -> Result<SealProfile, Vec<ProfileFault>> {
+        self.seal.check(secrets)
+    }
 }
 
 impl Adapters {

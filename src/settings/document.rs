@@ -47,6 +47,17 @@ impl Document {
         self.typed(name, value, faults)
     }
 
+    /// Takes out one value that must be there.
+    pub fn value<T: DeserializeOwned>(&mut self, key: &str, remedy: &str, faults: &mut ConfigFaults) -> Option<T> {
+        match self.table.remove(key) {
+            Some(value) => self.typed(key, value, faults),
+            None => {
+                faults.add(&self.file, key, "is missing", remedy);
+                None
+            }
+        }
+    }
+
     /// Takes a table of tables out, and reads each by itself.
     pub fn sections<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Vec<(String, T)> {
         match self.table.remove(name) {

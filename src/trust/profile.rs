@@ -5,7 +5,7 @@
 mod check;
 mod written;
 
-pub use written::SealAsWritten;
+pub use written::{SealAsWritten, SealKind};
 
 use super::Algorithm;
 use jiff::SignedDuration;

@@ -1,0 +1,194 @@
+//! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and can do nothing else.
+
+use jaq_core::{
+    Compiler, Ctx, Exn, Vars, data,
+    load::{self, Arena, File, Loader},
+};
+use jaq_json::{Val, read};
+use serde_json::Value;
+use std::path::Path;
+
+const MAX_INPUT_BYTES: usize = 64 << 20;
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
+
+/// What reaches out of the filter: the environment, the clock, the program's own end, standard error.
+const FORBIDDEN_NATIVES: [&str; 8] =
+    ["env", "now", "halt", "localtime", "strflocaltime", "debug_empty", "stderr_empty", "input_line_number"];
+const FORBIDDEN_DEFINITIONS: [&str; 5] = ["halt", "halt_error", "debug", "stderr", "localtime"];
+
+type Program = jaq_core::Filter<data::JustLut<Val>>;
+
+pub struct Filter {
+    program: Program,
+    source: String,
+}
+
+impl Filter {
+    pub fn load(file: &Path) -> Result<Self, String> {
+        Self::compile(std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?)
+    }
+
+    pub fn compile(source: String) -> Result<Self, String> {
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let definitions = definitions.filter(|definition| !FORBIDDEN_DEFINITIONS.contains(&definition.name));
+        let natives = jaq_core::funs::<data::JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let natives = natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0));
+        let arena = Arena::default();
+        // A loader without a reader: `include` and `import` find nothing.
+        let modules = Loader::new(definitions).load(&arena, File { code: source.as_str(), path: () });
+        let modules = modules.map_err(|faults| loading_fault(&source, &faults))?;
+        let program = Compiler::default().with_funs(natives).compile(modules);
+        let program = program.map_err(|faults| {
+            let names = faults.iter().flat_map(|(_, undefined)| undefined);
+            let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
+            format!("names what there is not: {}", named.join(", "))
+        })?;
+        Ok(Self { program, source })
+    }
+
+    /// The one value that the filter gives, or `None` if it gives nothing. Errors never quote what was given to it.
+    pub fn run(&self, input: &Value) -> Result<Option<Value>, String> {
+        // Through text, because numbers keep their digits that way and no other.
+        let text = input.to_string();
+        if text.len() > MAX_INPUT_BYTES {
+            return Err("its input is too large".to_owned());
+        }
+        let input = read::parse_single(text.as_bytes()).map_err(|_| "its input cannot be read".to_owned())?;
+        let context = Ctx::<data::JustLut<Val>>::new(&self.program.lut, Vars::new([]));
+        let mut outputs = self.program.id.run((context, input));
+        let Some(output) = outputs.next() else { return Ok(None) };
+        let output = output.map_err(|exception| self.raised(exception))?;
+        match outputs.next() {
+            None => self.json(&output).map(Some),
+            Some(_) => Err("it gives more than one value".to_owned()),
+        }
+    }
+
+    fn json(&self, output: &Val) -> Result<Value, String> {
+        let text = output.to_string();
+        if text.len() > MAX_OUTPUT_BYTES {
+            return Err("what it gives is too large".to_owned());
+        }
+        serde_json::from_str(&text).map_err(|_| "what it gives is no JSON".to_owned())
+    }
+
+    /// An error's text may hold anything from the answer; it is told only if it stands in the filter itself.
+    fn raised(&self, exception: Exn<'_, Val>) -> String {
+        let Ok(error) = exception.get_err() else { return "it breaks off without an error".to_owned() };
+        let text = error.to_string();
+        let is_own = text.len() >= 4 && self.source.contains(text.as_str());
+        if is_own {
+            format!("it raises `{text}`")
+        } else {
+            "it meets a value of another kind than it expects".to_owned()
+        }
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Filter(..)")
+    }
+}
+
+fn loading_fault(source: &str, faults: &load::Errors<&str, ()>) -> String {
+    let Some((_, fault)) = faults.first() else { return "cannot be loaded".to_owned() };
+    match fault {
+        load::Error::Io(paths) => {
+            let names: Vec<_> = paths.iter().map(|(path, _)| format!("`{path}`")).collect();
+            format!("includes or imports {}, which a filter may not", names.join(", "))
+        }
+        load::Error::Lex(faults) => {
+            let line = faults.first().map_or(1, |(_, place)| line_of(source, place));
+            format!("is not valid jq at line {line}")
+        }
+        load::Error::Parse(faults) => {
+            let line = faults.first().map_or(1, |(_, place)| line_of(source, place));
+            format!("is not valid jq at line {line}")
+        }
+    }
+}
+
+/// `place` is a part of `source`.
+fn line_of(source: &str, place: &str) -> usize {
+    let at = load::span(source, place).start.min(source.len());
+    source.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run(source: &str, input: Value) -> Result<Option<Value>, String> {
+        Filter::compile(source.to_owned())?.run(&input)
+    }
+
+    #[test]
+    fn a_filter_can_neither_end_the_program_nor_see_what_is_around_it() {
+        for reaching_out in [
+            "halt",
+            "halt_error",
+            "halt_error(1)",
+            "halt(0)",
+            "env",
+            "$ENV",
+            "now",
+            "input",
+            "inputs",
+            "debug",
+            "stderr",
+            "include \"x\"; 1",
+            "import \"x\" as x; 1",
+            "import \"x\" as $x; 1",
+            "input_filename",
+            "localtime",
+            "$__loc__",
+        ] {
+            let compiled = Filter::compile(reaching_out.to_owned()).err();
+            let problem = compiled.unwrap_or_else(|| panic!("{reaching_out} compiles"));
+            assert!(!problem.is_empty());
+        }
+    }
+
+    #[test]
+    fn faults_in_a_filter_name_their_line() {
+        assert!(Filter::compile(".a\n| nosuch".into()).unwrap_err().contains("`nosuch` at line 2"));
+        assert!(Filter::compile(".a |\n\n| .b".into()).unwrap_err().contains("line 3"));
+    }
+
+    #[test]
+    fn errors_never_quote_what_the_agency_sent() {
+        for source in [".a + 1", ".a | error", "error(.a)", ".a.b", ".a | tonumber", "error({a: .a})"] {
+            let problem = run(source, json!({"a": "canary"})).unwrap_err();
+            assert!(!problem.contains("canary"), "{source}: {problem}");
+        }
+        assert_eq!(run("error(\"no record\")", json!({})).unwrap_err(), "it raises `no record`");
+    }
+
+    #[test]
+    fn it_gives_one_value_or_nothing() {
+        assert_eq!(run("empty", json!({})), Ok(None));
+        assert_eq!(run(".a", json!({"a": [1]})), Ok(Some(json!([1]))));
+        assert!(run(".[]", json!([1, 2])).is_err());
+        assert!(run("break_out", json!(1)).is_err());
+        assert!(run("label $x | 1, break $x", json!(1)).is_ok());
+    }
+
+    #[test]
+    fn too_large_an_output_is_refused() {
+        assert!(run("[limit(3000000; repeat(\"xxxx\"))]", json!(1)).unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_inside_the_filter() {
+        let given = run(".n | fromjson | tojson", json!({"n": "12345678901234567890.10"}));
+        assert_eq!(given, Ok(Some(json!("12345678901234567890.10"))));
+    }
+
+    #[test]
+    fn a_compiled_filter_may_be_shared() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Filter>();
+    }
+}

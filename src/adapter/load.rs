@@ -1,0 +1,239 @@
+//! The folder `adapters/` comes in; every agency in it goes out, valid, or all that is wrong with them.
+
+use super::{
+    Adapter, Adapters, BreakerPolicy, Limits, Protocol, operation,
+    written::{BreakerWritten, LimitsWritten, OperationWritten, ProtocolWritten},
+};
+use crate::{
+    catalogue::{Catalogue, subfolders},
+    domain::{AgencyName, Schedule},
+    settings::{AgencyPlace, ConfigFaults, Document, ScheduleWritten},
+    trust::{SealAsWritten, SealKind},
+};
+use reqwest::Url;
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+impl Adapters {
+    /// Reads one agency from each folder in `folder`, and proves it by its own examples. An agency with any fault is left
+    /// out, so nothing broken can be used even if the faults are only shown.
+    pub fn load(
+        folder: &Path,
+        catalogue: &Catalogue,
+        places: &BTreeMap<AgencyName, AgencyPlace>,
+        faults: &mut ConfigFaults,
+    ) -> Self {
+        let mut adapters = Adapters::default();
+        for path in subfolders(folder, faults) {
+            let mut own = ConfigFaults::default();
+            let adapter = load_agency(&path, catalogue, places, &mut own);
+            if let Some(adapter) = adapter.filter(|_| own.is_empty()) {
+                adapters.add(adapter, &mut own);
+            }
+            faults.extend(own);
+        }
+        for agency in places.keys().filter(|agency| !folder.join(agency.as_str()).is_dir()) {
+            let remedy = format!("add the folder, or remove [agencies.{agency}] from the configuration");
+            faults.add(folder.join(agency.as_str()), "", "there is no such adapter", remedy);
+        }
+        adapters
+    }
+
+    fn add(&mut self, adapter: Adapter, faults: &mut ConfigFaults) {
+        for service in adapter.operations.keys() {
+            match self.by_service.get(service) {
+                Some(other) => {
+                    let problem = format!("the agency {other} does this service already");
+                    let remedy = "remove the operation from one of the two";
+                    faults.add(adapter.folder.join("agency.toml"), format!("operations.{service}"), problem, remedy);
+                }
+                None => drop(self.by_service.insert(service.clone(), adapter.agency.clone())),
+            }
+        }
+        self.agencies.insert(adapter.agency.clone(), Arc::new(adapter));
+    }
+}
+
+/// One `agency.toml` while it is read.
+pub(super) struct Reader<'a> {
+    pub agency: AgencyName,
+    pub folder: &'a Path,
+    pub file: PathBuf,
+    pub catalogue: &'a Catalogue,
+    pub protocol: Protocol,
+    pub endpoint: Url,
+    pub namespaces: BTreeMap<String, String>,
+}
+
+fn load_agency(
+    folder: &Path,
+    catalogue: &Catalogue,
+    places: &BTreeMap<AgencyName, AgencyPlace>,
+    faults: &mut ConfigFaults,
+) -> Option<Adapter> {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let agency = name.parse::<AgencyName>().map_err(|error| faults.add(folder, "", error, "rename the folder")).ok();
+    let file = folder.join("agency.toml");
+    let mut document = Document::read(&file, faults)?;
+    let title: Option<String> = document.value("title", "give the agency's name as people know it", faults);
+    let protocol = document.value("protocol", "write soap-1.1, soap-1.2 or rest", faults).map(protocol);
+    let written: Option<String> = document.value("endpoint", "give the agency's https address", faults);
+    let place = agency.as_ref().and_then(|agency| places.get(agency)).and_then(|place| place.endpoint.clone());
+    let endpoint = written.and_then(|written| endpoint(&file, place.as_deref().unwrap_or(&written), faults));
+    let limits = document.section("limits", faults).and_then(|it| limits(&file, &it, faults));
+    let schedule = document.section("retry", faults).and_then(|it| schedule(&file, &it, faults));
+    let breaker = document.section("breaker", faults).and_then(|it| breaker(&file, &it, faults));
+    let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
+    let seal = document.value("seal", "say how messages are signed; kind = \"none\" if they are not", faults);
+    let seal = seal.zip(protocol).and_then(|(seal, protocol)| check_seal(&file, seal, protocol, faults));
+    let written = document.sections::<OperationWritten>("operations", faults);
+    document.finish(faults);
+    check_files(folder, &written, faults);
+    let reader = Reader {
+        agency: agency?,
+        folder,
+        file,
+        catalogue,
+        protocol: protocol?,
+        endpoint: endpoint?,
+        namespaces: namespaces?,
+    };
+    let operations = written.into_iter().filter_map(|(name, it)| operation::load(&reader, &name, it, faults));
+    let operations: BTreeMap<_, _> = operations.map(|operation| (operation.service.clone(), operation)).collect();
+    if operations.is_empty() && faults.is_empty() {
+        faults.add(&reader.file, "operations", "is empty", "say with [operations.SERVICE] what the agency does");
+    }
+    let adapter = Adapter {
+        agency: reader.agency,
+        title: title?,
+        folder: folder.to_owned(),
+        protocol: reader.protocol,
+        endpoint: reader.endpoint,
+        limits: limits?,
+        schedule: schedule?,
+        breaker: breaker?,
+        seal: seal?,
+        operations,
+    };
+    faults.0.extend(adapter.prove_examples(catalogue));
+    Some(adapter)
+}
+
+fn protocol(written: ProtocolWritten) -> Protocol {
+    match written {
+        ProtocolWritten::Soap11 => Protocol::Soap11,
+        ProtocolWritten::Soap12 => Protocol::Soap12,
+        ProtocolWritten::Rest => Protocol::Rest,
+    }
+}
+
+/// Checked here, so that it can be made into a profile once the folder of keys is known.
+fn check_seal(
+    file: &Path,
+    seal: SealAsWritten,
+    protocol: Protocol,
+    faults: &mut ConfigFaults,
+) -> Option<SealAsWritten> {
+    let of_profile = seal.check(Path::new("")).err().unwrap_or_default();
+    let is_good = of_profile.is_empty();
+    for fault in of_profile {
+        faults.add(file, format!("seal.{}", fault.key), fault.text, fault.remedy);
+    }
+    let is_soap = matches!(protocol, Protocol::Soap11 | Protocol::Soap12);
+    let kinds = [Some(("seal.kind", seal.kind)), seal.answer.as_ref().map(|answer| ("seal.answer.kind", answer.kind))];
+    for (key, kind) in kinds.into_iter().flatten() {
+        if kind != SealKind::None && (kind == SealKind::Wss) != is_soap {
+            let problem = format!("{} does not go with {}", kind.as_str(), protocol.as_str());
+            faults.add(file, key, problem, "write wss for SOAP; a jws or http-signature for rest; or none");
+        }
+    }
+    is_good.then_some(seal)
+}
+
+fn endpoint(file: &Path, written: &str, faults: &mut ConfigFaults) -> Option<Url> {
+    let is_usable = |url: &Url| {
+        url.scheme() == "https" && url.host().is_some() && url.query().is_none() && url.fragment().is_none()
+    };
+    let url =
+        Url::parse(written).ok().filter(is_usable).filter(|url| url.username().is_empty() && url.password().is_none());
+    if url.is_none() {
+        let remedy = "write https://HOST:PORT/PATH, without user, query or fragment; requests never go without TLS";
+        faults.add(file, "endpoint", "is no https address", remedy);
+    }
+    url
+}
+
+fn limits(file: &Path, written: &LimitsWritten, faults: &mut ConfigFaults) -> Option<Limits> {
+    let concurrency = NonZeroU32::new(written.concurrency).filter(|it| it.get() <= 1000);
+    if concurrency.is_none() {
+        faults.add(file, "limits.concurrency", "is out of range", "must be from 1 to 1000");
+    }
+    if written.requests_per_second == Some(0) {
+        faults.add(file, "limits.requests_per_second", "is 0", "must be at least 1; leave it out for no limit");
+    }
+    if !(1024..=16 << 20).contains(&written.answer_max_bytes) {
+        faults.add(file, "limits.answer_max_bytes", "is out of range", "must be from 1024 to 16777216");
+    }
+    let connect_timeout = seconds(file, "limits.connect_timeout_secs", written.connect_timeout_secs, 60.0, faults);
+    Some(Limits {
+        concurrency: concurrency?,
+        requests_per_second: written.requests_per_second.and_then(NonZeroU32::new),
+        connect_timeout: connect_timeout?,
+        answer_max_bytes: written.answer_max_bytes,
+    })
+}
+
+fn schedule(file: &Path, written: &ScheduleWritten, faults: &mut ConfigFaults) -> Option<Schedule> {
+    let checked = written.check();
+    checked.map_err(|error| faults.add(file, format!("retry.{}", error.key), "is out of range", error.remedy)).ok()
+}
+
+fn breaker(file: &Path, written: &BreakerWritten, faults: &mut ConfigFaults) -> Option<BreakerPolicy> {
+    let failures = NonZeroU32::new(written.failures);
+    if failures.is_none() {
+        faults.add(file, "breaker.failures", "is 0", "must be at least 1");
+    }
+    let cooldown = seconds(file, "breaker.cooldown_secs", written.cooldown_secs, 86_400.0, faults);
+    Some(BreakerPolicy { failures: failures?, cooldown: cooldown? })
+}
+
+/// More than nothing, and no more than `most`.
+pub(super) fn seconds(file: &Path, key: &str, secs: f64, most: f64, faults: &mut ConfigFaults) -> Option<Duration> {
+    let duration = Duration::try_from_secs_f64(secs).ok().filter(|it| !it.is_zero() && secs <= most);
+    if duration.is_none() {
+        faults.add(
+            file,
+            key,
+            "is out of range",
+            format!("must be a number of seconds, more than 0 and at most {most}"),
+        );
+    }
+    duration
+}
+
+/// Nothing lies in an agency's folder without a purpose: a file that nobody reads is most likely misnamed.
+fn check_files(folder: &Path, operations: &[(String, OperationWritten)], faults: &mut ConfigFaults) {
+    for (path, name) in entries(folder) {
+        let is_operation = operations.iter().any(|(operation, _)| *operation == name);
+        if path.is_dir() && !is_operation {
+            let remedy = format!("write [operations.{name}] in agency.toml, or remove the folder");
+            faults.add(path, "", "is the folder of no operation", remedy);
+        } else if path.is_file() && name != "agency.toml" && !name.ends_with(".md") {
+            faults.add(path, "", "is not used", "remove it, or mend its name");
+        }
+    }
+}
+
+/// What lies in a folder, in the order of names, without hidden files.
+pub(super) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)));
+    let mut found: Vec<_> = named.filter(|(_, name)| !name.starts_with('.')).collect();
+    found.sort();
+    found
+}
