@@ -31,7 +31,7 @@ struct Counters {
 
 /// An operation on its way through the writer thread.
 trait Command: Send {
-    /// Whether its changes are to be kept.
+    /// Whether its changes are to be kept. It may be run again after its transaction was rolled back.
     fn run(&mut self, store: &mut SqliteStore<'_>) -> bool;
     /// `failure`: why the transaction was not committed.
     fn answer(self: Box<Self>, failure: Option<&str>);
@@ -106,6 +106,29 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Bo
 }
 
 fn write_batch(connection: &mut Connection, batch: &mut [Box<dyn Command>]) -> Result<(), JournalError> {
+    if write_together(connection, batch)? {
+        return Ok(());
+    }
+    connection::roll_back(connection);
+    write_apart(connection, batch)
+}
+
+/// Without savepoints, which copy every page that a command changes. That is enough as long as no command fails half-way
+/// (a forbidden event fails before it changes anything). `false`: one did, and nothing is committed.
+fn write_together(connection: &mut Connection, batch: &mut [Box<dyn Command>]) -> Result<bool, JournalError> {
+    connection::begin(connection)?;
+    for command in batch {
+        let changes = connection.total_changes();
+        let is_kept = command.run(&mut SqliteStore(connection));
+        if !is_kept && (connection.total_changes() != changes || connection.is_autocommit()) {
+            return Ok(false);
+        }
+    }
+    connection::commit(connection).map(|()| true)
+}
+
+/// Once more, each command in a savepoint of its own, so that only the one that fails is undone.
+fn write_apart(connection: &mut Connection, batch: &mut [Box<dyn Command>]) -> Result<(), JournalError> {
     connection::begin(connection)?;
     for command in batch {
         connection::command(connection, "SAVEPOINT command")?;

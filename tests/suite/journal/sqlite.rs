@@ -87,16 +87,28 @@ async fn a_command_that_fails_does_not_spoil_its_batch() {
         let expected = if number % 2 == 0 { StateName::Queued } else { StateName::Accepted };
         assert_eq!(state(&journal, id).await, expected);
     }
-    // The same identifier again breaks a constraint of the schema, in the middle of a batch.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_fails_half_way_is_undone_alone() {
+    let (journal, _home) = on_sqlite();
     let twice = submission();
     accept(&journal, &twice).await;
-    let fresh = submission();
-    let (keys, repeated) = ((fresh_key(), fresh_key()), journal.clone());
-    let (bad, good) = tokio::join!(repeated.accept(&twice, &keys.0, false), journal.accept(&fresh, &keys.1, false));
-    assert!(matches!(bad, Err(JournalError::Corrupt(_))), "{bad:?}");
-    assert_eq!(good.unwrap(), Acceptance::New);
-    // And its key was not taken.
-    assert_eq!(journal.accept(&submission(), &keys.0, false).await.unwrap(), Acceptance::New);
+    // The same identifier again breaks a rule of the schema, after its key was written.
+    let calls = (0..60).map(|number| {
+        let (journal, key) = (journal.clone(), fresh_key());
+        let submission = if number % 10 == 5 { twice.clone() } else { submission() };
+        async move { (number, key.clone(), journal.accept(&submission, &key, false).await) }
+    });
+    for (number, key, outcome) in futures_util::future::join_all(calls).await {
+        if number % 10 == 5 {
+            assert!(matches!(outcome, Err(JournalError::Corrupt(_))), "{outcome:?}");
+            assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New, "its key was kept");
+        } else {
+            assert_eq!(outcome.unwrap(), Acceptance::New);
+            assert!(matches!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::Repeated(_)));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -73,7 +73,7 @@ CREATE TABLE idempotency_keys (
     office      text    NOT NULL,
     key         text    NOT NULL,
     body_sha256 bytea    NOT NULL,
-    submission  uuid    NOT NULL REFERENCES submissions (id) DEFERRABLE INITIALLY DEFERRED,
+    submission  uuid    NOT NULL,
     used_at     bigint  NOT NULL,
     PRIMARY KEY (office, key)
 );

@@ -65,17 +65,17 @@ CREATE TABLE outbox (
     added_at      INTEGER NOT NULL,
     not_before    INTEGER NOT NULL,
     claimed_until INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_in_order ON outbox (urgent DESC, added_at, submission);
 
 CREATE TABLE idempotency_keys (
     office      TEXT    NOT NULL,
     key         TEXT    NOT NULL,
     body_sha256 BLOB    NOT NULL,
-    submission  TEXT    NOT NULL REFERENCES submissions (id) DEFERRABLE INITIALLY DEFERRED,
+    submission  TEXT    NOT NULL,
     used_at     INTEGER NOT NULL,
     PRIMARY KEY (office, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (used_at);
 
 CREATE TABLE attachments (
@@ -93,7 +93,7 @@ CREATE TABLE attachment_uses (
     attachment TEXT NOT NULL,
     submission TEXT NOT NULL REFERENCES submissions (id),
     PRIMARY KEY (attachment, submission)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX attachment_uses_of_submission ON attachment_uses (submission);
 
 CREATE TABLE notices (
