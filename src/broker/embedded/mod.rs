@@ -173,3 +173,39 @@ impl Drop for EmbeddedBroker {
         self.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{SubmissionId, TraceParent};
+
+    fn item(priority: Priority) -> WorkItem {
+        WorkItem {
+            submission: SubmissionId::new(),
+            agency: "civil-registry".parse().unwrap(),
+            priority,
+            trace: TraceParent::fresh(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_nothing_more_until_something_is_consumed() {
+        let broker = EmbeddedBroker::start(EmbeddedSettings { capacity: 2, ..Default::default() });
+        let one = item(Priority::Ordinary);
+        broker.declare(std::slice::from_ref(&one.agency)).await.unwrap();
+        let results = broker.publish(&[one.clone(), item(Priority::Ordinary), item(Priority::Ordinary)]).await;
+        assert!(matches!(results[..], [Ok(()), Ok(()), Err(BrokerError::Unavailable(_))]));
+        assert!(broker.publish(&[item(Priority::Urgent)]).await[0].is_ok(), "urgent work has a queue of its own");
+        let mut deliveries = broker.consume(&one.agency, 1).await.unwrap();
+        deliveries.ordinary.recv().await.unwrap().settle.ack().await.unwrap();
+        assert!(broker.publish(&[item(Priority::Ordinary)]).await[0].is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_dropped_ends_its_consumers() {
+        let broker = EmbeddedBroker::default();
+        let mut deliveries = broker.consume(&"civil-registry".parse().unwrap(), 1).await.unwrap();
+        drop(broker);
+        assert!(deliveries.urgent.recv().await.is_none() && deliveries.ordinary.recv().await.is_none());
+    }
+}

@@ -1,6 +1,6 @@
 //! One connection: a target comes in, an open and authenticated connection that can always be ended goes out.
 
-use super::settings::{Target, bare_host};
+use super::settings::Target;
 use crate::broker::BrokerError;
 use lapin::{
     Channel, Connection, ConnectionProperties,
@@ -48,7 +48,7 @@ impl Wire {
             target.uri.clone(),
             runtime,
             async move |uri, runtime| {
-                let host = bare_host(&uri.authority.host);
+                let host = uri.authority.host.as_str();
                 let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?.collect::<Vec<_>>();
                 let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
                 if let AsyncTcpStream::Plain(plain) = &stream {

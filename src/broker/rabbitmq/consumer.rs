@@ -19,7 +19,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
@@ -32,12 +35,17 @@ pub(super) struct Lane {
     pub agency: AgencyName,
     pub priority: Priority,
     pub prefetch: u16,
+    /// When a quorum queue is deleted and made again at once, RabbitMQ 3.10 moves its consumers to the new queue, counts
+    /// them there, and never delivers to them. Only a new consumer helps, and an idle one has nothing to lose.
+    pub renew_after: Duration,
     pub stop: CancellationToken,
 }
 
 enum End {
     /// Nobody wants deliveries any more.
     Over,
+    /// Nothing has come for long: begin again.
+    Idle,
     /// The channel or the consumer is gone: begin again.
     Lost(BrokerError),
 }
@@ -61,7 +69,11 @@ impl Lane {
                 wire = self.link.wire() => wire,
             };
             let Some(wire) = wire else { return };
-            let end = match self.open(&wire).await {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                opened = self.open(&wire) => opened,
+            };
+            let end = match opened {
                 Ok(tap) => {
                     pauses.reset();
                     self.pour(tap, &deliveries).await
@@ -70,13 +82,14 @@ impl Lane {
             };
             match end {
                 End::Over => return,
+                End::Idle => continue,
                 End::Lost(reason) => {
                     tracing::warn!(agency = %self.agency, priority = ?self.priority, %reason, "consumer lost; starting again");
                 }
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
+                () = sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
             }
         }
     }
@@ -94,6 +107,7 @@ impl Lane {
     }
 
     async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>) -> End {
+        let mut idle = std::pin::pin!(sleep(self.renew_after));
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return tap.shut().await,
@@ -103,8 +117,16 @@ impl Lane {
                         return End::Lost(error);
                     }
                 }
+                () = &mut idle => {
+                    if tap.in_hand() == 0 {
+                        tap.shut().await;
+                        return End::Idle;
+                    }
+                    idle.as_mut().reset(Instant::now() + self.renew_after);
+                }
                 message = tap.consumer.next() => match message {
                     Some(Ok(message)) => {
+                        idle.as_mut().reset(Instant::now() + self.renew_after);
                         let delivery = delivery(message, tap.give_back.clone());
                         tokio::select! {
                             () = self.stop.cancelled() => return tap.shut().await,
@@ -122,6 +144,11 @@ impl Lane {
 }
 
 impl Tap {
+    /// Deliveries that a worker has, or could have, taken and not settled.
+    fn in_hand(&self) -> usize {
+        self.give_back.strong_count().saturating_sub(1)
+    }
+
     /// Takes nothing new, gives back what is on its way, and waits until everything in a worker's hands is settled.
     async fn drain(self, stop: &CancellationToken) -> End {
         let Self { channel, mut consumer, give_back, mut given_back } = self;

@@ -9,9 +9,11 @@
 
 mod connection;
 mod consumer;
+mod inspection;
 mod link;
 pub mod names;
 mod publisher;
+mod restorer;
 mod settings;
 mod settlement;
 mod subscriber;
@@ -22,19 +24,17 @@ pub use settings::{RabbitmqSettings, SettingsError};
 use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};
 use crate::domain::{AgencyName, Priority};
 use async_trait::async_trait;
-use connection::answered;
 use consumer::Lane;
-use lapin::{
-    ErrorKind,
-    options::QueueDeclareOptions,
-    protocol::{AMQPErrorKind, AMQPSoftError},
-    types::{FieldTable, ShortString},
-};
+use inspection::inspect;
 use link::{Link, LinkState};
 use publisher::Publisher;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use restorer::Restorer;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use subscriber::Subscriber;
 use tokio::sync::{broadcast, mpsc};
@@ -51,6 +51,7 @@ pub struct RabbitmqBroker {
     to_consume: Link,
     announcements: broadcast::Sender<Announcement>,
     is_listening: Arc<AtomicBool>,
+    renew_after: Duration,
     consumers: Phase,
     links: Phase,
 }
@@ -80,7 +81,8 @@ impl RabbitmqBroker {
         let connect =
             |purpose| Link::start(target.clone(), purpose, topology.clone(), &links.tasks, links.stop.clone());
         let (to_publish, to_consume) = (connect("publish"), connect("consume"));
-        let publisher = Publisher::new(to_publish.clone(), topology.clone(), target.settings.confirm_timeout);
+        let restorer = Restorer::new(to_publish.clone(), topology.clone(), links.tasks.clone(), links.stop.clone());
+        let publisher = Publisher::new(to_publish.clone(), topology.clone(), restorer, target.settings.confirm_timeout);
         let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_KEPT);
         let is_listening = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {
@@ -91,7 +93,18 @@ impl RabbitmqBroker {
             stop: consumers.stop.clone(),
         };
         consumers.tasks.spawn(subscriber.run());
-        Ok(Self { topology, publisher, to_publish, to_consume, announcements, is_listening, consumers, links })
+        let renew_after = target.settings.renew_idle_consumers_after;
+        Ok(Self {
+            topology,
+            publisher,
+            to_publish,
+            to_consume,
+            announcements,
+            is_listening,
+            renew_after,
+            consumers,
+            links,
+        })
     }
 
     fn tap(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
@@ -102,33 +115,11 @@ impl RabbitmqBroker {
             agency: agency.clone(),
             priority,
             prefetch,
+            renew_after: self.renew_after,
             stop: self.consumers.stop.clone(),
         };
         self.consumers.tasks.spawn(lane.run(sender));
         receiver
-    }
-
-    /// A passive declaration ends its channel if the queue is missing, so each has a channel of its own.
-    async fn inspect(&self, queue: ShortString, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
-        let channel = self.to_consume.now()?.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let declaring = channel.queue_declare(queue, options, FieldTable::default());
-        match answered(async { Ok(declaring.await) }).await? {
-            Ok(queue) => {
-                Ok(QueueDepth { ready: queue.message_count().into(), consumers: queue.consumer_count().into() })
-            }
-            Err(error) if is_not_found(&error) => Err(BrokerError::Unroutable(agency.clone())),
-            Err(error) => Err(connection::unavailable(error)),
-        }
-    }
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    match error.kind() {
-        ErrorKind::ProtocolError(refusal) => {
-            matches!(refusal.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
-        }
-        _ => false,
     }
 }
 
@@ -167,14 +158,15 @@ impl Broker for RabbitmqBroker {
         let mut sum = QueueDepth::default();
         for priority in Priority::ALL {
             let queue = self.topology.names.work_queue(agency, priority);
-            let depth = self.inspect(queue, agency).await?;
+            let depth = inspect(&*self.to_consume.now()?, queue, agency).await?;
             sum = QueueDepth { ready: sum.ready + depth.ready, consumers: sum.consumers + depth.consumers };
         }
         Ok(sum)
     }
 
     async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError> {
-        Ok(self.inspect(self.topology.names.dead_queue(agency), agency).await?.ready)
+        let queue = self.topology.names.dead_queue(agency);
+        Ok(inspect(&*self.to_consume.now()?, queue, agency).await?.ready)
     }
 
     fn health(&self) -> BrokerHealth {

@@ -4,6 +4,7 @@ use super::{
     connection::{Wire, answered, unavailable},
     link::Link,
     names,
+    restorer::Restorer,
     topology::Topology,
 };
 use crate::broker::{Announcement, BrokerError, WorkItem};
@@ -26,6 +27,7 @@ const PERSISTENT: u8 = 2;
 pub(super) struct Publisher {
     link: Link,
     topology: Arc<Topology>,
+    restorer: Restorer,
     confirm_timeout: Duration,
     /// One batch at a time: a returned message must be matched within its own batch.
     work: Mutex<Option<OpenChannel>>,
@@ -38,8 +40,8 @@ struct OpenChannel {
 }
 
 impl Publisher {
-    pub(super) fn new(link: Link, topology: Arc<Topology>, confirm_timeout: Duration) -> Self {
-        Self { link, topology, confirm_timeout, work: Mutex::default(), events: Mutex::default() }
+    pub(super) fn new(link: Link, topology: Arc<Topology>, restorer: Restorer, confirm_timeout: Duration) -> Self {
+        Self { link, topology, restorer, confirm_timeout, work: Mutex::default(), events: Mutex::default() }
     }
 
     pub(super) async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
@@ -47,17 +49,24 @@ impl Publisher {
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            match self.channel(&mut slot, true).await {
-                Ok(channel) => results.extend(self.publish_window(&channel, window, deadline).await),
-                Err(error) => results.extend(window.iter().map(|_| Err(copy(&error)))),
-            }
-            // Confirms that are still to come would pile up in the channel: it is given up.
-            if results.iter().rev().take(window.len()).any(|result| !is_answer(result)) {
+            let window_results = match self.channel(&mut slot, true).await {
+                Ok(channel) => self.publish_window(&channel, window, deadline).await,
+                Err(error) => window.iter().map(|_| Err(copy(&error))).collect(),
+            };
+            let is_silent = !window_results.iter().all(is_answer);
+            results.extend(window_results);
+            if is_silent {
+                // Confirms that are still to come would pile up in the channel, and the next window would wait as long.
                 *slot = None;
+                break;
             }
         }
-        drop(slot);
-        self.restore_routes(items, &results).await;
+        let unsent = items.len() - results.len();
+        results.extend((0..unsent).map(|_| Err(BrokerError::Unavailable("it has stopped answering".into()))));
+        let is_lost = |result: &Result<(), BrokerError>| matches!(result, Err(BrokerError::Unroutable(_)));
+        let lost: HashSet<_> =
+            items.iter().zip(&results).filter(|(_, it)| is_lost(it)).map(|(it, _)| &it.agency).collect();
+        lost.into_iter().for_each(|agency| self.restorer.restore(agency));
         results
     }
 
@@ -132,19 +141,6 @@ impl Publisher {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let exchange = self.topology.names.work_exchange();
         channel.basic_publish(exchange, key(item).into(), options, &item.to_bytes(), work_properties(item)).await
-    }
-
-    /// Queues that we have declared and somebody has deleted are made again, so that the next try arrives.
-    async fn restore_routes(&self, items: &[WorkItem], results: &[Result<(), BrokerError>]) {
-        let is_lost = |result: &Result<(), BrokerError>| matches!(result, Err(BrokerError::Unroutable(_)));
-        let lost: HashSet<_> =
-            items.iter().zip(results).filter(|(_, it)| is_lost(it)).map(|(it, _)| &it.agency).collect();
-        for agency in lost.into_iter().filter(|agency| self.topology.is_known(agency)) {
-            let Ok(wire) = self.link.now() else { return };
-            if let Err(error) = self.topology.declare(&wire, std::slice::from_ref(agency)).await {
-                tracing::error!(%agency, %error, "the agency's queues are missing and could not be made again");
-            }
-        }
     }
 }
 

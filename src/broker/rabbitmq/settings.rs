@@ -21,6 +21,8 @@ pub struct RabbitmqSettings {
     /// How long a batch of publishes may wait for its confirms.
     pub confirm_timeout: Duration,
     pub heartbeat_secs: u16,
+    /// After how long without a message a consumer begins anew, in case the broker has forgotten it.
+    pub renew_idle_consumers_after: Duration,
     pub reconnect_after_at_least: Duration,
     pub reconnect_after_at_most: Duration,
 }
@@ -30,6 +32,8 @@ pub enum SettingsError {
     /// The text never repeats the URI, which may hold a password.
     #[error("the broker's URI is not of the form amqps://user:password@host:port/vhost")]
     Uri,
+    #[error("the broker's URI holds an IPv6 address, which is not understood there: use a host name")]
+    Ipv6Address,
     #[error("amqps needs a trust anchor of ours and a client certificate, and none is configured")]
     TlsMissing,
     #[error("amqp to `{0}` would send the password in plain text: use amqps, or allow plaintext explicitly")]
@@ -58,6 +62,7 @@ impl RabbitmqSettings {
             connect_timeout: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(10),
             heartbeat_secs: 20,
+            renew_idle_consumers_after: Duration::from_secs(60),
             reconnect_after_at_least: Duration::from_millis(200),
             reconnect_after_at_most: Duration::from_secs(10),
         }
@@ -65,6 +70,9 @@ impl RabbitmqSettings {
 
     pub(super) fn checked(self) -> Result<Target, SettingsError> {
         let mut uri: AMQPUri = self.uri.parse().map_err(|_| SettingsError::Uri)?;
+        if has_ipv6_address(&self.uri) {
+            return Err(SettingsError::Ipv6Address);
+        }
         let names = Names::new(&self.prefix).ok_or_else(|| SettingsError::Prefix(self.prefix.clone()))?;
         uri.query.heartbeat.get_or_insert(self.heartbeat_secs);
         let host = &uri.authority.host;
@@ -78,12 +86,14 @@ impl RabbitmqSettings {
 }
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || bare_host(host).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An IPv6 address without the brackets that a URI puts around it.
-pub(super) fn bare_host(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+/// lapin's parser puts `localhost` in the place of such an address, without a word.
+fn has_ipv6_address(uri: &str) -> bool {
+    let after_scheme = uri.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().is_some_and(|host| host.starts_with('['))
 }
 
 impl fmt::Debug for RabbitmqSettings {
@@ -104,10 +114,10 @@ mod tests {
 
     #[test]
     fn plaintext_goes_to_this_machine_only_unless_it_is_allowed() {
-        for ours in ["amqp://localhost/%2f", "amqp://127.0.0.1:1/%2f", "amqp://127.8.0.1", "amqp://[::1]:5672/%2f"] {
+        for ours in ["amqp://localhost/%2f", "amqp://127.0.0.1:1/%2f", "amqp://127.8.0.1"] {
             assert_eq!(fault(ours), None, "{ours}");
         }
-        for theirs in ["amqp://broker.example", "amqp://10.0.0.1", "amqp://localhost.example", "amqp://[fe80::1]"] {
+        for theirs in ["amqp://broker.example", "amqp://10.0.0.1", "amqp://localhost.example"] {
             assert!(matches!(fault(theirs), Some(SettingsError::PlaintextRefused(_))), "{theirs}");
         }
         let allowed = RabbitmqSettings { allow_plaintext: true, ..RabbitmqSettings::new("amqp://broker.example") };
@@ -126,6 +136,13 @@ mod tests {
         }
         let bad = RabbitmqSettings { prefix: "a b".into(), ..RabbitmqSettings::new("amqp://localhost") };
         assert_eq!(bad.checked().err(), Some(SettingsError::Prefix("a b".into())));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_refused_rather_than_taken_for_this_machine() {
+        for uri in ["amqp://[fe80::1]", "amqps://user:pass@[::1]:5671/%2f"] {
+            assert_eq!(fault(uri), Some(SettingsError::Ipv6Address), "{uri}");
+        }
     }
 
     #[test]

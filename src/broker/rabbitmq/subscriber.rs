@@ -46,7 +46,11 @@ impl Subscriber {
                 wire = self.link.wire() => wire,
             };
             let Some(wire) = wire else { return };
-            let reason = match self.open(&wire).await {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                opened = self.open(&wire) => opened,
+            };
+            let reason = match opened {
                 Ok((channel, consumer)) => {
                     pauses.reset();
                     self.listen(channel, consumer).await

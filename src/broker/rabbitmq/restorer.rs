@@ -1,0 +1,55 @@
+//! Queues that somebody has deleted: an agency whose message found no queue comes in, its queues exist a little later.
+
+use super::{link::Link, topology::Topology};
+use crate::domain::AgencyName;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Not at once: RabbitMQ 3.10 must have told the consumers of the old queue first, or they hang on the new one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub(super) struct Restorer {
+    link: Link,
+    topology: Arc<Topology>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    under_way: Arc<Mutex<HashSet<AgencyName>>>,
+}
+
+impl Restorer {
+    pub(super) fn new(link: Link, topology: Arc<Topology>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { link, topology, tasks, stop, under_way: Arc::default() }
+    }
+
+    /// Agencies that were never declared are nobody's mistake but the caller's.
+    pub(super) fn restore(&self, agency: &AgencyName) {
+        if self.topology.is_known(agency) && self.under_way().insert(agency.clone()) {
+            self.tasks.spawn(self.clone().run(agency.clone()));
+        }
+    }
+
+    async fn run(self, agency: AgencyName) {
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        let declared = match self.link.now() {
+            Ok(wire) => self.topology.declare(&wire, std::slice::from_ref(&agency)).await,
+            // The next connection restores everything.
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = declared {
+            tracing::error!(%agency, %error, "the agency's queues are missing and could not be made again");
+        }
+        self.under_way().remove(&agency);
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashSet<AgencyName>> {
+        self.under_way.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
