@@ -39,7 +39,7 @@ async fn the_offices_wish_for_an_end_counts_if_it_is_sooner_than_the_operations(
         let said = office.post(key, &wish).await;
         let expires_at: Timestamp = said.json["expires_at"].as_str().unwrap().parse().unwrap();
         let off = expires_at.duration_since(now).as_secs() - given_secs;
-        assert!((0..5).contains(&off), "{key}: {off}");
+        assert!((-1..5).contains(&off), "{key}: {off}");
     }
 }
 

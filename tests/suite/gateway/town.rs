@@ -320,7 +320,7 @@ fn write_service(folder: &Path) {
 fn write_adapter(folder: &Path) {
     let folder = folder.join("ledger");
     let agency = format!(
-        "title = 'Ledger'\nprotocol = 'rest'\nendpoint = 'https://ledger.example/api'\n[seal]\nkind = 'none'\n\
+        "title = 'Ledger'\nprotocol = 'rest'\nendpoint = 'https://ledger.example/api'\n[seal]\nkind = 'none'\nanswer.kind = 'none'\n\
          [operations.{SERVICE}]\neffect = 'idempotent'\ndeadline_secs = 3600\npath = '/entries'\n"
     );
     write(&folder.join("agency.toml"), agency);
@@ -333,7 +333,6 @@ fn write_adapter(folder: &Path) {
     request["id"] = id.into();
     request["office"] = "causeni".into();
     request["accepted_at"] = "2026-03-02T08:30:00Z".into();
-    request["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into();
     write(&example.join("request.json"), request.to_string());
     write(&example.join("wire-request.json"), json!({"reference": id, "copies": 2}).to_string());
     write(&example.join("wire-answer.json"), json!({"number": "L-1"}).to_string());
