@@ -9,10 +9,12 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 200;
+/// How long an answer is held up by a broker that is slow.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// What a cursor begins with, so that its form can change.
 const CURSOR_VERSION: u8 = 1;
 
@@ -70,8 +72,8 @@ pub async fn cancel(desk: Arc<Desk>, call: Call) -> Reply {
         trace: submission.trace,
     };
     // Who listens reads the journal as well: a broker that is down costs them a moment, and us nothing.
-    if let Err(error) = desk.broker.announce(&announcement).await {
-        tracing::debug!(%error, "a cancellation was not announced");
+    if tokio::time::timeout(ANNOUNCE_TIMEOUT, desk.broker.announce(&announcement)).await.is_err() {
+        tracing::debug!(submission = %id, "a cancellation was not announced in time");
     }
     let record = desk.find(&call.office, id).await?;
     respond(&desk, &record).await

@@ -1,7 +1,12 @@
 //! `POST /v1/submissions`: a standard request comes in; once the journal has it, its number or its answer goes out.
 
 use super::{
-    Call, Desk, Problem, Reply, body::BodyReader, doorman::KnownOffice, headers, limits::Waiting, strict_json, view,
+    Call, Desk, Problem, Reply,
+    body::{BodyReader, Pace},
+    doorman::KnownOffice,
+    headers,
+    limits::Waiting,
+    strict_json, view,
     wish::Wish,
 };
 use crate::{
@@ -27,7 +32,8 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     headers::require_json(&call.headers)?;
     let (limits, settings) = (&desk.limits, &desk.settings);
     let max_bytes = settings.max_body_bytes as u64;
-    let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, settings.body_timeout)?;
+    let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
+    let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
     let body = body.hold(limits).await?;
     let value = strict_json::parse(&body.bytes).map_err(|it| Problem::at(it.code, it.pointer, it.problem))?;
     let wish = Wish::read(&desk, &call.office, value)?;

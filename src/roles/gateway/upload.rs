@@ -1,6 +1,10 @@
 //! `POST /v1/attachments`: a file's bytes come in as a stream and go to disk; its identifier and digest go out.
 
-use super::{Call, Desk, Problem, Reply, body::BodyReader, headers, view};
+use super::{
+    Call, Desk, Problem, Reply,
+    body::{BodyReader, Pace},
+    headers, view,
+};
 use crate::{
     attachments::{Arriving, lower_hex},
     domain::{AttachmentId, AttachmentRef, Code},
@@ -22,8 +26,8 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
-    let timeout = desk.settings.body_timeout * 10;
-    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, timeout)?;
+    let pace = Pace { timeout: desk.settings.body_timeout * 10, window: desk.settings.body_timeout / 3 };
+    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
     let mut arriving = desk.attachments.begin().map_err(disk_fault)?;
     receive(&mut body, &mut arriving, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {

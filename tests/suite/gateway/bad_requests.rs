@@ -187,3 +187,29 @@ async fn a_personal_number_is_in_no_log_line_no_metric_and_no_problem() {
     assert!(town.metrics.to_text().contains("office.request.schema"));
     assert!(!town.metrics.to_text().contains(CANARY));
 }
+
+/// Fails as a fault of ours would, when it is told to.
+struct BrokenClock(std::sync::atomic::AtomicBool);
+
+impl punte::domain::Clock for BrokenClock {
+    fn now(&self) -> jiff::Timestamp {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock is broken");
+        jiff::Timestamp::now()
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
+    let mut town = Town::new();
+    let clock = Arc::new(BrokenClock(false.into()));
+    town.clock = clock.clone();
+    let open = town.open().await;
+    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+    clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    let said = office.post("k1", &wish()).await;
+    assert_eq!((said.status.as_u16(), said.code()), (500, "bus.internal"));
+    assert!(!said.text.contains("clock"));
+    clock.0.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(office.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+}

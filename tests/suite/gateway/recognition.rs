@@ -82,3 +82,40 @@ async fn a_certificate_is_judged_by_the_clock_of_the_gateway() {
     clock.advance(jiff::SignedDuration::from_hours(24 * 400));
     assert_eq!(open.office("causeni").get("/v1/services").await.code(), "office.certificate.expired");
 }
+
+#[tokio::test]
+async fn a_certificate_is_judged_again_while_its_connection_lasts() {
+    let mut town = Town::new();
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    town.clock = clock.clone();
+    let open = town.open().await;
+    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+    clock.advance(jiff::SignedDuration::from_hours(24 * 400));
+    assert_eq!(office.get("/v1/services").await.code(), "office.certificate.expired");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_replaced_counts_without_a_restart_and_a_broken_file_does_not() {
+    let mut town = Town::new();
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    town.clock = clock.clone();
+    town.settings.client_crl = Vec::new();
+    let open = town.open().await;
+    let (path, rogue) = (open.town.pki.gateway("office-ca.pem"), open.town.pki.rogue("ca.pem"));
+    let code = async || {
+        open.reload.notify_one();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        open.office("causeni").get("/v1/services").await.code().to_owned()
+    };
+    std::fs::write(&path, "broken").unwrap();
+    assert_eq!(code().await, "");
+    let long_lived = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(long_lived.get("/v1/services").await.status, StatusCode::OK);
+    std::fs::copy(&rogue, &path).unwrap();
+    assert_eq!(code().await, "office.certificate.unknown-issuer");
+    clock.advance(jiff::SignedDuration::from_secs(61));
+    assert_eq!(long_lived.get("/v1/services").await.code(), "office.certificate.unknown-issuer");
+    let theirs = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    assert_eq!(open.visitor(Some(theirs), &[b"h2"]).get("/v1/services").await.status, StatusCode::OK);
+}

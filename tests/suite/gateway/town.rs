@@ -39,6 +39,7 @@ pub struct Town {
 pub struct Open {
     pub town: Town,
     pub address: SocketAddr,
+    pub reload: Arc<tokio::sync::Notify>,
     pub ended: tokio::task::JoinHandle<()>,
 }
 
@@ -86,8 +87,8 @@ impl Town {
     }
 
     pub async fn open(self) -> Open {
-        let Gateway { address, ended } = self.try_open().await.unwrap();
-        Open { town: self, address, ended }
+        let Gateway { address, reload, ended } = self.try_open().await.unwrap();
+        Open { town: self, address, reload, ended }
     }
 }
 
