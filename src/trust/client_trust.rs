@@ -187,12 +187,17 @@ fn revocations_of(der: &[u8], path: &Path, authorities: &[CertificateDer<'_>]) -
     let fault = |text: &str| TrustError::RevocationList { path: path.into(), text: text.into() };
     let (_, parsed) = x509_parser::revocation_list::CertificateRevocationList::from_der(der)
         .map_err(|_| fault("it is not a revocation list"))?;
+    let may_sign = |authority: &X509Certificate<'_>| {
+        authority.key_usage().ok().flatten().is_none_or(|usage| usage.value.crl_sign())
+    };
     let signed =
         authorities.iter().filter_map(|authority| X509Certificate::from_der(authority).ok()).any(|(_, authority)| {
-            authority.subject() == parsed.issuer() && parsed.verify_signature(authority.public_key()).is_ok()
+            authority.subject() == parsed.issuer()
+                && may_sign(&authority)
+                && parsed.verify_signature(authority.public_key()).is_ok()
         });
     if !signed {
-        return Err(fault("none of the configured authorities has signed it"));
+        return Err(fault("no configured authority that may sign such lists has signed it"));
     }
     let list = OwnedCertRevocationList::from_der(der).map_err(|error| fault(&format!("it cannot be used: {error}")))?;
     let next_update = parsed.next_update().and_then(|time| Timestamp::from_second(time.timestamp()).ok());

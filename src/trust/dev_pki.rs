@@ -196,7 +196,8 @@ fn authority(common_name: &str, now: Timestamp) -> Result<Issuer, TrustError> {
 
 fn revocations(issuer: &Issuer, serial: u64, now: Timestamp) -> Result<String, TrustError> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let (this_update, next_update) = usual_dates(now);
+    let (this_update, _) = usual_dates(now);
+    let next_update = now + SignedDuration::from_hours(24 * 30);
     let revoked = RevokedCertParams {
         serial_number: SerialNumber::from(serial),
         revocation_time: epoch + since_epoch(this_update),

@@ -1,7 +1,8 @@
 //! A payload comes in and a JSON Web Signature (RFC 7515) goes out, whole or detached; or the other way round, verified.
 //!
 //! Algorithm and key come from the policy. Of the token's header, `kid` and `x5t#S256` at most select among configured
-//! certificates; `jwk`, `jku` and `x5u` mean nothing; `crit` and `b64` (RFC 7797) are refused.
+//! certificates; `jwk`, `jku` and `x5u` mean nothing; `crit` and `b64` (RFC 7797) are refused. A JWS tells no time, so a
+//! repetition cannot be told from the original here: what it is about must say which request it belongs to.
 
 use super::{
     Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Identity, JwsProfile, KeyIdForm, SignerRefusal,

@@ -28,14 +28,14 @@ pub mod dev_pki;
 pub use certificate::{Certificate, CertificateFacts};
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
 pub use identity::{Identity, IdentityFiles};
-pub use key::{Algorithm, PublicKey, Signer};
+pub use key::{Algorithm, KeyFault, PublicKey, Signer};
 pub use policy::{AnswerPolicy, SignerRefusal, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,
     SealKind, SealProfile, SignedHeader, SignersAsFiles, WssProfile,
 };
 pub use reload::{Load, Refreshed, Reloading};
-pub use replay::ReplayCache;
+pub use replay::{Fingerprint, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use tls_server::{server_config, strict_server_config};

@@ -43,14 +43,30 @@ pub enum SignerRefusal {
 }
 
 impl AnswerPolicy {
-    pub fn load(profile: &AnswerProfile, _: Timestamp) -> Result<Self, TrustError> {
-        Ok(Self {
+    pub fn load(profile: &AnswerProfile, now: Timestamp) -> Result<Self, TrustError> {
+        let policy = Self {
             kind: profile.kind.clone(),
             algorithms: profile.algorithms.clone(),
             signers: TrustedSigners::load(&profile.signers)?,
             max_clock_skew: profile.max_clock_skew,
             replay_window: profile.replay_window,
-        })
+        };
+        policy.warnings(now).iter().for_each(|warning| tracing::warn!("{warning}"));
+        Ok(policy)
+    }
+
+    /// What the operator should see to: pinned certificates that cannot verify anything.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let useless = |known: &Certificate| {
+            let fits = |algorithm: &Algorithm| known.public_key.as_ref().is_some_and(|key| key.fits(*algorithm));
+            match check_usable(known, now) {
+                Err(refusal) => Some(refusal.to_string()),
+                Ok(()) if !self.algorithms.iter().any(fits) => Some("no allowed algorithm fits its key".into()),
+                Ok(()) => None,
+            }
+        };
+        let text = |known: &Certificate| Some(format!("{}: {}", known.facts.subject, useless(known)?));
+        self.signers.pinned().iter().filter_map(text).collect()
     }
 
     /// For one's own messages read by another part of Punte, e.g. a simulated agency.
@@ -114,7 +130,11 @@ impl TrustedSigners {
                 for path in paths {
                     for der in pem::certificates(path)? {
                         let fault = |text| TrustError::Certificate { path: path.clone(), text };
-                        certificates.push(Certificate::from_der(&der).map_err(fault)?);
+                        let certificate = Certificate::from_der(&der).map_err(fault)?;
+                        if certificate.public_key.is_none() {
+                            return Err(fault("its key is neither RSA nor on the curve P-256".into()));
+                        }
+                        certificates.push(certificate);
                     }
                 }
                 Ok(Self::Pinned(certificates))

@@ -30,8 +30,14 @@ pub enum Refreshed {
 pub struct Reloading<T: Load> {
     files: T::Files,
     current: ArcSwap<T>,
-    /// The digest of the files as they were last looked at, good or bad: so a bad pair is logged once.
-    seen: Mutex<Vec<u8>>,
+    seen: Mutex<Seen>,
+}
+
+/// The files as they were last looked at.
+struct Seen {
+    digest: Vec<u8>,
+    /// They were bad, which has been logged. They may become good without a change: a certificate that is not valid yet.
+    refused: bool,
 }
 
 impl<T: Load> fmt::Debug for Reloading<T> {
@@ -42,7 +48,7 @@ impl<T: Load> fmt::Debug for Reloading<T> {
 
 impl<T: Load> Reloading<T> {
     pub fn load(files: T::Files, now: Timestamp) -> Result<Self, TrustError> {
-        let seen = digest_of::<T>(&files);
+        let seen = Seen { digest: digest_of::<T>(&files), refused: false };
         let current = T::load(&files, now)?;
         Ok(Self { files, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
     }
@@ -59,16 +65,19 @@ impl<T: Load> Reloading<T> {
     pub fn refresh(&self, now: Timestamp) -> Refreshed {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = digest_of::<T>(&self.files);
-        if *seen == digest {
+        let is_new = seen.digest != digest;
+        if !is_new && !seen.refused {
             return Refreshed::Unchanged;
         }
-        *seen = digest;
-        match T::load(&self.files, now) {
+        let loaded = T::load(&self.files, now);
+        *seen = Seen { digest, refused: loaded.is_err() };
+        match loaded {
             Ok(fresh) => {
                 self.current.store(Arc::new(fresh));
                 tracing::info!(files = ?T::paths(&self.files), "reloaded");
                 Refreshed::Reloaded
             }
+            Err(_) if !is_new => Refreshed::Unchanged,
             Err(error) => {
                 tracing::error!(%error, "the new files are refused; what was loaded before stays in use");
                 Refreshed::Refused(error)

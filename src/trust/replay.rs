@@ -1,12 +1,23 @@
 //! A verified message's fingerprint comes in; whether it was seen before goes out. The memory is bounded.
 
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-type Fingerprint = [u8; 32];
+/// The SHA-256 of what was signed, not of the signature: an ECDSA signature has a mirror image that holds as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub fn of(signed: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, signed).as_ref());
+        Self(bytes)
+    }
+}
 
 /// Remembers the fingerprints of accepted messages for as long as they would still count as fresh.
 ///
@@ -76,19 +87,19 @@ mod tests {
     #[test]
     fn a_repetition_is_noticed_until_its_time_has_passed() {
         let cache = ReplayCache::default();
-        assert!(cache.is_first([1; 32], at(100), at(0)));
-        assert!(!cache.is_first([1; 32], at(100), at(99)));
-        assert!(cache.is_first([2; 32], at(100), at(99)));
-        assert!(cache.is_first([1; 32], at(200), at(101)));
+        assert!(cache.is_first(Fingerprint([1; 32]), at(100), at(0)));
+        assert!(!cache.is_first(Fingerprint([1; 32]), at(100), at(99)));
+        assert!(cache.is_first(Fingerprint([2; 32]), at(100), at(99)));
+        assert!(cache.is_first(Fingerprint([1; 32]), at(200), at(101)));
     }
 
     #[test]
     fn the_memory_never_grows_beyond_its_capacity() {
         let cache = ReplayCache::with_capacity(3);
         for index in 0..100_u8 {
-            assert!(cache.is_first([index; 32], at(1000 + i64::from(index)), at(0)));
+            assert!(cache.is_first(Fingerprint([index; 32]), at(1000 + i64::from(index)), at(0)));
         }
         assert_eq!(cache.seen.lock().unwrap().until.len(), 3);
-        assert!(!cache.is_first([99; 32], at(2000), at(0)));
+        assert!(!cache.is_first(Fingerprint([99; 32]), at(2000), at(0)));
     }
 }

@@ -63,9 +63,14 @@ pub fn parse_within<'input>(text: &'input str, limits: &Limits) -> Result<Docume
     }
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     scan(text, limits)?;
-    let options = ParsingOptions { allow_dtd: false, nodes_limit: u32::MAX, entity_resolver: None };
+    let options = ParsingOptions {
+        allow_dtd: false,
+        nodes_limit: u32::try_from(limits.nodes).unwrap_or(u32::MAX),
+        entity_resolver: None,
+    };
     Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::DtdDetected => XmlRefusal::DocumentType,
+        roxmltree::Error::NodesLimitReached => XmlRefusal::TooManyNodes { limit: limits.nodes },
         error => XmlRefusal::Malformed(place_of(&error)),
     })
 }
@@ -95,7 +100,7 @@ fn scan(text: &str, limits: &Limits) -> Result<(), XmlRefusal> {
     reader.config_mut().check_end_names = true;
     let (mut depth, mut namespaces) = (0_usize, 0_usize);
     for _ in 0..limits.nodes {
-        match reader.read_event().map_err(|error| XmlRefusal::Malformed(error.to_string()))? {
+        match reader.read_event().map_err(|_| malformed_at(reader.error_position()))? {
             Event::Start(start) => {
                 depth += 1;
                 if depth > limits.depth {
@@ -119,7 +124,7 @@ fn count_attributes(start: &BytesStart<'_>, namespaces: &mut usize, limits: &Lim
         if index >= limits.attributes_per_element {
             return Err(XmlRefusal::TooManyAttributes { limit: limits.attributes_per_element });
         }
-        let attribute = attribute.map_err(|error| XmlRefusal::Malformed(error.to_string()))?;
+        let attribute = attribute.map_err(|_| XmlRefusal::Malformed("in the attributes of an element".into()))?;
         *namespaces += usize::from(attribute.key.as_namespace_binding().is_some());
         if *namespaces > limits.namespace_declarations {
             return Err(XmlRefusal::TooManyNamespaces { limit: limits.namespace_declarations });
@@ -128,7 +133,12 @@ fn count_attributes(start: &BytesStart<'_>, namespaces: &mut usize, limits: &Lim
     Ok(())
 }
 
-/// Only the place: the parser's own words may quote the document, and documents are about people.
+// Only places: the parsers' own words may quote the document, and documents are about people.
+
+fn malformed_at(byte: u64) -> XmlRefusal {
+    XmlRefusal::Malformed(format!("at byte {byte}"))
+}
+
 fn place_of(error: &roxmltree::Error) -> String {
     let place = error.pos();
     format!("at line {}, column {}", place.row, place.col)

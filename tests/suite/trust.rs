@@ -12,3 +12,4 @@ mod tls;
 mod verify_command;
 mod wss_attacks;
 mod wss_messages;
+mod wss_mutations;

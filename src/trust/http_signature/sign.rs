@@ -80,6 +80,7 @@ fn signature_params(
         KeyIdForm::Serial => identity.facts().serial_hex.clone(),
         KeyIdForm::Thumbprint => URL_SAFE_NO_PAD.encode(identity.certificate.thumbprint_sha256()),
     };
-    let _ = write!(params, ";keyid=\"{key_id}\";alg=\"{algorithm}\"");
+    let nonce = uuid::Uuid::new_v4().simple();
+    let _ = write!(params, ";nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"{algorithm}\"");
     Ok(params)
 }

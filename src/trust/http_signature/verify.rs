@@ -1,12 +1,12 @@
 //! A signed HTTP message and a policy come in; who signed which components goes out, or the rule that was broken.
 
 use super::{
-    HttpMessage,
+    HttpMessage, HttpStart,
     base::{is_component, signature_base},
     name_of,
 };
 use crate::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, SignerRefusal,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, ReplayCache, SignerRefusal,
     policy::{Freshness, check_usable},
 };
 use aws_lc_rs::digest;
@@ -99,9 +99,10 @@ pub fn verify(
     let base = signature_base(message, &signed.covered, &signed.params).ok_or(HttpSignatureRefusal::Component)?;
     let (signer, algorithm) = verify_base(&base, &signed, policy, now)?;
     verify_digest(message, &signed.covered)?;
-    let fingerprint = digest::digest(&digest::SHA256, &signed.signature);
-    let fingerprint = <[u8; 32]>::try_from(fingerprint.as_ref()).map_err(|_| HttpSignatureRefusal::Replayed)?;
-    if !replays.is_first(fingerprint, remember_until, now) {
+    // A response comes on the connection that asked for it, and one without a nonce may rightly be given twice in one
+    // second; a request may not.
+    let is_remembered = signed.has_nonce || matches!(message.start, HttpStart::Request { .. });
+    if is_remembered && !replays.is_first(Fingerprint::of(base.as_bytes()), remember_until, now) {
         return Err(HttpSignatureRefusal::Replayed);
     }
     Ok(VerifiedHttp { signer: signer.facts, algorithm, covered: signed.covered, created: signed.created })
@@ -116,6 +117,7 @@ struct Signed {
     expires: Option<Timestamp>,
     algorithm: Option<String>,
     key_id: Option<String>,
+    has_nonce: bool,
 }
 
 /// Exactly one signature: with more, it would be unclear which of them vouches for the message.
@@ -139,6 +141,7 @@ fn read_signature(message: &HttpMessage<'_>) -> Result<Signed, HttpSignatureRefu
         expires: time(input, "expires")?,
         algorithm: text("alg"),
         key_id: text("keyid"),
+        has_nonce: text("nonce").is_some(),
     })
 }
 

@@ -8,10 +8,12 @@ use super::{
     token,
 };
 use crate::{
-    trust::{Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, policy::Freshness},
+    trust::{
+        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, policy::Freshness,
+        replay::Fingerprint,
+    },
     xml,
 };
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use roxmltree::{Document, Node, NodeId};
@@ -43,11 +45,9 @@ pub fn verify(
     let identifiers = shape::identifiers(document)?;
     let algorithm = allowed_algorithm(parts.signed_info, policy)?;
     let candidates = token::signers(&parts, &identifiers, policy, now)?;
-    let (signer, signature) = verify_signed_info(&parts, algorithm, candidates)?;
+    let (signer, fingerprint) = verify_signed_info(&parts, algorithm, candidates)?;
     let signed = verify_references(&parts, &identifiers, algorithm)?;
     let created = check_coverage(&parts, &signed, policy, now)?;
-    let fingerprint = digest::digest(&digest::SHA256, &signature);
-    let fingerprint = <[u8; 32]>::try_from(fingerprint.as_ref()).map_err(|_| WssRefusal::Replayed)?;
     if !replays.is_first(fingerprint, created.remember_until, now) {
         return Err(WssRefusal::Replayed);
     }
@@ -75,12 +75,13 @@ fn allowed_algorithm(signed_info: Node<'_, '_>, policy: &AnswerPolicy) -> Result
     }
 }
 
-/// The signature first: nothing that is not the agency's own is worth a closer look.
+/// The signature first: nothing that is not the agency's own is worth a closer look. What is remembered is what was
+/// signed, because an ECDSA signature has a mirror image that holds as well.
 fn verify_signed_info(
     parts: &Parts<'_, '_>,
     algorithm: Algorithm,
     candidates: Vec<Certificate>,
-) -> Result<(Certificate, Vec<u8>), WssRefusal> {
+) -> Result<(Certificate, Fingerprint), WssRefusal> {
     let value =
         only(parts.signature, names::DS, "SignatureValue").map_err(|()| WssRefusal::Shape("ds:SignatureValue"))?;
     let signature = STANDARD
@@ -94,7 +95,7 @@ fn verify_signed_info(
         certificate.public_key.as_ref().is_some_and(|key| key.verifies(algorithm, &canonical, &signature))
     };
     let signer = candidates.into_iter().find(holds).ok_or(WssRefusal::SignatureMismatch)?;
-    Ok((signer, signature))
+    Ok((signer, Fingerprint::of(&canonical)))
 }
 
 fn verify_references<'a, 'input>(

@@ -1,1 +1,166 @@
-//! To be written.
+//! JSON Web Signatures: ours hold, and what others make of them is refused.
+
+use super::pki::{agency_signer, now, pki, policy, rogue_signer};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jiff::SignedDuration;
+use punte::trust::{
+    Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, Identity, JwsForm, JwsProfile, KeyIdForm, SignersAsFiles,
+    jws::{self, JwsRefusal},
+};
+
+pub fn profile(form: JwsForm, algorithm: Algorithm, key_id: KeyIdForm) -> JwsProfile {
+    JwsProfile { algorithm, form, key_id }
+}
+
+pub fn detached() -> AnswerKind {
+    AnswerKind::JwsDetached { header: "x-jws-signature".into() }
+}
+
+/// A token with any header at all, signed with a real key.
+fn forged(header: &str, payload: &[u8], signer: &Identity, algorithm: Algorithm) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let signature = signer.signer().sign(algorithm, input.as_bytes()).unwrap();
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn refusal(token: &str, policy: &AnswerPolicy) -> Option<&'static str> {
+    jws::verify_compact(token, policy, now()).err().map(JwsRefusal::reason)
+}
+
+#[test]
+fn what_we_sign_verifies_in_both_forms_with_both_algorithms() {
+    for (agency, algorithm) in [("soap", Algorithm::RsaSha256), ("rest", Algorithm::EcdsaSha256)] {
+        let signer = agency_signer(agency);
+        for key_id in [KeyIdForm::Serial, KeyIdForm::Thumbprint] {
+            let profile = profile(JwsForm::Compact, algorithm, key_id);
+            let token = jws::sign_compact(b"{\"a\":1}", &profile, &signer).unwrap();
+            let verified = jws::verify_compact(&token, &policy(agency, AnswerKind::JwsCompact), now()).unwrap();
+            assert_eq!((verified.payload.as_slice(), verified.algorithm), (&b"{\"a\":1}"[..], algorithm));
+            let token = jws::sign_detached(b"{\"a\":1}", &profile, &signer).unwrap();
+            assert!(token.contains(".."));
+            assert!(jws::verify_detached(&token, b"{\"a\":1}", &policy(agency, detached()), now()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn another_payload_or_another_place_for_it_is_refused() {
+    let signer = agency_signer("rest");
+    let profile = profile(JwsForm::Compact, Algorithm::EcdsaSha256, KeyIdForm::Serial);
+    let token = jws::sign_detached(b"pay 1", &profile, &signer).unwrap();
+    let verify = |token: &str, payload: &[u8]| {
+        jws::verify_detached(token, payload, &policy("rest", detached()), now()).err().map(JwsRefusal::reason)
+    };
+    assert_eq!(verify(&token, b"pay 1"), None);
+    assert_eq!(verify(&token, b"pay 9"), Some("signature-mismatch"));
+    assert_eq!(verify(&token, b""), Some("signature-mismatch"));
+    // A payload inside, which one reader might use while another uses the body.
+    let compact = jws::sign_compact(b"pay 1", &profile, &signer).unwrap();
+    assert_eq!(verify(&compact, b"pay 1"), Some("not-detached"));
+    assert_eq!(refusal(&token, &policy("rest", AnswerKind::JwsCompact)), Some("signature-mismatch"));
+    let kind = jws::verify_compact(&compact, &policy("rest", AnswerKind::Wss), now()).err();
+    assert_eq!(kind, Some(JwsRefusal::PolicyKind));
+}
+
+#[test]
+fn neither_none_nor_hmac_nor_the_other_key_kind_is_an_algorithm() {
+    let policy = policy("rest", AnswerKind::JwsCompact);
+    let signer = agency_signer("rest");
+    for alg in ["none", "None", "HS256", "HS512", "ES384", "PS256", "RS1", "", "rsa-sha256"] {
+        let token = forged(&format!("{{\"alg\":\"{alg}\"}}"), b"x", &signer, Algorithm::EcdsaSha256);
+        assert_eq!(refusal(&token, &policy), Some("algorithm"), "{alg}");
+    }
+    let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode("{\"alg\":\"none\"}"), URL_SAFE_NO_PAD.encode("x"));
+    assert_eq!(refusal(&unsigned, &policy), Some("algorithm"));
+    // The public certificate as an HMAC key.
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode("{\"alg\":\"HS256\"}"), URL_SAFE_NO_PAD.encode("x"));
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &signer.certificate.der);
+    let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, input.as_bytes()));
+    assert_eq!(refusal(&format!("{input}.{tag}"), &policy), Some("algorithm"));
+    let confused = forged("{\"alg\":\"RS256\"}", b"x", &signer, Algorithm::EcdsaSha256);
+    assert_eq!(refusal(&confused, &policy), Some("signature-mismatch"));
+    let mut narrow = policy.clone();
+    narrow.algorithms = vec![Algorithm::RsaSha256];
+    let honest = forged("{\"alg\":\"ES256\"}", b"x", &signer, Algorithm::EcdsaSha256);
+    assert_eq!(refusal(&honest, &policy), None);
+    assert_eq!(refusal(&honest, &narrow), Some("algorithm"));
+}
+
+#[test]
+fn the_token_cannot_bring_its_own_key() {
+    let rogue = rogue_signer();
+    let policy = policy("soap", AnswerKind::JwsCompact);
+    let certificate = STANDARD.encode(&rogue.certificate.der);
+    for header in [
+        "{\"alg\":\"RS256\"}".to_owned(),
+        format!("{{\"alg\":\"RS256\",\"x5c\":[\"{certificate}\"]}}"),
+        "{\"alg\":\"RS256\",\"jwk\":{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}}".to_owned(),
+        "{\"alg\":\"RS256\",\"jku\":\"https://localhost/keys\",\"x5u\":\"https://localhost/x\"}".to_owned(),
+        format!("{{\"alg\":\"RS256\",\"kid\":\"{}\"}}", rogue.facts().serial_hex),
+        format!("{{\"alg\":\"RS256\",\"kid\":\"{}\"}}", agency_signer("soap").facts().serial_hex),
+    ] {
+        let token = forged(&header, b"x", &rogue, Algorithm::RsaSha256);
+        assert_eq!(refusal(&token, &policy), Some("signature-mismatch"), "{header}");
+    }
+}
+
+#[test]
+fn an_authority_vouches_for_the_chain_that_the_token_shows() {
+    let profile = AnswerProfile {
+        kind: AnswerKind::JwsCompact,
+        algorithms: vec![Algorithm::RsaSha256],
+        signers: SignersAsFiles::Authority { path: pki().agency("soap", "ca.pem"), subject: None },
+        max_clock_skew: SignedDuration::from_secs(60),
+        replay_window: SignedDuration::from_secs(300),
+    };
+    let policy = AnswerPolicy::load(&profile, now()).unwrap();
+    let token = |signer: &Identity| {
+        let certificate = STANDARD.encode(&signer.certificate.der);
+        forged(&format!("{{\"alg\":\"RS256\",\"x5c\":[\"{certificate}\"]}}"), b"x", signer, Algorithm::RsaSha256)
+    };
+    assert_eq!(refusal(&token(&agency_signer("soap")), &policy), None);
+    assert_eq!(refusal(&token(&rogue_signer()), &policy), Some("signer-not-trusted"));
+    let bare = forged("{\"alg\":\"RS256\"}", b"x", &agency_signer("soap"), Algorithm::RsaSha256);
+    assert_eq!(refusal(&bare, &policy), Some("signer-not-trusted"));
+}
+
+#[test]
+fn extensions_and_malformed_headers_are_refused() {
+    let (signer, policy) = (agency_signer("rest"), policy("rest", AnswerKind::JwsCompact));
+    for (header, reason) in [
+        ("{\"alg\":\"ES256\",\"crit\":[\"exp\"],\"exp\":1}", "critical"),
+        ("{\"alg\":\"ES256\",\"crit\":[]}", "critical"),
+        ("{\"alg\":\"ES256\",\"crit\":[\"b64\"],\"b64\":false}", "critical"),
+        ("{\"alg\":\"ES256\",\"b64\":false}", "critical"),
+        ("{\"alg\":\"ES256\",\"alg\":\"none\"}", "header"),
+        ("{\"kid\":\"1\"}", "header"),
+        ("{\"alg\":1}", "header"),
+        ("[]", "header"),
+        ("", "header"),
+    ] {
+        let token = forged(header, b"x", &signer, Algorithm::EcdsaSha256);
+        assert_eq!(refusal(&token, &policy), Some(reason), "{header}");
+    }
+    let token = forged("{\"alg\":\"ES256\"}", b"x", &signer, Algorithm::EcdsaSha256);
+    for (broken, reason) in [
+        (token.replace('.', "!"), "format"),
+        (format!("{token}.x"), "format"),
+        (format!("{token}="), "format"),
+        (token[..token.len() - 2].to_owned(), "signature-mismatch"),
+        (String::new(), "format"),
+        (".".repeat(2), "header"),
+    ] {
+        assert_eq!(refusal(&broken, &policy), Some(reason), "{broken}");
+    }
+}
+
+#[test]
+fn an_expired_signer_counts_no_more() {
+    let token = forged("{\"alg\":\"ES256\"}", b"x", &agency_signer("rest"), Algorithm::EcdsaSha256);
+    let later = now() + SignedDuration::from_hours(24 * 400);
+    let refusal = jws::verify_compact(&token, &policy("rest", AnswerKind::JwsCompact), later).err();
+    assert_eq!(refusal.map(JwsRefusal::reason), Some("signer-out-of-date"));
+}

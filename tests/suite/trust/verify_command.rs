@@ -1,1 +1,137 @@
-//! To be written.
+//! `punte trust verify`: the verdict on each kind of message, from files alone.
+
+use super::{
+    http_signature::profile as http_profile,
+    jws::profile as jws_profile,
+    pki::{agency_signer, now, pki},
+    wss_messages::profile as wss_profile,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use punte::{
+    cli::trust_verify::{self, Verdict, verify_message},
+    trust::{
+        Algorithm, JwsForm, KeyIdForm,
+        http_signature::{self, HttpMessage, HttpStart},
+        jws, wss,
+    },
+};
+use std::{fs, path::PathBuf, process::ExitCode};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The certificate lies beside the profile, so that its path is relative.
+    fn profile(&self, agency: &str, answer: &str) -> PathBuf {
+        fs::copy(pki().agency(agency, "answer-signing.pem"), self.0.path().join("answer.pem")).unwrap();
+        let text = format!(
+            "name = \"other tables are not looked at\"\n[seal]\nkind = \"none\"\n[seal.answer]\n{answer}\nalgorithms = [\"rsa-sha256\", \"ecdsa-sha256\"]\ncertificates = [\"answer.pem\"]\n"
+        );
+        self.put("profile.toml", text)
+    }
+
+    fn verdict(&self, profile: &std::path::Path, message: impl AsRef<[u8]>) -> Verdict {
+        verify_message(profile, &self.put("message", message), None, now())
+    }
+}
+
+fn envelope() -> String {
+    format!("<s:Envelope xmlns:s=\"{}\"><s:Body><a>Ana</a></s:Body></s:Envelope>", super::forgery::SOAP11)
+}
+
+#[test]
+fn a_soap_message_is_judged() {
+    let folder = Folder::new();
+    let profile = folder.profile("soap", "kind = \"wss\"");
+    let signed = wss::sign(&envelope(), &wss_profile(Algorithm::RsaSha256), &agency_signer("soap"), now()).unwrap();
+    let verdict = folder.verdict(&profile, &signed);
+    assert!(verdict.accepted, "{verdict:?}");
+    assert!(verdict.signer.is_some_and(|signer| signer.contains("Demo soap")));
+    assert_eq!(folder.verdict(&profile, signed.replace("Ana", "Eve")).reason, "digest-mismatch");
+    assert_eq!(folder.verdict(&profile, envelope()).reason, "envelope-shape");
+    assert_eq!(folder.verdict(&profile, b"\xFF\xFE<\0").reason, "xml");
+}
+
+#[test]
+fn the_exit_code_is_the_verdict() {
+    let folder = Folder::new();
+    let profile = folder.profile("soap", "kind = \"wss\"");
+    let now = jiff::Timestamp::now();
+    let signed = wss::sign(&envelope(), &wss_profile(Algorithm::RsaSha256), &agency_signer("soap"), now).unwrap();
+    let (good, bad) = (folder.put("good", &signed), folder.put("bad", signed.replace("Ana", "Eve")));
+    assert_eq!(trust_verify::run(&profile, &good, None, true), ExitCode::SUCCESS);
+    assert_eq!(trust_verify::run(&profile, &bad, None, false), ExitCode::FAILURE);
+}
+
+#[test]
+fn a_jws_is_judged_whole_and_detached() {
+    let folder = Folder::new();
+    let signer = agency_signer("rest");
+    let how = jws_profile(JwsForm::Compact, Algorithm::EcdsaSha256, KeyIdForm::Serial);
+    let profile = folder.profile("rest", "kind = \"jws-compact\"");
+    let token = jws::sign_compact(b"{}", &how, &signer).unwrap();
+    assert!(folder.verdict(&profile, format!("{token}\n")).accepted);
+    assert_eq!(folder.verdict(&profile, token.replace('.', "..")).reason, "format");
+    let profile = folder.profile("rest", "kind = \"jws-detached\"\nheader = \"x-jws-signature\"");
+    let token = folder.put("token", jws::sign_detached(b"{}", &how, &signer).unwrap());
+    let (payload, other) = (folder.put("payload", "{}"), folder.put("other", "[]"));
+    assert!(verify_message(&profile, &token, Some(&payload), now()).accepted);
+    assert_eq!(verify_message(&profile, &token, Some(&other), now()).reason, "signature-mismatch");
+    assert_eq!(verify_message(&profile, &token, None, now()).reason, "payload");
+}
+
+#[test]
+fn an_http_message_is_judged_with_either_kind_of_line_ends() {
+    let folder = Folder::new();
+    let profile = folder.profile("rest", "kind = \"http-signature\"\ncomponents = [\"@status\", \"content-digest\"]");
+    let mut headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+    let start = HttpStart::Response { status: StatusCode::OK };
+    let message = HttpMessage { start, headers: &headers.clone(), body: b"one\n\ntwo" };
+    let how = http_profile(Algorithm::EcdsaSha256, &["@status", "content-type", "content-digest"]);
+    http_signature::sign(&message, &how, &agency_signer("rest"), now()).unwrap().insert_into(&mut headers);
+    for end in ["\r\n", "\n"] {
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}: {}{end}", value.to_str().unwrap())).collect();
+        let text = format!("HTTP/1.1 200 OK{end}{lines}{end}one\n\ntwo");
+        let verdict = folder.verdict(&profile, &text);
+        assert!(verdict.accepted, "{verdict:?}");
+        assert_eq!(folder.verdict(&profile, text.replace("200 OK", "201 OK")).reason, "signature-mismatch");
+        assert_eq!(folder.verdict(&profile, text.replace("two", "three")).reason, "digest-mismatch");
+    }
+    for broken in ["", "HTTP/1.1 200 OK", "no\n\n", "HTTP/1.1 200 OK\nbad header\n\n", "POST / HTTP/1.1\n\n"] {
+        assert_eq!(folder.verdict(&profile, broken).reason, "format", "{broken}");
+    }
+}
+
+#[test]
+fn a_bad_profile_is_a_refusal_that_names_the_key() {
+    let folder = Folder::new();
+    for (text, named) in [
+        ("", "seal"),
+        ("[seal]\nkind = \"none\"\nspelling = 1", "spelling"),
+        ("[seal]\nkind = \"none\"\n[seal.answer]\nkind = \"wss\"\ncertificates = [\"x.pem\"]", "answer.algorithms"),
+        (
+            "[seal]\nkind = \"none\"\n[seal.answer]\nkind = \"wss\"\nalgorithms = [\"rsa-sha256\"]\ncertificates = [\"x.pem\"]",
+            "x.pem",
+        ),
+    ] {
+        let verdict = folder.verdict(&folder.put("profile.toml", text), "");
+        assert_eq!(verdict.reason, "profile");
+        assert!(verdict.text.contains(named), "{}", verdict.text);
+    }
+    let verdict = verify_message(&folder.0.path().join("nowhere"), &folder.put("m", ""), None, now());
+    assert_eq!(verdict.reason, "profile");
+    let profile = folder.profile("rest", "kind = \"jws-compact\"");
+    assert_eq!(verify_message(&profile, &folder.0.path().join("nowhere"), None, now()).reason, "unreadable");
+    let unsigned = folder.put("unsigned.toml", "[seal]\nkind = \"none\"\n[seal.answer]\nkind = \"none\"");
+    assert_eq!(folder.verdict(&unsigned, "x").reason, "unsigned");
+}

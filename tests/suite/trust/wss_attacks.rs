@@ -171,6 +171,31 @@ fn a_message_is_accepted_once() {
     assert_eq!(refusal.map(|refusal| refusal.reason()), Some("replayed"));
 }
 
+/// `(r, n - s)` is as good a signature as `(r, s)`: the memory must not be of signatures.
+#[test]
+fn the_mirrored_ecdsa_signature_is_a_repetition_too() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let signer = agency_signer("rest");
+    let envelope = format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{CONTENT}</s:Body></s:Envelope>");
+    let signed = wss::sign(&envelope, &profile(Algorithm::EcdsaSha256), &signer, now()).unwrap();
+    let value = signed.split("SignatureValue>").nth(1).unwrap().trim_end_matches("</ds:");
+    let mut mirrored = STANDARD.decode(value).unwrap();
+    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let mut borrow = 0;
+    for index in (0..32).rev() {
+        let digit = i32::from_str_radix(&order[index * 2..index * 2 + 2], 16).unwrap();
+        let difference = digit - i32::from(mirrored[32 + index]) - borrow;
+        borrow = i32::from(difference < 0);
+        mirrored[32 + index] = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    let mirrored = signed.replace(value, &STANDARD.encode(mirrored));
+    let (policy, replays) = (policy("rest", AnswerKind::Wss), ReplayCache::default());
+    assert!(verify(&mirrored, &policy).is_ok(), "the mirrored signature holds by itself");
+    assert!(wss::verify(&xml::parse(&signed).unwrap(), &policy, now(), &replays).is_ok());
+    let refusal = wss::verify(&xml::parse(&mirrored).unwrap(), &policy, now(), &replays).err();
+    assert_eq!(refusal.map(|refusal| refusal.reason()), Some("replayed"));
+}
+
 #[test]
 fn a_strangers_key_counts_for_nothing_however_well_it_signs() {
     let rogue = rogue_signer();
@@ -252,7 +277,7 @@ fn a_comment_cannot_cut_a_text_short() {
         let split = text.replace(name, &format!("{name}<!-- -->"));
         assert_eq!(reason(&split), "not-plain-text", "{tag}");
     }
-    assert_eq!(reason(&text.replace("<wsu:Created>", "<wsu:Created><!-- -->")), "not-plain-text");
+    assert_eq!(reason(&text.replace("<wsu:Created>", "<wsu:Created><!-- -->")), "comment-in-text");
 }
 
 #[test]

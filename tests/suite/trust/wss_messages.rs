@@ -34,7 +34,7 @@ fn envelopes_of_every_shape_are_signed_and_verify() {
         format!("<s:Envelope xmlns:s=\"{SOAP12}\"><s:Header/><s:Body>{CONTENT}</s:Body></s:Envelope>"),
         format!("<Envelope xmlns='{SOAP11}'><Header a='>' /><Body/></Envelope>"),
         format!(
-            "\u{FEFF}<?xml version='1.0' encoding='utf-8'?>\n<Envelope:Envelope xmlns:Envelope='{SOAP12}'><Envelope:Body\n x='&lt;&#10;'>é ]]&gt; &#13;<!-- c --><b/></Envelope:Body></Envelope:Envelope>\n"
+            "\u{FEFF}<?xml version='1.0' encoding='utf-8'?>\n<Envelope:Envelope xmlns:Envelope='{SOAP12}'><Envelope:Body\n x='&lt;&#10;'>é ]]&gt; &#13;<b><!-- c --></b></Envelope:Body></Envelope:Envelope>\n"
         ),
         format!(
             "<s:Envelope xmlns:s=\"{SOAP11}\" xmlns:wsu=\"urn:other\"><s:Header><x xmlns=\"urn:x\">1</x></s:Header><s:Body><wsu:a/></s:Body></s:Envelope>"
@@ -181,4 +181,22 @@ fn sha1_is_signed_and_accepted_only_where_the_profile_says_so() {
     for signed in [ours.as_str(), &forgery.write()] {
         assert!(verify(signed, &policy).is_ok());
     }
+}
+
+#[test]
+fn a_pinned_certificate_that_can_verify_nothing_is_warned_of() {
+    let mut policy = policy("soap", AnswerKind::Wss);
+    assert!(policy.warnings(now()).is_empty());
+    assert_eq!(policy.warnings(now() + SignedDuration::from_hours(24 * 400)).len(), 1);
+    policy.algorithms = vec![Algorithm::EcdsaSha256];
+    assert_eq!(policy.warnings(now()).len(), 1);
+}
+
+#[test]
+fn an_agencys_own_expired_certificate_no_longer_counts() {
+    let late = now() + SignedDuration::from_hours(24 * 366);
+    let signed = Forgery::honest(&agency_signer("soap"), late).write();
+    let policy = policy("soap", AnswerKind::Wss);
+    let refusal = wss::verify(&xml::parse(&signed).unwrap(), &policy, late, &ReplayCache::default()).err();
+    assert_eq!(refusal.map(|refusal| refusal.reason()), Some("signer-out-of-date"));
 }

@@ -3,6 +3,8 @@
 //! The same table stands in an agency's `agency.toml` and in the file that `punte trust verify --profile` reads.
 
 mod check;
+mod check_answer;
+mod faults;
 mod written;
 
 pub use written::{SealAsWritten, SealKind};
