@@ -93,16 +93,34 @@ pub fn is_safe_to_repeat(error: &tokio_postgres::Error, is_committing: bool) -> 
     }
 }
 
-/// Only the code and the constraint: the server's own texts quote values.
+/// Never what the server says of data and constraints: there its texts quote values.
 pub fn failed(error: tokio_postgres::Error) -> JournalError {
     let Some(server) = error.as_db_error() else {
-        return JournalError::Unavailable("the connection to PostgreSQL failed".into());
+        return JournalError::Unavailable(format!("the connection to PostgreSQL failed: {}", cause(&error)));
     };
     let code = server.code().code();
     match server.constraint() {
         Some(constraint) => JournalError::Corrupt(format!("SQLSTATE {code}, constraint {constraint}")),
+        None if speaks_of_no_data(code) => JournalError::Unavailable(format!("SQLSTATE {code}: {}", server.message())),
         None => JournalError::Unavailable(format!("SQLSTATE {code}")),
     }
+}
+
+/// Classes of codes (PostgreSQL, appendix A) whose texts name users, tables and limits: connections, authorisation,
+/// catalogues, names and rights, resources, locks, the operator's interventions, the system's failures.
+fn speaks_of_no_data(code: &str) -> bool {
+    ["08", "28", "3D", "3F", "42", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
+/// The network's or TLS's own words at the end of the chain of causes.
+fn cause(error: &tokio_postgres::Error) -> String {
+    let mut network = None;
+    let mut next: Option<&dyn Error> = error.source();
+    while let Some(cause) = next {
+        network = cause.downcast_ref::<std::io::Error>().or(network);
+        next = cause.source();
+    }
+    network.map_or_else(|| "it was closed or cannot be made".into(), ToString::to_string)
 }
 
 impl ToSql for Value {

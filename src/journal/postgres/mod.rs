@@ -8,7 +8,7 @@ use super::{
     database::Database,
     migrations::migrate,
     operations::{Access, Operation},
-    store::Store,
+    store::{Store, statement, values},
 };
 use address::{Address, Security};
 use connection::{PostgresStore, failed, is_safe_to_repeat};
@@ -72,7 +72,11 @@ impl PostgresJournal {
         );
         store.script(&lock).await?;
         if let Some(schema) = schema {
-            store.script(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+            // Asked first, because `IF NOT EXISTS` wants the right to create even where there is nothing to create.
+            let found = statement("SELECT 1 FROM pg_namespace WHERE nspname = $1", values![schema]);
+            if store.query(found).await?.is_empty() {
+                store.script(&format!("CREATE SCHEMA {schema}")).await?;
+            }
         }
         migrate(&mut store, MIGRATIONS).await?;
         transaction.commit().await.map_err(failed)

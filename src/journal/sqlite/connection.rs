@@ -14,6 +14,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
+    time::Duration,
 };
 
 /// How long a connection waits for another process that writes.
@@ -36,11 +37,17 @@ pub fn create_private(path: &Path) -> Result<(), JournalError> {
 }
 
 pub fn open(path: &Path) -> Result<Connection, JournalError> {
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MILLIS)).map_err(failed)?;
-    connection.execute_batch(SETTINGS).map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    let settled = Connection::open(path).and_then(|connection| {
+        connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MILLIS))?;
+        connection.execute_batch(SETTINGS)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    });
+    settled.map_err(|error| match failed(error) {
+        JournalError::Unavailable(why) => JournalError::Unavailable(format!("{}: {why}", path.display())),
+        JournalError::Corrupt(why) => JournalError::Corrupt(format!("{}: {why}", path.display())),
+        other => other,
+    })
 }
 
 /// Takes the write lock at once: a transaction that begins with reading could not get it later.

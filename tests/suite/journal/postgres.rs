@@ -2,6 +2,11 @@
 
 use super::*;
 use punte::journal::JournalError;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_start_at_once_make_the_schema_once() {
@@ -80,12 +85,68 @@ async fn tls_is_never_left_out_when_it_was_asked_for() {
     let schema = Schema::new();
     let url = format!("{}&sslmode=require", schema.url());
     assert!(matches!(PostgresJournal::open(&url, None).await, Err(JournalError::Unavailable(_))));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
+    let tls = trusting(rustls::RootCertStore::empty());
     // The server of the tests speaks no TLS: rather no journal than a plain one.
     assert!(matches!(PostgresJournal::open(&url, Some(tls)).await, Err(JournalError::Unavailable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_only_the_expected_server_is_spoken_to() {
+    let schema = Schema::new();
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let port = speak_tls_before(&schema.server, &issued).await;
+    let url =
+        |host: &str| format!("postgres://punte@{host}:{port}/postgres?sslmode=verify-full&search_path={}", schema.name);
+
+    let mut roots = RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    let journal: Tested =
+        Arc::new(PostgresJournal::open(&url("localhost"), Some(trusting(roots.clone()))).await.unwrap());
+    accepted(&journal).await;
+
+    let other_name = PostgresJournal::open(&url("127.0.0.1"), Some(trusting(roots))).await;
+    assert!(matches!(other_name, Err(JournalError::Unavailable(why)) if why.contains("certificate")));
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(stranger.cert.der().clone()).unwrap();
+    let other_issuer = PostgresJournal::open(&url("localhost"), Some(trusting(roots))).await;
+    assert!(matches!(other_issuer, Err(JournalError::Unavailable(why)) if why.contains("certificate")));
+    schema.remove().await;
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// A port that takes up PostgreSQL's `SSLRequest` (protocol, 55.2.10), speaks TLS and hands on to the server in plain text.
+async fn speak_tls_before(server: &str, issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> u16 {
+    let address = server.split(['@', '/']).find(|part| part.contains(':') && !part.ends_with(':')).unwrap().to_owned();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(issued.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (acceptor, address) = (acceptor.clone(), address.clone());
+            tokio::spawn(async move {
+                let mut request = [0; 8];
+                client.read_exact(&mut request).await?;
+                assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47], "not an SSLRequest");
+                client.write_all(b"S").await?;
+                let mut client = acceptor.accept(client).await?;
+                copy_bidirectional(&mut client, &mut TcpStream::connect(address).await?).await
+            });
+        }
+    });
+    port
 }
