@@ -28,6 +28,8 @@ pub enum BrokerError {
 }
 
 /// A message in a worker's hands. Dropping it unsettled gives it back to the broker.
+///
+/// After a lost connection the same message may be delivered twice; of the two settlements only the newer one succeeds.
 pub struct Delivery {
     pub item: Result<WorkItem, Poison>,
     /// How often the broker has delivered it before without a settlement.
@@ -75,11 +77,13 @@ pub enum BrokerHealth {
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Declares the exchanges and the queues of these agencies, or checks that they are as we need them.
+    /// Declares the exchanges and the queues of these agencies, or checks that they are as we need them. When the broker is
+    /// unavailable they are remembered, and declared as soon as it is there.
     async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError>;
     /// Publishes with confirm and `mandatory`, pipelined; one result an item, in their order.
     async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>>;
-    /// Begins to consume, with at most `prefetch` unsettled messages of each priority.
+    /// Begins to consume, with at most `prefetch` (from 1) unsettled messages of each priority. When the broker is unavailable
+    /// the deliveries begin as soon as it is there.
     async fn consume(&self, agency: &AgencyName, prefetch: u16) -> Result<Deliveries, BrokerError>;
     /// Tells everybody about a change of state. Best effort: who listens must be able to read the journal instead.
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError>;

@@ -4,7 +4,7 @@
 //! - A channel for each consumer: what goes wrong on one agency's channel stays there.
 //! - Everything that is declared once is declared again on every new connection.
 //!
-//! Reconnecting is our own loop ([`link`]), not lapin's recovery: that one restores a queue that was deleted without its
+//! Reconnecting is our own loop (`link.rs`), not lapin's recovery: that one restores a queue that was deleted without its
 //! consumer, and stops after a number of tries.
 
 mod connection;

@@ -217,7 +217,7 @@ async fn a_process_that_ends_without_settling_leaves_its_messages_to_another() {
 async fn a_peer_that_stays_silent_is_hung_up_on_and_nothing_waits_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = RabbitmqSettings {
-        connect_timeout: Duration::from_millis(300),
+        connect_timeout: Duration::from_secs(3),
         ..RabbitmqSettings::new(format!("amqp://127.0.0.1:{}/%2f", listener.local_addr().unwrap().port()))
     };
     let broker = RabbitmqBroker::start(settings).unwrap();
@@ -225,7 +225,7 @@ async fn a_peer_that_stays_silent_is_hung_up_on_and_nothing_waits_for_it() {
     let begun = Instant::now();
     assert!(is_unavailable(&broker.publish(&[item(&ours())]).await.remove(0)));
     assert!(is_unavailable(&broker.depth(&ours()).await));
-    assert!(begun.elapsed() < Duration::from_millis(250), "publish waited for a connection");
+    assert!(begun.elapsed() < Duration::from_secs(1), "publish waited for a connection");
     let mut read = Vec::new();
     timeout(PATIENCE, peer.read_to_end(&mut read)).await.expect("the connection was never given up").unwrap();
     assert_eq!(read, b"AMQP\0\0\x09\x01");

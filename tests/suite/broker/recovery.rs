@@ -18,7 +18,7 @@ async fn a_broker_that_is_down_at_start_is_used_as_soon_as_it_is_there() {
     assert!(is_unavailable(&broker.publish(&[item(&ours())]).await.remove(0)));
     assert!(matches!(broker.health(), BrokerHealth::Disconnected(_)));
     let mut deliveries = broker.consume(&ours(), 1).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(1), "something waited for the broker");
+    assert!(begun.elapsed() < Duration::from_secs(5), "something waited for the broker");
     node.start().await;
     connected(&broker).await;
     // What was declared in vain has been made meanwhile.

@@ -47,18 +47,18 @@ fn settings(tls: Arc<ClientConfig>) -> RabbitmqSettings {
     }
 }
 
-/// Why the broker cannot be connected to, once that is known.
-async fn refusal(settings: RabbitmqSettings) -> String {
+/// The broker cannot be connected to, and the reason given says so. A refusal may also be seen as a reset connection, now
+/// and then, but not at each try.
+async fn is_refused(settings: RabbitmqSettings, reason: &str) {
     let broker = RabbitmqBroker::start(settings).unwrap();
-    let reason = || match broker.health() {
-        BrokerHealth::Disconnected(reason) if !reason.contains("not connected yet") => Some(reason),
-        BrokerHealth::Disconnected(_) => None,
-        connected => panic!("{connected:?}"),
-    };
-    eventually("refused", || async { reason().is_some() }).await;
-    let said = reason().unwrap();
+    eventually(reason, || async {
+        match broker.health() {
+            BrokerHealth::Disconnected(said) => said.contains(reason),
+            connected => panic!("{connected:?}"),
+        }
+    })
+    .await;
     broker.close().await;
-    said
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,22 +81,20 @@ async fn amqps_with_our_certificate_carries_messages_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_of_another_authority_is_refused() {
-    let said = refusal(settings(tls(other_ca(), true))).await;
-    assert!(said.contains("UnknownIssuer"), "{said}");
+    is_refused(settings(tls(other_ca(), true)), "UnknownIssuer").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_under_another_name_is_refused() {
     let mut settings = settings(tls(broker_ca(), true));
-    settings.uri = settings.uri.replace("localhost", "127.0.0.2");
-    let said = refusal(settings).await;
-    assert!(!said.is_empty());
+    // Linux takes this address for the loopback one; the broker's certificate does not name it.
+    settings.uri = settings.uri.replace("localhost", "0.0.0.0");
+    is_refused(settings, "not valid for name").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_our_certificate_the_broker_refuses_us() {
-    let said = refusal(settings(tls(broker_ca(), false))).await;
-    assert!(!said.is_empty());
+    is_refused(settings(tls(broker_ca(), false)), "CertificateRequired").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
