@@ -16,6 +16,7 @@ use crate::{
         SubmissionId, TraceParent,
     },
     settings::{ConfigFault, ConfigFaults},
+    trust::SignedHeaderAsWritten,
     wire, xml,
 };
 use jiff::Timestamp;
@@ -62,6 +63,7 @@ struct RequestWritten {
     service: ServiceName,
     accepted_at: Timestamp,
     now: Option<Timestamp>,
+    traceparent: Option<TraceParent>,
     #[serde(default = "first_attempt")]
     attempt: u32,
     context: CallContext,
@@ -233,7 +235,7 @@ fn submission(written: RequestWritten, agency: &AgencyName, effect: Effect) -> S
         attachments: Vec::<AttachmentRef>::new(),
         accepted_at: written.accepted_at,
         expires_at: Timestamp::MAX,
-        trace: TraceParent::fresh(),
+        trace: written.traceparent.unwrap_or_else(TraceParent::fresh),
     }
 }
 
@@ -245,6 +247,7 @@ impl Adapter {
             let service = catalogue.get(&operation.service);
             for example in &operation.examples {
                 let mut proof = Proof { operation, example, faults: &mut faults };
+                proof.signed_headers(self.seal.sign_headers.as_deref().unwrap_or_default());
                 proof.request(service.map(|service| &service.request_schema));
                 proof.answer(service.map(|service| &service.answer_schema));
                 proof.lookup(service.map(|service| &service.answer_schema));
@@ -281,6 +284,19 @@ impl Proof<'_> {
                         "mend one of the two",
                     );
                 }
+            }
+        }
+    }
+
+    /// A header that is to be signed must stand in the envelope exactly once.
+    fn signed_headers(&mut self, signed: &[SignedHeaderAsWritten]) {
+        let Ok(document) = xml::decode(&self.example.wire_request).and_then(xml::parse) else { return };
+        let Ok(envelope) = wire::open(&document) else { return };
+        for header in signed {
+            let name = (header.namespace.as_str(), header.name.as_str());
+            if envelope.headers.iter().filter(|node| node.has_tag_name(name)).count() != 1 {
+                let problem = format!("the header {} is to be signed and does not stand there once", header.name);
+                self.fault("wire-request.xml", problem, "mend the template, or seal.sign_headers in agency.toml");
             }
         }
     }

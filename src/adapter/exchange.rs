@@ -149,6 +149,16 @@ impl Exchange {
         &self.address
     }
 
+    /// The form of the request's body.
+    pub fn request_form(&self) -> Form {
+        self.request_form
+    }
+
+    /// Of the request's body; empty if there is none.
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
     pub fn method(&self) -> &http::Method {
         &self.method
     }

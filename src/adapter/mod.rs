@@ -23,7 +23,7 @@ pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireAnswer, WireRequest};
 pub use filter::Filter;
 pub use reading::Reading;
-pub use sameness::{Leaf, leaves};
+pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::{Template, TemplateFault};
 
 use crate::{

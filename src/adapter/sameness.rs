@@ -3,7 +3,7 @@
 
 use super::Form;
 use crate::{wire, xml};
-use roxmltree::Node;
+use roxmltree::{Document, Node};
 use serde_json::Value;
 
 /// One text of a message and the way to it.
@@ -19,12 +19,19 @@ pub fn leaves(form: Form, bytes: &[u8]) -> Result<Vec<Leaf>, String> {
     match form {
         Form::Xml => {
             let document = xml::decode(bytes).and_then(xml::parse).map_err(|refusal| refusal.to_string())?;
-            of_element(document.root_element(), "", &mut found);
+            of_element(document.root_element(), "", &[], &mut found);
         }
         Form::Json if bytes.is_empty() => {}
         Form::Json => of_value(&wire::strict_json(bytes).map_err(|error| error.to_string())?, "", &mut found),
     }
     Ok(found)
+}
+
+/// The same of a tree, without elements and attributes of some namespaces.
+pub fn leaves_without(document: &Document<'_>, namespaces: &[&str]) -> Vec<Leaf> {
+    let mut found = Vec::new();
+    of_element(document.root_element(), "", namespaces, &mut found);
+    found
 }
 
 /// Where two messages differ first; `None` if they say the same. Only places are told, no texts.
@@ -41,23 +48,29 @@ pub fn difference(expected: &[Leaf], found: &[Leaf]) -> Option<String> {
 }
 
 /// Depth is bounded by the guard that parsed the tree.
-fn of_element(element: Node<'_, '_>, above: &str, found: &mut Vec<Leaf>) {
+fn of_element(element: Node<'_, '_>, above: &str, without: &[&str], found: &mut Vec<Leaf>) {
+    let is_meant = |namespace: Option<&str>| !namespace.is_some_and(|namespace| without.contains(&namespace));
     let name = |namespace: Option<&str>, local: &str| match namespace {
         Some(namespace) => format!("{{{namespace}}}{local}"),
         None => local.to_owned(),
     };
     let path = format!("{above}/{}", name(element.tag_name().namespace(), element.tag_name().name()));
-    let mut attributes: Vec<_> = element.attributes().map(|it| (name(it.namespace(), it.name()), it.value())).collect();
+    let mut attributes: Vec<_> = element
+        .attributes()
+        .filter(|it| is_meant(it.namespace()))
+        .map(|it| (name(it.namespace(), it.name()), it.value()))
+        .collect();
     attributes.sort();
     let attributes =
         attributes.into_iter().map(|(name, value)| Leaf { path: format!("{path}/@{name}"), text: value.into() });
     found.extend(attributes);
     let text: String = element.children().filter(Node::is_text).filter_map(|node| node.text()).collect();
-    let has_children = element.children().any(|child| child.is_element());
+    let children = || element.children().filter(|child| child.is_element() && is_meant(child.tag_name().namespace()));
+    let has_children = children().next().is_some();
     if !has_children || !text.trim().is_empty() {
         found.push(Leaf { path: path.clone(), text });
     }
-    element.children().filter(Node::is_element).for_each(|child| of_element(child, &path, found));
+    children().for_each(|child| of_element(child, &path, without, found));
 }
 
 fn of_value(value: &Value, path: &str, found: &mut Vec<Leaf>) {

@@ -4,3 +4,4 @@ pub mod courier;
 pub mod gateway;
 mod listener;
 pub mod operations;
+pub mod simulator;

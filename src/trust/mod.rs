@@ -32,7 +32,7 @@ pub use key::{Algorithm, KeyFault, PublicKey, Signer};
 pub use policy::{AnswerPolicy, SignerRefusal, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,
-    SealKind, SealProfile, SignedHeader, SignersAsFiles, WssProfile,
+    SealKind, SealProfile, SignedHeader, SignedHeaderAsWritten, SignersAsFiles, WssProfile,
 };
 pub use reload::{Load, Refreshed, Reloading};
 pub use replay::{Fingerprint, ReplayCache};

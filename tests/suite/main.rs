@@ -1,7 +1,9 @@
 //! All integration tests in one program: one link, one set of services. Start it with `tests/run`.
 
+mod adapter;
 mod broker;
 mod gateway;
 mod journal;
 mod road;
+mod simulator;
 mod trust;

@@ -7,7 +7,7 @@ mod check_answer;
 mod faults;
 mod written;
 
-pub use written::{SealAsWritten, SealKind};
+pub use written::{SealAsWritten, SealKind, SignedHeaderAsWritten};
 
 use super::Algorithm;
 use jiff::SignedDuration;

@@ -1,0 +1,9 @@
+. as $asked
+| if .status == 404 then {not_seen: true}
+  elif .status == 200 and (.body.result | type) == "array" then
+    [.body.result[] | select(.event_id == $asked.reference)] as $events
+    | if $events == [] then {not_seen: true}
+      else $events[0] | {reference: .event_id, answer: {uid: .uid, registered_at: .registered_at}}
+      end
+  else null
+  end

@@ -1,0 +1,185 @@
+//! One HTTP request comes in; the simulated agency's response goes out, or the connection breaks as it was told to.
+
+use super::{
+    behaviour::{Blamed, Script, SimulatedFault},
+    clerk::{self, Asked, Reply},
+    ledger::Ledger,
+    response::{self, Body},
+    seal::{AgencySeal, Flaw},
+};
+use crate::{
+    adapter::{Adapter, Form, Protocol},
+    domain::TraceParent,
+    wire::SoapVersion,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::watch;
+
+const MAX_REQUEST_BYTES: usize = 32 << 20;
+
+pub(super) struct Agency {
+    pub adapter: Arc<Adapter>,
+    pub seal: AgencySeal,
+    pub script: Script,
+    pub ledger: Ledger,
+    pub received: AtomicU64,
+    /// Why requests were turned away: the rules that the bus has broken.
+    pub refusals: Mutex<Vec<String>>,
+    /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.
+    pub generation: watch::Sender<u64>,
+}
+
+/// The connection is to be reset.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulated agency resets the connection")]
+pub(super) struct Reset;
+
+impl Agency {
+    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?.to_bytes();
+        let plan = self.script.of_request();
+        tokio::time::sleep(Duration::from_millis(plan.delay_ms)).await;
+        if let Some(response) = self.fault(plan.fault.as_ref(), false) {
+            return response;
+        }
+        let now = Timestamp::now();
+        let opened = self.seal.open(&parts.method, &absolute(&parts), &parts.headers, &body, now);
+        let asked = match opened {
+            Ok(opened) => clerk::understand(&self.adapter, &parts.method, &parts.uri, &parts.headers, opened),
+            Err(reason) => Err(format!("the signature: {reason}")),
+        };
+        match asked {
+            Ok(asked) => self.act(&asked, plan.fault.as_ref(), &parts.headers),
+            Err(reason) => Ok(self.refuse(reason)),
+        }
+    }
+
+    fn act(
+        &self,
+        asked: &Asked<'_>,
+        fault: Option<&SimulatedFault>,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Reset> {
+        let reply = match asked.reply(&self.ledger) {
+            Ok(reply) => reply,
+            Err(reason) => return Ok(self.refuse(reason)),
+        };
+        if asked.has_effect() {
+            let operation = asked.operation;
+            let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
+            let trace = trace.map(|trace| trace.to_string());
+            self.ledger.record(&operation.service, operation.effect, asked.reference.as_deref(), trace);
+        }
+        if let Some(response) = self.fault(fault, true) {
+            return response;
+        }
+        let reply = match fault {
+            Some(SimulatedFault::OtherReference) => reply.about_another(asked.reference.as_deref()),
+            _ => reply,
+        };
+        Ok(self.respond(reply, fault))
+    }
+
+    /// What the faults do that need no understanding of the request, before or after the effect.
+    fn fault(&self, fault: Option<&SimulatedFault>, is_after: bool) -> Option<Result<Response<Body>, Reset>> {
+        match fault? {
+            SimulatedFault::Status { code, retry_after_secs, after_effect } if *after_effect == is_after => {
+                Some(Ok(response::status(*code, *retry_after_secs)))
+            }
+            SimulatedFault::SoapFault { blames, after_effect } if *after_effect == is_after => {
+                Some(Ok(self.respond(self.blame(*blames, "simulated"), None)))
+            }
+            SimulatedFault::ResetBeforeEffect if !is_after => Some(Err(Reset)),
+            SimulatedFault::ResetAfterEffect if is_after => Some(Err(Reset)),
+            // Meant for new connections; this one is older.
+            SimulatedFault::RogueCertificate if !is_after => Some(Err(Reset)),
+            _ => None,
+        }
+    }
+
+    fn respond(&self, reply: Reply, fault: Option<&SimulatedFault>) -> Response<Body> {
+        let flaw = match fault {
+            Some(SimulatedFault::NoSignature) => Flaw::Absent,
+            Some(SimulatedFault::WrongSignature) => Flaw::Broken,
+            Some(SimulatedFault::ForeignSignature) => Flaw::Foreign,
+            Some(SimulatedFault::StaleTimestamp) => Flaw::Stale,
+            _ => Flaw::None,
+        };
+        let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+        let (mut headers, body) = match self.seal.seal(status, &reply.body, flaw, Timestamp::now()) {
+            Ok(sealed) => sealed,
+            Err(reason) => {
+                tracing::error!(%reason, "the simulated agency cannot sign its answer");
+                return response::status(500, None);
+            }
+        };
+        headers.insert(header::CONTENT_TYPE, self.media_type(reply.form));
+        response::with(status, headers, body, fault, self.adapter.limits.answer_max_bytes)
+    }
+
+    fn refuse(&self, reason: String) -> Response<Body> {
+        tracing::info!(agency = %self.adapter.agency, %reason, "the simulated agency refuses a request");
+        let reply = self.blame(Blamed::Client, "refused");
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
+        self.respond(reply, None)
+    }
+
+    /// A fault in the protocol's own form.
+    fn blame(&self, blamed: Blamed, text: &str) -> Reply {
+        let status = match (blamed, self.adapter.protocol) {
+            (Blamed::Client, Protocol::Rest) => 400,
+            (Blamed::Client | Blamed::Server, _) => 500,
+        };
+        let v11 = |code| {
+            let namespace = SoapVersion::V11.namespace();
+            format!(
+                "<s:Envelope xmlns:s=\"{namespace}\"><s:Header/><s:Body><s:Fault><faultcode>s:{code}</faultcode>\
+                 <faultstring>{text}</faultstring></s:Fault></s:Body></s:Envelope>"
+            )
+        };
+        let v12 = |code| {
+            let namespace = SoapVersion::V12.namespace();
+            format!(
+                "<s:Envelope xmlns:s=\"{namespace}\"><s:Header/><s:Body><s:Fault><s:Code><s:Value>s:{code}</s:Value></s:Code>\
+                 <s:Reason><s:Text xml:lang=\"en\">{text}</s:Text></s:Reason></s:Fault></s:Body></s:Envelope>"
+            )
+        };
+        let (form, body) = match (self.adapter.protocol, blamed) {
+            (Protocol::Soap11, Blamed::Client) => (Form::Xml, v11("Client")),
+            (Protocol::Soap11, Blamed::Server) => (Form::Xml, v11("Server")),
+            (Protocol::Soap12, Blamed::Client) => (Form::Xml, v12("Sender")),
+            (Protocol::Soap12, Blamed::Server) => (Form::Xml, v12("Receiver")),
+            (Protocol::Rest, Blamed::Client | Blamed::Server) => {
+                (Form::Json, serde_json::json!({"code": text}).to_string())
+            }
+        };
+        Reply { status, body: body.into_bytes(), form }
+    }
+
+    fn media_type(&self, form: Form) -> HeaderValue {
+        HeaderValue::from_static(match (form, self.adapter.protocol) {
+            (Form::Xml, Protocol::Soap12) => "application/soap+xml; charset=utf-8",
+            (Form::Xml, Protocol::Soap11 | Protocol::Rest) => "text/xml; charset=utf-8",
+            (Form::Json, _) => "application/json",
+        })
+    }
+}
+
+/// HTTP/1.1 requests name their host in a header; signatures cover the whole address.
+fn absolute(parts: &http::request::Parts) -> http::Uri {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
+    format!("https://{host}{path}").parse().unwrap_or_else(|_| parts.uri.clone())
+}

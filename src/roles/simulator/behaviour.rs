@@ -1,0 +1,181 @@
+//! What a tester asks for comes in; for each request, the way in which the simulated agency is to fail goes out.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Plans are followed in order, each for its number of requests. After the last one the agency behaves well.
+///
+/// As JSON: a list of plans, one plan, or null for good behaviour, e.g. `{"fault": "reset-after-effect", "times": 1}` or
+/// `[{"fault": {"status": {"code": 503, "retry_after_secs": 1}}, "times": 2}, {"delay_ms": 500}]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SimulatorBehaviour(pub Vec<Plan>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("this is no behaviour of a simulated agency: {0}")]
+pub struct InvalidBehaviour(#[from] serde_json::Error);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Waits this long before anything else.
+    pub delay_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<SimulatedFault>,
+    /// For the next requests; without it, for all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SimulatedFault {
+    /// An HTTP status without a message; a redirect names another place.
+    Status {
+        code: u16,
+        #[serde(default)]
+        retry_after_secs: Option<u64>,
+        /// Whether the agency has acted all the same.
+        #[serde(default)]
+        after_effect: bool,
+    },
+    /// A signed SOAP fault; for REST a signed JSON error with status 500 or 400.
+    SoapFault {
+        blames: Blamed,
+        #[serde(default)]
+        after_effect: bool,
+    },
+    ResetBeforeEffect,
+    ResetAfterEffect,
+    /// The answers below come after the effect: the agency has acted, and its answer is of no use.
+    Garbage,
+    WrongContentType,
+    HugeAnswer,
+    TruncatedAnswer,
+    WrongSignature,
+    NoSignature,
+    /// Signed with a stranger's key.
+    ForeignSignature,
+    StaleTimestamp,
+    OtherReference,
+    SlowDrip {
+        millis_per_byte: u64,
+    },
+    /// The server shows a certificate of another authority. Counts connections, not requests.
+    RogueCertificate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blamed {
+    Client,
+    Server,
+}
+
+impl Plan {
+    pub fn always(fault: SimulatedFault) -> Self {
+        Self { fault: Some(fault), ..Self::default() }
+    }
+
+    pub fn once(fault: SimulatedFault) -> Self {
+        Self { times: Some(1), ..Self::always(fault) }
+    }
+
+    pub fn slow(delay_ms: u64) -> Self {
+        Self { delay_ms, ..Self::default() }
+    }
+}
+
+impl TryFrom<Value> for SimulatorBehaviour {
+    type Error = InvalidBehaviour;
+
+    fn try_from(written: Value) -> Result<Self, InvalidBehaviour> {
+        Ok(match written {
+            Value::Null => Self::default(),
+            list @ Value::Array(_) => Self(serde_json::from_value(list)?),
+            plan => Self(vec![serde_json::from_value(plan)?]),
+        })
+    }
+}
+
+impl From<Plan> for SimulatorBehaviour {
+    fn from(plan: Plan) -> Self {
+        Self(vec![plan])
+    }
+}
+
+/// The plans that are left.
+#[derive(Debug, Default)]
+pub(super) struct Script(Mutex<VecDeque<Plan>>);
+
+impl Script {
+    pub fn set(&self, behaviour: SimulatorBehaviour) {
+        *self.plans() = behaviour.0.into();
+    }
+
+    pub fn left(&self) -> SimulatorBehaviour {
+        SimulatorBehaviour(self.plans().iter().cloned().collect())
+    }
+
+    pub fn of_request(&self) -> Plan {
+        self.take(|fault| fault != Some(&SimulatedFault::RogueCertificate)).unwrap_or_default()
+    }
+
+    /// Whether this connection is to be shown a stranger's certificate.
+    pub fn is_rogue_connection(&self) -> bool {
+        self.take(|fault| fault == Some(&SimulatedFault::RogueCertificate)).is_some()
+    }
+
+    fn take(&self, is_meant: impl Fn(Option<&SimulatedFault>) -> bool) -> Option<Plan> {
+        let mut plans = self.plans();
+        while plans.front().is_some_and(|plan| plan.times == Some(0)) {
+            plans.pop_front();
+        }
+        let first = plans.front_mut().filter(|plan| is_meant(plan.fault.as_ref()))?;
+        let taken = first.clone();
+        first.times = first.times.map(|times| times - 1);
+        Some(taken)
+    }
+
+    fn plans(&self) -> MutexGuard<'_, VecDeque<Plan>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn plans_are_followed_in_order_and_then_all_is_well() {
+        let script = Script::default();
+        let written = json!([
+            {"fault": "reset-after-effect", "times": 2},
+            {"fault": "rogue-certificate", "times": 1},
+            {"fault": {"status": {"code": 503, "retry_after_secs": 1}}, "times": 0},
+            {"delay_ms": 5}
+        ]);
+        script.set(written.try_into().unwrap());
+        assert!(!script.is_rogue_connection());
+        assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
+        assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
+        assert!(script.is_rogue_connection());
+        assert!(!script.is_rogue_connection());
+        assert_eq!((script.of_request(), script.of_request()), (Plan::slow(5), Plan::slow(5)));
+        script.set(SimulatorBehaviour::default());
+        assert_eq!(script.of_request(), Plan::default());
+    }
+
+    #[test]
+    fn a_misspelt_plan_is_refused() {
+        for bad in [json!({"fault": "explode"}), json!([{"delay": 1}]), json!(7), json!({"fault": {"status": {}}})] {
+            assert!(SimulatorBehaviour::try_from(bad.clone()).is_err(), "{bad}");
+        }
+        assert_eq!(SimulatorBehaviour::try_from(Value::Null).unwrap(), SimulatorBehaviour::default());
+    }
+}

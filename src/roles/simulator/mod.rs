@@ -1,0 +1,216 @@
+//! An agency's folder comes in; a running server goes out that plays the agency over strict mutual TLS: it checks our
+//! signatures for real, answers from the adapter's own examples, signed, keeps a ledger of what it has done, and fails in
+//! every way it is told to.
+
+mod agency;
+mod behaviour;
+mod clerk;
+mod control;
+mod ledger;
+mod listener;
+mod response;
+mod seal;
+
+pub use behaviour::{Blamed, InvalidBehaviour, Plan, SimulatedFault, SimulatorBehaviour};
+pub use ledger::LedgerEntry;
+
+use crate::{
+    adapter::{Adapter, Adapters},
+    catalogue::Catalogue,
+    domain::AgencyName,
+    settings::ConfigFaults,
+    trust::{ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError, strict_server_config},
+};
+use agency::Agency;
+use jiff::Timestamp;
+use ledger::Ledger;
+use listener::Acceptors;
+use seal::AgencySeal;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// What is to be played, and where.
+pub struct SimulatorPlan {
+    pub adapter: Arc<Adapter>,
+    /// As `punte pki dev` fills it: `simulators/<agency>/…` and `rogue/…` are used.
+    pub secrets: PathBuf,
+    pub listen: SocketAddr,
+    /// For testers; plain HTTP, loopback only.
+    pub control: SocketAddr,
+    /// One JSON line an effect; without it, the ledger is in memory only.
+    pub ledger_file: Option<PathBuf>,
+    pub behaviour: SimulatorBehaviour,
+}
+
+impl SimulatorPlan {
+    /// On free ports of loopback, well behaved.
+    pub fn new(adapter: Arc<Adapter>, secrets: &Path) -> Self {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let behaviour = SimulatorBehaviour::default();
+        Self { adapter, secrets: secrets.to_owned(), listen: loopback, control: loopback, ledger_file: None, behaviour }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    #[error("the adapters cannot be used:\n{0}")]
+    Config(ConfigFaults),
+    #[error("there is no agency {0}")]
+    UnknownAgency(AgencyName),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error("the simulator's control listens on loopback only, not on {0}")]
+    ControlAddress(SocketAddr),
+    #[error("the simulated agency cannot listen or write: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A simulated agency while it runs. It stops when it is dropped.
+pub struct Simulator {
+    pub address: SocketAddr,
+    pub control: SocketAddr,
+    agency: Arc<Agency>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Plays one of the agencies of a folder, on free ports.
+    pub async fn of_folder(
+        adapters: &Path,
+        services: &Path,
+        agency: &AgencyName,
+        secrets: &Path,
+    ) -> Result<Self, SimulatorError> {
+        let adapter = adapter_of(adapters, services, agency)?;
+        Self::start(SimulatorPlan::new(adapter, secrets)).await
+    }
+
+    pub async fn start(plan: SimulatorPlan) -> Result<Self, SimulatorError> {
+        if !plan.control.ip().is_loopback() {
+            return Err(SimulatorError::ControlAddress(plan.control));
+        }
+        let now = Timestamp::now();
+        let folder = plan.secrets.join("simulators").join(plan.adapter.agency.as_str());
+        let stranger = plan.secrets.join("rogue");
+        let acceptors =
+            Acceptors { own: acceptor(&folder, &folder, now)?, rogue: acceptor(&stranger, &folder, now).ok() };
+        let agency = Arc::new(Agency {
+            seal: AgencySeal::load(&plan.adapter, &folder, &stranger, now)?,
+            adapter: plan.adapter,
+            script: behaviour::Script::default(),
+            ledger: Ledger::open(plan.ledger_file.as_deref())?,
+            received: Default::default(),
+            refusals: Default::default(),
+            generation: Default::default(),
+        });
+        agency.behave(plan.behaviour);
+        let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);
+        let (address, control_address) = (listener.local_addr()?, control.local_addr()?);
+        let stop = CancellationToken::new();
+        let agency_task = tokio::spawn(listener::listen(listener, acceptors, agency.clone(), stop.clone()));
+        let (router, stopped) = (control::router(agency.clone()), stop.clone());
+        let control_task = tokio::spawn(async move {
+            let server = axum::serve(control, router).with_graceful_shutdown(stopped.cancelled_owned());
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the simulator's control has ended");
+            }
+        });
+        let tasks = vec![agency_task, control_task];
+        Ok(Self { address, control: control_address, agency, stop, tasks })
+    }
+
+    /// What an installation writes as the agency's endpoint: its own path, here.
+    pub fn endpoint(&self) -> String {
+        let path = self.agency.adapter.endpoint.path().trim_end_matches('/');
+        format!("https://localhost:{}{path}", self.address.port())
+    }
+
+    pub fn adapter(&self) -> &Arc<Adapter> {
+        &self.agency.adapter
+    }
+
+    /// From the next request on. The JSON is that of [`SimulatorBehaviour`].
+    pub fn behave(&self, wanted: Value) -> Result<(), InvalidBehaviour> {
+        self.agency.behave(wanted.try_into()?);
+        Ok(())
+    }
+
+    /// The same, typed.
+    pub fn follow(&self, behaviour: impl Into<SimulatorBehaviour>) {
+        self.agency.behave(behaviour.into());
+    }
+
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        self.agency.ledger.entries()
+    }
+
+    /// All requests that came, whatever became of them.
+    pub fn requests(&self) -> u64 {
+        self.agency.received.load(Ordering::Relaxed)
+    }
+
+    /// Why requests were turned away.
+    pub fn refusals(&self) -> Vec<String> {
+        self.agency.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all connections and waits for it.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Agency {
+    fn behave(&self, behaviour: SimulatorBehaviour) {
+        let shows_another_certificate =
+            behaviour.0.iter().any(|plan| plan.fault == Some(SimulatedFault::RogueCertificate));
+        self.script.set(behaviour);
+        if shows_another_certificate {
+            // Whoever keeps a connection open has to make a new one, and so meets it.
+            self.generation.send_modify(|generation| *generation += 1);
+        }
+    }
+}
+
+/// Loads and proves all adapters, and takes out one.
+pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Result<Arc<Adapter>, SimulatorError> {
+    let mut faults = ConfigFaults::default();
+    let catalogue = Catalogue::load(services, &mut faults);
+    let loaded = Adapters::load(adapters, &catalogue, &BTreeMap::new(), &mut faults);
+    // Another agency's faults are no reason not to play this one.
+    match loaded.agency(agency) {
+        Some(adapter) => Ok(adapter.clone()),
+        None if adapters.join(agency.as_str()).is_dir() => Err(SimulatorError::Config(faults)),
+        None => Err(SimulatorError::UnknownAgency(agency.clone())),
+    }
+}
+
+/// `identity`: whose server certificate is shown. `trust`: the folder that says whose client certificates are taken.
+fn acceptor(identity: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
+    let files = IdentityFiles { certificate: identity.join("server.pem"), key: identity.join("server.key") };
+    let identity = Arc::new(Reloading::<Identity>::load(files, now)?);
+    let clients = ClientTrustFiles { authorities: vec![trust.join("client-ca.pem")], ..ClientTrustFiles::default() };
+    let mut config = strict_server_config(identity, &ClientTrust::load(&clients, now)?)?;
+    // Faults break single connections, and with HTTP/2 one connection would be all.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

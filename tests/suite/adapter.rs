@@ -1,0 +1,276 @@
+//! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
+
+use punte::{
+    adapter::Adapters,
+    catalogue::Catalogue,
+    settings::{AgencyPlace, ConfigFaults},
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn repository(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(part)
+}
+
+fn load(folder: &Path, places: &BTreeMap<punte::domain::AgencyName, AgencyPlace>) -> (Adapters, ConfigFaults) {
+    let mut faults = ConfigFaults::default();
+    let catalogue = Catalogue::load(&repository("schemas/services"), &mut faults);
+    let adapters = Adapters::load(folder, &catalogue, places, &mut faults);
+    (adapters, faults)
+}
+
+#[test]
+fn all_agencies_of_the_repository_load_and_prove_their_examples() {
+    let (adapters, faults) = load(&repository("adapters"), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    let mut operations = 0;
+    for adapter in adapters.iter() {
+        for operation in adapter.operations.values() {
+            assert!(operation.examples.len() >= 3, "{} has few examples", operation.service);
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 3);
+}
+
+/// A copy of the repository's agencies that a test may break.
+struct Broken {
+    folder: tempfile::TempDir,
+}
+
+impl Broken {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&repository("adapters"), folder.path());
+        Self { folder }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) -> &Self {
+        fs::create_dir_all(self.file(path).parent().unwrap()).unwrap();
+        fs::write(self.file(path), text).unwrap();
+        self
+    }
+
+    fn edit(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = fs::read_to_string(self.file(path)).unwrap();
+        assert!(text.contains(from), "{path} has no `{from}`");
+        self.write(path, &text.replacen(from, to, 1))
+    }
+
+    fn remove(&self, path: &str) -> &Self {
+        let path = self.file(path);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
+        self
+    }
+
+    /// There is a fault of this file (its path's end), this key and this problem, and it says what to do.
+    fn has(&self, file: &str, key: &str, problem: &str) {
+        let (_, faults) = load(self.folder.path(), &BTreeMap::new());
+        let found = faults.0.iter().find(|it| it.file.ends_with(file) && it.key == key && it.problem.contains(problem));
+        let found = found.unwrap_or_else(|| panic!("no `{file}: {key}: {problem}` among:\n{faults}"));
+        assert!(!found.remedy.is_empty(), "{found}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+const REGISTRY: &str = "civil-registry/agency.toml";
+const EVENTS: &str = "legal-events/agency.toml";
+const EXTRACT: &str = "civil-registry/civil-status-extract";
+
+#[test]
+fn faults_of_an_agency_s_own_values_are_told() {
+    for (from, to, key, problem) in [
+        ("title = \"Civil registry\"", "", "title", "is missing"),
+        ("protocol = \"soap-1.1\"", "protocol = \"fax\"", "protocol", "unknown variant"),
+        ("https://civil-registry", "http://civil-registry", "endpoint", "no https address"),
+        ("https://civil-registry", "https://me:secret@civil-registry", "endpoint", "no https address"),
+        ("concurrency = 8", "concurrency = 0", "limits.concurrency", "out of range"),
+        ("concurrency = 8", "concurency = 8", "limits", "unknown field"),
+        ("requests_per_second = 50", "requests_per_second = 0", "limits.requests_per_second", "is 0"),
+        ("connect_timeout_secs = 5", "connect_timeout_secs = -5", "limits.connect_timeout_secs", "out of range"),
+        ("answer_max_bytes = 1048576", "answer_max_bytes = 1", "limits.answer_max_bytes", "out of range"),
+        ("first_wait_secs = 2", "first_wait_secs = 0", "retry.first_wait_secs", "out of range"),
+        ("failures = 5", "failures = 0", "breaker.failures", "is 0"),
+        ("cooldown_secs = 15", "cooldown_secs = nan", "breaker.cooldown_secs", "out of range"),
+        ("kind = \"wss\"", "kind = \"jws-compact\"", "seal.kind", "does not go with soap-1.1"),
+        ("ttl_secs = 300", "ttl_secs = 0", "seal.ttl_secs", "between 1 and 3600"),
+        ("algorithms = [\"rsa-sha256\"]", "algorithms = []", "seal.answer.algorithms", "no algorithm"),
+        ("[breaker]", "[braker]", "braker", "is not known here"),
+        ("effect = \"read\"", "effect = \"maybe\"", "operations.person-lookup", "unknown variant"),
+        ("deadline_secs = 3600", "deadline_secs = 0", "operations.person-lookup.deadline_secs", "out of range"),
+        ("timeout_secs = 20", "timeout_secs = 100000", "operations.person-lookup.timeout_secs", "out of range"),
+        (
+            "soap_action = \"",
+            "soap_action = \"\\u0007",
+            "operations.person-lookup.soap_action",
+            "cannot stand in a header",
+        ),
+        ("timeout_secs = 20", "method = \"GET\"", "operations.person-lookup.method", "is not possible"),
+        (
+            "timeout_secs = 20",
+            "lookup = { path = \"/x\" }",
+            "operations.person-lookup.lookup",
+            "only for the effect lookup",
+        ),
+    ] {
+        Broken::new().edit(REGISTRY, from, to).has(REGISTRY, key, problem);
+    }
+}
+
+#[test]
+fn nothing_but_our_reference_may_stand_in_an_address() {
+    let key = "operations.legal-event.lookup.path";
+    let broken = Broken::new();
+    broken.edit(EVENTS, "event_id={reference}", "subject={subject.id}").has(EVENTS, key, "other than {reference}");
+}
+
+#[test]
+fn faults_of_operations_and_their_files_are_told() {
+    let broken = Broken::new;
+    broken().remove("legal-events/agency.toml").has(EVENTS, "", "cannot be read");
+    broken().write("UPPER/agency.toml", "").has("UPPER", "", "not a valid name");
+    broken().edit(EVENTS, "effect = \"lookup\"", "effect = \"once\"").has(
+        EVENTS,
+        "operations.legal-event.lookup",
+        "only for",
+    );
+    broken().edit(EVENTS, "lookup = {", "# ").has(EVENTS, "operations.legal-event.lookup", "is missing");
+    broken().remove("legal-events/legal-event/lookup.jq").has("legal-event/lookup.jq", "", "cannot be read");
+    broken().remove(EXTRACT).has(EXTRACT, "", "is missing");
+    broken().write("civil-registry/more/answer.jq", ".").has("civil-registry/more", "", "folder of no operation");
+    broken().write("civil-registry/notes.txt", "").has("civil-registry/notes.txt", "", "is not used");
+    let folder = |file: &str| format!("{EXTRACT}/{file}");
+    broken().write(&folder("answer.py"), "").has(&folder("answer.py"), "", "is not used");
+    broken().write(&folder("lookup.jq"), ".").has(&folder("lookup.jq"), "", "only for the effect lookup");
+    broken().remove(&folder("request.xml")).has(&folder("request.xml"), "", "is missing");
+    broken().remove(&folder("answer.jq")).has(&folder("answer.jq"), "", "cannot be read");
+    broken().write(&folder("answer.jq"), "halt").has(&folder("answer.jq"), "", "names what there is not: `halt`");
+    broken().write(&folder("request.xml"), "{{ a").has(&folder("request.xml"), "", "line 1");
+    broken().write(&folder("contract.xsd"), "<x>").has(&folder("contract.xsd"), "", "no usable XML Schema");
+    broken().write(&folder("other.xsd"), "<x/>").has(EXTRACT, "*.xsd", "which schema is the first");
+    let two = Broken::new();
+    two.write("legal-events/legal-event/request.xml", "<x/>").has("legal-event/request.xml", "", "two templates");
+}
+
+#[test]
+fn an_operation_without_a_service_and_a_service_with_two_agencies_are_told() {
+    let broken = Broken::new();
+    fs::rename(broken.file("legal-events/legal-event"), broken.file("legal-events/no-such-service")).unwrap();
+    broken.edit(EVENTS, "[operations.legal-event]", "[operations.no-such-service]");
+    broken.has(EVENTS, "operations.no-such-service", "no such service");
+    let broken = Broken::new();
+    copy(&broken.file("legal-events"), &broken.file("other-events"));
+    broken.has(
+        "other-events/agency.toml",
+        "operations.legal-event",
+        "the agency legal-events does this service already",
+    );
+}
+
+#[test]
+fn an_adapter_that_breaks_its_own_examples_does_not_start() {
+    let broken = Broken::new;
+    let example = |file: &str| format!("{EXTRACT}/examples/birth/{file}");
+    let request = format!("{EXTRACT}/request.xml");
+    broken().edit(&request, "{{ data.language }}", "ro").has(
+        "marriage-with-hostile-note/wire-request.xml",
+        "",
+        "the template makes another message: the text at",
+    );
+    broken().edit(&request, "<cr:Language>", "<cr:Tongue>").has(&example("request.json"), "", "is not well-formed");
+    broken().edit(&request, "|upper", "").has(&example("request.json"), "", "does not fit the agency's contract");
+    broken().edit(&request, "data.act", "data.deed").has(&example("request.json"), "", "line 13");
+    broken().edit(&example("request.json"), "\"birth\"", "\"rebirth\"").has(&example("request.json"), "data.act", "");
+    broken().edit(&example("request.json"), "\"data\"", "\"date\"").has(&example("request.json"), "", "unknown field");
+    broken().edit(&example("answer.json"), "BE-2026", "BE-2027").has(
+        &example("answer.json"),
+        "",
+        "reads another thing",
+    );
+    broken().edit(&example("answer.json"), "\"answer\"", "\"reply\"").has(
+        &example("answer.json"),
+        "",
+        "must be null or",
+    );
+    broken().edit(&example("wire-answer.xml"), "</soap:Body>", "").has(
+        &example("wire-answer.xml"),
+        "",
+        "not well-formed",
+    );
+    broken().remove(&example("wire-answer.xml")).has(&example("wire-answer.xml"), "", "is missing");
+    broken().write(&example("wire-answer.txt"), "").has(&example("wire-answer.txt"), "", "is not used");
+    broken().edit(&format!("{EXTRACT}/answer.jq"), "reference: .[\"cr:RequestId\"],", "").has(
+        &example("answer.json"),
+        "",
+        "reads another thing: /reference",
+    );
+    broken().remove(&format!("{EXTRACT}/examples")).has(
+        &format!("{EXTRACT}/examples"),
+        "",
+        "no example shows a good answer",
+    );
+    broken().edit(REGISTRY, "\"CallReason\"", "\"CallRecord\"").has(
+        &example("wire-request.xml"),
+        "",
+        "is to be signed",
+    );
+    let lookup = "legal-events/legal-event/examples/registered/lookup.json";
+    broken().edit(lookup, "7d1f9a52", "8d1f9a52").has(lookup, "", "reads another thing");
+}
+
+#[test]
+fn faults_of_many_agencies_are_all_told_and_none_of_them_is_used() {
+    let broken = Broken::new();
+    broken.edit(REGISTRY, "failures = 5", "failures = 0").edit(EVENTS, "failures = 5", "failures = 0");
+    let (adapters, faults) = load(broken.folder.path(), &BTreeMap::new());
+    assert_eq!(faults.0.iter().filter(|fault| fault.key == "breaker.failures").count(), 2, "{faults}");
+    assert_eq!(adapters.iter().count(), 0);
+}
+
+#[test]
+fn an_installation_may_name_another_address_but_no_other_agency() {
+    let place = |endpoint: &str| AgencyPlace { endpoint: Some(endpoint.to_owned()), secrets: None };
+    let places = BTreeMap::from([("legal-events".parse().unwrap(), place("https://127.0.0.1:4443/api"))]);
+    let (adapters, faults) = load(&repository("adapters"), &places);
+    assert!(faults.is_empty(), "{faults}");
+    let adapter = adapters.agency(&"legal-events".parse().unwrap()).unwrap();
+    assert_eq!(adapter.endpoint.as_str(), "https://127.0.0.1:4443/api");
+    let places = BTreeMap::from([
+        ("legal-events".parse().unwrap(), place("http://127.0.0.1/")),
+        ("nobody".parse().unwrap(), place("https://127.0.0.1/")),
+    ]);
+    let (_, faults) = load(&repository("adapters"), &places);
+    assert_eq!(faults.0.len(), 2, "{faults}");
+}
+
+#[test]
+fn no_fault_quotes_a_person_s_number() {
+    let broken = Broken::new();
+    let request = format!("{EXTRACT}/request.xml");
+    broken.edit(&request, "<cr:PersonalNumber>{{ subject.id }}", "<cr:PersonalNumber>{{ subject.id }}x");
+    let (_, faults) = load(broken.folder.path(), &BTreeMap::new());
+    assert!(faults.to_string().contains("does not match pattern"), "{faults}");
+    assert!(!faults.to_string().contains("2000000000001"), "{faults}");
+}
