@@ -268,6 +268,23 @@ async fn a_webhook_that_hangs_delays_no_other_office() {
 }
 
 #[tokio::test]
+async fn many_notices_at_once_are_delivered_without_waiting_for_each_other() {
+    let mut town = Town::new();
+    let receiver = Receiver::start(&town, &["200 OK"]).await;
+    let webhook = hook(&town, &receiver.url, true);
+    give(&mut town, 0, webhook);
+    let open = town.open().await;
+    for number in 0..60 {
+        completed(&open, "causeni", &format!("k{number}")).await;
+    }
+    let _ = courier(&open.town, 5);
+    counted(&open, "delivered", 60).await;
+    let ids: std::collections::HashSet<_> =
+        receiver.received().into_iter().map(|it| it.headers["webhook-id"].clone()).collect();
+    assert_eq!((ids.len(), receiver.received().len()), (60, 60));
+}
+
+#[tokio::test]
 async fn an_office_without_a_webhook_is_told_nothing_and_a_cancelled_one_is_told_too() {
     let mut town = Town::new();
     let receiver = Receiver::start(&town, &["200 OK"]).await;

@@ -187,3 +187,17 @@ async fn the_callers_trace_is_taken_up_and_a_bad_one_does_no_harm() {
     let twice = office.posting("k5", wish().to_string()).header("traceparent", theirs).header("traceparent", theirs);
     assert!(!office.send(twice).await.header("traceparent").unwrap().contains("0af7651916cd43dd8448eb211c80319c"));
 }
+
+#[tokio::test]
+async fn what_the_journal_cannot_record_is_not_accepted_and_can_be_sent_again() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let other = rusqlite::Connection::open(open.town.folder.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let said = office.post("k1", &wish()).await;
+    assert_eq!((said.status, said.code()), (StatusCode::SERVICE_UNAVAILABLE, "bus.journal.unavailable"));
+    assert!(said.header("retry-after").is_some());
+    other.execute_batch("ROLLBACK").unwrap();
+    let said = office.post("k1", &wish()).await;
+    assert_eq!((said.status, said.header("idempotent-replayed")), (StatusCode::ACCEPTED, None));
+}
