@@ -285,13 +285,13 @@ impl Road {
 
 fn attempt_end(event: &Event) -> AttemptEnd {
     match event {
-        Event::Answered { .. } => AttemptEnd::answered,
-        Event::RefusedByAgency { .. } => AttemptEnd::refused,
-        Event::TakenByAgency { .. } => AttemptEnd::waiting,
-        Event::PutBack { .. } => AttemptEnd::put_back,
-        Event::RetryPlanned { .. } => AttemptEnd::failed_retry,
-        Event::OutcomeUnknown { .. } => AttemptEnd::unknown,
-        _ => AttemptEnd::failed_for_good,
+        Event::Answered { .. } => AttemptEnd::Answered,
+        Event::RefusedByAgency { .. } => AttemptEnd::Refused,
+        Event::TakenByAgency { .. } => AttemptEnd::Waiting,
+        Event::PutBack { .. } => AttemptEnd::PutBack,
+        Event::RetryPlanned { .. } => AttemptEnd::FailedRetry,
+        Event::OutcomeUnknown { .. } => AttemptEnd::Unknown,
+        _ => AttemptEnd::FailedForGood,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::domain::{AgencyName, Code, ServiceName, StateName};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
@@ -27,59 +27,84 @@ struct CodeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SubmissionLabels {
+struct SubmissionLabels {
     state: &'static str,
     service: String,
     agency: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct StateLabels {
+struct StateLabels {
     agency: String,
     state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AgencyLabels {
+struct AgencyLabels {
     agency: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AttemptLabels {
+struct AttemptLabels {
     agency: String,
-    outcome: AttemptEnd,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct QueueLabels {
+struct QueueLabels {
     agency: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WebhookLabels {
-    outcome: WebhookEnd,
+    outcome: &'static str,
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttemptEnd {
-    answered,
-    refused,
-    waiting,
-    put_back,
-    failed_retry,
-    failed_for_good,
-    unknown,
+    Answered,
+    Refused,
+    Waiting,
+    PutBack,
+    /// Failed, and another one is due.
+    FailedRetry,
+    /// Failed, and the machine gives up.
+    FailedForGood,
+    /// Sent, and nobody knows what it did.
+    Unknown,
+}
+
+impl AttemptEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptEnd::Answered => "answered",
+            AttemptEnd::Refused => "refused",
+            AttemptEnd::Waiting => "waiting",
+            AttemptEnd::PutBack => "put_back",
+            AttemptEnd::FailedRetry => "failed_retry",
+            AttemptEnd::FailedForGood => "failed_for_good",
+            AttemptEnd::Unknown => "unknown",
+        }
+    }
 }
 
 /// How a delivery to an office's webhook ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WebhookEnd {
-    delivered,
-    retried,
-    given_up,
+    Delivered,
+    Retried,
+    GivenUp,
+}
+
+impl WebhookEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WebhookEnd::Delivered => "delivered",
+            WebhookEnd::Retried => "retried",
+            WebhookEnd::GivenUp => "given_up",
+        }
+    }
 }
 
 /// A circuit breaker's state; the gauge shows it as 0, 1 or 2.
@@ -193,7 +218,7 @@ impl Metrics {
     }
 
     pub fn attempt(&self, agency: &AgencyName, outcome: AttemptEnd, took: Duration) {
-        let labels = AttemptLabels { agency: agency.as_str().to_owned(), outcome };
+        let labels = AttemptLabels { agency: agency.as_str().to_owned(), outcome: outcome.as_str() };
         self.attempts.get_or_create(&labels).inc();
         self.attempt_seconds.get_or_create(&by_agency(agency)).observe(took.as_secs_f64());
     }
@@ -212,7 +237,7 @@ impl Metrics {
     }
 
     pub fn webhook(&self, outcome: WebhookEnd) {
-        self.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
+        self.webhooks.get_or_create(&WebhookLabels { outcome: outcome.as_str() }).inc();
     }
 }
 
@@ -245,9 +270,9 @@ mod tests {
         let agency: AgencyName = "civil-registry".parse().unwrap();
         metrics.request("POST", "/v1/submissions", 202, Duration::from_millis(3));
         metrics.refusal(Code::RateLimited);
-        metrics.attempt(&agency, AttemptEnd::put_back, Duration::from_secs(1));
+        metrics.attempt(&agency, AttemptEnd::PutBack, Duration::from_secs(1));
         metrics.breaker(&agency, BreakerState::Open);
-        metrics.clone().webhook(WebhookEnd::given_up);
+        metrics.clone().webhook(WebhookEnd::GivenUp);
         let text = metrics.to_text();
         for line in [
             r#"punte_requests_total{method="POST",route="/v1/submissions",status="202"} 1"#,

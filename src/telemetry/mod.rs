@@ -4,7 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{InvalidLogFilter, LogFormat, begin_logging};
-pub use metrics::{
-    AgencyLabels, AttemptEnd, AttemptLabels, BreakerState, Metrics, QueueLabels, StateLabels, SubmissionLabels,
-    WebhookEnd,
-};
+pub use metrics::{AttemptEnd, BreakerState, Metrics, WebhookEnd};

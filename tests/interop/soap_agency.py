@@ -7,7 +7,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import xmlsec
 from lxml import etree
-from spyne import Application, ComplexModel, Date, Mandatory, ServiceBase, Unicode, Boolean, rpc
+from spyne import Application, Boolean, ComplexModel, Date, ServiceBase, Unicode, rpc
 from spyne.protocol.soap import Soap11
 from spyne.server.wsgi import WsgiApplication
 from zeep.wsse.signature import BinarySignature, verify_envelope
@@ -17,13 +17,10 @@ NAMESPACE = "urn:example:civil-registry:1"
 FOLDER = sys.argv[1]
 
 
-class CallContext(ComplexModel):
-    __namespace__ = NAMESPACE
-
-
 class LookUpPersonRequest(ComplexModel):
     __namespace__ = NAMESPACE
-    _type_info = [("PersonalNumber", Mandatory.Unicode(pattern="[0-9]{13}")), ("WithAddress", Mandatory.Boolean)]
+    __type_name__ = "LookUpPerson"
+    _type_info = [("PersonalNumber", Unicode(pattern="[0-9]{13}", min_occurs=1, nillable=False)), ("WithAddress", Boolean(min_occurs=1, nillable=False))]
 
 
 class LookUpPersonResponse(ComplexModel):

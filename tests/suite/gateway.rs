@@ -1,1 +1,13 @@
-//! To be written.
+//! The front door over real sockets and real TLS: whole gateways on SQLite and the embedded broker. Every answer that any
+//! of these tests gets is held against the API's document.
+
+mod attachments;
+mod bad_requests;
+mod courier;
+mod document;
+mod following;
+mod operations;
+mod recognition;
+mod slowness;
+mod submitting;
+mod town;

@@ -34,7 +34,7 @@ pub(super) async fn deliver(round: &Round, postbox: &Postbox, notice: &Notice) {
 
 pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {
     tracing::warn!(notice = %notice.id, office = %notice.office, "the office has no webhook any more");
-    metrics.webhook(WebhookEnd::given_up);
+    metrics.webhook(WebhookEnd::GivenUp);
     if let Err(error) = journal.settle_notice(notice.id, NoticeOutcome::GivenUp).await {
         tracing::warn!(%error, notice = %notice.id, "a notice could not be settled");
     }
@@ -85,9 +85,9 @@ fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeO
 
 async fn settle(round: &Round, notice: &Notice, outcome: NoticeOutcome) {
     round.metrics.webhook(match outcome {
-        NoticeOutcome::Delivered => WebhookEnd::delivered,
-        NoticeOutcome::RetryAt(_) => WebhookEnd::retried,
-        NoticeOutcome::GivenUp => WebhookEnd::given_up,
+        NoticeOutcome::Delivered => WebhookEnd::Delivered,
+        NoticeOutcome::RetryAt(_) => WebhookEnd::Retried,
+        NoticeOutcome::GivenUp => WebhookEnd::GivenUp,
     });
     if let Err(error) = round.journal.settle_notice(notice.id, outcome).await {
         // Its lease runs out, and it is delivered again: the receiver knows repeats by the id.

@@ -70,9 +70,10 @@ struct Lane {
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CLAIMED_AT_ONCE: u32 = 100;
-const DELIVERIES_AT_ONCE: usize = 4;
-const PLACES: usize = 32;
-/// Longer than a full lane of slow deliveries takes.
+const DELIVERIES_AT_ONCE: usize = 8;
+/// Of one office, in memory: a few hundred bytes each.
+const PLACES: usize = 2000;
+/// A full lane of quick deliveries takes less. What a slow receiver's lane does not get to goes back untried.
 const LEASE: SignedDuration = SignedDuration::from_secs(180);
 
 impl Courier {

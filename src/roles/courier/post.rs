@@ -161,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn without_an_authority_of_its_own_a_webhook_trusts_the_systems() {
+        let settings = WebhookSettings {
+            url: "https://office.example/hook".into(),
+            secrets: Vec::new(),
+            allow_private_addresses: false,
+            ca: None,
+        };
+        assert!(Postbox::new(&settings).is_ok());
+    }
+
+    #[test]
     fn an_address_that_is_written_as_a_private_number_is_refused_at_once() {
         for url in ["https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://0x7f000001/"] {
             let settings =

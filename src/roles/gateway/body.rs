@@ -8,8 +8,15 @@ use hyper::body::{Body, Incoming};
 use std::time::Duration;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-/// In each third of [`SlowLimit::total`], at least this much must arrive, or all of the rest.
+/// In each window at least this much must arrive, or all of the rest.
 const LEAST_BYTES: u64 = 1024;
+
+/// How long a body may take in all, and how often it must have come further.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub timeout: Duration,
+    pub window: Duration,
+}
 
 /// A whole body in memory, with the permit for it.
 pub struct HeldBody {
@@ -31,11 +38,11 @@ pub struct BodyReader {
 
 impl BodyReader {
     /// Refuses at once what says by itself that it is too large.
-    pub fn new(body: Incoming, max_bytes: u64, too_large: Code, timeout: Duration) -> Result<Self, Problem> {
+    pub fn new(body: Incoming, max_bytes: u64, too_large: Code, pace: Pace) -> Result<Self, Problem> {
         if body.size_hint().lower() > max_bytes {
             return Err(too_large.into());
         }
-        let (now, window) = (Instant::now(), timeout / 3);
+        let (now, Pace { timeout, window }) = (Instant::now(), pace);
         Ok(Self {
             body,
             max_bytes,

@@ -14,17 +14,18 @@ use axum::body::Body;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::Instrument;
 
 /// A certificate that was good may expire or be revoked while its connection lasts.
-const JUDGE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const JUDGE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 pub struct FrontDoor {
     tls: TlsAcceptor,
@@ -40,7 +41,7 @@ pub struct Guest {
 }
 
 struct Verdict {
-    at: Instant,
+    at: Timestamp,
     office: Result<Arc<KnownOffice>, Code>,
 }
 
@@ -58,9 +59,10 @@ impl FrontDoor {
     }
 
     fn office(&self, guest: &Guest) -> Result<Arc<KnownOffice>, Code> {
+        let now = self.desk.clock.now();
         let mut verdict = guest.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        if verdict.at.elapsed() >= JUDGE_AGAIN_AFTER {
-            *verdict = Verdict { at: Instant::now(), office: self.doorman.judge(&guest.chain) };
+        if now.duration_since(verdict.at) >= JUDGE_AGAIN_AFTER {
+            *verdict = Verdict { at: now, office: self.doorman.judge(&guest.chain) };
         }
         verdict.office.clone()
     }
@@ -72,7 +74,7 @@ impl FrontDoor {
             return Err(Code::ShuttingDown.into());
         }
         office.limits.take_request()?;
-        let under_way = self.desk.limits.request()?;
+        let under_way = self.desk.limits.request(&office.limits)?;
         let (head, body) = request.into_parts();
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
         let (route, parameter) = routes::find(&method, head.uri.path())?;
@@ -94,7 +96,7 @@ impl Door for FrontDoor {
             _ => HttpVersion::Http1,
         };
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
-        let verdict = Verdict { at: Instant::now(), office: self.doorman.judge(&chain) };
+        let verdict = Verdict { at: self.desk.clock.now(), office: self.doorman.judge(&chain) };
         self.desk.metrics.connection_opened();
         let open = OpenConnection(self.desk.metrics.clone());
         Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), _open: open }))

@@ -31,14 +31,14 @@ pub struct Ambiguous {
 impl Doorman {
     pub fn new(
         offices: &[OfficeSettings],
-        waits_per_office: usize,
+        max_requests: usize,
         trust: Arc<Reloading<ClientTrust>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Ambiguous> {
         check_apart(offices)?;
         let mut directory = Vec::new();
         for settings in offices {
-            let limits = OfficeLimits::new(settings.office.requests_per_minute, waits_per_office);
+            let limits = OfficeLimits::new(settings.office.requests_per_minute, max_requests);
             let known = Arc::new(KnownOffice { office: settings.office.clone(), limits });
             directory.extend(settings.certificates.iter().map(|wanted| (wanted.clone(), known.clone())));
         }

@@ -47,24 +47,23 @@ pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
         return Ok(response);
     }
     let now = Instant::now();
-    let mut follower = Follower {
-        desk,
-        id,
-        hints,
-        sent,
-        waiting: Vec::new(),
-        ends_at: now + LONGEST_STREAM,
-        spoke_at: now,
-        _permit: permit,
-    };
-    follower.take(timeline);
+    let (waiting, ends_at) = (unsent(timeline, sent), now + LONGEST_STREAM);
+    let follower = Follower { desk, id, hints, sent, waiting, ends_at, spoke_at: now, _permit: permit };
+    Ok(streamed(follower))
+}
+
+fn streamed(follower: Follower) -> Response<Body> {
     let stream = futures_util::stream::unfold(follower, |mut follower| async move {
         let text = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
     });
     let mut response = Response::new(Body::from_stream(stream));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
+    response
+}
+
+fn unsent(timeline: Vec<Change>, sent: usize) -> Vec<Change> {
+    timeline.into_iter().skip(sent).collect()
 }
 
 fn last_event_id(call: &Call) -> Result<usize, Problem> {
@@ -88,7 +87,7 @@ impl Follower {
             let is_over = Instant::now() >= self.ends_at || self.desk.shutdown.is_cancelled();
             let record = if is_over { None } else { self.desk.journal.find(self.id).await.ok().flatten() };
             let is_settled = record?.progress.state.name().is_settled();
-            self.take(self.desk.journal.timeline(self.id).await.ok()?);
+            self.waiting = unsent(self.desk.journal.timeline(self.id).await.ok()?, self.sent);
             if !self.waiting.is_empty() {
                 continue;
             }
@@ -105,10 +104,6 @@ impl Follower {
                 () = self.desk.shutdown.cancelled() => {}
             }
         }
-    }
-
-    fn take(&mut self, timeline: Vec<Change>) {
-        self.waiting = timeline.into_iter().skip(self.sent).collect();
     }
 
     fn speak(&mut self) -> String {

@@ -20,7 +20,14 @@ pub struct Limits {
 /// Of one office, so that it cannot take what all share.
 pub struct OfficeLimits {
     rate: DefaultDirectRateLimiter,
+    requests: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+}
+
+/// A request under way.
+pub struct UnderWay {
+    _global: OwnedSemaphorePermit,
+    _office: OwnedSemaphorePermit,
 }
 
 const UNIT_BYTES: usize = 1024;
@@ -37,8 +44,11 @@ impl Limits {
         Self { requests: of(max_requests), waits: of(max_requests), memory: of(max_memory_bytes.div_ceil(UNIT_BYTES)) }
     }
 
-    pub fn request(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.requests.clone().try_acquire_owned().map_err(|_| overloaded())
+    pub fn request(&self, office: &OfficeLimits) -> Result<UnderWay, Problem> {
+        let too_many = || Problem::from(Code::RateLimited).retry_after(Duration::from_secs(1));
+        let office = office.requests.clone().try_acquire_owned().map_err(|_| too_many())?;
+        let global = self.requests.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        Ok(UnderWay { _global: global, _office: office })
     }
 
     pub fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
@@ -54,9 +64,12 @@ impl Limits {
 }
 
 impl OfficeLimits {
-    pub fn new(requests_per_minute: u32, waits: usize) -> Self {
+    /// `max_requests` is the whole gateway's: one office gets at most half of it, and may wait with a quarter.
+    pub fn new(requests_per_minute: u32, max_requests: usize) -> Self {
+        let share =
+            |part: usize| Arc::new(Semaphore::new(max_requests.div_ceil(part).clamp(1, Semaphore::MAX_PERMITS)));
         let quota = Quota::per_minute(NonZeroU32::new(requests_per_minute).unwrap_or(NonZeroU32::MIN));
-        Self { rate: RateLimiter::direct(quota), waits: Arc::new(Semaphore::new(waits.max(1))) }
+        Self { rate: RateLimiter::direct(quota), requests: share(2), waits: share(4) }
     }
 
     pub fn take_request(&self) -> Result<(), Problem> {
@@ -87,11 +100,23 @@ mod tests {
     #[test]
     fn one_office_cannot_take_all_waits() {
         let limits = Limits::new(3, 1);
-        let (one, other) = (OfficeLimits::new(1, 2), OfficeLimits::new(1, 2));
+        let (one, other) = (OfficeLimits::new(1, 8), OfficeLimits::new(1, 8));
         let held = [limits.wait(&one), limits.wait(&one)];
         assert!(held.iter().all(Option::is_some));
         assert!(limits.wait(&one).is_none());
         assert!(limits.wait(&other).is_some());
+    }
+
+    #[test]
+    fn one_office_cannot_have_all_requests_under_way() {
+        let limits = Limits::new(4, 1);
+        let (one, other) = (OfficeLimits::new(1, 4), OfficeLimits::new(1, 4));
+        let held = [limits.request(&one), limits.request(&one)];
+        assert!(held.iter().all(Result::is_ok));
+        assert_eq!(limits.request(&one).err().map(|it| it.code), Some(Code::RateLimited));
+        assert!(limits.request(&other).is_ok());
+        drop(held);
+        assert!(limits.request(&one).is_ok());
     }
 
     #[test]

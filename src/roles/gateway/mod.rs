@@ -41,12 +41,9 @@ use door::FrontDoor;
 use doorman::{Doorman, KnownOffice};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
-use limits::Limits;
+use limits::{Limits, UnderWay};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    sync::{Notify, OwnedSemaphorePermit},
-    task::JoinHandle,
-};
+use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// What a gateway is made of.
@@ -70,6 +67,8 @@ pub struct GatewayParts {
 pub struct Gateway {
     /// Where it listens: the port is a real one, also if 0 was asked for.
     pub address: SocketAddr,
+    /// Notify it to have certificates and revocation lists looked at now, and not within half a minute.
+    pub reload: Arc<Notify>,
     /// Ends when the last connection has, after `shutdown`.
     pub ended: JoinHandle<()>,
 }
@@ -113,7 +112,7 @@ pub struct Call {
     parameter: Option<String>,
     body: Incoming,
     /// Given back early by requests that only wait.
-    under_way: OwnedSemaphorePermit,
+    under_way: UnderWay,
 }
 
 pub type Reply = Result<Response<Body>, Problem>;
@@ -134,8 +133,7 @@ impl Gateway {
             ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
         let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
         let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
-        let waits_per_office = settings.max_requests.div_ceil(4);
-        let doorman = Doorman::new(&parts.offices, waits_per_office, trusted.clone(), parts.clock.clone())?;
+        let doorman = Doorman::new(&parts.offices, settings.max_requests, trusted.clone(), parts.clock.clone())?;
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
         let bound = listener::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
@@ -143,15 +141,16 @@ impl Gateway {
         let limits = limits_of(settings, parts.grace);
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
         let door = Arc::new(FrontDoor::new(tls, doorman, Desk::new(parts, attachments)));
+        let reload = Arc::new(Notify::new());
+        let refreshing = refresh(identity, trusted, clock, reload.clone());
         let ended = tokio::spawn(async move {
-            let refreshing = refresh(identity, trusted, clock);
             tokio::select! {
                 () = listener::serve(socket, door, limits, shutdown) => {}
                 () = refreshing => {}
             }
         });
         tracing::info!(%address, "the gateway listens");
-        Ok(Self { address, ended })
+        Ok(Self { address, reload, ended })
     }
 }
 
@@ -167,9 +166,14 @@ fn limits_of(settings: &GatewaySettings, grace: Duration) -> ListenerLimits {
 }
 
 /// Never ends: reads replaced certificates and lists while connections are served.
-async fn refresh(identity: Arc<Reloading<Identity>>, trusted: Arc<Reloading<ClientTrust>>, clock: Arc<dyn Clock>) {
+async fn refresh(
+    identity: Arc<Reloading<Identity>>,
+    trusted: Arc<Reloading<ClientTrust>>,
+    clock: Arc<dyn Clock>,
+    reload: Arc<Notify>,
+) {
     loop {
-        tokio::time::sleep(REFRESH_EVERY).await;
+        let _ = tokio::time::timeout(REFRESH_EVERY, reload.notified()).await;
         let (identity, trusted, now) = (identity.clone(), trusted.clone(), clock.now());
         // What was refused is logged by the room that refuses it.
         let _ = tokio::task::spawn_blocking(move || (identity.refresh(now), trusted.refresh(now))).await;

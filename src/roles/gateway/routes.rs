@@ -70,7 +70,9 @@ fn matched(pattern: &str, path: &str) -> Option<Option<String>> {
 mod tests {
     use super::*;
 
-    fn route(method: Method, path: &str) -> Result<(&'static str, Option<String>), (Code, Option<String>)> {
+    type Found = Result<(&'static str, Option<String>), (Code, Option<String>)>;
+
+    fn route(method: Method, path: &str) -> Found {
         find(&method, path)
             .map(|(route, parameter)| (route.path, parameter))
             .map_err(|problem| (problem.code, problem.allow))

@@ -3,16 +3,19 @@
 use super::{Call, Desk, Problem, Reply, view};
 use crate::{
     broker::Announcement,
-    domain::{Code, Event, ServiceName, StateName, SubmissionId},
+    domain::{Code, Event, ServiceName, StateName, Submission, SubmissionId},
     journal::{Entry, JournalError, ListFilter, Record},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 200;
+/// How long an answer is held up by a broker that is slow.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(500);
 /// What a cursor begins with, so that its form can change.
 const CURSOR_VERSION: u8 = 1;
 
@@ -58,23 +61,27 @@ pub async fn cancel(desk: Arc<Desk>, call: Call) -> Reply {
         Err(JournalError::Forbidden(_)) => return Err(Code::NotCancellable.into()),
         Err(other) => return Err(other.into()),
     }
-    let submission = &record.submission;
-    desk.metrics.submission(StateName::Cancelled, &submission.service, &submission.agency);
+    desk.metrics.submission(StateName::Cancelled, &record.submission.service, &record.submission.agency);
+    announce_cancelled(&desk, record.submission, at).await;
+    let record = desk.find(&call.office, id).await?;
+    respond(&desk, &record).await
+}
+
+/// Who listens reads the journal as well: a broker that is down costs them a moment, and us little.
+async fn announce_cancelled(desk: &Desk, submission: Submission, at: Timestamp) {
     let announcement = Announcement {
-        submission: id,
-        office: submission.office.clone(),
-        agency: submission.agency.clone(),
-        service: submission.service.clone(),
+        submission: submission.id,
+        office: submission.office,
+        agency: submission.agency,
+        service: submission.service,
         state: StateName::Cancelled,
         at,
         trace: submission.trace,
     };
-    // Who listens reads the journal as well: a broker that is down costs them a moment, and us nothing.
-    if let Err(error) = desk.broker.announce(&announcement).await {
-        tracing::debug!(%error, "a cancellation was not announced");
+    let announced = tokio::time::timeout(ANNOUNCE_TIMEOUT, desk.broker.announce(&announcement)).await;
+    if !matches!(announced, Ok(Ok(()))) {
+        tracing::debug!(submission = %announcement.submission, "a cancellation was not announced");
     }
-    let record = desk.find(&call.office, id).await?;
-    respond(&desk, &record).await
 }
 
 type Pairs = [(String, String)];

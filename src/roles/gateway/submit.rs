@@ -1,15 +1,21 @@
 //! `POST /v1/submissions`: a standard request comes in; once the journal has it, its number or its answer goes out.
 
 use super::{
-    Call, Desk, Problem, Reply, body::BodyReader, doorman::KnownOffice, headers, limits::Waiting, strict_json, view,
+    Call, Desk, Problem, Reply,
+    body::{BodyReader, Pace},
+    doorman::KnownOffice,
+    headers,
+    limits::Waiting,
+    strict_json, view,
     wish::Wish,
 };
 use crate::{
     broker::Announcement,
-    domain::{Code, StateName, SubmissionId},
+    domain::{Change, Code, StateName, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
 };
-use http::{HeaderValue, StatusCode, header};
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -27,7 +33,8 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     headers::require_json(&call.headers)?;
     let (limits, settings) = (&desk.limits, &desk.settings);
     let max_bytes = settings.max_body_bytes as u64;
-    let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, settings.body_timeout)?;
+    let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
+    let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
     let body = body.hold(limits).await?;
     let value = strict_json::parse(&body.bytes).map_err(|it| Problem::at(it.code, it.pointer, it.problem))?;
     let wish = Wish::read(&desk, &call.office, value)?;
@@ -43,7 +50,7 @@ async fn accept(
     office: &KnownOffice,
     key: String,
     wish: Wish,
-    trace: crate::domain::TraceParent,
+    trace: TraceParent,
 ) -> Result<(SubmissionId, bool), Problem> {
     let key = IdempotencyKey { key, body_sha256: wish.sha256() };
     // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
@@ -84,13 +91,17 @@ async fn reply(
         Some((wait, permit)) => until_settled(desk, id, wait, hints, permit).await?,
         None => desk.find(office, id).await?,
     };
+    let timeline = desk.journal.timeline(id).await?;
+    Ok(written(&record, &timeline, is_repeated, applied))
+}
+
+fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {
     let is_settled = record.progress.state.name().is_settled();
     let status = if is_settled { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let timeline = desk.journal.timeline(id).await?;
-    let mut response = view::json_response(status, &view::whole(&record, &timeline));
+    let mut response = view::json_response(status, &view::whole(record, timeline));
     let headers = response.headers_mut();
     let text = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-    headers.insert(header::LOCATION, text(format!("/v1/submissions/{id}")));
+    headers.insert(header::LOCATION, text(format!("/v1/submissions/{}", record.submission.id)));
     if !is_settled {
         headers.insert(header::RETRY_AFTER, ASK_AGAIN_SECS.into());
     }
@@ -100,7 +111,7 @@ async fn reply(
     if is_repeated {
         headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
 }
 
 /// The record once it is settled, or as it is when the time is up or the gateway is being stopped.

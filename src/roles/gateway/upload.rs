@@ -1,8 +1,13 @@
 //! `POST /v1/attachments`: a file's bytes come in as a stream and go to disk; its identifier and digest go out.
 
-use super::{Call, Desk, Problem, Reply, body::BodyReader, headers, view};
+use super::{
+    Call, Desk, Problem, Reply,
+    body::{BodyReader, Pace},
+    doorman::KnownOffice,
+    headers, view,
+};
 use crate::{
-    attachments::{Arriving, lower_hex},
+    attachments::{Arrived, Arriving, lower_hex},
     domain::{AttachmentId, AttachmentRef, Code},
 };
 use http::StatusCode;
@@ -22,27 +27,34 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
-    let timeout = desk.settings.body_timeout * 10;
-    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, timeout)?;
+    let pace = Pace { timeout: desk.settings.body_timeout * 10, window: desk.settings.body_timeout / 3 };
+    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
     let mut arriving = desk.attachments.begin().map_err(disk_fault)?;
     receive(&mut body, &mut arriving, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {
         return Err(Code::AttachmentDigest.into());
     }
+    let name = headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into());
+    let attachment = keep(&desk, &call.office, arriving, media_type, name).await?;
+    Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
+}
+
+/// First the file, then its row: a row always has its file.
+async fn keep(
+    desk: &Desk,
+    office: &KnownOffice,
+    arriving: Arriving,
+    media_type: String,
+    name: String,
+) -> Result<AttachmentRef, Problem> {
     let id = AttachmentId::new();
-    let arrived = arriving.keep(id).await.map_err(disk_fault)?;
-    let attachment = AttachmentRef {
-        id,
-        sha256: lower_hex(&arrived.sha256),
-        size_bytes: arrived.size_bytes,
-        media_type,
-        name: headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into()),
-    };
-    if let Err(error) = desk.journal.add_attachment(&call.office.office.name, &attachment, desk.clock.now()).await {
+    let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
+    let attachment = AttachmentRef { id, sha256: lower_hex(&sha256), size_bytes, media_type, name };
+    if let Err(error) = desk.journal.add_attachment(&office.office.name, &attachment, desk.clock.now()).await {
         let _ = desk.attachments.remove(id).await;
         return Err(error.into());
     }
-    Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
+    Ok(attachment)
 }
 
 async fn receive(body: &mut BodyReader, arriving: &mut Arriving, media_type: &str) -> Result<(), Problem> {

@@ -3,10 +3,11 @@
 
 use super::{Desk, Problem, doorman::KnownOffice, openapi};
 use crate::{
+    adapter::Operation,
     catalogue::SchemaFault,
     domain::{
-        AttachmentId, AttachmentRef, CallContext, Code, Priority, ServiceName, Subject, Submission, SubmissionId,
-        TraceParent,
+        AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
+        SubmissionId, TraceParent,
     },
     journal::JournalError,
 };
@@ -14,6 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The envelope: valid by the schema `NewSubmission` of the API's own document.
 #[derive(Deserialize)]
@@ -28,6 +30,14 @@ pub struct Wish {
     pub expires_at: Option<Timestamp>,
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
+}
+
+/// Where a wish goes, and what it does there.
+struct Way {
+    service: ServiceName,
+    agency: AgencyName,
+    effect: Effect,
+    deadline: Duration,
 }
 
 /// A fault, and the code that it has if there is no other.
@@ -88,30 +98,20 @@ impl Wish {
     ) -> Result<Submission, Problem> {
         let now = desk.clock.now();
         let mut found = Vec::new();
-        let operation = self.service.parse::<ServiceName>().ok().and_then(|service| {
-            let faults = data_faults(desk, office, &service, &self.data)?;
-            found.extend(faults.into_iter().map(|fault| Found { alone: Code::RequestSchema, fault }));
-            let (adapter, operation) = desk.adapters.for_service(&service)?;
-            Some((service, adapter.agency.clone(), operation.effect, operation.deadline))
-        });
-        if operation.is_none() {
-            found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
-        }
+        let way = self.find_way(desk, office, &mut found);
         if self.expires_at.is_some_and(|at| at <= now) {
             found.push(Found::new(Code::RequestExpiresAt, "/expires_at", "is not in the future"));
         }
         let attachments = self.find_attachments(desk, office, &mut found).await?;
-        let Some((service, agency, effect, deadline)) = operation.filter(|_| found.is_empty()) else {
-            return Err(problem_of(found));
-        };
-        let latest = now.saturating_add(SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX));
-        let latest = latest.unwrap_or(Timestamp::MAX);
+        let Some(way) = way.filter(|_| found.is_empty()) else { return Err(problem_of(found)) };
+        let deadline = SignedDuration::try_from(way.deadline).unwrap_or(SignedDuration::MAX);
+        let latest = now.saturating_add(deadline).unwrap_or(Timestamp::MAX);
         Ok(Submission {
             id: SubmissionId::new(),
             office: office.office.name.clone(),
-            service,
-            agency,
-            effect,
+            service: way.service,
+            agency: way.agency,
+            effect: way.effect,
             priority: self.priority,
             context: self.context,
             subject: self.subject,
@@ -121,6 +121,21 @@ impl Wish {
             expires_at: self.expires_at.map_or(latest, |wish| wish.min(latest)),
             trace,
         })
+    }
+
+    /// Which agency does it and how, if `data` is as it should be.
+    fn find_way(&self, desk: &Desk, office: &KnownOffice, found: &mut Vec<Found>) -> Option<Way> {
+        let way = self.service.parse::<ServiceName>().ok().and_then(|service| {
+            let faults = data_faults(desk, office, &service, &self.data)?;
+            found.extend(faults.into_iter().map(|fault| Found { alone: Code::RequestSchema, fault }));
+            let (adapter, operation) = desk.adapters.for_service(&service)?;
+            let Operation { effect, deadline, .. } = *operation;
+            Some(Way { service, agency: adapter.agency.clone(), effect, deadline })
+        });
+        if way.is_none() {
+            found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
+        }
+        way
     }
 
     async fn find_attachments(

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 /// Header fields of one request, all together.
 const MAX_HEADER_BYTES: usize = 32 << 10;
 const MAX_STREAMS: u32 = 100;
+/// What HTTP/2 buffers before anybody reads it: it counts against no limit but the number of connections.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// How long a connection that was told to end may take over it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,8 @@ fn builder(version: HttpVersion, limits: ListenerLimits) -> Builder<TokioExecuto
         .keep_alive_interval(limits.idle_timeout / 2)
         .keep_alive_timeout(limits.header_timeout)
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES as u32);
     builder
 }

@@ -3,10 +3,10 @@
 //! A client that is slow or silent costs one permit and one small task, and both come back when its deadline passes:
 //! handshake, first request, idleness and unread answers each have one.
 
+mod client_stream;
 mod conversation;
-mod write_deadline;
 
-pub use write_deadline::WriteDeadline;
+pub use client_stream::ClientStream;
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub type TcpConnection = WriteDeadline<TcpStream>;
+pub type TcpConnection = ClientStream<TcpStream>;
 
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerLimits {
@@ -121,7 +121,7 @@ async fn admit(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpSt
 }
 
 async fn meet<D: Door>(door: Arc<D>, stream: TcpStream, limits: ListenerLimits, shutdown: CancellationToken) {
-    let connection = WriteDeadline::new(stream, limits.write_timeout);
+    let connection = ClientStream::new(stream, limits.write_timeout);
     let greeting = tokio::time::timeout(limits.handshake_timeout, door.greet(connection));
     let Ok(Some((stream, version, guest))) = greeting.await else { return };
     let visitor = Arc::new(Visitor { guest, farewell: CancellationToken::new() });

@@ -1,0 +1,113 @@
+//! Uploading files, and naming them in a submission.
+
+use super::town::{Open, Said, Town, Visitor, open, wish};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Method;
+use punte::attachments::AttachmentStore;
+use serde_json::json;
+use std::path::Path;
+
+const PDF: &[u8] = b"%PDF-1.7 nothing";
+const PDF_SHA256: &str = "sha-256=:ZB2y4aqRjWRuaQKq2VWUK6iHl3JMIlBeYhfQHMYrl9w=:";
+
+fn uploading(office: &Visitor, media_type: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+    office.request(Method::POST, "/v1/attachments").header("content-type", media_type).body(body)
+}
+
+fn files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries.map(|it| if it.path().is_dir() { files(&it.path()) } else { 1 }).sum()
+}
+
+fn refused(said: &Said, status: u16, code: &str) {
+    assert_eq!((said.status.as_u16(), said.code()), (status, code), "{}", said.text);
+}
+
+fn stored(open: &Open) -> usize {
+    files(&open.town.settings.attachments.folder)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    format!("sha-256=:{}:", STANDARD.encode(digest))
+}
+
+#[tokio::test]
+async fn a_file_is_stored_and_can_be_named_in_a_submission() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let request = uploading(&office, "application/pdf", PDF)
+        .header("content-digest", digest(PDF))
+        .header("content-disposition", "attachment; filename=\"../extras.pdf\"");
+    let said = office.send(request).await;
+    assert_eq!((said.status.as_u16(), &said.json["name"]), (201, &json!("extras.pdf")));
+    assert_eq!(said.json["size_bytes"], PDF.len());
+    let mut wish = wish();
+    wish["attachments"] = json!([said.json["id"]]);
+    let submission = office.post("k1", &wish).await.id();
+    let attachment = open.town.journal.find(submission).await.unwrap().unwrap().submission.attachments.pop().unwrap();
+    let store = AttachmentStore::open(&open.town.settings.attachments.folder).unwrap();
+    assert_eq!(store.read(&attachment).await.unwrap(), PDF);
+    let other = open.office("shkoder").post("k1", &wish).await;
+    refused(&other, 422, "office.attachment.unknown");
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_leaves_nothing_behind() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let large = [PDF, &[b'x'; 200_000]].concat();
+    refused(
+        &office.send(uploading(&office, "application/pdf", large.clone())).await,
+        413,
+        "office.attachment.too-large",
+    );
+    let pieces = large.chunks(10_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+    let streamed = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    refused(&office.send(uploading(&office, "application/pdf", streamed)).await, 413, "office.attachment.too-large");
+    let cases =
+        [("text/html", PDF), ("application/pdf", b"GIF89a"), ("application/pdf", b"%PD"), ("application/xml", b"")];
+    for (media_type, bytes) in cases {
+        refused(&office.send(uploading(&office, media_type, bytes)).await, 415, "office.attachment.media-type");
+    }
+    let other = uploading(&office, "application/pdf", PDF).header("content-digest", PDF_SHA256);
+    refused(&office.send(other).await, 422, "office.attachment.digest");
+    let nonsense = uploading(&office, "application/pdf", PDF).header("content-digest", "sha-256=x");
+    refused(&office.send(nonsense).await, 400, "office.request.header");
+    assert_eq!(stored(&open), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing_behind() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+    let stream =
+        futures_util::stream::unfold(receiver, |mut it| async move { it.recv().await.map(|piece| (piece, it)) });
+    let request = uploading(&office, "application/pdf", reqwest::Body::wrap_stream(stream));
+    let upload = tokio::spawn(request.send());
+    sender.send(Ok(PDF.to_vec())).await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if stored(&open) == 1 {
+            break;
+        }
+    }
+    assert_eq!(stored(&open), 1);
+    upload.abort();
+    drop(sender);
+    for _ in 0..100 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if stored(&open) == 0 {
+            return;
+        }
+    }
+    panic!("something was left behind");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_stops_the_start() {
+    let mut town = Town::new();
+    town.settings.attachments.folder = town.pki.gateway("server.pem").join("below-a-file");
+    assert!(town.try_open().await.is_err());
+}

@@ -1,0 +1,215 @@
+//! Bad input: each kind has its code, its place, and no echo of what was sent.
+
+use super::town::{CANARY, Town, open, wish};
+use http::{Method, StatusCode};
+use serde_json::json;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+#[tokio::test]
+async fn every_bad_body_has_its_code_and_place() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let deep = format!("{{\"data\":{}1{}}}", "[".repeat(100), "]".repeat(100));
+    let lossy = wish().to_string().replace("\"copies\":2", "\"copies\":1.00000000000000000001");
+    let twice = wish().to_string().replace("\"copies\":2", "\"copies\":2,\"copies\":3");
+    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(70_000));
+    for (body, status, code, pointer) in [
+        ("".into(), 400, "office.request.invalid-json", ""),
+        ("{\"service\":".into(), 400, "office.request.invalid-json", ""),
+        (lossy, 400, "office.request.invalid-json", "/data/copies"),
+        (deep, 400, "office.request.too-deep", &format!("/data{}", "/0".repeat(63))),
+        (twice, 400, "office.request.duplicate-key", "/data/copies"),
+        ("[]".into(), 422, "office.request.schema", ""),
+        ("\"x\"".into(), 422, "office.request.schema", ""),
+    ] {
+        let said = office.send(office.posting("k", body.clone())).await;
+        assert_eq!((said.status.as_u16(), said.code(), said.pointers()), (status, code, vec![pointer]), "{body}");
+    }
+    let said = office.send(office.posting("k", huge)).await;
+    assert_eq!((said.status.as_u16(), said.code()), (413, "office.request.too-large"));
+    let said = office.send(office.posting("k", vec![b'{', 0xff, b'}'])).await;
+    assert_eq!((said.status.as_u16(), said.code()), (400, "office.request.not-utf8"));
+    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn all_faults_of_a_body_are_told_together_and_without_its_values() {
+    let open = open().await;
+    let body = json!({
+        "service": "ledger-entry",
+        "context": {"clerk": "", "entity": 7, "legal_basis": "x".repeat(501)},
+        "subject": {"scheme": "personal-number", "id": CANARY, "name": CANARY},
+        "data": {"copies": 0, "note": CANARY.repeat(3)},
+        "priority": CANARY,
+        "expires_at": CANARY,
+        "attachments": [CANARY],
+        "surplus": CANARY
+    });
+    let said = open.office("causeni").post("k", &body).await;
+    assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"));
+    let expected = [
+        "",
+        "/attachments/0",
+        "/context",
+        "/context/clerk",
+        "/context/entity",
+        "/context/legal_basis",
+        "/data/copies",
+        "/data/note",
+        "/expires_at",
+        "/priority",
+        "/subject",
+    ];
+    assert_eq!(said.pointers(), expected);
+    assert!(!said.text.contains(CANARY), "{}", said.text);
+}
+
+#[tokio::test]
+async fn what_only_the_catalogue_the_clock_and_the_attachments_know_is_told_together_too() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let mut wish = wish();
+    wish["attachments"] = json!(["01990000-0000-7000-8000-000000000011"]);
+    let said = office.post("k", &wish).await;
+    assert_eq!((said.code(), said.pointers()), ("office.attachment.unknown", vec!["/attachments/0"]));
+    wish["expires_at"] = "2020-01-01T00:00:00Z".into();
+    wish["service"] = "person-lookup".into();
+    let said = office.post("k", &wish).await;
+    assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"));
+    assert_eq!(said.pointers(), ["/attachments/0", "/expires_at", "/service"]);
+    wish["attachments"] = json!([]);
+    wish["expires_at"] = "2999-01-01T00:00:00Z".into();
+    let said = office.post("k", &wish).await;
+    assert_eq!((said.code(), said.pointers()), ("office.service.unknown", vec!["/service"]));
+}
+
+#[tokio::test]
+async fn a_date_that_cannot_exist_is_a_fault_and_no_crash() {
+    let open = open().await;
+    let mut wish = wish();
+    for bad in ["2026-02-30T00:00:00Z", "2026-01-01", "9999-12-31T23:59:59Z", "2026-01-01T00:00:60Z"] {
+        wish["expires_at"] = bad.into();
+        let said = open.office("causeni").post(bad, &wish).await;
+        assert!(said.status.is_client_error() || said.status == StatusCode::ACCEPTED, "{bad}: {}", said.text);
+    }
+}
+
+#[tokio::test]
+async fn headers_that_are_missing_or_wrong_are_told() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let post = || office.request(Method::POST, "/v1/submissions");
+    let json = |request: reqwest::RequestBuilder| request.header("content-type", "application/json");
+    let said = office.send(json(post()).body(wish().to_string())).await;
+    assert_eq!((said.status.as_u16(), said.code()), (400, "office.idempotency-key.missing"));
+    let said = office.send(post().header("idempotency-key", "k").body(wish().to_string())).await;
+    assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"));
+    let packed = json(post()).header("idempotency-key", "k").header("content-encoding", "gzip").body("x");
+    assert_eq!(office.send(packed).await.code(), "office.request.media-type");
+}
+
+#[tokio::test]
+async fn an_address_or_method_that_is_not_there_is_a_problem() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let said = office.get("/v1/nothing").await;
+    assert_eq!((said.status.as_u16(), said.code()), (404, "office.request.not-found"));
+    let said = office.send(office.request(Method::PUT, "/v1/submissions")).await;
+    assert_eq!((said.status.as_u16(), said.code()), (405, "office.request.method"));
+    assert_eq!(said.header("allow"), Some("POST, GET"));
+    for path in ["/v1/submissions/x", "/v1/submissions/01990000-0000-7000-8000-000000000011", "/v1/services/nothing"] {
+        assert_eq!(office.get(path).await.code(), "office.request.not-found", "{path}");
+    }
+    for query in ["state=done", "limit=0", "cursor=x", "since=x", "order=up", "state=parked&state=parked"] {
+        let said = office.get(&format!("/v1/submissions?{query}")).await;
+        assert_eq!((said.status.as_u16(), said.code()), (400, "office.request.parameter"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_office_that_asks_too_often_is_held_back_and_others_are_not() {
+    let mut town = Town::new();
+    town.offices[0].office.requests_per_minute = 3;
+    let open = town.open().await;
+    let office = open.office("causeni");
+    for _ in 0..3 {
+        assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+    }
+    let said = office.get("/v1/services").await;
+    assert_eq!((said.status.as_u16(), said.code()), (429, "office.rate-limited"));
+    let wait: u64 = said.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(open.office("shkoder").get("/v1/services").await.status, StatusCode::OK);
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_personal_number_is_in_no_log_line_no_metric_and_no_problem() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    // With one subscriber alone, a line that another test's thread reaches first would be taken for unwanted for good.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let open = open().await;
+    let office = open.office("causeni");
+    let id = office.post("k1", &wish()).await.id();
+    let mut other = wish();
+    other["data"]["note"] = CANARY.repeat(2).into();
+    let mut told = vec![office.post("k1", &other).await, office.post("k2", &other).await];
+    told.push(office.send(office.posting("k3", format!("{{\"{CANARY}\":{CANARY}}}"))).await);
+    told.push(office.get(&format!("/v1/submissions?state={CANARY}")).await);
+    told.push(office.get(&format!("/v1/submissions/{CANARY}")).await);
+    assert!(told.iter().all(|said| said.status.is_client_error() && !said.text.contains(CANARY)), "{told:?}");
+    office.send(office.request(Method::DELETE, &format!("/v1/submissions/{id}"))).await;
+    let town = open.close().await;
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    // What the client's and TLS libraries say at the finest level is theirs; ours is what begins with our name.
+    let ours: Vec<_> = log.lines().filter(|line| line.contains("punte::")).collect();
+    assert!(ours.iter().any(|line| line.contains("accepted")), "{log}");
+    assert!(!ours.iter().any(|line| line.contains(CANARY)), "{ours:#?}");
+    assert!(town.metrics.to_text().contains("office.request.schema"));
+    assert!(!town.metrics.to_text().contains(CANARY));
+}
+
+/// Fails as a fault of ours would, when it is told to.
+struct BrokenClock(std::sync::atomic::AtomicBool);
+
+impl punte::domain::Clock for BrokenClock {
+    fn now(&self) -> jiff::Timestamp {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock is broken");
+        jiff::Timestamp::now()
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
+    let mut town = Town::new();
+    let clock = Arc::new(BrokenClock(false.into()));
+    town.clock = clock.clone();
+    let open = town.open().await;
+    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+    clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    let said = office.post("k1", &wish()).await;
+    assert_eq!((said.status.as_u16(), said.code()), (500, "bus.internal"));
+    assert!(!said.text.contains("clock"));
+    clock.0.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(office.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+}

@@ -1,0 +1,85 @@
+//! Health and metrics.
+
+use super::town::{Town, wish};
+use punte::{
+    roles::operations::{Operations, OperationsParts, PartState, Readiness},
+    settings::OperationsSettings,
+};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+async fn started(town: &Town) -> (Operations, Arc<Readiness>) {
+    let readiness = Arc::new(Readiness::new(town.shutdown.clone()));
+    readiness.add_journal(town.journal.clone());
+    readiness.add_broker(town.broker.clone());
+    let parts = OperationsParts {
+        settings: OperationsSettings { listen: ([127, 0, 0, 1], 0).into() },
+        readiness: readiness.clone(),
+        metrics: town.metrics.clone(),
+        shutdown: CancellationToken::new(),
+    };
+    (Operations::start(parts).await.unwrap(), readiness)
+}
+
+async fn get(operations: &Operations, path: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let answer = client.build().unwrap().get(format!("http://{}{path}", operations.address)).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_process_is_ready_without_its_broker_but_not_without_its_journal() {
+    let town = Town::new();
+    let (operations, readiness) = started(&town).await;
+    assert_eq!(get(&operations, "/healthz/live").await.0, 200);
+    assert_eq!(get(&operations, "/healthz/ready").await.0, 200);
+    town.broker.close().await;
+    let (status, text) = get(&operations, "/healthz/ready").await;
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &report["parts"]["journal"]["state"]), (200, &"up".into()));
+    readiness.add("journal-elsewhere", Box::new(|| Box::pin(async { PartState::Down("gone".into()) })));
+    assert_eq!(get(&operations, "/healthz/ready").await.0, 503);
+    assert_eq!(get(&operations, "/healthz/live").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_process_that_stops_is_not_ready_but_lives() {
+    let town = Town::new();
+    let (operations, _) = started(&town).await;
+    town.shutdown.cancel();
+    assert_eq!(get(&operations, "/healthz/ready").await.0, 503);
+    assert_eq!(get(&operations, "/healthz/live").await.0, 200);
+}
+
+#[tokio::test]
+async fn what_offices_did_is_in_the_metrics() {
+    let town = Town::new();
+    let (operations, _) = started(&town).await;
+    let open = town.open().await;
+    let office = open.office("causeni");
+    office.post("k1", &wish()).await;
+    office.get("/v1/submissions/not-an-id").await;
+    office.get("/wp-login.php").await;
+    let (status, text) = get(&operations, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        r#"punte_requests_total{method="POST",route="/v1/submissions",status="202"} 1"#,
+        r#"punte_requests_total{method="GET",route="/v1/submissions/{id}",status="404"} 1"#,
+        r#"punte_requests_total{method="GET",route="other",status="404"} 1"#,
+        r#"punte_refusals_total{code="office.request.not-found"} 2"#,
+        r#"punte_submissions_total{state="accepted",service="ledger-entry",agency="ledger"} 1"#,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_else_is_there() {
+    let town = Town::new();
+    let (operations, _) = started(&town).await;
+    assert_eq!(get(&operations, "/").await.0, 404);
+    assert_eq!(get(&operations, "/v1/submissions").await.0, 404);
+}

@@ -1,0 +1,121 @@
+//! Who is let in: each certificate gets its own clear answer.
+
+use super::town::{Town, office, open, wish};
+use http::StatusCode;
+use punte::{domain::ManualClock, roles::gateway::GatewayError, settings::CertificateMatch};
+use std::sync::Arc;
+
+#[tokio::test]
+async fn each_certificate_that_is_refused_gets_its_own_code() {
+    let open = open().await;
+    let rogue = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    let server = (open.town.pki.gateway("server.pem"), open.town.pki.gateway("server.key"));
+    for (identity, code) in [
+        (None, "office.certificate.missing"),
+        (Some(open.identity("expired")), "office.certificate.expired"),
+        (Some(open.identity("not-yet-valid")), "office.certificate.not-yet-valid"),
+        (Some(open.identity("revoked")), "office.certificate.revoked"),
+        (Some(open.identity("strumica")), "office.certificate.unknown-office"),
+        (Some(rogue), "office.certificate.unknown-issuer"),
+        (Some(server), "office.certificate.invalid"),
+    ] {
+        for alpn in [&b"http/1.1"[..], b"h2"] {
+            let visitor = open.visitor(identity.clone(), &[alpn]);
+            for path in ["/v1/services", "/nowhere"] {
+                let said = visitor.get(path).await;
+                assert_eq!((said.status, said.code()), (StatusCode::FORBIDDEN, code), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_closed_after_its_answer() {
+    let open = open().await;
+    let said = open.visitor(None, &[b"http/1.1"]).get("/v1/services").await;
+    assert_eq!(said.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn an_office_is_served_over_both_versions_of_http() {
+    let open = open().await;
+    for alpn in [&[&b"http/1.1"[..]][..], &[b"h2"], &[]] {
+        let visitor = open.visitor(Some(open.identity("causeni")), alpn);
+        assert_eq!(visitor.get("/v1/services").await.status, StatusCode::OK);
+        assert_eq!(visitor.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_fits_two_offices_is_nobodys() {
+    let mut town = Town::new();
+    let subject = punte::trust::CertificateFacts::from_der(&der(&town)).unwrap().subject;
+    town.offices[1].certificates = vec![CertificateMatch { subject: Some(subject), ..CertificateMatch::default() }];
+    let open = town.open().await;
+    let said = open.office("causeni").get("/v1/services").await;
+    assert_eq!(said.code(), "office.certificate.unknown-office");
+}
+
+fn der(town: &Town) -> Vec<u8> {
+    use rustls::pki_types::pem::PemObject;
+    let path = town.pki.office("causeni.pem");
+    rustls::pki_types::CertificateDer::from_pem_file(path).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn two_offices_that_one_certificate_would_certainly_fit_stop_the_start() {
+    let mut town = Town::new();
+    let mut twin = office("causeni", &town.pki);
+    twin.office.name = "twin".parse().unwrap();
+    twin.certificates[0].serial_number = Some("01".into());
+    town.offices.push(twin);
+    assert!(matches!(town.try_open().await, Err(GatewayError::Offices(_))));
+}
+
+#[tokio::test]
+async fn a_certificate_is_judged_by_the_clock_of_the_gateway() {
+    let mut town = Town::new();
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    town.clock = clock.clone();
+    let open = town.open().await;
+    assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
+    clock.advance(jiff::SignedDuration::from_hours(24 * 400));
+    assert_eq!(open.office("causeni").get("/v1/services").await.code(), "office.certificate.expired");
+}
+
+#[tokio::test]
+async fn a_certificate_is_judged_again_while_its_connection_lasts() {
+    let mut town = Town::new();
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    town.clock = clock.clone();
+    let open = town.open().await;
+    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+    clock.advance(jiff::SignedDuration::from_hours(24 * 400));
+    assert_eq!(office.get("/v1/services").await.code(), "office.certificate.expired");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_replaced_counts_without_a_restart_and_a_broken_file_does_not() {
+    let mut town = Town::new();
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    town.clock = clock.clone();
+    town.settings.client_crl = Vec::new();
+    let open = town.open().await;
+    let (path, rogue) = (open.town.pki.gateway("office-ca.pem"), open.town.pki.rogue("ca.pem"));
+    let code = async || {
+        open.reload.notify_one();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        open.office("causeni").get("/v1/services").await.code().to_owned()
+    };
+    std::fs::write(&path, "broken").unwrap();
+    assert_eq!(code().await, "");
+    let long_lived = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(long_lived.get("/v1/services").await.status, StatusCode::OK);
+    std::fs::copy(&rogue, &path).unwrap();
+    assert_eq!(code().await, "office.certificate.unknown-issuer");
+    clock.advance(jiff::SignedDuration::from_secs(61));
+    assert_eq!(long_lived.get("/v1/services").await.code(), "office.certificate.unknown-issuer");
+    let theirs = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    assert_eq!(open.visitor(Some(theirs), &[b"h2"]).get("/v1/services").await.status, StatusCode::OK);
+}

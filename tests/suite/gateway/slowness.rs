@@ -1,0 +1,177 @@
+//! Slow, silent and greedy clients: they cost little, for a short time, and nobody else notices.
+
+use super::town::{Open, Town, wish};
+use http::StatusCode;
+use jiff::Timestamp;
+use punte::trust::{AgencyRoots, ClientTls, Identity, client_config};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const DEADLINE: Duration = Duration::from_millis(600);
+
+async fn hasty() -> Open {
+    let mut town = Town::new();
+    town.settings.handshake_timeout = DEADLINE;
+    town.settings.header_timeout = DEADLINE;
+    town.settings.body_timeout = DEADLINE;
+    town.open().await
+}
+
+async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
+    let roots = AgencyRoots::load(&open.town.pki.gateway("server-ca.pem")).unwrap();
+    let (certificate, key) = open.identity("causeni");
+    let identity = Identity::load(&certificate, &key, Timestamp::now()).unwrap();
+    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], pinned_sha256: None };
+    let tls = TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()));
+    let stream = TcpStream::connect(open.address).await.unwrap();
+    tls.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
+/// What is still said until the connection ends, and how long that took.
+async fn until_end(mut stream: impl AsyncReadExt + Unpin) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes)).await;
+    assert!(ended.is_ok(), "the connection was still open");
+    (String::from_utf8_lossy(&bytes).into_owned(), begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_handshake_is_dropped() {
+    let open = hasty().await;
+    let mut stream = TcpStream::connect(open.address).await.unwrap();
+    stream.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
+    let (_, took) = until_end(stream).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_never_asks_anything_is_dropped() {
+    let open = hasty().await;
+    for alpn in [&b"http/1.1"[..], b"h2"] {
+        let (_, took) = until_end(raw(&open, alpn).await).await;
+        assert!(took < Duration::from_secs(7), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_drips_its_headers_is_dropped() {
+    let open = hasty().await;
+    let (reading, mut writing) = tokio::io::split(raw(&open, b"http/1.1").await);
+    let dripping = tokio::spawn(async move {
+        writing.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\n").await?;
+        for _ in 0..100 {
+            writing.write_all(b"x-drip: 1\r\n").await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let (_, took) = until_end(reading).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    dripping.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_drips_its_body_is_told_and_dropped() {
+    let open = hasty().await;
+    let (reading, mut writing) = tokio::io::split(raw(&open, b"http/1.1").await);
+    let head = "POST /v1/submissions HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\
+                content-type: application/json\r\ncontent-length: 5000\r\n\r\n";
+    let dripping = tokio::spawn(async move {
+        writing.write_all(head.as_bytes()).await?;
+        for _ in 0..100 {
+            writing.write_all(b" ").await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let (said, took) = until_end(reading).await;
+    assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    assert!(said.contains("office.request.timeout"), "{said}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    dripping.abort();
+}
+
+/// Holds a request under way with `bytes` of its body sent.
+async fn held(open: &Open, bytes: usize) -> TlsStream<TcpStream> {
+    let mut stream = raw(open, b"http/1.1").await;
+    let head = "POST /v1/submissions HTTP/1.1\r\nhost: localhost\r\nidempotency-key: held\r\n\
+                content-type: application/json\r\ncontent-length: 65000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; bytes]).await.unwrap();
+    stream.flush().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stream
+}
+
+#[tokio::test]
+async fn bodies_in_memory_have_a_limit_that_comes_back() {
+    let mut town = Town::new();
+    town.settings.max_memory_bytes = 64 << 10;
+    let open = town.open().await;
+    let office = open.office("shkoder");
+    let greedy = held(&open, 64_000).await;
+    let mut large = wish();
+    large["context"]["clerk"] = "x".repeat(20_000).into();
+    let said = office.post("k1", &large).await;
+    assert_eq!((said.status, said.code()), (StatusCode::SERVICE_UNAVAILABLE, "bus.overloaded"));
+    assert!(said.header("retry-after").is_some());
+    drop(greedy);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(office.post("k1", &large).await.code(), "office.request.schema");
+}
+
+#[tokio::test]
+async fn requests_under_way_have_a_limit_that_comes_back() {
+    let mut town = Town::new();
+    town.settings.max_requests = 1;
+    let open = town.open().await;
+    let office = open.office("shkoder");
+    let slow = held(&open, 10).await;
+    assert_eq!(office.get("/v1/services").await.code(), "bus.overloaded");
+    drop(slow);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn connections_have_a_limit_and_silent_ones_make_room() {
+    let mut town = Town::new();
+    town.settings.max_connections = 2;
+    town.settings.handshake_timeout = DEADLINE;
+    let open = town.open().await;
+    let silent = [TcpStream::connect(open.address).await.unwrap(), TcpStream::connect(open.address).await.unwrap()];
+    let begun = Instant::now();
+    assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_before_the_gateway_does() {
+    let open = super::town::open().await;
+    let mut stream = raw(&open, b"http/1.1").await;
+    let body = wish().to_string();
+    let head = format!(
+        "POST /v1/submissions HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    open.town.shutdown.cancel();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(TcpStream::connect(open.address).await.is_err());
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let (said, _) = until_end(stream).await;
+    assert!(said.starts_with("HTTP/1.1 202"), "{said}");
+    assert!(said.to_lowercase().contains("connection: close"), "{said}");
+    tokio::time::timeout(Duration::from_secs(5), open.ended).await.unwrap().unwrap();
+}
