@@ -11,6 +11,12 @@ from jwcrypto import jwk, jws
 
 FOLDER = sys.argv[1]
 EVENTS = {}
+# Answers that are signed as they should be and still of no use, by the type of event.
+ODD = {
+    "Punte.Odd.Uid": lambda entry: {**entry, "uid": "x" * 100},
+    "Punte.Odd.List": lambda entry: [1, 2],
+    "Punte.Odd.Other": lambda entry: {"something": "else"},
+}
 
 
 def read(name):
@@ -29,10 +35,9 @@ class Log(BaseHTTPRequestHandler):
         print("jwcrypto: signature verified", event["event_type"], self.headers.get("traceparent"), flush=True)
         entry = EVENTS.setdefault(event["event_id"], {"uid": str(uuid.uuid4()), "event_id": event["event_id"],
             "registered_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")})
-        self.answer(200, entry)
+        self.answer(200, json.dumps(ODD.get(event["event_type"], lambda entry: entry)(entry)).encode())
 
-    def answer(self, status, value):
-        payload = json.dumps(value).encode()
+    def answer(self, status, payload):
         token = jws.JWS(payload)
         token.add_signature(jwk.JWK.from_pem(read("signing.key")), None, json.dumps({"alg": "RS256"}))
         header, _, signature = token.serialize(compact=True).split(".")

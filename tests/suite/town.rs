@@ -19,7 +19,7 @@ pub struct Town {
     pub stage: Stage,
     pub office: reqwest::Client,
     /// Adapters that were changed for this town.
-    _adapters: Option<tempfile::TempDir>,
+    changed_adapters: Option<tempfile::TempDir>,
 }
 
 impl Town {
@@ -32,7 +32,7 @@ impl Town {
         change(&mut plan);
         let stage = Stage::set(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
         let office = stage.client(OFFICE).unwrap();
-        Self { stage, office, _adapters: None }
+        Self { stage, office, changed_adapters: None }
     }
 
     /// With the project's adapters, each of whose `agency.toml` is changed first.
@@ -43,7 +43,24 @@ impl Town {
             it.adapters = path;
             plan(it);
         });
-        Self { _adapters: Some(folder), ..town.await }
+        Self { changed_adapters: Some(folder), ..town.await }
+    }
+
+    /// With one file below the adapters changed.
+    pub async fn with_template(file: &str, change: impl Fn(String) -> String) -> Self {
+        let folder = adapters(|_, text| text);
+        let path = folder.path().join("adapters");
+        let text = std::fs::read_to_string(path.join(file)).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(text, changed, "{file} was not changed");
+        std::fs::write(path.join(file), changed).unwrap();
+        let town = Self::planned(|it| it.adapters = path).await;
+        Self { changed_adapters: Some(folder), ..town }
+    }
+
+    /// The folder of the adapters that were changed for this town.
+    pub fn adapters(&self) -> PathBuf {
+        self.changed_adapters.as_ref().unwrap().path().join("adapters")
     }
 
     pub fn simulator(&self, agency: &str) -> &Simulator {

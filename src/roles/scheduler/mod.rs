@@ -58,7 +58,12 @@ impl Scheduler {
 
     /// Moves the outbox into the broker: at once when told, and at every tick.
     async fn relay(&self, stop: CancellationToken) {
-        let relay = Relay { journal: self.journal.clone(), broker: self.broker.clone(), clock: self.clock.clone() };
+        let relay = Relay {
+            journal: self.journal.clone(),
+            broker: self.broker.clone(),
+            adapters: self.adapters.clone(),
+            clock: self.clock.clone(),
+        };
         while !stop.is_cancelled() {
             let wait = match relay.drain().await {
                 Ok(relayed) if relayed.refused == 0 => TICK,

@@ -2,7 +2,10 @@
 //! goes into the outbox again.
 
 use super::Scheduler;
-use crate::{domain::AgencyName, journal::JournalError};
+use crate::{
+    domain::{AgencyName, StateName},
+    journal::JournalError,
+};
 use jiff::SignedDuration;
 
 /// A message that was published this long ago and not taken up is waiting in the broker, or lost.
@@ -26,6 +29,11 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
     }
     for count in scheduler.journal.counts().await? {
         scheduler.metrics.submissions_in_state(&count.agency, count.state, count.count);
+        if count.state == StateName::Queued && scheduler.adapters.agency(&count.agency).is_none() {
+            // Nobody takes them any more: by way of the outbox they come in front of an operator.
+            scheduler.journal.requeue(&count.agency, now, now).await?;
+            scheduler.outbox_filled.notify_one();
+        }
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The relay: outbox rows of the journal come in, confirmed messages in the broker go out.
 
 use crate::{
+    adapter::Adapters,
     broker::{Broker, BrokerError, WorkItem},
-    domain::{AgencyName, Clock, SubmissionId},
-    journal::{Journal, JournalError, OutboxItem},
+    domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
+    journal::{Entry, Journal, JournalError, OutboxItem},
 };
 use jiff::SignedDuration;
 use std::{collections::BTreeSet, sync::Arc};
@@ -11,6 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub struct Relay {
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
+    pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -44,16 +46,31 @@ impl Relay {
         let now = self.clock.now();
         let lease_until = now.saturating_add(LEASE).unwrap_or(now);
         let claimed = self.journal.claim_outbox(BATCH, now, lease_until).await?;
-        if claimed.is_empty() {
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|item| self.adapters.agency(&item.agency).is_some());
+        for item in &unknown {
+            self.park(item).await?;
+        }
+        if known.is_empty() {
             return Ok(Relayed::default());
         }
-        let items: Vec<WorkItem> = claimed.into_iter().map(work_item).collect();
+        let items: Vec<WorkItem> = known.into_iter().map(work_item).collect();
         let results = self.broker.publish(&items).await;
         self.declare_missing(&results).await;
         let (confirmed, refused) = sort(&items, results);
         self.journal.published(&confirmed, self.clock.now()).await?;
         self.journal.unclaim_outbox(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
+    }
+
+    /// Its adapter was removed: no worker would ever take it.
+    async fn park(&self, item: &OutboxItem) -> Result<(), JournalError> {
+        let fault = Fault::new(Code::AgencyUnknown, Stage::Queue, format!("no adapter for {}", item.agency));
+        tracing::warn!(submission = %item.submission, agency = %item.agency, "parked: no adapter has this name");
+        match self.journal.record(item.submission, Entry::new(Event::Parked { fault }, self.clock.now())).await {
+            Ok(_) | Err(JournalError::Forbidden(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Somebody has deleted a queue, or the broker has lost all of them: the next round finds them again.

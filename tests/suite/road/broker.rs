@@ -96,3 +96,32 @@ async fn submissions_are_accepted_while_rabbitmq_is_away() {
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("degraded"), "{ready}");
     town.leave().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_nobody_can_read_goes_to_the_dead_letters_and_work_goes_on() {
+    let town = Town::planned(|plan| over_rabbitmq(plan, "poison")).await;
+    // Once one has gone through, the queues are there.
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "completed").await;
+    let config = std::fs::read_to_string(town.stage.config()).unwrap();
+    let prefix = config.split("prefix = \"").nth(1).unwrap().split('"').next().unwrap();
+    let properties = lapin::ConnectionProperties::default();
+    let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), properties).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = format!("{prefix}.work.civil-registry");
+    for poison in [&b"not a work item"[..], br#"{"version":99}"#] {
+        let options = lapin::options::BasicPublishOptions::default();
+        channel.basic_publish("".into(), queue.as_str().into(), options, poison, Default::default()).await.unwrap();
+    }
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "completed").await;
+    let broker = &town.stage.process().unwrap().broker;
+    let agency = "civil-registry".parse().unwrap();
+    for _ in 0..200 {
+        if broker.dead_letter_count(&agency).await.unwrap() == 2 {
+            return town.leave().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{} dead letters instead of 2", broker.dead_letter_count(&agency).await.unwrap());
+}

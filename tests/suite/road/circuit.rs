@@ -124,3 +124,22 @@ async fn an_urgent_submission_overtakes_ordinary_ones() {
     assert!(end(&third) < end(&last));
     town.leave().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_a_second_go_out_than_the_agency_bears() {
+    let slow = |agency: &str, text: String| {
+        let limits = if agency == "legal-events" { "[limits]\nrequests_per_second = 2\n" } else { "[limits]\n" };
+        text.replace("[limits]\n", limits)
+    };
+    let town = Town::with_adapters(slow, |_| {}).await;
+    let begun = Instant::now();
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(town.post("legal-event").await);
+    }
+    for id in &ids {
+        town.ends(id, "completed").await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "six at two a second took only {:?}", begun.elapsed());
+    town.leave().await;
+}

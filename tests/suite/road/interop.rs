@@ -83,3 +83,21 @@ async fn an_http_server_of_python_accepts_us_and_we_accept_its_answer() {
     assert!(said.contains("jwcrypto: signature verified Punte.Residence.Registered 00-"), "{said}");
     town.leave().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_signed_as_it_should_be_but_of_no_use_completes_nothing() {
+    let (town, _foreign) = town_with("legal-events", "http_agency.py", "/api").await;
+    let cases = [
+        ("Punte.Odd.Uid", "agency.answer.schema"),
+        ("Punte.Odd.List", "bus.answer.mapping"),
+        ("Punte.Odd.Other", "agency.answer.unexpected"),
+    ];
+    for (event_type, code) in cases {
+        let mut request = crate::town::request("legal-event", crate::town::CITIZEN);
+        request["data"]["event_type"] = event_type.into();
+        let id = town.post_request(&request).await;
+        let shown = town.until(&id, &["retrying", "completed", "refused", "parked"]).await;
+        assert_eq!((&shown["state"], &shown["fault"]["code"]), (&"retrying".into(), &code.into()), "{shown:#}");
+    }
+    town.leave().await;
+}

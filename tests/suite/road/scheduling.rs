@@ -135,3 +135,88 @@ async fn new_key_files_are_taken_up_and_bad_ones_are_not() {
     drop(good);
     town.leave().await;
 }
+
+/// Changes a file of the stage while it is stopped.
+fn edit(town: &Town, file: &str, change: impl Fn(String) -> String) {
+    let path = town.stage.folder.path().join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, change(text)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submissions_of_an_agency_that_is_no_longer_there_come_in_front_of_an_operator() {
+    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+        plan.retry = "first_wait_secs = 2\nmax_wait_secs = 2\nmax_attempts = 9\n";
+    };
+    let mut town = Town::with_adapters(|_, text| text, patient).await;
+    town.behave("legal-events", json!({"fault": {"status": {"code": 503}}}));
+    let id = town.post("legal-event").await;
+    town.until(&id, &["retrying"]).await;
+    town.stage.stop(Duration::from_secs(5)).await;
+    std::fs::remove_dir_all(town.adapters().join("legal-events")).unwrap();
+    edit(&town, "punte.toml", |text| text.split("\n[agencies.legal-events]").next().unwrap().to_owned());
+    edit(&town, "offices.toml", |text| text.replace("\"legal-event\", ", ""));
+    town.stage.start().await.unwrap();
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(shown["fault"]["code"], "bus.agency.unknown", "{shown:#}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submissions_of_an_operation_that_is_no_longer_there_come_in_front_of_an_operator() {
+    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+        plan.retry = "first_wait_secs = 2\nmax_wait_secs = 2\nmax_attempts = 9\n";
+    };
+    let mut town = Town::with_adapters(|_, text| text, patient).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    let id = town.post("person-lookup").await;
+    town.until(&id, &["retrying"]).await;
+    town.stage.stop(Duration::from_secs(5)).await;
+    let folder = town.adapters().join("civil-registry");
+    std::fs::remove_dir_all(folder.join("person-lookup")).unwrap();
+    let file = folder.join("agency.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (head, tail) = text.split_once("[operations.person-lookup]").unwrap();
+    let (_, tail) = tail.split_once("[operations.civil-status-extract]").unwrap();
+    std::fs::write(file, format!("{head}[operations.civil-status-extract]{tail}")).unwrap();
+    edit(&town, "offices.toml", |text| text.replace(", \"person-lookup\"", ""));
+    town.stage.start().await.unwrap();
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(shown["fault"]["code"], "bus.operation.unknown", "{shown:#}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_goes_to_the_agency_with_its_submission() {
+    let town = Town::with_template("legal-events/legal-event/request.json", |text| {
+        let line = "{%- if attachments %}\n  \"event_source\": {{ attachments[0].sha256 }},\n  \"object\": {{ attachments[0].base64 }},\n  {%- else %}\n  \"event_source\": {{ office }},\n  {%- endif %}";
+        text.replace("\"event_source\": {{ office }},", line)
+    })
+    .await;
+    let bytes = b"%PDF-1.7 a small paper";
+    let uploaded = town
+        .office
+        .post(format!("{}/v1/attachments", town.stage.gateway()))
+        .header("content-type", "application/pdf")
+        .header("content-disposition", "attachment; filename=\"paper.pdf\"")
+        .body(bytes.to_vec())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(uploaded.status().as_u16(), 201);
+    let uploaded: Value = serde_json::from_slice(&uploaded.bytes().await.unwrap()).unwrap();
+    let mut request = request("legal-event", CITIZEN);
+    request["attachments"] = json!([uploaded["id"]]);
+    let id = town.post_request(&request).await;
+    town.ends(&id, "completed").await;
+    let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
+    let sent = String::from_utf8(attempts[0].wire.clone().unwrap().sent).unwrap();
+    let token = sent.rsplit("\r\n\r\n").next().unwrap();
+    use base64::Engine as _;
+    let payload = token.split('.').nth(1).unwrap();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let event: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(event["event_source"], uploaded["sha256"], "{event:#}");
+    assert_eq!(event["object"], base64::engine::general_purpose::STANDARD.encode(bytes));
+    town.leave().await;
+}
