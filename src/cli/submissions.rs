@@ -12,7 +12,8 @@ use std::sync::Arc;
 #[command(after_help = "Examples:
   punte submissions list --state retrying --agency civil-registry
   punte submissions list --office causeni --limit 20 --json
-  punte submissions show 0199f2a4-7c11-7000-8000-000000000001 --wire")]
+  punte submissions show 0199f2a4-7c11-7000-8000-000000000001 --wire
+  punte submissions erase-wire 0199f2a4-7c11-7000-8000-000000000001")]
 pub struct Submissions {
     #[command(subcommand)]
     what: What,
@@ -24,6 +25,8 @@ enum What {
     List(List),
     /// Show one submission: its timeline, its attempts, why it failed
     Show(Show),
+    /// Erase the bytes sent and received for one submission; its timeline stays
+    EraseWire(EraseWire),
 }
 
 #[derive(Args)]
@@ -63,6 +66,16 @@ struct Show {
     json: bool,
 }
 
+#[derive(Args)]
+struct EraseWire {
+    #[command(flatten)]
+    config: ConfigFile,
+    id: SubmissionId,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn state_name(text: &str) -> Result<StateName, String> {
     StateName::from_text(text).ok_or_else(|| {
         let known: Vec<_> = StateName::ALL.iter().map(|name| name.as_str()).collect();
@@ -80,6 +93,10 @@ impl Submissions {
             What::Show(show) => {
                 let config = show.config.clone();
                 with_journal(&config, |journal| show.run(journal))
+            }
+            What::EraseWire(erase) => {
+                let config = erase.config.clone();
+                with_journal(&config, |journal| erase.run(journal))
             }
         }
     }
@@ -101,6 +118,19 @@ impl List {
             } else {
                 println!("{}", print::line(&record));
             }
+        }
+        Ok(exit::DONE)
+    }
+}
+
+impl EraseWire {
+    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
+        let erased = journal.erase_wire_of(self.id, jiff::Timestamp::now()).await?;
+        if self.json {
+            println!("{}", serde_json::json!({"id": self.id, "attempts_erased": erased}));
+        } else {
+            println!("{}: the bytes of {erased} attempts are erased", self.id);
         }
         Ok(exit::DONE)
     }
