@@ -11,9 +11,10 @@
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
-//! | 0 | [`settings`], [`domain`], [`xml`] |
+//! | 0 | [`settings`], [`domain`], [`xml`], [`json`] |
 
 pub mod domain;
+pub mod json;
 pub mod settings;
 pub mod xml;
 

@@ -4,7 +4,8 @@
 use super::{Address, Contract, Filter, Reading, Template};
 use crate::{
     domain::{AttachmentRef, Submission},
-    wire::{self, InvalidJson, SoapFault, SoapRefusal, XmlToJson},
+    json::{self, JsonFault, Numbers},
+    wire::{self, SoapFault, SoapRefusal, XmlToJson},
     xml,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -67,8 +68,8 @@ pub struct WireAnswer {
 }
 
 impl WireAnswer {
-    pub fn from_json(status: u16, bytes: &[u8]) -> Result<Self, InvalidJson> {
-        let body = if bytes.is_empty() { Value::Null } else { wire::strict_json(bytes)? };
+    pub fn from_json(status: u16, bytes: &[u8]) -> Result<Self, JsonFault> {
+        let body = if bytes.is_empty() { Value::Null } else { json::parse(bytes, Numbers::Rounded)? };
         Ok(Self { status, body, soap_fault: None })
     }
 }

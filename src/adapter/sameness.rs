@@ -2,7 +2,10 @@
 //! of JSON keys, comments and blank text between elements do not count.
 
 use super::Form;
-use crate::{wire, xml};
+use crate::{
+    json::{self, Numbers},
+    xml,
+};
 use roxmltree::{Document, Node};
 use serde_json::Value;
 
@@ -22,7 +25,9 @@ pub fn leaves(form: Form, bytes: &[u8]) -> Result<Vec<Leaf>, String> {
             of_element(document.root_element(), "", &[], &mut found);
         }
         Form::Json if bytes.is_empty() => {}
-        Form::Json => of_value(&wire::strict_json(bytes).map_err(|error| error.to_string())?, "", &mut found),
+        Form::Json => {
+            of_value(&json::parse(bytes, Numbers::Rounded).map_err(|error| error.to_string())?, "", &mut found)
+        }
     }
     Ok(found)
 }

@@ -1,7 +1,10 @@
 //! A template file comes in; from a standard request it makes the agency's XML or JSON, in which no value can become markup.
 
 use super::Form;
-use crate::{wire::strict_json, xml};
+use crate::{
+    json::{self, Numbers},
+    xml,
+};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, value::Serde, value::Value,
 };
@@ -87,7 +90,7 @@ impl Template {
         rendered.map_err(|error| fault(&error, &self.source))?;
         match self.form {
             Form::Xml => Ok(text.0),
-            Form::Json => match strict_json(&text.0) {
+            Form::Json => match json::parse(&text.0, Numbers::Rounded) {
                 Ok(value) => Ok(value.to_string().into_bytes()),
                 Err(error) => Err(TemplateFault { line: 0, problem: format!("what it makes: {error}") }),
             },

@@ -1,14 +1,11 @@
-//! What goes over the wire to agencies: requests as bytes, answers as SOAP envelopes, XML as JSON, or strict JSON; every
-//! failure named.
+//! What goes over the wire to agencies: requests as bytes, answers as SOAP envelopes and XML as JSON; every failure named.
 
 mod client;
-mod json;
 mod soap;
 mod tls_failure;
 mod xml_json;
 
 pub use client::{Client, ClientSettings, Outgoing, Received, SendFailure, retry_after};
-pub use json::{InvalidJson, strict_json};
 pub use soap::{Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use xml_json::{XmlToJson, XmlToJsonError};

@@ -14,7 +14,6 @@ pub mod openapi;
 mod problem;
 pub mod routes;
 mod services;
-mod strict_json;
 mod submissions;
 mod submit;
 mod upload;

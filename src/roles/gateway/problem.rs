@@ -4,6 +4,7 @@ use crate::{
     catalogue::SchemaFault,
     domain::{Code, TraceParent},
     journal::JournalError,
+    json::{JsonFault, JsonFaultKind},
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -79,6 +80,18 @@ impl From<Code> for Problem {
         let retry_after = matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable)
             .then_some(Duration::from_secs(5));
         Self { code, errors: Vec::new(), retry_after, allow: None }
+    }
+}
+
+impl From<JsonFault> for Problem {
+    fn from(fault: JsonFault) -> Self {
+        let code = match fault.kind {
+            JsonFaultKind::NotUtf8 => Code::RequestNotUtf8,
+            JsonFaultKind::Invalid => Code::RequestInvalidJson,
+            JsonFaultKind::TooDeep => Code::RequestTooDeep,
+            JsonFaultKind::DuplicateKey => Code::RequestDuplicateKey,
+        };
+        Self::at(code, fault.pointer, fault.problem)
     }
 }
 

@@ -1,30 +1,56 @@
-//! Bytes come in; a JSON value in which nothing was silently changed goes out, or the one fault and its place.
+//! Bytes from a stranger come in; a JSON value in which nothing was silently changed goes out, or the one fault and its
+//! place. A fault never quotes the text.
 //!
 //! Refused: what is not UTF-8, what is nested too deeply, an object with the same key twice (RFC 8259 leaves its meaning
-//! open), a number that a double cannot hold exactly, and U+0000, which neither XML nor PostgreSQL can carry.
+//! open), U+0000, which neither XML nor PostgreSQL can carry, and, if asked for, a number that a double cannot hold.
 
-use crate::domain::Code;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
+/// Well below what `serde_json` can read back, so that whatever is taken can also be stored.
 const MAX_DEPTH: usize = 64;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is done with numbers that a double cannot hold exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// Refused: whoever sends one can send it as a string.
+    Exact,
+    /// Rounded, as every reader of JSON may (RFC 8259, section 6).
+    Rounded,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", if pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
 pub struct JsonFault {
-    pub code: Code,
+    pub kind: JsonFaultKind,
     /// JSON Pointer, or empty where only `problem` knows the place.
     pub pointer: String,
     pub problem: String,
 }
 
-pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonFaultKind {
+    NotUtf8,
+    Invalid,
+    TooDeep,
+    DuplicateKey,
+}
+
+pub fn parse(bytes: &[u8], numbers: Numbers) -> Result<Value, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonFault {
-        code: Code::RequestNotUtf8,
+        kind: JsonFaultKind::NotUtf8,
         pointer: String::new(),
         problem: format!("byte {} is not UTF-8", error.valid_up_to()),
     })?;
-    let reading = RefCell::new(Reading { place: Vec::new(), fault: None, numbers: Numbers(text) });
+    let reading = RefCell::new(Reading {
+        place: Vec::new(),
+        fault: None,
+        tokens: match numbers {
+            Numbers::Exact => Some(NumberTokens(text)),
+            Numbers::Rounded => None,
+        },
+    });
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Strict(&reading).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
@@ -32,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
     });
     outcome.map_err(|error| {
         reading.into_inner().fault.unwrap_or_else(|| JsonFault {
-            code: Code::RequestInvalidJson,
+            kind: JsonFaultKind::Invalid,
             pointer: String::new(),
             problem: error.to_string(),
         })
@@ -43,14 +69,15 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
 struct Reading<'a> {
     place: Vec<String>,
     fault: Option<JsonFault>,
-    numbers: Numbers<'a>,
+    /// `None`: numbers may be rounded.
+    tokens: Option<NumberTokens<'a>>,
 }
 
 impl Reading<'_> {
-    fn fail<E: Error>(&mut self, code: Code, problem: &str) -> E {
+    fn fail<E: Error>(&mut self, kind: JsonFaultKind, problem: &str) -> E {
         let pointer =
             self.place.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
-        self.fault.get_or_insert(JsonFault { code, pointer, problem: problem.to_owned() });
+        self.fault.get_or_insert(JsonFault { kind, pointer, problem: problem.to_owned() });
         E::custom("refused")
     }
 }
@@ -59,28 +86,30 @@ impl Reading<'_> {
 struct Strict<'r, 'a>(&'r RefCell<Reading<'a>>);
 
 impl Strict<'_, '_> {
-    fn fail<E: Error>(self, code: Code, problem: &str) -> E {
-        self.0.borrow_mut().fail(code, problem)
+    fn fail<E: Error>(self, kind: JsonFaultKind, problem: &str) -> E {
+        self.0.borrow_mut().fail(kind, problem)
     }
 
     fn text<E: Error>(self, text: &str) -> Result<String, E> {
         match text.contains('\0') {
-            true => Err(self.fail(Code::RequestInvalidJson, "U+0000 cannot be carried")),
+            true => Err(self.fail(JsonFaultKind::Invalid, "U+0000 cannot be carried")),
             false => Ok(text.to_owned()),
         }
     }
 
     fn number<E: Error>(self, number: Option<Number>) -> Result<Value, E> {
-        let is_exact = self.0.borrow_mut().numbers.next().is_some_and(is_exact);
+        let mut reading = self.0.borrow_mut();
+        let is_exact = reading.tokens.as_mut().is_none_or(|tokens| tokens.next().is_some_and(is_exact));
+        drop(reading);
         number
             .filter(|_| is_exact)
             .map(Value::Number)
-            .ok_or_else(|| self.fail(Code::RequestInvalidJson, "this number would lose digits: send it as a string"))
+            .ok_or_else(|| self.fail(JsonFaultKind::Invalid, "this number would lose digits: send it as a string"))
     }
 
     fn enter<E: Error>(self, step: String) -> Result<(), E> {
         if self.0.borrow().place.len() >= MAX_DEPTH {
-            return Err(self.fail(Code::RequestTooDeep, "more than 64 levels"));
+            return Err(self.fail(JsonFaultKind::TooDeep, "more than 64 levels"));
         }
         self.0.borrow_mut().place.push(step);
         Ok(())
@@ -146,7 +175,7 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
         while let Some(key) = entries.next_key::<String>()? {
             self.enter(self.text(&key)?)?;
             if object.contains_key(&key) {
-                return Err(self.fail(Code::RequestDuplicateKey, "this key is there twice"));
+                return Err(self.fail(JsonFaultKind::DuplicateKey, "this key is there twice"));
             }
             object.insert(key, entries.next_value_seed(self)?);
             self.leave();
@@ -156,9 +185,9 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
 }
 
 /// The number tokens of a JSON text in their order: the reader meets them in the same order.
-struct Numbers<'a>(&'a str);
+struct NumberTokens<'a>(&'a str);
 
-impl<'a> Iterator for Numbers<'a> {
+impl<'a> Iterator for NumberTokens<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
@@ -224,15 +253,19 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn fault(text: &str) -> (Code, String) {
+    fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
+        super::parse(bytes, Numbers::Exact)
+    }
+
+    fn fault(text: &str) -> (JsonFaultKind, String) {
         let fault = parse(text.as_bytes()).unwrap_err();
-        (fault.code, fault.pointer)
+        (fault.kind, fault.pointer)
     }
 
     #[test]
     fn a_key_that_is_there_twice_is_refused_with_its_place() {
-        assert_eq!(fault(r#"{"a":[{"b":1,"c/d":2,"c/d":3}]}"#), (Code::RequestDuplicateKey, "/a/0/c~1d".into()));
-        assert_eq!(fault(r#"{"a":1,"\u0061":2}"#), (Code::RequestDuplicateKey, "/a".into()));
+        assert_eq!(fault(r#"{"a":[{"b":1,"c/d":2,"c/d":3}]}"#), (JsonFaultKind::DuplicateKey, "/a/0/c~1d".into()));
+        assert_eq!(fault(r#"{"a":1,"\u0061":2}"#), (JsonFaultKind::DuplicateKey, "/a".into()));
         assert_eq!(parse(br#"[{"a":1},{"a":1}]"#).unwrap(), json!([{"a": 1}, {"a": 1}]));
     }
 
@@ -240,15 +273,15 @@ mod tests {
     fn sixty_four_levels_are_taken_and_no_more() {
         let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
         assert!(parse(nested(64).as_bytes()).is_ok());
-        assert_eq!(fault(&nested(65)).0, Code::RequestTooDeep);
-        assert_eq!(fault(&"[".repeat(1_000_000)).0, Code::RequestTooDeep);
-        assert_eq!(fault(&r#"{"a":"#.repeat(100_000)).0, Code::RequestTooDeep);
+        assert_eq!(fault(&nested(65)).0, JsonFaultKind::TooDeep);
+        assert_eq!(fault(&"[".repeat(1_000_000)).0, JsonFaultKind::TooDeep);
+        assert_eq!(fault(&r#"{"a":"#.repeat(100_000)).0, JsonFaultKind::TooDeep);
     }
 
     #[test]
     fn a_number_that_would_lose_digits_is_refused_with_its_place() {
         for lossy in ["0.1234567890123456789", "18446744073709551617", "1e400", "123456789012345678.5"] {
-            assert_eq!(fault(&format!(r#"{{"s":"12.5\"","n":{lossy}}}"#)).0, Code::RequestInvalidJson, "{lossy}");
+            assert_eq!(fault(&format!(r#"{{"s":"12.5\"","n":{lossy}}}"#)).0, JsonFaultKind::Invalid, "{lossy}");
         }
         assert_eq!(fault(r#"{"ok":1,"n":[0.5,1.00000000000000000001]}"#).1, "/n/1");
         for exact in
@@ -256,20 +289,21 @@ mod tests {
         {
             assert!(parse(exact.as_bytes()).is_ok(), "{exact}");
         }
+        assert_eq!(super::parse(b"0.1234567890123456789", Numbers::Rounded).unwrap(), json!(0.12345678901234568));
     }
 
     #[test]
     fn text_that_is_not_utf8_or_holds_nul_is_refused() {
-        assert_eq!(parse(b"{\"a\":\"\xff\"}").unwrap_err().code, Code::RequestNotUtf8);
-        assert_eq!(fault(r#"{"a":"x\u0000"}"#), (Code::RequestInvalidJson, "/a".into()));
-        assert_eq!(fault(r#"{"a":"\ud800"}"#).0, Code::RequestInvalidJson);
+        assert_eq!(parse(b"{\"a\":\"\xff\"}").unwrap_err().kind, JsonFaultKind::NotUtf8);
+        assert_eq!(fault(r#"{"a":"x\u0000"}"#), (JsonFaultKind::Invalid, "/a".into()));
+        assert_eq!(fault(r#"{"a":"\ud800"}"#).0, JsonFaultKind::Invalid);
     }
 
     #[test]
     fn what_is_not_json_is_refused_without_being_quoted() {
         for bad in ["", "{", "canary", "{'a':1}", "[1,]", "1 2", "{\"a\":01}", "\u{feff}{}", "NaN", "// c\n1"] {
             let fault = parse(bad.as_bytes()).unwrap_err();
-            assert_eq!(fault.code, Code::RequestInvalidJson, "{bad}");
+            assert_eq!(fault.kind, JsonFaultKind::Invalid, "{bad}");
             assert!(!fault.problem.contains("canary"), "{}", fault.problem);
         }
     }
