@@ -1,6 +1,7 @@
 //! A JSON Schema of the 2020-12 dialect: a value comes in, all its faults with their places go out.
 
 use crate::settings::ConfigFaults;
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 use std::path::Path;
 
@@ -50,13 +51,23 @@ impl Schema {
 
     /// Everything that does not fit, in the order of the value; empty if all fits. At most 100 faults.
     pub fn faults(&self, value: &Value) -> Vec<SchemaFault> {
-        let errors = self.validator.iter_errors(value).take(100);
-        errors
-            .map(|error| SchemaFault {
-                pointer: error.instance_path().to_string(),
-                problem: error.masked_with("this value").to_string(),
-            })
-            .collect()
+        self.validator.iter_errors(value).flat_map(|error| faults_of(&error)).take(100).collect()
+    }
+}
+
+/// Mostly one; but each member that is not known is a fault of its own, at its own place.
+fn faults_of(error: &ValidationError<'_>) -> Vec<SchemaFault> {
+    let place = error.instance_path().to_string();
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let member = |name: &String| {
+                let pointer = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+                SchemaFault { pointer, problem: "is not known here".to_owned() }
+            };
+            unexpected.iter().map(member).collect()
+        }
+        _ => vec![SchemaFault { pointer: place, problem: error.masked_with("this value").to_string() }],
     }
 }
 
@@ -88,7 +99,7 @@ mod tests {
         let faults = schema.faults(&value);
         let mut places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         places.sort_unstable();
-        assert_eq!(places, ["", "", "/kind", "/number", "/when"]);
+        assert_eq!(places, ["", "/canary", "/kind", "/number", "/when"]);
         let texts: String = faults.iter().map(|fault| fault.problem.as_str()).collect();
         assert!(!texts.contains("2000000000canary"), "{texts}");
         assert!(texts.contains("copies"), "{texts}");

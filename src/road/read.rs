@@ -6,7 +6,7 @@
 use super::Line;
 use crate::{
     adapter::{Exchange, Form, Protocol, Reading, WireAnswer},
-    catalogue::Schema,
+    catalogue::{Schema, SchemaFault},
     domain::{Code, Fault, Stage, SubmissionId},
     trust::{
         AnswerKind, AnswerPolicy,
@@ -141,7 +141,7 @@ fn believe_json(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) 
         }
     };
     WireAnswer::from_json(received.status, &payload)
-        .map_err(|error| Fault::new(Code::AnswerNotJson, Stage::Read, error))
+        .map_err(|error| Fault::new(Code::AnswerNotJson, Stage::Read, error.problem))
 }
 
 /// Signatures that stand in headers beside the body.
@@ -190,8 +190,16 @@ fn check_schema(answer: &serde_json::Value, schema: &Schema) -> Result<(), Fault
     if faults.is_empty() {
         return Ok(());
     }
-    let places: Vec<_> = faults.iter().take(10).map(|fault| format!("{}: {}", fault.pointer, fault.problem)).collect();
+    let place = |fault: &SchemaFault| format!("{}: {}", without_numbers(&fault.pointer), fault.problem);
+    let places: Vec<_> = faults.iter().take(10).map(place).collect();
     Err(Fault::new(Code::AnswerSchema, Stage::Read, places.join("; ")))
+}
+
+/// A member's name may be somebody's number.
+fn without_numbers(pointer: &str) -> String {
+    let step =
+        |step: &str| if step.bytes().filter(u8::is_ascii_digit).count() > 5 { "…".into() } else { step.to_owned() };
+    pointer.split('/').map(step).collect::<Vec<_>>().join("/")
 }
 
 /// The filter had nothing to say about a believed answer: its SOAP fault or HTTP status decides.
