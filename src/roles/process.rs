@@ -247,6 +247,7 @@ impl Shared {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             retention: installation.settings.journal.retention,
+            lost_after: installation.settings.scheduler.lost_after,
             fallback_schedule: installation.settings.webhooks,
             attachments: self.attachments.clone(),
             outbox_filled: self.outbox_filled.clone(),

@@ -96,6 +96,13 @@ impl StagePlan {
 
 impl Stage {
     pub async fn set(plan: StagePlan) -> Result<Self, StageError> {
+        let mut stage = Self::prepare(plan).await?;
+        stage.start().await?;
+        Ok(stage)
+    }
+
+    /// Keys, configuration and simulated agencies; the process is somebody else's, or begins with [`Stage::start`].
+    pub async fn prepare(plan: StagePlan) -> Result<Self, StageError> {
         let mut plan = StagePlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
         let folder =
             tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
@@ -116,10 +123,7 @@ impl Stage {
         }
         write(&folder.path().join("punte.toml"), &config(&plan, &endpoints))?;
         write(&folder.path().join("offices.toml"), &offices(&plan))?;
-        let mut stage =
-            Self { folder, process: None, simulators, protocols: BTreeMap::new(), clock: plan.clock.clone() };
-        stage.start().await?;
-        Ok(stage)
+        Ok(Self { folder, process: None, simulators, protocols: BTreeMap::new(), clock: plan.clock.clone() })
     }
 
     /// Begins the process, or begins it again with the journal that is there.

@@ -12,6 +12,7 @@ mod gateway;
 mod journal;
 mod offices;
 mod schedule;
+mod scheduler;
 mod secret;
 
 pub use agencies::{AgencyPlace, SecretFiles};
@@ -22,6 +23,7 @@ pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
 pub use journal::{JournalPlace, JournalSettings, Retention};
 pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
 pub use schedule::ScheduleWritten;
+pub use scheduler::SchedulerSettings;
 pub use secret::Secret;
 
 use crate::domain::AgencyName;
@@ -37,6 +39,7 @@ pub struct Settings {
     pub operations: OperationsSettings,
     pub journal: JournalSettings,
     pub broker: BrokerSettings,
+    pub scheduler: SchedulerSettings,
     pub folders: Folders,
     pub webhooks: crate::domain::Schedule,
     /// Where each agency is reached in this installation, beside what its adapter says.
@@ -81,6 +84,7 @@ impl Settings {
         let operations = gateway::read_operations(&mut main, faults);
         let journal = journal::read(&mut main, faults);
         let broker = broker::read(&mut main, faults);
+        let scheduler = scheduler::read(&mut main, faults);
         let folders = read_folders(&mut main, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
@@ -90,6 +94,7 @@ impl Settings {
             operations: operations?,
             journal: journal?,
             broker: broker?,
+            scheduler: scheduler?,
             folders: folders?,
             webhooks: webhooks?,
             agencies,

@@ -4,6 +4,7 @@
 mod answers;
 mod broker;
 mod circuit;
+mod crashes;
 mod effects;
 mod interop;
 mod privacy;

@@ -9,7 +9,7 @@ use punte::{
 };
 use serde_json::{Value, json};
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -197,7 +197,7 @@ fn adapters(change: impl Fn(&str, String) -> String) -> tempfile::TempDir {
     folder
 }
 
-fn copy(from: &Path, to: &PathBuf) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -16,6 +16,7 @@ use crate::{
     settings::Retention,
     telemetry::Metrics,
 };
+use jiff::SignedDuration;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Scheduler {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub retention: Retention,
+    /// A message that was published this long ago and not taken up is waiting in the broker, or lost.
+    pub lost_after: SignedDuration,
     /// For submissions whose agency is no longer configured.
     pub fallback_schedule: Schedule,
     pub attachments: crate::attachments::AttachmentStore,
@@ -38,8 +41,8 @@ pub struct Scheduler {
 const TICK: Duration = Duration::from_millis(200);
 /// How exact due times are.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// How often the broker's queues are compared with the journal.
-const RECONCILE_EVERY: Duration = Duration::from_secs(15);
+/// How often the broker's queues are compared with the journal, within the time after which a message counts as lost.
+const COMPARISONS: u32 = 4;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
 /// After a failure of journal or broker.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -100,6 +103,7 @@ impl Scheduler {
 
     async fn repair(self: Arc<Self>, stop: CancellationToken) {
         let mut housekeeping_due = Instant::now();
+        let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(&self).await {
                 pause_after(&error);
@@ -112,7 +116,7 @@ impl Scheduler {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(RECONCILE_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

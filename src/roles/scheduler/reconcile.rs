@@ -6,16 +6,12 @@ use crate::{
     domain::{AgencyName, StateName},
     journal::JournalError,
 };
-use jiff::SignedDuration;
-
-/// A message that was published this long ago and not taken up is waiting in the broker, or lost.
-const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Compares every agency's queue with the journal. A repeated message is harmless, because a worker takes a submission
 /// only in the state `accepted` or `queued`.
 pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
     let now = scheduler.clock.now();
-    let before = now.saturating_sub(SETTLED_AFTER).unwrap_or(now);
+    let before = now.saturating_sub(scheduler.lost_after).unwrap_or(now);
     for adapter in scheduler.adapters.iter() {
         let agency = &adapter.agency;
         let queued = scheduler.journal.queued_since(agency, before).await?;
