@@ -1,27 +1,42 @@
 //! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and reaches nothing else.
 //!
-//! What goes in and out is bounded, the time in between is not: a filter that runs for ever is found when the adapter
-//! proves its examples, and filters are reviewed configuration. Still, whoever runs one keeps it off the async threads.
+//! What goes in and out is bounded, and so are depth and time: a stack that ends would take the whole process along, and a
+//! filter that never ends would keep the agency's place for ever. Still, whoever runs one keeps it off the async threads.
 
+use super::recursion::recursive_definition;
+use crate::wire::strict_json;
 use jaq_core::{
-    Compiler, Ctx, Exn, Vars, data,
+    Compiler, Ctx, Error, Exn, Native, Vars, data,
     load::{self, Arena, File, Loader},
+    native::{bome, run, v},
 };
 use jaq_json::{Val, read};
 use serde_json::Value;
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 const MAX_INPUT_BYTES: usize = 64 << 20;
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
+/// Of address space; memory is what is really used of it. Levels of an answer are a hundred or so, and take kilobytes each.
+const STACK_BYTES: usize = 256 << 20;
+/// Less than what a worker's lease has to spare, so that a filter without end is a failed attempt and not a dead worker.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What reaches out of the filter: the environment, the clock, the program's own end, standard error.
 const FORBIDDEN_NATIVES: [&str; 8] =
     ["env", "now", "halt", "localtime", "strflocaltime", "debug_empty", "stderr_empty", "input_line_number"];
+/// It reads a text of any depth, and ends the process on a deep one. `tonumber` and `toboolean` are made of it.
+const REPLACED_NATIVE: &str = "fromjson";
 const FORBIDDEN_DEFINITIONS: [&str; 5] = ["halt", "halt_error", "debug", "stderr", "localtime"];
 
 type Program = jaq_core::Filter<data::JustLut<Val>>;
 
-pub struct Filter {
+pub struct Filter(Arc<Compiled>);
+
+struct Compiled {
     program: Program,
     source: String,
 }
@@ -35,8 +50,12 @@ impl Filter {
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let definitions = definitions.filter(|definition| !FORBIDDEN_DEFINITIONS.contains(&definition.name));
         let natives = jaq_core::funs::<data::JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let natives = natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0));
+        let natives = natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0) && native.0 != REPLACED_NATIVE);
+        let natives = natives.chain([bounded_fromjson()]);
         let arena = Arena::default();
+        if let Some(name) = recursive_definition(&source) {
+            return Err(format!("`{name}` calls itself: use recurse, walk, reduce, until or while instead"));
+        }
         // A loader without a reader: `include` and `import` find nothing.
         let modules = Loader::new(definitions).load(&arena, File { code: source.as_str(), path: () });
         let modules = modules.map_err(|faults| loading_fault(&source, &faults))?;
@@ -48,7 +67,7 @@ impl Filter {
             let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
             format!("names what there is not: {}", named.join(", "))
         })?;
-        Ok(Self { program, source })
+        Ok(Self(Arc::new(Compiled { program, source })))
     }
 
     /// The one value that the filter gives, or `None` if it gives nothing. Errors never quote what was given to it.
@@ -58,6 +77,20 @@ impl Filter {
         if text.len() > MAX_INPUT_BYTES {
             return Err("its input is too large".to_owned());
         }
+        let (compiled, (give, take)) = (self.0.clone(), mpsc::sync_channel(1));
+        let thread = std::thread::Builder::new().name("filter".into()).stack_size(STACK_BYTES);
+        // Whoever waits no longer has no use for the outcome.
+        let begun = thread.spawn(move || drop(give.send(compiled.run(&text))));
+        begun.map_err(|_| "no thread can be had for it".to_owned())?;
+        take.recv_timeout(MAX_TIME).unwrap_or_else(|why| match why {
+            mpsc::RecvTimeoutError::Timeout => Err("it takes too long".to_owned()),
+            mpsc::RecvTimeoutError::Disconnected => Err("it breaks off inside".to_owned()),
+        })
+    }
+}
+
+impl Compiled {
+    fn run(&self, text: &str) -> Result<Option<Value>, String> {
         let input = read::parse_single(text.as_bytes()).map_err(|_| "its input cannot be read".to_owned())?;
         let context = Ctx::<data::JustLut<Val>>::new(&self.program.lut, Vars::new([]));
         let mut outputs = self.program.id.run((context, input));
@@ -94,6 +127,19 @@ impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Filter(..)")
     }
+}
+
+fn bounded_fromjson() -> (&'static str, Box<[jaq_core::Bind]>, Native<data::JustLut<Val>>) {
+    run((REPLACED_NATIVE, v(0), |(_, value)| {
+        bome(match &value {
+            // Within the depth that `strict_json` allows. The text is not quoted: it may be an agency's.
+            Val::TStr(text) | Val::BStr(text) => match strict_json(text) {
+                Ok(_) => read::parse_single(text).map_err(|_| Error::str("no JSON")),
+                Err(_) => Err(Error::str("no JSON")),
+            },
+            _ => Err(Error::str("no text")),
+        })
+    }))
 }
 
 fn loading_fault(source: &str, faults: &load::Errors<&str, ()>) -> String {
@@ -189,6 +235,43 @@ mod tests {
     fn numbers_keep_their_digits_inside_the_filter() {
         let given = run(".n | fromjson | tojson", json!({"n": "12345678901234567890.10"}));
         assert_eq!(given, Ok(Some(json!("12345678901234567890.10"))));
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn no_depth_of_an_answer_ends_the_process() {
+        let deepest: Value = serde_json::from_str(&nested(126)).unwrap();
+        for source in ["[..] | length", "walk(.)", "[paths] | length", "flatten", "tojson | fromjson", "."] {
+            run(source, deepest.clone()).unwrap_or_else(|problem| panic!("{source}: {problem}"));
+        }
+    }
+
+    #[test]
+    fn text_that_is_deep_json_is_not_read() {
+        let bomb = json!({"a": "[".repeat(4_000_000)});
+        for source in [".a | fromjson", ".a | tonumber", ".a | toboolean"] {
+            assert!(run(source, bomb.clone()).is_err(), "{source}");
+        }
+        assert_eq!(run(".a | fromjson", json!({"a": nested(100)})).unwrap().unwrap().to_string(), nested(100));
+        assert_eq!(run("[.[] | tonumber]", json!(["7", "-1.5", 2])).unwrap().unwrap().to_string(), "[7,-1.5,2]");
+    }
+
+    #[test]
+    fn a_definition_that_calls_itself_is_refused_when_it_is_loaded() {
+        let problem = Filter::compile("def f: if . > 0 then 1 + (. - 1 | f) else 0 end; .n | f".into()).unwrap_err();
+        assert!(problem.contains("`f` calls itself"), "{problem}");
+        assert_eq!(
+            run("[.n | recurse(if . > 0 then . - 1 else empty end)] | length", json!({"n": 100_000})),
+            Ok(Some(json!(100_001)))
+        );
+    }
+
+    #[test]
+    fn a_filter_without_end_is_not_waited_for() {
+        assert_eq!(run("last(repeat(1))", json!(1)).unwrap_err(), "it takes too long");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod address;
 mod contract;
 mod filter;
 mod reading;
+mod recursion;
 mod template;
 
 mod examples;
