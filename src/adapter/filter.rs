@@ -4,7 +4,7 @@
 //! filter that never ends would keep the agency's place for ever. Still, whoever runs one keeps it off the async threads.
 
 use super::recursion::recursive_definition;
-use crate::wire::strict_json;
+use crate::json::{self, Numbers};
 use jaq_core::{
     Compiler, Ctx, Error, Exn, Native, Vars, data,
     load::{self, Arena, File, Loader},
@@ -132,8 +132,8 @@ impl std::fmt::Debug for Filter {
 fn bounded_fromjson() -> (&'static str, Box<[jaq_core::Bind]>, Native<data::JustLut<Val>>) {
     run((REPLACED_NATIVE, v(0), |(_, value)| {
         bome(match &value {
-            // Within the depth that `strict_json` allows. The text is not quoted: it may be an agency's.
-            Val::TStr(text) | Val::BStr(text) => match strict_json(text) {
+            // Within the depth that `json` allows. The text is not quoted: it may be an agency's.
+            Val::TStr(text) | Val::BStr(text) => match json::parse(text, Numbers::Rounded) {
                 Ok(_) => read::parse_single(text).map_err(|_| Error::str("no JSON")),
                 Err(_) => Err(Error::str("no JSON")),
             },
