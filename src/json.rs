@@ -8,16 +8,20 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
-/// Well below what `serde_json` can read back, so that whatever is taken can also be stored.
-const MAX_DEPTH: usize = 64;
-
-/// What is done with numbers that a double cannot hold exactly.
+/// How strict the reader is. Every depth is below the 128 levels that `serde_json` can read back, so that whatever is
+/// taken can also be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Numbers {
-    /// Refused: whoever sends one can send it as a string.
-    Exact,
-    /// Rounded, as every reader of JSON may (RFC 8259, section 6).
-    Rounded,
+pub struct Rules {
+    max_depth: usize,
+    /// Whether a number that a double cannot hold exactly is refused, or rounded as every reader may (RFC 8259, section 6).
+    exact_numbers: bool,
+}
+
+impl Rules {
+    /// Offices write for us: they can send such a number as a string.
+    pub const OFFICE: Self = Self { max_depth: 64, exact_numbers: true };
+    /// Agencies write as they always have.
+    pub const AGENCY: Self = Self { max_depth: 120, exact_numbers: false };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +41,7 @@ pub enum JsonFaultKind {
     DuplicateKey,
 }
 
-pub fn parse(bytes: &[u8], numbers: Numbers) -> Result<Value, JsonFault> {
+pub fn parse(bytes: &[u8], rules: Rules) -> Result<Value, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonFault {
         kind: JsonFaultKind::NotUtf8,
         pointer: String::new(),
@@ -46,10 +50,8 @@ pub fn parse(bytes: &[u8], numbers: Numbers) -> Result<Value, JsonFault> {
     let reading = RefCell::new(Reading {
         place: Vec::new(),
         fault: None,
-        tokens: match numbers {
-            Numbers::Exact => Some(NumberTokens(text)),
-            Numbers::Rounded => None,
-        },
+        max_depth: rules.max_depth,
+        tokens: rules.exact_numbers.then_some(NumberTokens(text)),
     });
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Strict(&reading).deserialize(&mut deserializer).and_then(|value| {
@@ -69,6 +71,7 @@ pub fn parse(bytes: &[u8], numbers: Numbers) -> Result<Value, JsonFault> {
 struct Reading<'a> {
     place: Vec<String>,
     fault: Option<JsonFault>,
+    max_depth: usize,
     /// `None`: numbers may be rounded.
     tokens: Option<NumberTokens<'a>>,
 }
@@ -108,8 +111,9 @@ impl Strict<'_, '_> {
     }
 
     fn enter<E: Error>(self, step: String) -> Result<(), E> {
-        if self.0.borrow().place.len() >= MAX_DEPTH {
-            return Err(self.fail(JsonFaultKind::TooDeep, "more than 64 levels"));
+        let max_depth = self.0.borrow().max_depth;
+        if self.0.borrow().place.len() >= max_depth {
+            return Err(self.fail(JsonFaultKind::TooDeep, &format!("more than {max_depth} levels")));
         }
         self.0.borrow_mut().place.push(step);
         Ok(())
@@ -254,7 +258,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
-        super::parse(bytes, Numbers::Exact)
+        super::parse(bytes, Rules::OFFICE)
     }
 
     fn fault(text: &str) -> (JsonFaultKind, String) {
@@ -289,7 +293,7 @@ mod tests {
         {
             assert!(parse(exact.as_bytes()).is_ok(), "{exact}");
         }
-        assert_eq!(super::parse(b"0.1234567890123456789", Numbers::Rounded).unwrap(), json!(0.12345678901234568));
+        assert_eq!(super::parse(b"0.1234567890123456789", Rules::AGENCY).unwrap(), json!(0.12345678901234568));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject,
         Submission, SubmissionId, TraceParent,
     },
-    json::{self, Numbers},
+    json::{self, Rules},
     settings::ConfigFaults,
     wire, xml,
 };
@@ -194,7 +194,7 @@ impl Place<'_> {
 
     fn json<T: serde::de::DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T> {
         let bytes = self.bytes(name, faults)?;
-        let value = json::parse(&bytes, Numbers::Rounded).map_err(|error| error.to_string());
+        let value = json::parse(&bytes, Rules::AGENCY).map_err(|error| error.to_string());
         let typed = value.and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()));
         typed.map_err(|problem| faults.add(self.folder.join(name), "", problem, "mend the file")).ok()
     }

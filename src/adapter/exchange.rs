@@ -4,7 +4,7 @@
 use super::{Address, Contract, Filter, Reading, Template};
 use crate::{
     domain::{AttachmentRef, Submission},
-    json::{self, JsonFault, Numbers},
+    json::{self, JsonFault, Rules},
     wire::{self, SoapFault, SoapRefusal, XmlToJson},
     xml,
 };
@@ -69,7 +69,7 @@ pub struct WireAnswer {
 
 impl WireAnswer {
     pub fn from_json(status: u16, bytes: &[u8]) -> Result<Self, JsonFault> {
-        let body = if bytes.is_empty() { Value::Null } else { json::parse(bytes, Numbers::Rounded)? };
+        let body = if bytes.is_empty() { Value::Null } else { json::parse(bytes, Rules::AGENCY)? };
         Ok(Self { status, body, soap_fault: None })
     }
 }

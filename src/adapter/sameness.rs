@@ -3,7 +3,7 @@
 
 use super::Form;
 use crate::{
-    json::{self, Numbers},
+    json::{self, Rules},
     xml,
 };
 use roxmltree::{Document, Node};
@@ -25,9 +25,7 @@ pub fn leaves(form: Form, bytes: &[u8]) -> Result<Vec<Leaf>, String> {
             of_element(document.root_element(), "", &[], &mut found);
         }
         Form::Json if bytes.is_empty() => {}
-        Form::Json => {
-            of_value(&json::parse(bytes, Numbers::Rounded).map_err(|error| error.to_string())?, "", &mut found)
-        }
+        Form::Json => of_value(&json::parse(bytes, Rules::AGENCY).map_err(|error| error.to_string())?, "", &mut found),
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use super::Form;
 use crate::{
-    json::{self, Numbers},
+    json::{self, Rules},
     xml,
 };
 use minijinja::{
@@ -90,7 +90,7 @@ impl Template {
         rendered.map_err(|error| fault(&error, &self.source))?;
         match self.form {
             Form::Xml => Ok(text.0),
-            Form::Json => match json::parse(&text.0, Numbers::Rounded) {
+            Form::Json => match json::parse(&text.0, Rules::AGENCY) {
                 Ok(value) => Ok(value.to_string().into_bytes()),
                 Err(error) => Err(TemplateFault { line: 0, problem: format!("what it makes: {error}") }),
             },

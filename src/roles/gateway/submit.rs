@@ -13,7 +13,7 @@ use crate::{
     broker::Announcement,
     domain::{Change, Code, StateName, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
-    json::{self, Numbers},
+    json::{self, Rules},
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -37,7 +37,7 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
     let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
     let body = body.hold(limits).await?;
-    let value = json::parse(&body.bytes, Numbers::Exact)?;
+    let value = json::parse(&body.bytes, Rules::OFFICE)?;
     let wish = Wish::read(&desk, &call.office, value)?;
     // From here on the answer may come at any moment; listening begins before there is anything to miss.
     let hints = desk.broker.announcements();
