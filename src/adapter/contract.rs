@@ -5,6 +5,11 @@ use roxmltree::{Document, Node};
 use std::path::{Path, PathBuf};
 use uppsala::XsdValidator;
 
+/// Elements times bytes: for each fault the validator counts the lines before it.
+const MAX_WORK: usize = 2 << 30;
+const MAX_MESSAGE_BYTES: usize = 2000;
+const MAX_SEARCHED_BYTES: usize = 64 << 10;
+
 pub struct Contract {
     validator: XsdValidator,
 }
@@ -26,6 +31,10 @@ impl Contract {
             Err(_) => document.root_element(),
         };
         let alone = alone(part);
+        let elements = part.descendants().filter(Node::is_element).count();
+        if elements.saturating_mul(alone.len()) > MAX_WORK {
+            return Err("it has too many elements for its size".to_owned());
+        }
         let tree = uppsala::parse(&alone).map_err(|_| "it is not well-formed".to_owned())?;
         let faults = self.validator.validate(&tree);
         if faults.is_empty() {
@@ -62,8 +71,12 @@ fn alone(element: Node<'_, '_>) -> String {
     String::from_utf8(canonical).unwrap_or_default()
 }
 
-/// The validator quotes values, and values are about people: each text of the message is taken out of its sentence.
+/// The validator quotes values, and values are about people: each text of the message is taken out of its sentence. The
+/// search takes messages times values, so it is only done where both are few.
 fn masked(message: &str, part: Node<'_, '_>) -> String {
+    if message.len() > MAX_MESSAGE_BYTES || part.range().len() > MAX_SEARCHED_BYTES {
+        return "a value does not fit".to_owned();
+    }
     let texts = part.descendants().filter_map(|node| node.text().filter(|_| node.is_text()));
     let attributes = part.descendants().flat_map(|node| node.attributes()).map(|attribute| attribute.value());
     let mut values: Vec<&str> = texts.chain(attributes).flat_map(|value| [value, value.trim()]).collect();
@@ -117,6 +130,21 @@ mod tests {
             let Err(problem) = check(bad) else { panic!("{bad} passes") };
             assert!(!problem.contains("2000000000001") && !problem.contains("canary-2"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_request_of_many_or_long_words_is_refused_quickly() {
+        let begun = std::time::Instant::now();
+        let words: String = (0..100_000).map(|i| format!("w{i} ")).collect();
+        for bad in [
+            format!("<r:Ask><r:Number>{words}</r:Number></r:Ask>"),
+            format!("<r:Ask><r:Number>1</r:Number>{}</r:Ask>", "<r:On>x1</r:On>".repeat(5_000)),
+        ] {
+            assert!(!check(&bad).unwrap_err().contains("w1"));
+        }
+        let endless = format!("<r:Ask>{}</r:Ask>", "<r:On>x1</r:On>".repeat(100_000));
+        assert!(check(&endless).unwrap_err().contains("too many elements"));
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     }
 
     #[test]

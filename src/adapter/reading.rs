@@ -1,6 +1,6 @@
 //! What a filter gave comes in; a reading goes out: one of the things that an answer can mean.
 
-use crate::domain::Refusal;
+use crate::domain::{Refusal, told};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -59,6 +59,10 @@ struct FaultWritten {
     transient: bool,
 }
 
+/// An agency's code goes into timelines, its text into answers to offices: neither may be anything but a few words.
+const MAX_CODE_CHARS: usize = 80;
+const MAX_TEXT_CHARS: usize = 2000;
+
 const FORM: &str = "it must be null or an object with exactly one of answer, refused, waiting, fault and not_seen, and perhaps reference";
 
 impl Reading {
@@ -74,11 +78,13 @@ impl Reading {
                 Ok(Reading::Answered { answer: Value::Object(answer), reference })
             }
             (None, Some(refused), None, None, None) => {
-                Ok(Reading::Refused { refusal: Refusal { code: refused.code, text: refused.text }, reference })
+                let text = told(&refused.text, MAX_TEXT_CHARS);
+                Ok(Reading::Refused { refusal: Refusal { code: told(&refused.code, MAX_CODE_CHARS), text }, reference })
             }
             (None, None, Some(true), None, None) => Ok(Reading::Waiting { reference }),
             (None, None, None, Some(fault), None) => {
-                Ok(Reading::Failed { code: fault.code, text: fault.text, transient: fault.transient })
+                let (code, text) = (told(&fault.code, MAX_CODE_CHARS), told(&fault.text, MAX_TEXT_CHARS));
+                Ok(Reading::Failed { code, text, transient: fault.transient })
             }
             (None, None, None, None, Some(true)) => Ok(Reading::NotSeen),
             _ => Err(FORM),
@@ -146,6 +152,19 @@ mod tests {
             assert_eq!(reading.to_json(), written);
         }
         assert_eq!(Reading::from_json(None), Ok(Reading::Unmapped));
+    }
+
+    #[test]
+    fn an_agencys_own_words_are_bounded_and_on_one_line() {
+        let hostile = format!("a\n\u{0}2000000000001{}", "x".repeat(10_000));
+        for kind in [
+            json!({"refused": {"code": hostile, "text": hostile}}),
+            json!({"fault": {"code": hostile, "text": hostile, "transient": false}}),
+        ] {
+            let reading = Reading::from_json(Some(kind)).unwrap().to_json().to_string();
+            assert!(reading.len() < 2300 && !reading.contains("\\n") && !reading.contains("\\u0000"), "{reading}");
+            assert!(!reading.contains("2000000000001"), "{reading}");
+        }
     }
 
     #[test]

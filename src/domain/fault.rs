@@ -161,6 +161,28 @@ impl fmt::Display for Code {
     }
 }
 
+const MAX_DETAIL_CHARS: usize = 600;
+/// Personal numbers are longer than what counts, sizes and codes need.
+const LONGEST_NUMBER: usize = 8;
+
+/// Somebody else's words, fit to be told: one line of bounded length, without control characters and without any number
+/// that is long enough to be a person's.
+pub fn told(text: &str, max_chars: usize) -> String {
+    // More than is told, so that no number is cut short before it is seen to be long.
+    let line: String =
+        text.chars().take(max_chars.saturating_mul(2)).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut told = String::with_capacity(line.len());
+    let mut rest = line.as_str();
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_numeric()).unwrap_or(rest.len());
+        let others = rest.find(char::is_numeric).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(digits.max(others));
+        told.push_str(if part.chars().take_while(|c| c.is_numeric()).count() > LONGEST_NUMBER { "…" } else { part });
+        rest = after;
+    }
+    told.chars().take(max_chars).collect()
+}
+
 /// One failure. `detail` is for operators: it may name endpoints and places, never a person or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
@@ -176,7 +198,8 @@ pub struct Fault {
 impl Fault {
     /// A fault with the code's own verdict.
     pub fn new(code: Code, stage: Stage, detail: impl fmt::Display) -> Self {
-        Self { code, stage, verdict: code.verdict(), detail: detail.to_string(), retry_after: None }
+        let detail = told(&detail.to_string(), MAX_DETAIL_CHARS);
+        Self { code, stage, verdict: code.verdict(), detail, retry_after: None }
     }
 
     pub fn with_retry_after(self, wait: Option<Duration>) -> Self {
@@ -200,6 +223,18 @@ impl std::error::Error for Fault {}
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn somebody_elses_words_are_told_on_one_short_line_without_long_numbers() {
+        assert_eq!(told("a\nb\u{1b}[31m\u{0}c\u{85}d", 100), "a b [31m c d");
+        assert_eq!(told("x2000000000001y 12345678 123456789", 100), "x…y 12345678 …");
+        assert_eq!(told("٢٠٠٠٠٠٠٠٠٠٠٠١", 100), "…");
+        assert_eq!(told(&"é".repeat(50), 7), "é".repeat(7));
+        assert_eq!(told("", 7), "");
+        let fault = Fault::new(Code::AgencyFault, Stage::Read, "A\r\nINFO forged 2000000000001".repeat(1000));
+        assert!(fault.detail.chars().count() <= MAX_DETAIL_CHARS);
+        assert!(!fault.to_string().contains(['\r', '\n']) && !fault.detail.contains("2000000000001"));
+    }
 
     #[test]
     fn every_code_is_unique_and_begins_with_its_owner() {

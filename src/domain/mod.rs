@@ -14,7 +14,7 @@ mod transitions;
 
 pub use attempt::{Attempt, AttemptOutcome, WireRecord};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use fault::{Code, Fault, Origin, Stage, Verdict};
+pub use fault::{Code, Fault, Origin, Stage, Verdict, told};
 pub use ids::{AgencyName, AttachmentId, InvalidName, OfficeName, ServiceName, SubmissionId};
 pub use office::Office;
 pub use schedule::{InvalidSchedule, Schedule};

@@ -5,7 +5,7 @@ use super::{
     post::{PostError, Postbox, Posted},
 };
 use crate::{
-    domain::Code,
+    domain::{Code, told},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
@@ -76,7 +76,7 @@ fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeO
         Ok(Posted::Taken) => return tracing::debug!(notice = %notice.id, office = %notice.office, "delivered"),
         Ok(Posted::Gone) => "410: the webhook is gone".to_owned(),
         Ok(Posted::NotTaken { status, .. }) => format!("HTTP status {status}"),
-        Err(error) => error.to_string(),
+        Err(error) => told(&error.to_string(), 300),
     };
     let is_over = *outcome == NoticeOutcome::GivenUp;
     tracing::warn!(%code, why, is_over, tries = notice.tries + 1, notice = %notice.id, office = %notice.office,
