@@ -1,6 +1,6 @@
 //! What operators' subcommands share: the configuration file comes in, the open journal goes out.
 
-use super::{ConfigFile, exit};
+use super::{ConfigFile, exit, output};
 use crate::{
     journal::{Journal, JournalError},
     roles::open_journal,
@@ -17,7 +17,7 @@ where
     let settings = match Settings::load(&config.config) {
         Ok(settings) => settings,
         Err(faults) => {
-            eprint!("{faults}");
+            output::aside(faults.to_string().trim_end());
             return exit::CONFIGURATION;
         }
     };
@@ -28,7 +28,7 @@ where
     match done {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
-            eprintln!("punte: {error}");
+            output::aside(format_args!("punte: {error}"));
             exit::FAILED
         }
         Err(code) => code,
