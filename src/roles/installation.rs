@@ -82,7 +82,10 @@ fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults)
     let gateway = &settings.gateway;
     let mut warnings = Vec::new();
     match Identity::load(&gateway.certificate, &gateway.key, now) {
-        Ok(identity) => warnings.extend(identity.warnings),
+        Ok(identity) => {
+            warnings.extend(identity.facts().ends_soon(now).map(|text| format!("gateway: {text}")));
+            warnings.extend(identity.warnings);
+        }
         Err(error) => faults.add(&gateway.certificate, "", error, "put the gateway's certificate and key there"),
     }
     let files =
