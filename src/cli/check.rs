@@ -39,7 +39,8 @@ impl Check {
             Err(faults) => {
                 if !self.json {
                     output::line(faults.to_string().trim_end());
-                    output::line(format_args!("{} faults", faults.0.len()));
+                    let number = faults.0.len();
+                    output::line(format_args!("{number} fault{}", if number == 1 { "" } else { "s" }));
                 }
                 exit::CONFIGURATION
             }

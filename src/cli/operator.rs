@@ -4,7 +4,7 @@ use super::{ConfigFile, exit, output};
 use crate::{
     journal::{Journal, JournalError},
     roles::open_journal,
-    settings::Settings,
+    settings::{JournalPlace, Settings},
 };
 use std::{future::Future, sync::Arc};
 
@@ -21,6 +21,15 @@ where
             return exit::CONFIGURATION;
         }
     };
+    if let JournalPlace::Sqlite { path } = &settings.journal.place
+        && !path.exists()
+    {
+        let path = path.display();
+        output::aside(format_args!(
+            "punte: there is no journal at {path} yet: `punte serve` makes it; is --config right?"
+        ));
+        return exit::FAILED;
+    }
     let done = super::block_on(async {
         let journal = open_journal(&settings.journal).await.map_err(|error| error.to_string())?;
         work(journal).await.map_err(|error| error.to_string())

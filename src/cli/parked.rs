@@ -98,14 +98,19 @@ impl Parked {
 
 impl List {
     async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let mut number = 0;
         for state in [StateName::Parked, StateName::Uncertain] {
             for record in all_in(&journal, state, self.agency.as_ref()).await? {
+                number += 1;
                 if self.json {
                     output::line(print::summary(&record));
                 } else {
                     output::line(print::line(&record));
                 }
             }
+        }
+        if number == 0 {
+            output::aside("nothing waits for an operator");
         }
         Ok(exit::DONE)
     }

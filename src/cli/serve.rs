@@ -33,7 +33,7 @@ pub struct Serve {
     #[arg(long = "role", value_enum)]
     roles: Vec<Role>,
     /// What is logged to standard error: error, warn, info, debug, or `punte::road=debug` for a part
-    #[arg(long, default_value = "info", env = "PUNTE_LOG", value_name = "FILTER")]
+    #[arg(long, default_value = "info,tokio_postgres=warn", env = "PUNTE_LOG", value_name = "FILTER")]
     log: String,
     /// json: one object a line
     #[arg(long, value_enum, default_value = "text")]
@@ -84,7 +84,10 @@ async fn serve(installation: Installation, roles: Vec<Role>) -> u8 {
         () = stop.told_to_stop() => Stopped::Aborted,
     };
     match stopped {
-        Stopped::Drained => exit::DONE,
+        Stopped::Drained => {
+            tracing::info!("stopped");
+            exit::DONE
+        }
         Stopped::Aborted => {
             tracing::warn!("not everything under way has ended; it is taken up at the next start");
             exit::NOT_DRAINED

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     attachments::AttachmentStore,
-    broker::Broker,
+    broker::{Broker, BrokerError},
     domain::{AgencyName, Clock},
     journal::{
         Journal, JournalError,
@@ -332,7 +332,11 @@ async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), S
 /// The broker may be away: it is declared again when it is back.
 async fn declare(installation: &Installation, shared: &Shared) {
     let agencies: Vec<AgencyName> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
-    if let Err(error) = shared.broker.declare(&agencies).await {
-        tracing::warn!(%error, "queues could not be declared yet");
+    match shared.broker.declare(&agencies).await {
+        Ok(()) => {}
+        Err(error @ BrokerError::Unavailable(_)) => {
+            tracing::info!(%error, "queues are declared as soon as it is there")
+        }
+        Err(error) => tracing::error!(%error, "queues could not be declared"),
     }
 }

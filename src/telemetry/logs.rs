@@ -28,7 +28,7 @@ pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFi
     // A second call finds a subscriber in place: whoever came first (a test, an embedding program) keeps it.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
     };
     Ok(())
 }
