@@ -1,6 +1,6 @@
 //! `punte check`: everything that can be known before a start is checked; every fault is listed with its way out.
 
-use super::{ConfigFile, exit};
+use super::{ConfigFile, exit, output};
 use crate::roles::Installation;
 use clap::Args;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ impl Check {
                 Ok(installation) => (&[][..], &installation.warnings[..]),
                 Err(faults) => (&faults.0[..], &[][..]),
             };
-            println!("{}", json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings}));
+            output::line(json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings}));
         }
         match result {
             Ok(installation) => {
@@ -38,8 +38,9 @@ impl Check {
             }
             Err(faults) => {
                 if !self.json {
-                    print!("{faults}");
-                    println!("{} faults", faults.0.len());
+                    output::line(faults.to_string().trim_end());
+                    let number = faults.0.len();
+                    output::line(format_args!("{number} fault{}", if number == 1 { "" } else { "s" }));
                 }
                 exit::CONFIGURATION
             }
@@ -49,11 +50,16 @@ impl Check {
 
 fn report(installation: &Installation) {
     for warning in &installation.warnings {
-        println!("warning: {warning}");
+        output::line(format_args!("warning: {warning}"));
     }
     for adapter in installation.adapters.iter() {
         let services: Vec<_> = adapter.operations.keys().map(|service| service.as_str()).collect();
-        println!("agency {} ({}): {}", adapter.agency, adapter.protocol.as_str(), services.join(", "));
+        output::line(format_args!(
+            "agency {} ({}): {}",
+            adapter.agency,
+            adapter.protocol.as_str(),
+            services.join(", ")
+        ));
     }
-    println!("{} offices; no faults", installation.settings.offices.len());
+    output::line(format_args!("{} offices; no faults", installation.settings.offices.len()));
 }

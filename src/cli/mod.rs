@@ -3,10 +3,12 @@
 mod check;
 mod demo;
 mod operator;
+mod output;
 mod parked;
 mod pki;
 mod print;
 mod serve;
+mod signals;
 mod simulate;
 mod submissions;
 mod trust;
@@ -88,15 +90,23 @@ pub fn run() -> ExitCode {
         Command::Simulate(simulate) => block_on(simulate.run()).unwrap_or_else(|code| code),
         Command::Trust(trust) => trust.run(),
     };
-    ExitCode::from(code)
+    match code {
+        exit::DONE if output::has_failed() => ExitCode::from(exit::FAILED),
+        code => ExitCode::from(code),
+    }
 }
 
 /// Runs a subcommand's work on a runtime of its own.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, u8> {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => Ok(runtime.block_on(work)),
+        Ok(runtime) => {
+            let done = runtime.block_on(work);
+            // What still blocks a thread must not keep a program that has been told to end.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            Ok(done)
+        }
         Err(error) => {
-            eprintln!("punte: the runtime cannot be started: {error}");
+            output::aside(format_args!("punte: the runtime cannot be started: {error}"));
             Err(exit::FAILED)
         }
     }

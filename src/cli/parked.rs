@@ -1,6 +1,6 @@
 //! `punte parked`: an operator decides about submissions that are parked or uncertain.
 
-use super::{ConfigFile, exit, operator::with_journal, print};
+use super::{ConfigFile, exit, operator::with_journal, output, print};
 use crate::{
     domain::{AgencyName, Effect, Event, StateName, SubmissionId},
     journal::{Entry, Journal, JournalError, ListFilter, Record},
@@ -98,14 +98,19 @@ impl Parked {
 
 impl List {
     async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let mut number = 0;
         for state in [StateName::Parked, StateName::Uncertain] {
             for record in all_in(&journal, state, self.agency.as_ref()).await? {
+                number += 1;
                 if self.json {
-                    println!("{}", print::summary(&record));
+                    output::line(print::summary(&record));
                 } else {
-                    println!("{}", print::line(&record));
+                    output::line(print::line(&record));
                 }
             }
+        }
+        if number == 0 {
+            output::aside("nothing waits for an operator");
         }
         Ok(exit::DONE)
     }
@@ -121,11 +126,11 @@ impl Replay {
         let mut code = exit::DONE;
         for record in records {
             if may_repeat_effect(&record) && !self.effect_may_repeat {
-                eprintln!(
+                output::aside(format_args!(
                     "{}: not replayed: the agency may have done it already and would do it twice; ask the agency, then \
                      replay with --effect-may-repeat, or discard",
                     record.submission.id
-                );
+                ));
                 code = exit::FAILED;
                 continue;
             }
@@ -152,10 +157,10 @@ fn may_repeat_effect(record: &Record) -> bool {
 
 async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json: bool) -> Result<u8, JournalError> {
     match journal.record(id, Entry::new(event, Timestamp::now())).await {
-        Ok(progress) if json => println!("{}", serde_json::json!({"id": id, "state": progress.state.name()})),
-        Ok(progress) => println!("{id}: {}", progress.state.name()),
+        Ok(progress) if json => output::line(serde_json::json!({"id": id, "state": progress.state.name()})),
+        Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
         Err(error @ (JournalError::Forbidden(_) | JournalError::NotFound(_))) => {
-            eprintln!("{id}: {error}");
+            output::aside(format_args!("{id}: {error}"));
             return Ok(exit::FAILED);
         }
         Err(error) => return Err(error),

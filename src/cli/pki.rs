@@ -1,6 +1,6 @@
 //! `punte pki`: keys and certificates for trying out.
 
-use super::exit;
+use super::{exit, output};
 use crate::{
     domain::AgencyName,
     trust::{Algorithm, dev_pki},
@@ -41,7 +41,7 @@ impl Pki {
         let What::Dev(dev) = self.what;
         let is_used = std::fs::read_dir(&dev.out).is_ok_and(|mut entries| entries.next().is_some());
         if is_used {
-            eprintln!("punte: {} is not empty; name a new folder", dev.out.display());
+            output::aside(format_args!("punte: {} is not empty; name a new folder", dev.out.display()));
             return exit::FAILED;
         }
         let signing = if dev.ecdsa { Algorithm::EcdsaSha256 } else { Algorithm::RsaSha256 };
@@ -49,11 +49,11 @@ impl Pki {
         let agencies: Vec<_> = dev.agencies.iter().map(agency).collect();
         match dev_pki::make(&dev.out, &agencies, jiff::Timestamp::now()) {
             Ok(_) => {
-                println!("{}: for trying out only, never for real data", dev.out.display());
+                output::line(format_args!("{}: for trying out only, never for real data", dev.out.display()));
                 exit::DONE
             }
             Err(error) => {
-                eprintln!("punte: {error}");
+                output::aside(format_args!("punte: {error}"));
                 exit::FAILED
             }
         }

@@ -85,6 +85,6 @@ pub fn line(record: &Record) -> String {
         submission.service.as_str(),
         submission.office.as_str(),
         record.progress.attempts,
-        submission.accepted_at.strftime("%Y-%m-%d %H:%M:%S"),
+        submission.accepted_at.strftime("%Y-%m-%d %H:%M:%SZ"),
     )
 }

@@ -1,6 +1,9 @@
 //! `punte serve`: the roles run until the process is told to stop, and then until what is under way has ended.
 
-use super::{ConfigFile, exit};
+use super::{
+    ConfigFile, exit, output,
+    signals::{ReloadSignals, StopSignals},
+};
 use crate::{
     domain::SystemClock,
     roles::{DRAIN, Installation, Process, Role, Stopped},
@@ -9,7 +12,6 @@ use crate::{
 use clap::Args;
 use jiff::Timestamp;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -18,15 +20,22 @@ use tokio::signal::unix::{SignalKind, signal};
   punte serve --role worker --role scheduler --role courier --log-format json
 
 Without --role all roles run in one process. Apart they need PostgreSQL and RabbitMQ.
-SIGTERM and SIGINT stop it: nothing new is taken, and what is under way has 30 seconds to end.")]
+SIGTERM and SIGINT stop it: nothing new is taken, and what is under way has 30 seconds to end; a second one ends it at
+once. SIGHUP has it look at certificates, keys and revocation lists now; it looks at them every few seconds anyway. Other
+changes of the configuration need a restart.
+
+Exit codes: 0 stopped in order, 1 could not start, 2 wrong usage, 3 wrong configuration, 4 stopped before everything under
+way had ended.")]
 pub struct Serve {
     #[command(flatten)]
     config: ConfigFile,
     /// What this process does; may be given more than once
     #[arg(long = "role", value_enum)]
     roles: Vec<Role>,
-    #[arg(long, default_value = "info", env = "PUNTE_LOG", value_name = "FILTER")]
+    /// What is logged to standard error: error, warn, info, debug, or `punte::road=debug` for a part
+    #[arg(long, default_value = "info,tokio_postgres=warn", env = "PUNTE_LOG", value_name = "FILTER")]
     log: String,
+    /// json: one object a line
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
 }
@@ -34,33 +43,51 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> u8 {
         if let Err(error) = begin_logging(self.log_format, &self.log) {
-            eprintln!("punte: {error}");
+            output::aside(format_args!("punte: {error}"));
             return exit::USAGE;
         }
         let installation = match Installation::load(&self.config.config, Timestamp::now()) {
             Ok(installation) => installation,
             Err(faults) => {
-                eprint!("{faults}");
+                output::aside(faults.to_string().trim_end());
                 return exit::CONFIGURATION;
             }
         };
-        let roles = if self.roles.is_empty() { Role::ALL.to_vec() } else { self.roles };
+        let is_wanted = |role: &Role| self.roles.is_empty() || self.roles.contains(role);
+        let roles: Vec<_> = Role::ALL.into_iter().filter(is_wanted).collect();
         super::block_on(serve(installation, roles)).unwrap_or_else(|code| code)
     }
 }
 
 async fn serve(installation: Installation, roles: Vec<Role>) -> u8 {
-    let process = match Process::start(installation, &roles, Arc::new(SystemClock)).await {
-        Ok(process) => process,
-        Err(error) => {
-            eprintln!("punte: {error}");
-            return exit::FAILED;
-        }
+    let (mut stop, mut reload) = match (StopSignals::listen(), ReloadSignals::listen()) {
+        (Ok(stop), Ok(reload)) => (stop, reload),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
     };
-    told_to_stop().await;
-    tracing::info!("stopping");
-    match process.stop(DRAIN).await {
-        Stopped::Drained => exit::DONE,
+    let starting = Process::start(installation, &roles, Arc::new(SystemClock));
+    let process = tokio::select! {
+        started = starting => match started {
+            Ok(process) => process,
+            Err(error) => return failed(&error),
+        },
+        () = stop.told_to_stop() => return exit::DONE,
+    };
+    loop {
+        tokio::select! {
+            () = stop.told_to_stop() => break,
+            () = reload.told_to_reload() => process.reload(),
+        }
+    }
+    tracing::info!("stopping; a second signal ends it at once");
+    let stopped = tokio::select! {
+        stopped = process.stop(DRAIN) => stopped,
+        () = stop.told_to_stop() => Stopped::Aborted,
+    };
+    match stopped {
+        Stopped::Drained => {
+            tracing::info!("stopped");
+            exit::DONE
+        }
         Stopped::Aborted => {
             tracing::warn!("not everything under way has ended; it is taken up at the next start");
             exit::NOT_DRAINED
@@ -68,15 +95,7 @@ async fn serve(installation: Installation, roles: Vec<Role>) -> u8 {
     }
 }
 
-async fn told_to_stop() {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match signals {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }
-        _ => std::future::pending().await,
-    }
+fn failed(error: &dyn std::fmt::Display) -> u8 {
+    output::aside(format_args!("punte: {error}"));
+    exit::FAILED
 }

@@ -1,12 +1,12 @@
 //! `punte simulate`: an agency's name comes in; the agency is played until the process is told to stop.
 
+use super::{output, signals::StopSignals};
 use crate::{
     domain::AgencyName,
     roles::simulator::{Simulator, SimulatorBehaviour, SimulatorError, SimulatorPlan, adapter_of},
 };
 use serde_json::json;
 use std::{net::SocketAddr, path::PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Play an agency from its adapter's own examples, over mutual TLS
 #[derive(clap::Args)]
@@ -53,14 +53,14 @@ impl Simulate {
         match self.play().await {
             Ok(()) => 0,
             Err(error) => {
-                eprintln!("punte: {error}");
+                output::aside(format_args!("punte: {error}"));
                 if matches!(error, SimulatorError::Config(_)) { 3 } else { 1 }
             }
         }
     }
 
     async fn play(self) -> Result<(), SimulatorError> {
-        let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut stop = StopSignals::listen()?;
         let plan = SimulatorPlan {
             adapter: adapter_of(&self.adapters, &self.services, &self.agency)?,
             secrets: self.secrets,
@@ -72,13 +72,12 @@ impl Simulate {
         let simulator = Simulator::start(plan).await?;
         let (endpoint, control) = (simulator.endpoint(), format!("http://{}/simulator", simulator.control));
         match self.json {
-            true => println!("{}", json!({"agency": self.agency, "endpoint": endpoint, "control": control})),
-            false => println!("{} listens at {endpoint}\nledger and behaviour: {control}", self.agency),
+            true => output::line(json!({"agency": self.agency, "endpoint": endpoint, "control": control})),
+            false => {
+                output::line(format_args!("{} listens at {endpoint}\nledger and behaviour: {control}", self.agency))
+            }
         }
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
+        stop.told_to_stop().await;
         simulator.stop().await;
         Ok(())
     }

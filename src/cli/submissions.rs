@@ -1,6 +1,6 @@
 //! `punte submissions`: an operator looks at submissions; nothing is changed.
 
-use super::{ConfigFile, exit, operator::with_journal, print};
+use super::{ConfigFile, exit, operator::with_journal, output, print};
 use crate::{
     domain::{AgencyName, OfficeName, ServiceName, StateName, SubmissionId},
     journal::{Journal, JournalError, ListFilter},
@@ -114,9 +114,9 @@ impl List {
         };
         for record in journal.list(&filter, self.limit).await? {
             if self.json {
-                println!("{}", print::summary(&record));
+                output::line(print::summary(&record));
             } else {
-                println!("{}", print::line(&record));
+                output::line(print::line(&record));
             }
         }
         Ok(exit::DONE)
@@ -143,17 +143,17 @@ impl Show {
         let attempts = journal.attempts(self.id).await?;
         let whole = print::whole(&record, &timeline, &attempts);
         if self.json {
-            println!("{whole}");
+            output::line(format_args!("{whole}"));
         } else {
-            println!("{whole:#}");
+            output::line(format_args!("{whole:#}"));
         }
         if self.wire {
             for attempt in &attempts {
                 let Some(wire) = &attempt.wire else { continue };
-                println!("--- attempt {}: sent", attempt.number);
-                println!("{}", String::from_utf8_lossy(&wire.sent));
-                println!("--- attempt {}: received", attempt.number);
-                println!("{}", String::from_utf8_lossy(&wire.received));
+                output::line(format_args!("--- attempt {}: sent", attempt.number));
+                output::line(String::from_utf8_lossy(&wire.sent));
+                output::line(format_args!("--- attempt {}: received", attempt.number));
+                output::line(String::from_utf8_lossy(&wire.received));
             }
         }
         Ok(exit::DONE)

@@ -1,5 +1,6 @@
 //! `punte trust verify`: a profile's file and a message's file come in; the verdict and its reason go out, exit code 0 or 1.
 
+use super::output;
 use crate::trust::{
     AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache, SealAsWritten,
     http_signature::{self, HttpMessage, HttpStart},
@@ -36,8 +37,8 @@ struct ProfileFile {
 pub fn run(profile: &Path, message: &Path, payload: Option<&Path>, json: bool) -> ExitCode {
     let verdict = verify_message(profile, message, payload, Timestamp::now());
     match json {
-        true => println!("{}", serde_json::to_string(&verdict).unwrap_or_default()),
-        false => println!("{}", verdict.for_people()),
+        true => output::line(serde_json::to_string(&verdict).unwrap_or_default()),
+        false => output::line(verdict.for_people()),
     }
     match verdict.accepted {
         true => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use crate::{
     wire::{Client, ClientSettings},
 };
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// Every agency's line.
@@ -34,8 +34,6 @@ pub struct Line {
 }
 
 const REPLAYS_REMEMBERED: usize = 100_000;
-/// A certificate that ends within this time is told of at start.
-const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Lines {
     /// Opens a line to every agency; what is missing or cannot be used goes to `faults`.
@@ -120,12 +118,11 @@ impl Line {
         let agency = &self.adapter.agency;
         let identities = [Some(self.client_identity.current()), self.signing_identity()];
         let of_identities = identities.into_iter().flatten().flat_map(|identity| {
-            let ends_at = identity.facts().not_after;
-            let ends_soon = (ends_at < now.saturating_add(EXPIRY_NOTICE).unwrap_or(now))
-                .then(|| format!("the certificate {} ends on {ends_at}", identity.facts().subject));
-            identity.warnings.iter().cloned().chain(ends_soon).collect::<Vec<_>>()
+            identity.warnings.iter().cloned().chain(identity.facts().ends_soon(now)).collect::<Vec<_>>()
         });
-        self.profile_warnings.iter().cloned().chain(of_identities).map(|text| format!("{agency}: {text}")).collect()
+        let of_answers = self.answers.current().warnings(now);
+        let all = self.profile_warnings.iter().cloned().chain(of_identities).chain(of_answers);
+        all.map(|text| format!("{agency}: {text}")).collect()
     }
 
     fn refresh(&self, now: Timestamp) {

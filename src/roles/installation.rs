@@ -1,5 +1,6 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
+use super::gateway::check_apart;
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
@@ -8,7 +9,7 @@ use crate::{
     trust::{ClientTrust, ClientTrustFiles, Identity},
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 pub struct Installation {
     pub settings: Settings,
@@ -27,13 +28,14 @@ impl Installation {
             Ok(settings) => settings,
             Err(more) => {
                 faults.extend(more);
-                return Err(with_adapters(config, faults));
+                return Err(with_adapters(config, now, faults));
             }
         };
         let catalogue = Catalogue::load(&settings.folders.services, &mut faults);
         let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
+        let are_adapters_whole = faults.is_empty();
         let lines = Lines::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
-        check_offices(&settings, &catalogue, &adapters, config, &mut faults);
+        check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
         let mut warnings = check_gateway(&settings, now, &mut faults);
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
         if !faults.is_empty() {
@@ -49,29 +51,35 @@ impl Installation {
     }
 }
 
-/// The settings are wrong; what adapters and services have to say is told all the same.
-fn with_adapters(config: &Path, mut faults: ConfigFaults) -> ConfigFaults {
-    if let Some(folders) = Settings::folders_of(config) {
+/// The settings are wrong; what adapters, services and agencies' keys have to say is told all the same.
+fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> ConfigFaults {
+    if let Some((folders, places)) = Settings::places_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
-        Adapters::load(&folders.adapters, &catalogue, &BTreeMap::new(), &mut faults);
+        let adapters = Adapters::load(&folders.adapters, &catalogue, &places, &mut faults);
+        Lines::open(&adapters, &places, &folders.secrets, now, &mut faults);
     }
     faults
 }
 
+/// `adapters`: only if nothing is wrong with them; what a faulty one does not do is no fault of an office's.
 fn check_offices(
     settings: &Settings,
     catalogue: &Catalogue,
-    adapters: &Adapters,
+    adapters: Option<&Adapters>,
     config: &Path,
     faults: &mut ConfigFaults,
 ) {
     let file = config.with_file_name("offices.toml");
+    if let Err(ambiguous) = check_apart(&settings.offices) {
+        let key = format!("offices.{}.certificates", ambiguous.one);
+        faults.add(&file, key, &ambiguous, "give each office a property that no other office's certificate has");
+    }
     for it in &settings.offices {
         let key = format!("offices.{}.services", it.office.name);
         for service in &it.office.services {
             if catalogue.get(service).is_none() {
                 faults.add(&file, &key, format!("there is no service {service}"), "mend the name, or add its folder");
-            } else if adapters.for_service(service).is_none() {
+            } else if adapters.is_some_and(|adapters| adapters.for_service(service).is_none()) {
                 faults.add(&file, &key, format!("no agency does {service}"), "add an operation to an adapter");
             }
         }
@@ -82,7 +90,10 @@ fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults)
     let gateway = &settings.gateway;
     let mut warnings = Vec::new();
     match Identity::load(&gateway.certificate, &gateway.key, now) {
-        Ok(identity) => warnings.extend(identity.warnings),
+        Ok(identity) => {
+            warnings.extend(identity.facts().ends_soon(now).map(|text| format!("gateway: {text}")));
+            warnings.extend(identity.warnings);
+        }
         Err(error) => faults.add(&gateway.certificate, "", error, "put the gateway's certificate and key there"),
     }
     let files =

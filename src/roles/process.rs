@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     attachments::AttachmentStore,
-    broker::Broker,
+    broker::{Broker, BrokerError},
     domain::{AgencyName, Clock},
     journal::{
         Journal, JournalError,
         sqlite::{self, Ownership},
     },
-    road::{Reply, Road},
+    road::{Lines, Reply, Road},
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
@@ -81,6 +81,9 @@ pub struct Process {
     pub operations_address: SocketAddr,
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
+    lines: Arc<Lines>,
+    gateway_reload: Option<Arc<Notify>>,
+    clock: Arc<dyn Clock>,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -112,11 +115,33 @@ impl Process {
             take_over(&installation, &shared).await?;
         }
         declare(&installation, &shared).await;
-        let gateway_address = shared.run(&installation, roles).await?;
+        let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = shared.run_operations(&installation, roles).await?;
         let Shared { stop, abort, tasks, .. } = shared;
         tasks.close();
-        Ok(Self { gateway_address, operations_address, journal, broker, stop, abort, tasks, _ownership: ownership })
+        let lines = installation.lines;
+        Ok(Self {
+            gateway_address,
+            operations_address,
+            journal,
+            broker,
+            lines,
+            gateway_reload,
+            clock,
+            stop,
+            abort,
+            tasks,
+            _ownership: ownership,
+        })
+    }
+
+    /// Looks at certificates, keys and revocation lists now, and not within some seconds. Bad ones are refused.
+    pub fn reload(&self) {
+        tracing::info!("certificates, keys and revocation lists are looked at");
+        self.lines.refresh(self.clock.now());
+        if let Some(gateway) = &self.gateway_reload {
+            gateway.notify_one();
+        }
     }
 
     /// Takes nothing new, and gives what is under way so much time to end.
@@ -128,6 +153,8 @@ impl Process {
         if drained { Stopped::Drained } else { Stopped::Aborted }
     }
 }
+
+type RunningGateway = (SocketAddr, Arc<Notify>);
 
 /// What all roles of a process share.
 struct Shared {
@@ -143,11 +170,12 @@ struct Shared {
 }
 
 impl Shared {
-    async fn run(&self, installation: &Installation, roles: &[Role]) -> Result<Option<SocketAddr>, StartError> {
-        let mut gateway_address = None;
+    /// The gateway's address and what has it look at its certificates, if there is one.
+    async fn run(&self, installation: &Installation, roles: &[Role]) -> Result<Option<RunningGateway>, StartError> {
+        let mut gateway = None;
         for role in roles {
             match role {
-                Role::Gateway => gateway_address = Some(self.run_gateway(installation).await?),
+                Role::Gateway => gateway = Some(self.run_gateway(installation).await?),
                 Role::Worker => drop(self.tasks.spawn(self.worker(installation).run(self.stop.clone()))),
                 Role::Scheduler => {
                     drop(self.tasks.spawn(Arc::new(self.scheduler(installation)).run(self.stop.clone())));
@@ -155,10 +183,10 @@ impl Shared {
                 Role::Courier => self.run_courier(installation)?,
             }
         }
-        Ok(gateway_address)
+        Ok(gateway)
     }
 
-    async fn run_gateway(&self, installation: &Installation) -> Result<SocketAddr, StartError> {
+    async fn run_gateway(&self, installation: &Installation) -> Result<RunningGateway, StartError> {
         let gateway = Gateway::start(GatewayParts {
             settings: installation.settings.gateway.clone(),
             offices: installation.settings.offices.clone(),
@@ -174,7 +202,7 @@ impl Shared {
         })
         .await?;
         self.tasks.spawn(gateway.ended);
-        Ok(gateway.address)
+        Ok((gateway.address, gateway.reload))
     }
 
     fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
@@ -305,7 +333,11 @@ async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), S
 /// The broker may be away: it is declared again when it is back.
 async fn declare(installation: &Installation, shared: &Shared) {
     let agencies: Vec<AgencyName> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
-    if let Err(error) = shared.broker.declare(&agencies).await {
-        tracing::warn!(%error, "queues could not be declared yet");
+    match shared.broker.declare(&agencies).await {
+        Ok(()) => {}
+        Err(error @ BrokerError::Unavailable(_)) => {
+            tracing::info!(%error, "queues are declared as soon as it is there")
+        }
+        Err(error) => tracing::error!(%error, "queues could not be declared"),
     }
 }

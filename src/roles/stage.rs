@@ -56,7 +56,9 @@ pub type Player = Box<dyn FnOnce(&Path) -> String + Send>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    #[error("{}: {error}; run this in the project's folder", path.display())]
+    #[error("{}: {error}; run this in the project's folder, or name that folder with --project", path.display())]
+    Project { path: PathBuf, error: std::io::Error },
+    #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -182,7 +184,7 @@ fn at(path: impl Into<PathBuf>, error: std::io::Error) -> StageError {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, StageError> {
-    path.canonicalize().map_err(|error| at(path, error))
+    path.canonicalize().map_err(|error| StageError::Project { path: path.into(), error })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), StageError> {

@@ -67,12 +67,13 @@ impl Settings {
         }
     }
 
-    /// Only where adapters and services are, so that they can be checked although something else is wrong.
-    pub fn folders_of(path: &Path) -> Option<Folders> {
+    /// Only where adapters, services and keys are, so that they can be checked although something else is wrong.
+    pub fn places_of(path: &Path) -> Option<(Folders, BTreeMap<AgencyName, AgencyPlace>)> {
         let mut ignored = ConfigFaults::default();
         let mut main = Document::read(path, &mut ignored)?;
         main.override_from(std::env::vars(), &mut ignored);
-        read_folders(&mut main, &mut ignored)
+        let agencies = agencies::read(&mut main, &mut ignored);
+        Some((read_folders(&mut main, &mut ignored)?, agencies))
     }
 
     fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {

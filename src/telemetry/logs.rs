@@ -23,11 +23,12 @@ pub struct InvalidLogFilter {
 pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFilter> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| InvalidLogFilter { filter: filter.to_owned(), problem: error.to_string() })?;
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(true);
+    // Where nobody reads standard error any more, the subscriber's own complaint about it would panic.
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(true).log_internal_errors(false);
     // A second call finds a subscriber in place: whoever came first (a test, an embedding program) keeps it.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
     };
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use super::PublicKey;
 use aws_lc_rs::digest;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, ParsedExtension, X509Certificate};
+
+const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What a certificate says about itself. Whether to believe it is decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,12 @@ impl CertificateFacts {
 
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after
+    }
+
+    /// What an operator is told of a certificate that ends within 30 days.
+    pub fn ends_soon(&self, now: Timestamp) -> Option<String> {
+        let is_soon = self.not_after < now.saturating_add(EXPIRY_NOTICE).unwrap_or(now);
+        is_soon.then(|| format!("the certificate {} ends on {}", self.subject, self.not_after))
     }
 
     /// RFC 5280 §4.2.1.3: without the extension any use is allowed.

@@ -90,13 +90,15 @@ impl ClientTrust {
         }
     }
 
-    /// What the operator should see to: lists that should have been renewed.
+    /// What the operator should see to: lists that should have been renewed, authorities that end soon.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let old = |revocations: &&Revocations| revocations.next_update.is_some_and(|next| next < now);
         let text = |revocations: &Revocations| {
             format!("the revocation list {} should have been renewed; it is still used", revocations.path.display())
         };
-        self.revocations.iter().filter(old).map(text).collect()
+        let ending =
+            self.authorities.iter().filter_map(|authority| CertificateFacts::from_der(authority).ok()?.ends_soon(now));
+        self.revocations.iter().filter(old).map(text).chain(ending).collect()
     }
 
     /// The authorities' names, which a server offers so that clients can choose their certificate.

@@ -55,14 +55,14 @@ impl AnswerPolicy {
         Ok(policy)
     }
 
-    /// What the operator should see to: pinned certificates that cannot verify anything.
+    /// What the operator should see to: pinned certificates that cannot verify anything, or not for long.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let useless = |known: &Certificate| {
             let fits = |algorithm: &Algorithm| known.public_key.as_ref().is_some_and(|key| key.fits(*algorithm));
             match check_usable(known, now) {
                 Err(refusal) => Some(refusal.to_string()),
                 Ok(()) if !self.algorithms.iter().any(fits) => Some("no allowed algorithm fits its key".into()),
-                Ok(()) => None,
+                Ok(()) => known.facts.ends_soon(now),
             }
         };
         let text = |known: &Certificate| Some(format!("{}: {}", known.facts.subject, useless(known)?));

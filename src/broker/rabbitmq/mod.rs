@@ -13,12 +13,14 @@ mod inspection;
 mod link;
 pub mod names;
 mod publisher;
+mod removal;
 mod restorer;
 mod settings;
 mod settlement;
 mod subscriber;
 mod topology;
 
+pub use removal::remove;
 pub use settings::{RabbitmqSettings, SettingsError};
 
 use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};

@@ -68,6 +68,11 @@ impl RabbitmqSettings {
         }
     }
 
+    /// Whether a broker could be started with them.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.clone().checked().map(drop)
+    }
+
     pub(super) fn checked(self) -> Result<Target, SettingsError> {
         let mut uri: AMQPUri = self.uri.parse().map_err(|_| SettingsError::Uri)?;
         if has_ipv6_address(&self.uri) {

@@ -2,14 +2,16 @@
 
 mod picture;
 mod play;
+mod queues;
 
-use super::exit;
+use super::{exit, output, signals::StopSignals};
 use crate::{
     roles::stage::{Stage, StagePlan},
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;
 use picture::Picture;
+use queues::Queues;
 use std::{path::PathBuf, time::Duration};
 
 #[derive(Args)]
@@ -17,10 +19,15 @@ use std::{path::PathBuf, time::Duration};
   punte demo
   punte demo --broker amqp://guest:guest@localhost:5672/%2f
   punte demo --stay
-  punte demo --json | jq .state")]
+  punte demo --json | jq .state
+
+Everything it makes lies in one temporary folder, listens on this machine only, and is removed at the end.
+With --json the lines for people go to standard error. `cause` is the code of what went wrong last, on the way or in the end.
+
+Exit codes: 0 every submission ended as planned, 1 it did not, or the demo could not begin, 2 wrong usage.")]
 pub struct Demo {
     /// Carry the work over this RabbitMQ instead of the embedded broker
-    #[arg(long, value_name = "AMQP-URI")]
+    #[arg(long, value_name = "AMQP-URI", value_parser = queues::amqp_uri)]
     broker: Option<String>,
     /// Keep running afterwards, and print commands to paste
     #[arg(long)]
@@ -28,27 +35,24 @@ pub struct Demo {
     /// One JSON object a submission: {id, service, agency, protocol, state, attempts, cause}
     #[arg(long)]
     json: bool,
-    /// Where adapters/ and schemas/ are
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    /// Where adapters/ and schemas/ are; `cargo run` names its own project
+    #[arg(long, value_name = "FOLDER", default_value = ".", env = "CARGO_MANIFEST_DIR", hide_env = true)]
     project: PathBuf,
     #[arg(long, default_value = "off", env = "PUNTE_LOG", value_name = "FILTER", hide = true)]
     log: String,
 }
 
-/// What the names of the demo's queues begin with.
-const QUEUE_PREFIX: &str = "punte-demo";
-
 impl Demo {
     pub fn run(self) -> u8 {
         if let Err(error) = begin_logging(LogFormat::Text, &self.log) {
-            eprintln!("punte: {error}");
+            output::aside(format_args!("punte: {error}"));
             return exit::USAGE;
         }
         match super::block_on(self.show()) {
             Ok(Ok(true)) => exit::DONE,
             Ok(Ok(false)) => exit::FAILED,
             Ok(Err(error)) => {
-                eprintln!("punte demo: {error:#}");
+                output::aside(format_args!("punte demo: {error:#}"));
                 exit::FAILED
             }
             Err(code) => code,
@@ -57,19 +61,39 @@ impl Demo {
 
     /// Whether every submission ended as it should.
     async fn show(self) -> anyhow::Result<bool> {
-        let prefix = self.broker.is_some().then_some(QUEUE_PREFIX);
-        let picture = Picture { json: self.json, queue_prefix: prefix };
-        picture.title("keys, a gateway, a worker and two agencies are being made");
-        let rabbitmq = self.broker.map(|uri| (uri, QUEUE_PREFIX.to_owned()));
+        let mut stop = StopSignals::listen()?;
+        let queues = self.broker.clone().map(Queues::new);
+        let picture = Picture { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
+        picture.title();
+        let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
         let stage = Stage::set(StagePlan { rabbitmq, ..StagePlan::of_project(&self.project) }).await?;
-        picture.stage(&stage);
-        let went_as_planned = play::all(&stage, &picture).await?;
-        picture.broker(&stage).await;
-        if self.stay {
+        let went_as_planned = tokio::select! {
+            played = self.played(&stage, &picture, queues.as_ref()) => played,
+            () = stop.told_to_stop() => {
+                picture.interrupted();
+                Ok(false)
+            }
+        };
+        if self.stay && matches!(went_as_planned, Ok(true)) {
             picture.invitation(&stage);
-            tokio::signal::ctrl_c().await?;
+            stop.told_to_stop().await;
         }
+        let agencies: Vec<_> = stage.simulators.keys().cloned().collect();
         stage.strike(Duration::from_secs(10)).await;
-        Ok(went_as_planned)
+        if let Some(queues) = &queues {
+            picture.removal(queues.remove(&agencies).await);
+        }
+        went_as_planned
+    }
+
+    async fn played(&self, stage: &Stage, picture: &Picture, queues: Option<&Queues>) -> anyhow::Result<bool> {
+        if let (Some(queues), Some(process)) = (queues, stage.process()) {
+            queues.wait_for(process.broker.as_ref()).await?;
+        }
+        picture.stage(stage);
+        let play = play::all(stage, picture).await?;
+        picture.broker(stage, &play.tallies).await;
+        picture.summary(&play);
+        Ok(play.is_as_planned())
     }
 }

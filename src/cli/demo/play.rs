@@ -7,7 +7,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// One submission: what is asked, what the agency is told to do, and how it should end.
 struct Scene {
@@ -27,19 +30,54 @@ struct Counter<'a> {
     http: reqwest::Client,
 }
 
-pub async fn all(stage: &Stage, picture: &Picture) -> Result<bool> {
+/// What came of it.
+pub struct Play {
+    scenes: usize,
+    as_planned: usize,
+    pub tallies: Tallies,
+}
+
+/// Counted from the timelines: what passed each agency's queues, urgent work apart.
+pub type Tallies = BTreeMap<(AgencyName, bool), Tally>;
+
+#[derive(Default)]
+pub struct Tally {
+    pub confirmed: u32,
+    pub delivered: u32,
+}
+
+impl Play {
+    pub fn is_as_planned(&self) -> bool {
+        self.as_planned == self.scenes
+    }
+
+    pub fn in_words(&self) -> String {
+        format!("{} of {} submissions ended as planned", self.as_planned, self.scenes)
+    }
+}
+
+pub async fn all(stage: &Stage, picture: &Picture) -> Result<Play> {
     let counter = Counter { stage, http: stage.client(OFFICE)? };
-    let mut went_as_planned = true;
-    for (number, scene) in scenes().into_iter().enumerate() {
+    let scenes = scenes();
+    let mut play = Play { scenes: scenes.len(), as_planned: 0, tallies: Tallies::new() };
+    for (number, scene) in scenes.into_iter().enumerate() {
         picture.scene(number + 1, scene.title);
         let (id, agency) = post(&counter, &scene).await?;
         let shown = watch(&counter, picture, &id).await?;
-        let state = shown["state"].as_str().unwrap_or_default();
-        went_as_planned &= state == scene.ends_as;
+        play.as_planned += usize::from(shown["state"] == scene.ends_as);
+        count(&mut play.tallies, &agency, &shown);
         picture.end(stage, &agency, &shown, scene.ends_as);
         behave(stage, &agency, Value::Null)?;
     }
-    Ok(went_as_planned)
+    Ok(play)
+}
+
+fn count(tallies: &mut Tallies, agency: &AgencyName, shown: &Value) {
+    let tally = tallies.entry((agency.clone(), shown["priority"] == "urgent")).or_default();
+    for change in shown["timeline"].as_array().into_iter().flatten() {
+        tally.confirmed += u32::from(change["state"] == "queued");
+        tally.delivered += u32::from(change["state"] == "sending");
+    }
 }
 
 fn scenes() -> Vec<Scene> {

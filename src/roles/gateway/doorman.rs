@@ -22,7 +22,7 @@ pub struct Doorman {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a certificate that is office {one}'s would be office {other}'s too: make their properties differ")]
+#[error("a certificate that is office {one}'s would be office {other}'s too")]
 pub struct Ambiguous {
     pub one: OfficeName,
     pub other: OfficeName,
@@ -89,7 +89,7 @@ fn fits(wanted: &CertificateMatch, facts: &CertificateFacts) -> bool {
 }
 
 /// Finds what is certainly ambiguous: one office's properties are all among another's.
-fn check_apart(offices: &[OfficeSettings]) -> Result<(), Ambiguous> {
+pub fn check_apart(offices: &[OfficeSettings]) -> Result<(), Ambiguous> {
     let all = || offices.iter().flat_map(|it| it.certificates.iter().map(|wanted| (&it.office.name, wanted)));
     for (one, looser) in all() {
         if let Some((other, _)) = all().find(|(other, stricter)| *other != one && implies(stricter, looser)) {

@@ -20,7 +20,7 @@ mod upload;
 mod view;
 mod wish;
 
-pub use doorman::Ambiguous;
+pub use doorman::{Ambiguous, check_apart};
 pub use problem::{Problem, status_of};
 
 use super::listener::{self, ListenerLimits};
