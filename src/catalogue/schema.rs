@@ -9,6 +9,8 @@ pub struct Schema {
     validator: jsonschema::Validator,
 }
 
+const MAX_FAULT_CHARS: usize = 500;
+
 /// One thing that does not fit. The problem never quotes the value: it may be somebody's personal number.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SchemaFault {
@@ -53,11 +55,20 @@ impl Schema {
         let errors = self.validator.iter_errors(value).take(100);
         errors
             .map(|error| SchemaFault {
-                pointer: error.instance_path().to_string(),
-                problem: error.masked_with("this value").to_string(),
+                pointer: bounded(error.instance_path().to_string()),
+                problem: bounded(error.masked_with("this value").to_string()),
             })
             .collect()
     }
+}
+
+/// Keys may be as long as the whole body, and each fault below one would repeat it.
+fn bounded(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_FAULT_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl std::fmt::Debug for Schema {
@@ -70,6 +81,17 @@ impl std::fmt::Debug for Schema {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn long_keys_make_no_long_faults() {
+        let schema = Schema::compile(json!({
+            "additionalProperties": {"items": {"type": "string"}, "additionalProperties": false}
+        }));
+        let key = "ș".repeat(100_000);
+        let faults = schema.unwrap().faults(&json!({&key: [1, 2, 3], "b": {&key: 1}}));
+        assert_eq!(faults.len(), 4);
+        assert!(faults.iter().all(|it| it.pointer.len() + it.problem.len() < 3000));
+    }
 
     #[test]
     fn all_faults_are_named_with_their_places_and_without_their_values() {

@@ -76,8 +76,9 @@ impl Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        let retry_after = matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable)
-            .then_some(Duration::from_secs(5));
+        let retry_after =
+            matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable | Code::RateLimited)
+                .then_some(Duration::from_secs(5));
         Self { code, errors: Vec::new(), retry_after, allow: None }
     }
 }

@@ -1,7 +1,8 @@
 //! Bytes come in; a JSON value in which nothing was silently changed goes out, or the one fault and its place.
 //!
 //! Refused: what is not UTF-8, what is nested too deeply, an object with the same key twice (RFC 8259 leaves its meaning
-//! open), a number that a double cannot hold exactly, and U+0000, which neither XML nor PostgreSQL can carry.
+//! open), a number that a double cannot hold exactly, U+0000, which neither XML nor PostgreSQL can carry, and more values
+//! than any request needs: each takes a hundred times the memory of its text.
 
 use crate::domain::Code;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -9,6 +10,9 @@ use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
 const MAX_DEPTH: usize = 64;
+const MAX_VALUES: usize = 20_000;
+/// What one value takes in memory, its copies on the way to the journal included; measured on objects with one key.
+pub const BYTES_PER_VALUE: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonFault {
@@ -18,20 +22,28 @@ pub struct JsonFault {
     pub problem: String,
 }
 
-pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
+/// A value, and how many values it is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    pub value: Value,
+    pub values: usize,
+}
+
+pub fn parse(bytes: &[u8]) -> Result<Counted, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonFault {
         code: Code::RequestNotUtf8,
         pointer: String::new(),
         problem: format!("byte {} is not UTF-8", error.valid_up_to()),
     })?;
-    let reading = RefCell::new(Reading { place: Vec::new(), fault: None, numbers: Numbers(text) });
+    let reading = RefCell::new(Reading { place: Vec::new(), fault: None, numbers: Numbers(text), values: 0 });
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Strict(&reading).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
-    outcome.map_err(|error| {
-        reading.into_inner().fault.unwrap_or_else(|| JsonFault {
+    let reading = reading.into_inner();
+    outcome.map(|value| Counted { value, values: reading.values }).map_err(|error| {
+        reading.fault.unwrap_or_else(|| JsonFault {
             code: Code::RequestInvalidJson,
             pointer: String::new(),
             problem: error.to_string(),
@@ -44,6 +56,7 @@ struct Reading<'a> {
     place: Vec<String>,
     fault: Option<JsonFault>,
     numbers: Numbers<'a>,
+    values: usize,
 }
 
 impl Reading<'_> {
@@ -94,6 +107,10 @@ impl Strict<'_, '_> {
 impl<'de> DeserializeSeed<'de> for Strict<'_, '_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.borrow_mut().values += 1;
+        if self.0.borrow().values > MAX_VALUES {
+            return Err(self.fail(Code::RequestTooLarge, "more than 20000 values"));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -233,7 +250,7 @@ mod tests {
     fn a_key_that_is_there_twice_is_refused_with_its_place() {
         assert_eq!(fault(r#"{"a":[{"b":1,"c/d":2,"c/d":3}]}"#), (Code::RequestDuplicateKey, "/a/0/c~1d".into()));
         assert_eq!(fault(r#"{"a":1,"\u0061":2}"#), (Code::RequestDuplicateKey, "/a".into()));
-        assert_eq!(parse(br#"[{"a":1},{"a":1}]"#).unwrap(), json!([{"a": 1}, {"a": 1}]));
+        assert_eq!(parse(br#"[{"a":1},{"a":1}]"#).unwrap().value, json!([{"a": 1}, {"a": 1}]));
     }
 
     #[test]
@@ -243,6 +260,13 @@ mod tests {
         assert_eq!(fault(&nested(65)).0, Code::RequestTooDeep);
         assert_eq!(fault(&"[".repeat(1_000_000)).0, Code::RequestTooDeep);
         assert_eq!(fault(&r#"{"a":"#.repeat(100_000)).0, Code::RequestTooDeep);
+    }
+
+    #[test]
+    fn more_values_than_any_request_needs_are_refused() {
+        let objects = |count: usize| format!("[{}{{}}]", r#"{"":0},"#.repeat(count - 1));
+        assert_eq!(parse(objects(9_000).as_bytes()).unwrap().values, 18_000);
+        assert_eq!(fault(&objects(10_001)).0, Code::RequestTooLarge);
     }
 
     #[test]
@@ -278,7 +302,7 @@ mod tests {
         #[test]
         fn any_bytes_are_answered_and_what_is_taken_is_what_serde_json_reads(text in "[\\[\\]{}\",:0-9a-e.\\\\ -]{0,60}") {
             if let Ok(value) = parse(text.as_bytes()) {
-                prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
+                prop_assert_eq!(value.value, serde_json::from_str::<Value>(&text).unwrap());
             }
         }
     }

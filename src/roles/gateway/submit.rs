@@ -35,13 +35,16 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     let max_bytes = settings.max_body_bytes as u64;
     let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
     let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
-    let body = body.hold(limits).await?;
-    let value = strict_json::parse(&body.bytes).map_err(|it| Problem::at(it.code, it.pointer, it.problem))?;
-    let wish = Wish::read(&desk, &call.office, value)?;
+    let body = body.hold(limits, &call.office.limits).await?;
+    let counted = strict_json::parse(&body.bytes).map_err(|it| Problem::at(it.code, it.pointer, it.problem))?;
+    // Many small values take more than their text: as much as they need, if the gateway has so much at all.
+    let tree_bytes = (counted.values * strict_json::BYTES_PER_VALUE).min(settings.max_memory_bytes / 4);
+    let tree_memory = limits.memory(&call.office.limits, tree_bytes)?;
+    let wish = Wish::read(&desk, &call.office, counted.value)?;
     // From here on the answer may come at any moment; listening begins before there is anything to miss.
     let hints = desk.broker.announcements();
     let (id, is_repeated) = accept(&desk, &call.office, key, wish, call.trace).await?;
-    drop((body, call.under_way));
+    drop((body, tree_memory, call.under_way));
     reply(&desk, &call.office, id, is_repeated, wait, hints).await
 }
 
