@@ -2,26 +2,31 @@
 //! place. A fault never quotes the text.
 //!
 //! Refused: what is not UTF-8, what is nested too deeply, an object with the same key twice (RFC 8259 leaves its meaning
-//! open), U+0000, which neither XML nor PostgreSQL can carry, and, if asked for, a number that a double cannot hold.
+//! open), U+0000, which neither XML nor PostgreSQL can carry, more values than anybody needs, each of which takes a hundred
+//! times the memory of its text, and, if asked for, a number that a double cannot hold.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
+
+/// What one value takes in memory, its copies on the way to the journal included; measured on objects with one key.
+pub const BYTES_PER_VALUE: usize = 1024;
 
 /// How strict the reader is. Every depth is below the 128 levels that `serde_json` can read back, so that whatever is
 /// taken can also be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     max_depth: usize,
+    max_values: usize,
     /// Whether a number that a double cannot hold exactly is refused, or rounded as every reader may (RFC 8259, section 6).
     exact_numbers: bool,
 }
 
 impl Rules {
     /// Offices write for us: they can send such a number as a string.
-    pub const OFFICE: Self = Self { max_depth: 64, exact_numbers: true };
+    pub const OFFICE: Self = Self { max_depth: 64, max_values: 20_000, exact_numbers: true };
     /// Agencies write as they always have.
-    pub const AGENCY: Self = Self { max_depth: 120, exact_numbers: false };
+    pub const AGENCY: Self = Self { max_depth: 120, max_values: 200_000, exact_numbers: false };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,10 +43,22 @@ pub enum JsonFaultKind {
     NotUtf8,
     Invalid,
     TooDeep,
+    TooMany,
     DuplicateKey,
 }
 
+/// A value, and how many values it is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    pub value: Value,
+    pub values: usize,
+}
+
 pub fn parse(bytes: &[u8], rules: Rules) -> Result<Value, JsonFault> {
+    parse_counted(bytes, rules).map(|counted| counted.value)
+}
+
+pub fn parse_counted(bytes: &[u8], rules: Rules) -> Result<Counted, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonFault {
         kind: JsonFaultKind::NotUtf8,
         pointer: String::new(),
@@ -50,16 +67,18 @@ pub fn parse(bytes: &[u8], rules: Rules) -> Result<Value, JsonFault> {
     let reading = RefCell::new(Reading {
         place: Vec::new(),
         fault: None,
-        max_depth: rules.max_depth,
+        rules,
         tokens: rules.exact_numbers.then_some(NumberTokens(text)),
+        values: 0,
     });
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Strict(&reading).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
         Ok(value)
     });
-    outcome.map_err(|error| {
-        reading.into_inner().fault.unwrap_or_else(|| JsonFault {
+    let reading = reading.into_inner();
+    outcome.map(|value| Counted { value, values: reading.values }).map_err(|error| {
+        reading.fault.unwrap_or_else(|| JsonFault {
             kind: JsonFaultKind::Invalid,
             pointer: String::new(),
             problem: error.to_string(),
@@ -71,9 +90,10 @@ pub fn parse(bytes: &[u8], rules: Rules) -> Result<Value, JsonFault> {
 struct Reading<'a> {
     place: Vec<String>,
     fault: Option<JsonFault>,
-    max_depth: usize,
+    rules: Rules,
     /// `None`: numbers may be rounded.
     tokens: Option<NumberTokens<'a>>,
+    values: usize,
 }
 
 impl Reading<'_> {
@@ -111,7 +131,7 @@ impl Strict<'_, '_> {
     }
 
     fn enter<E: Error>(self, step: String) -> Result<(), E> {
-        let max_depth = self.0.borrow().max_depth;
+        let max_depth = self.0.borrow().rules.max_depth;
         if self.0.borrow().place.len() >= max_depth {
             return Err(self.fail(JsonFaultKind::TooDeep, &format!("more than {max_depth} levels")));
         }
@@ -127,6 +147,11 @@ impl Strict<'_, '_> {
 impl<'de> DeserializeSeed<'de> for Strict<'_, '_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.borrow_mut().values += 1;
+        let max_values = self.0.borrow().rules.max_values;
+        if self.0.borrow().values > max_values {
+            return Err(self.fail(JsonFaultKind::TooMany, &format!("more than {max_values} values")));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -280,6 +305,13 @@ mod tests {
         assert_eq!(fault(&nested(65)).0, JsonFaultKind::TooDeep);
         assert_eq!(fault(&"[".repeat(1_000_000)).0, JsonFaultKind::TooDeep);
         assert_eq!(fault(&r#"{"a":"#.repeat(100_000)).0, JsonFaultKind::TooDeep);
+    }
+
+    #[test]
+    fn more_values_than_any_request_needs_are_refused() {
+        let objects = |count: usize| format!("[{}{{}}]", r#"{"":0},"#.repeat(count - 1));
+        assert_eq!(parse_counted(objects(9_000).as_bytes(), Rules::OFFICE).unwrap().values, 18_000);
+        assert_eq!(fault(&objects(10_001)).0, JsonFaultKind::TooMany);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Schema {
     validator: jsonschema::Validator,
 }
 
+const MAX_FAULT_CHARS: usize = 500;
+
 /// One thing that does not fit. The problem never quotes the value: it may be somebody's personal number.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SchemaFault {
@@ -63,12 +65,23 @@ fn faults_of(error: &ValidationError<'_>) -> Vec<SchemaFault> {
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let member = |name: &String| {
                 let pointer = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
-                SchemaFault { pointer, problem: "is not known here".to_owned() }
+                SchemaFault { pointer: bounded(pointer), problem: "is not known here".to_owned() }
             };
             unexpected.iter().map(member).collect()
         }
-        _ => vec![SchemaFault { pointer: place, problem: error.masked_with("this value").to_string() }],
+        _ => {
+            vec![SchemaFault { pointer: bounded(place), problem: bounded(error.masked_with("this value").to_string()) }]
+        }
     }
+}
+
+/// Keys may be as long as the whole body, and each fault below one would repeat it.
+fn bounded(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_FAULT_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl std::fmt::Debug for Schema {
@@ -81,6 +94,17 @@ impl std::fmt::Debug for Schema {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn long_keys_make_no_long_faults() {
+        let schema = Schema::compile(json!({
+            "additionalProperties": {"items": {"type": "string"}, "additionalProperties": false}
+        }));
+        let key = "ș".repeat(100_000);
+        let faults = schema.unwrap().faults(&json!({&key: [1, 2, 3], "b": {&key: 1}}));
+        assert_eq!(faults.len(), 4);
+        assert!(faults.iter().all(|it| it.pointer.len() + it.problem.len() < 3000));
+    }
 
     #[test]
     fn all_faults_are_named_with_their_places_and_without_their_values() {

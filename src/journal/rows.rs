@@ -14,6 +14,11 @@ use std::str::FromStr;
 /// The columns of a [`Record`], in the order in which [`record`] reads them.
 pub const RECORD: &str = "id, office, service, agency, effect, priority, accepted_at, expires_at, trace, body, \
                           state_data, attempts, tries, in_doubt, changed_at, erased_at";
+/// The same for lists, without what may be large and nobody reads there: a page of them would fill the memory.
+pub const LISTED: &str = "id, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
+                          CAST(NULL AS text) AS body, CASE WHEN state = 'completed' THEN \
+                          '{\"state\":\"completed\",\"answer\":null}' ELSE state_data END AS state_data, \
+                          attempts, tries, in_doubt, changed_at, erased_at";
 /// The columns of a [`Due`].
 pub const DUE: &str = "id, agency, service, effect, state_data, attempts, tries, in_doubt";
 /// The columns of an [`Attempt`].

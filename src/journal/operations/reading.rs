@@ -85,7 +85,7 @@ impl List {
             ("accepted_at >= ", since.map(Value::from)),
             ("(accepted_at, id) < (SELECT accepted_at, id FROM submissions WHERE id = ", before.map(Value::from)),
         ];
-        let mut sql = format!("SELECT {} FROM submissions WHERE 1 = 1", rows::RECORD);
+        let mut sql = format!("SELECT {} FROM submissions WHERE 1 = 1", rows::LISTED);
         let mut values = Vec::new();
         for (condition, value) in conditions {
             let Some(value) = value else { continue };

@@ -1,12 +1,15 @@
 //! A request's body comes in as a stream; its chunks go out within a deadline, a size and a least speed.
 
-use super::{Problem, limits::Limits};
+use super::{
+    Problem,
+    limits::{Limits, Memory, OfficeLimits},
+};
 use crate::domain::Code;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use std::time::Duration;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 /// In each window at least this much must arrive, or all of the rest.
 const LEAST_BYTES: u64 = 1024;
@@ -21,7 +24,7 @@ pub struct Pace {
 /// A whole body in memory, with the permit for it.
 pub struct HeldBody {
     pub bytes: Bytes,
-    _memory: Option<OwnedSemaphorePermit>,
+    _memory: Option<Memory>,
 }
 
 /// A body that is being read.
@@ -86,11 +89,11 @@ impl BodyReader {
     }
 
     /// All of it, as far as the gateway's memory allows.
-    pub async fn hold(mut self, limits: &Limits) -> Result<HeldBody, Problem> {
+    pub async fn hold(mut self, limits: &Limits, office: &OfficeLimits) -> Result<HeldBody, Problem> {
         let mut bytes = BytesMut::new();
-        let mut memory: Option<OwnedSemaphorePermit> = None;
+        let mut memory: Option<Memory> = None;
         while let Some(chunk) = self.next().await? {
-            let more = limits.memory(chunk.len())?;
+            let more = limits.memory(office, chunk.len())?;
             match &mut memory {
                 Some(held) => held.merge(more),
                 None => memory = Some(more),

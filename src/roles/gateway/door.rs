@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::Instrument;
 
@@ -37,6 +38,8 @@ pub struct FrontDoor {
 pub struct Guest {
     chain: Vec<CertificateDer<'static>>,
     verdict: Mutex<Verdict>,
+    /// Its office's, if it has one and may have another connection.
+    place: Option<OwnedSemaphorePermit>,
     _open: OpenConnection,
 }
 
@@ -96,10 +99,17 @@ impl Door for FrontDoor {
             _ => HttpVersion::Http1,
         };
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
-        let verdict = Verdict { at: self.desk.clock.now(), office: self.doorman.judge(&chain) };
+        let office = self.doorman.judge(&chain);
+        let place = office.as_ref().ok().and_then(|office| office.limits.connection());
+        let office = if place.is_some() { office } else { office.and(Err(Code::RateLimited)) };
+        let verdict = Verdict { at: self.desk.clock.now(), office };
         self.desk.metrics.connection_opened();
         let open = OpenConnection(self.desk.metrics.clone());
-        Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), _open: open }))
+        Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), place, _open: open }))
+    }
+
+    fn knows(&self, guest: &Guest) -> bool {
+        guest.place.is_some()
     }
 
     async fn answer(self: Arc<Self>, visitor: Arc<Visitor<Guest>>, request: Request<Incoming>) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! Who comes in: a certificate chain comes in, the office it belongs to goes out, or the code of the refusal.
 
-use super::limits::OfficeLimits;
+use super::limits::{Capacity, OfficeLimits};
 use crate::{
     domain::{Clock, Code, Office, OfficeName},
     settings::{CertificateMatch, OfficeSettings},
@@ -31,14 +31,14 @@ pub struct Ambiguous {
 impl Doorman {
     pub fn new(
         offices: &[OfficeSettings],
-        max_requests: usize,
+        whole: Capacity,
         trust: Arc<Reloading<ClientTrust>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Ambiguous> {
         check_apart(offices)?;
         let mut directory = Vec::new();
         for settings in offices {
-            let limits = OfficeLimits::new(settings.office.requests_per_minute, max_requests);
+            let limits = OfficeLimits::new(settings.office.requests_per_minute, whole);
             let known = Arc::new(KnownOffice { office: settings.office.clone(), limits });
             directory.extend(settings.certificates.iter().map(|wanted| (wanted.clone(), known.clone())));
         }

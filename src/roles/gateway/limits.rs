@@ -17,11 +17,28 @@ pub struct Limits {
     memory: Arc<Semaphore>,
 }
 
+/// What all limits are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    pub max_connections: usize,
+    pub max_requests: usize,
+    pub max_memory_bytes: usize,
+    pub max_body_bytes: usize,
+}
+
 /// Of one office, so that it cannot take what all share.
 pub struct OfficeLimits {
     rate: DefaultDirectRateLimiter,
+    connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+}
+
+/// Memory that a request holds.
+pub struct Memory {
+    global: OwnedSemaphorePermit,
+    office: OwnedSemaphorePermit,
 }
 
 /// A request under way.
@@ -51,9 +68,11 @@ impl Limits {
         Ok(UnderWay { _global: global, _office: office })
     }
 
-    pub fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    pub fn memory(&self, office: &OfficeLimits, bytes: usize) -> Result<Memory, Problem> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        self.memory.clone().try_acquire_many_owned(units).map_err(|_| overloaded())
+        let office = office.memory.clone().try_acquire_many_owned(units).map_err(|_| overloaded())?;
+        let global = self.memory.clone().try_acquire_many_owned(units).map_err(|_| overloaded())?;
+        Ok(Memory { global, office })
     }
 
     pub fn wait(&self, office: &OfficeLimits) -> Option<Waiting> {
@@ -63,13 +82,32 @@ impl Limits {
     }
 }
 
+impl Memory {
+    pub fn merge(&mut self, more: Memory) {
+        self.global.merge(more.global);
+        self.office.merge(more.office);
+    }
+}
+
 impl OfficeLimits {
-    /// `max_requests` is the whole gateway's: one office gets at most half of it, and may wait with a quarter.
-    pub fn new(requests_per_minute: u32, max_requests: usize) -> Self {
-        let share =
-            |part: usize| Arc::new(Semaphore::new(max_requests.div_ceil(part).clamp(1, Semaphore::MAX_PERMITS)));
+    /// One office gets at most half of the whole gateway's, and may wait with a quarter of the requests. Its memory is
+    /// enough for one whole body, however small the gateway's.
+    pub fn new(requests_per_minute: u32, whole: Capacity) -> Self {
+        let of = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
+        let memory_bytes = whole.max_memory_bytes.div_ceil(2).max(whole.max_body_bytes).min(whole.max_memory_bytes);
         let quota = Quota::per_minute(NonZeroU32::new(requests_per_minute).unwrap_or(NonZeroU32::MIN));
-        Self { rate: RateLimiter::direct(quota), requests: share(2), waits: share(4) }
+        Self {
+            rate: RateLimiter::direct(quota),
+            connections: of(whole.max_connections.div_ceil(2)),
+            requests: of(whole.max_requests.div_ceil(2)),
+            waits: of(whole.max_requests.div_ceil(4)),
+            memory: of(memory_bytes.div_ceil(UNIT_BYTES)),
+        }
+    }
+
+    /// `None`: this office has as many connections as it may.
+    pub fn connection(&self) -> Option<OwnedSemaphorePermit> {
+        self.connections.clone().try_acquire_owned().ok()
     }
 
     pub fn take_request(&self) -> Result<(), Problem> {
@@ -88,19 +126,43 @@ fn overloaded() -> Problem {
 mod tests {
     use super::*;
 
+    fn office(requests_per_minute: u32, max_requests: usize) -> OfficeLimits {
+        let whole = Capacity {
+            max_connections: 4,
+            max_requests,
+            max_memory_bytes: 10 * UNIT_BYTES,
+            max_body_bytes: 6 * UNIT_BYTES,
+        };
+        OfficeLimits::new(requests_per_minute, whole)
+    }
+
     #[test]
     fn memory_comes_back_when_its_permit_is_dropped() {
         let limits = Limits::new(1, 10 * UNIT_BYTES);
-        let held = limits.memory(9 * UNIT_BYTES).unwrap();
-        assert!(limits.memory(2 * UNIT_BYTES).is_err());
+        let (one, other) = (office(1, 1), office(1, 1));
+        let held = limits.memory(&one, 5 * UNIT_BYTES).unwrap();
+        assert!(limits.memory(&other, 6 * UNIT_BYTES).is_err());
         drop(held);
-        assert!(limits.memory(10 * UNIT_BYTES).is_ok());
+        assert!(limits.memory(&other, 6 * UNIT_BYTES).is_ok());
+    }
+
+    #[test]
+    fn one_office_cannot_have_all_memory_nor_all_connections() {
+        let limits = Limits::new(1, 10 * UNIT_BYTES);
+        let (one, other) = (office(1, 1), office(1, 1));
+        let held = limits.memory(&one, 6 * UNIT_BYTES).unwrap();
+        assert!(limits.memory(&one, UNIT_BYTES).is_err());
+        assert!(limits.memory(&other, 4 * UNIT_BYTES).is_ok());
+        drop(held);
+        let connections = [one.connection(), one.connection()];
+        assert!(connections.iter().all(Option::is_some));
+        assert!(one.connection().is_none() && other.connection().is_some());
     }
 
     #[test]
     fn one_office_cannot_take_all_waits() {
         let limits = Limits::new(3, 1);
-        let (one, other) = (OfficeLimits::new(1, 8), OfficeLimits::new(1, 8));
+        let (one, other) = (office(1, 8), office(1, 8));
         let held = [limits.wait(&one), limits.wait(&one)];
         assert!(held.iter().all(Option::is_some));
         assert!(limits.wait(&one).is_none());
@@ -110,7 +172,7 @@ mod tests {
     #[test]
     fn one_office_cannot_have_all_requests_under_way() {
         let limits = Limits::new(4, 1);
-        let (one, other) = (OfficeLimits::new(1, 4), OfficeLimits::new(1, 4));
+        let (one, other) = (office(1, 4), office(1, 4));
         let held = [limits.request(&one), limits.request(&one)];
         assert!(held.iter().all(Result::is_ok));
         assert_eq!(limits.request(&one).err().map(|it| it.code), Some(Code::RateLimited));
@@ -121,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_office_that_asks_too_often_is_told_when_to_come_back() {
-        let limits = OfficeLimits::new(2, 1);
+        let limits = office(2, 1);
         assert!(limits.take_request().is_ok() && limits.take_request().is_ok());
         let problem = limits.take_request().unwrap_err();
         assert_eq!(problem.code, Code::RateLimited);

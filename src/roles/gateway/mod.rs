@@ -40,7 +40,7 @@ use door::FrontDoor;
 use doorman::{Doorman, KnownOffice};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
-use limits::{Limits, UnderWay};
+use limits::{Capacity, Limits, UnderWay};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +132,7 @@ impl Gateway {
             ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
         let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
         let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
-        let doorman = Doorman::new(&parts.offices, settings.max_requests, trusted.clone(), parts.clock.clone())?;
+        let doorman = Doorman::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
         let bound = listener::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
@@ -150,6 +150,15 @@ impl Gateway {
         });
         tracing::info!(%address, "the gateway listens");
         Ok(Self { address, reload, ended })
+    }
+}
+
+fn capacity_of(settings: &GatewaySettings) -> Capacity {
+    Capacity {
+        max_connections: settings.max_connections,
+        max_requests: settings.max_requests,
+        max_memory_bytes: settings.max_memory_bytes,
+        max_body_bytes: settings.max_body_bytes,
     }
 }
 

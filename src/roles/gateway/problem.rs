@@ -77,8 +77,9 @@ impl Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        let retry_after = matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable)
-            .then_some(Duration::from_secs(5));
+        let retry_after =
+            matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable | Code::RateLimited)
+                .then_some(Duration::from_secs(5));
         Self { code, errors: Vec::new(), retry_after, allow: None }
     }
 }
@@ -89,6 +90,7 @@ impl From<JsonFault> for Problem {
             JsonFaultKind::NotUtf8 => Code::RequestNotUtf8,
             JsonFaultKind::Invalid => Code::RequestInvalidJson,
             JsonFaultKind::TooDeep => Code::RequestTooDeep,
+            JsonFaultKind::TooMany => Code::RequestTooLarge,
             JsonFaultKind::DuplicateKey => Code::RequestDuplicateKey,
         };
         Self::at(code, fault.pointer, fault.problem)

@@ -36,13 +36,16 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     let max_bytes = settings.max_body_bytes as u64;
     let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
     let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
-    let body = body.hold(limits).await?;
-    let value = json::parse(&body.bytes, Rules::OFFICE)?;
-    let wish = Wish::read(&desk, &call.office, value)?;
+    let body = body.hold(limits, &call.office.limits).await?;
+    let counted = json::parse_counted(&body.bytes, Rules::OFFICE)?;
+    // Many small values take more than their text: as much as they need, if the gateway has so much at all.
+    let tree_bytes = (counted.values * json::BYTES_PER_VALUE).min(settings.max_memory_bytes / 4);
+    let tree_memory = limits.memory(&call.office.limits, tree_bytes)?;
+    let wish = Wish::read(&desk, &call.office, counted.value)?;
     // From here on the answer may come at any moment; listening begins before there is anything to miss.
     let hints = desk.broker.announcements();
     let (id, is_repeated) = accept(&desk, &call.office, key, wish, call.trace).await?;
-    drop((body, call.under_way));
+    drop((body, tree_memory, call.under_way));
     reply(&desk, &call.office, id, is_repeated, wait, hints).await
 }
 

@@ -5,6 +5,7 @@
 
 mod client_stream;
 mod conversation;
+mod strangers;
 
 pub use client_stream::ClientStream;
 
@@ -12,6 +13,7 @@ use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use strangers::Strangers;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -59,6 +61,9 @@ pub trait Door: Send + Sync + 'static {
         connection: TcpConnection,
     ) -> impl Future<Output = Option<(Self::Stream, HttpVersion, Self::Guest)>> + Send;
 
+    /// Whether the guest is somebody; all others are strangers for as long as they stay.
+    fn knows(&self, guest: &Self::Guest) -> bool;
+
     fn answer(
         self: Arc<Self>,
         visitor: Arc<Visitor<Self::Guest>>,
@@ -76,7 +81,8 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAd
 /// Serves until `shutdown`; then lets requests under way end within the grace, and cuts the rest off.
 pub async fn serve<D: Door>(listener: TcpListener, door: Arc<D>, limits: ListenerLimits, shutdown: CancellationToken) {
     let conversations = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let places = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let strangers = Strangers::new(limits.max_connections);
     let cut = CancellationToken::new();
     loop {
         let next = tokio::select! {
@@ -84,7 +90,7 @@ pub async fn serve<D: Door>(listener: TcpListener, door: Arc<D>, limits: Listene
             () = shutdown.cancelled() => break,
         };
         let Some((stream, place)) = next else { continue };
-        let conversation = meet(door.clone(), stream, limits, shutdown.clone());
+        let conversation = meet(door.clone(), stream, strangers.clone(), limits, shutdown.clone());
         let cut = cut.clone();
         conversations.spawn(async move {
             tokio::select! {
@@ -120,10 +126,30 @@ async fn admit(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-async fn meet<D: Door>(door: Arc<D>, stream: TcpStream, limits: ListenerLimits, shutdown: CancellationToken) {
+async fn meet<D: Door>(
+    door: Arc<D>,
+    stream: TcpStream,
+    strangers: Arc<Strangers>,
+    limits: ListenerLimits,
+    shutdown: CancellationToken,
+) {
+    let stranger = strangers.enter();
     let connection = ClientStream::new(stream, limits.write_timeout);
     let greeting = tokio::time::timeout(limits.handshake_timeout, door.greet(connection));
-    let Ok(Some((stream, version, guest))) = greeting.await else { return };
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
+        () = stranger.shown_out() => return,
+    };
+    let Ok(Some((stream, version, guest))) = greeted else { return };
+    let is_known = door.knows(&guest);
     let visitor = Arc::new(Visitor { guest, farewell: CancellationToken::new() });
-    conversation::hold(door, stream, version, visitor, limits, shutdown).await;
+    let conversation = conversation::hold(door, stream, version, visitor, limits, shutdown);
+    if is_known {
+        drop(stranger);
+        return conversation.await;
+    }
+    tokio::select! {
+        () = conversation => {}
+        () = stranger.shown_out() => {}
+    }
 }

@@ -155,6 +155,71 @@ async fn connections_have_a_limit_and_silent_ones_make_room() {
 }
 
 #[tokio::test]
+async fn a_flood_of_silent_connections_shows_out_its_own() {
+    let mut town = Town::new();
+    town.settings.max_connections = 64;
+    let open = town.open().await;
+    let mut flood = Vec::new();
+    for _ in 0..60 {
+        flood.push(TcpStream::connect(open.address).await.unwrap());
+    }
+    let begun = Instant::now();
+    for _ in 0..10 {
+        flood.push(TcpStream::connect(open.address).await.unwrap());
+        assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    let (_, took) = until_end(flood.remove(0)).await;
+    assert!(took < Duration::from_secs(2), "the oldest still stands there: {took:?}");
+}
+
+#[tokio::test]
+async fn one_offices_connections_leave_room_for_anothers() {
+    let mut town = Town::new();
+    town.settings.max_connections = 6;
+    let open = town.open().await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(raw(&open, b"h2").await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let said = open.office("causeni").get("/v1/services").await;
+    assert_eq!((said.status, said.code()), (StatusCode::TOO_MANY_REQUESTS, "office.rate-limited"));
+    assert!(said.header("retry-after").is_some());
+    assert_eq!(open.office("shkoder").get("/v1/services").await.status, StatusCode::OK);
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn one_offices_bodies_leave_memory_for_anothers() {
+    let mut town = Town::new();
+    town.settings.max_memory_bytes = 160 << 10;
+    let open = town.open().await;
+    let greedy = held(&open, 64_000).await;
+    let mut large = wish();
+    large["context"]["clerk"] = "x".repeat(30_000).into();
+    assert_eq!(open.office("causeni").post("k1", &large).await.code(), "bus.overloaded");
+    assert_eq!(open.office("shkoder").post("k1", &large).await.code(), "office.request.schema");
+    drop(greedy);
+}
+
+#[tokio::test]
+async fn many_small_values_count_as_the_memory_they_take() {
+    let mut town = Town::new();
+    town.settings.max_body_bytes = 1 << 20;
+    let open = town.open().await;
+    let office = open.office("causeni");
+    let mut bomb = wish();
+    bomb["data"] = serde_json::json!(vec![serde_json::json!({"": {}}); 60_000]);
+    let said = office.post("k1", &bomb).await;
+    assert_eq!((said.status, said.code()), (StatusCode::PAYLOAD_TOO_LARGE, "office.request.too-large"));
+    bomb["data"] = serde_json::json!(vec![0; 15_000]);
+    assert_eq!(office.post("k1", &bomb).await.code(), "office.request.schema");
+}
+
+#[tokio::test]
 async fn a_request_under_way_ends_before_the_gateway_does() {
     let open = super::town::open().await;
     let mut stream = raw(&open, b"http/1.1").await;

@@ -6,6 +6,8 @@ use punte::journal::{ListFilter, StateCount};
 on_both! {
     a_list_shows_the_newest_first_and_only_what_fits_every_condition
     pages_follow_each_other_without_gap_or_repetition
+    a_list_leaves_out_what_may_be_large
+    the_deepest_answer_is_read_back
     counts_tell_how_many_of_each_agency_are_in_each_state
 }
 
@@ -63,6 +65,32 @@ async fn pages_follow_each_other_without_gap_or_repetition(journal: Tested) {
         seen.extend(page.into_iter().map(|it| it.submission.id));
     }
     assert_eq!(seen, expected);
+}
+
+/// A page of the largest requests and answers would fill the memory.
+async fn a_list_leaves_out_what_may_be_large(journal: Tested) {
+    let id = accept(&journal, &submission()).await;
+    record(&journal, id, Event::Published, at(1)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100) }, at(2)).await;
+    let answer = Answer(serde_json::json!({"note": "x".repeat(100_000)}));
+    record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
+    let listed = journal.list(&ListFilter::default(), 1).await.unwrap().remove(0);
+    let whole = journal.find(id).await.unwrap().unwrap();
+    assert_eq!(whole.progress.state, State::Completed { answer });
+    assert_eq!(listed.progress.state, State::Completed { answer: Answer(serde_json::Value::Null) });
+    assert_eq!((listed.submission.data, listed.submission.subject.id.as_str()), (serde_json::Value::Null, ""));
+    assert_eq!((listed.submission.id, listed.changed_at, listed.progress.attempts), (id, whole.changed_at, 1));
+}
+
+/// As deep as JSON from an agency, or a filter, can be.
+async fn the_deepest_answer_is_read_back(journal: Tested) {
+    let deepest = format!("{}\"\\u0000\"{}", "[".repeat(126), "]".repeat(126));
+    let answer = Answer(serde_json::from_str(&deepest).unwrap());
+    let id = accept(&journal, &submission()).await;
+    record(&journal, id, Event::Published, at(1)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100) }, at(2)).await;
+    record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
+    assert_eq!(journal.find(id).await.unwrap().unwrap().progress.state, State::Completed { answer });
 }
 
 async fn counts_tell_how_many_of_each_agency_are_in_each_state(journal: Tested) {
