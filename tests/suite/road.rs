@@ -8,3 +8,4 @@ mod effects;
 mod interop;
 mod privacy;
 mod scheduling;
+mod seals;
