@@ -14,11 +14,8 @@ async fn town() -> Town {
     .await
 }
 
-const ALL: [(&str, &str); 3] = [
-    ("event-desk", "legal-event"),
-    ("extract-desk", "civil-status-extract"),
-    ("population-register", "person-lookup"),
-];
+const ALL: [(&str, &str); 3] =
+    [("event-desk", "legal-event"), ("extract-desk", "civil-status-extract"), ("population-register", "person-lookup")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_seal_is_believed_by_the_agency_and_its_answer_by_us() {
