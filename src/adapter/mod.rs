@@ -18,9 +18,12 @@ mod examples;
 mod proof;
 mod sameness;
 
+mod dev_keys;
+
 pub use crate::wire::SoapFault;
 pub use address::Address;
 pub use contract::Contract;
+pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireAnswer, WireRequest};
 pub use filter::Filter;

@@ -7,13 +7,10 @@ use super::{
     simulator::{Simulator, SimulatorError},
 };
 use crate::{
-    adapter::Protocol,
+    adapter::{Protocol, dev_agencies},
     domain::{AgencyName, Clock, SystemClock},
     settings::ConfigFaults,
-    trust::{
-        AgencyRoots, Algorithm, ClientTls, Identity, TrustError, client_config,
-        dev_pki::{self, DevAgency},
-    },
+    trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config, dev_pki},
 };
 use jiff::Timestamp;
 use std::{
@@ -108,9 +105,8 @@ impl Stage {
         let mut plan = StagePlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
         let folder =
             tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
-        let agencies = agencies_in(&plan.adapters)?;
-        let keys = |agency: &AgencyName| DevAgency { name: agency.to_string(), signing: Algorithm::RsaSha256 };
-        let keys: Vec<_> = agencies.iter().map(keys).collect();
+        let keys = dev_agencies(&plan.adapters).map_err(|error| at(&plan.adapters, error))?;
+        let agencies = keys.iter().filter_map(|agency| agency.name.parse::<AgencyName>().ok()).collect::<Vec<_>>();
         let secrets = folder.path().join("secrets");
         dev_pki::make(&secrets, &keys, Timestamp::now())?;
         let (mut simulators, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
@@ -189,17 +185,6 @@ fn absolute(path: &Path) -> Result<PathBuf, StageError> {
 
 fn write(path: &Path, text: &str) -> Result<(), StageError> {
     std::fs::write(path, text).map_err(|error| at(path, error))
-}
-
-fn agencies_in(adapters: &Path) -> Result<Vec<AgencyName>, StageError> {
-    let mut agencies = Vec::new();
-    for entry in std::fs::read_dir(adapters).map_err(|error| at(adapters, error))?.flatten() {
-        if entry.path().join("agency.toml").is_file() {
-            agencies.extend(entry.file_name().to_string_lossy().parse::<AgencyName>());
-        }
-    }
-    agencies.sort();
-    Ok(agencies)
 }
 
 /// What an operator would write by hand.

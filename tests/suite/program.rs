@@ -178,6 +178,12 @@ impl Drop for Running {
 }
 
 fn serve(folder: &Folder) -> (Running, String) {
+    let (running, operations, _) = serve_with_gateway(folder);
+    (running, operations)
+}
+
+/// The program, and where it serves operators and offices.
+fn serve_with_gateway(folder: &Folder) -> (Running, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_punte"))
         .args(["serve", "--config", &folder.config()])
         .env("PUNTE__GATEWAY__LISTEN", "127.0.0.1:0")
@@ -193,14 +199,17 @@ fn serve(folder: &Folder) -> (Running, String) {
             let _ = sender.send(line);
         }
     });
-    let mut seen = String::new();
+    let (mut seen, mut gateway) = (String::new(), String::new());
     loop {
         let line = receiver.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("not started: {seen}"));
         seen += &line;
+        if let Some((_, address)) = line.split_once("the gateway listens address=") {
+            gateway = address.trim().to_owned();
+        }
         if let Some((_, address)) = line.split_once("health and metrics are served address=") {
             // Keep the pipe open for as long as the program lives.
             std::thread::spawn(move || while receiver.recv().is_ok() {});
-            return (running, address.trim().to_owned());
+            return (running, address.trim().to_owned(), gateway);
         }
     }
 }
@@ -267,6 +276,250 @@ async fn what_the_agency_may_have_done_is_not_replayed_by_accident() {
     assert_eq!(record.progress.state.name(), StateName::Cancelled);
     let timeline = journal.timeline(id.parse().unwrap()).await.unwrap();
     assert_eq!(timeline.last().unwrap().cause, "discarded by A. Operator, ticket 7");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_failure() {
+    let folder = Folder::new();
+    let fault = Fault::new(punte::domain::Code::TemplateFailed, Stage::Transform, "request.xml, line 7");
+    folder.with_waiting(Effect::Idempotent, |attempt| Event::GivenUp { attempt, fault }).await;
+    let listed = format!("{} submissions list --config {}", env!("CARGO_BIN_EXE_punte"), folder.config());
+    for (line, expected) in [
+        // The reader is gone before the first line is written.
+        (format!("({listed}; echo $? >&3) | true"), "0"),
+        (format!("({listed} >/dev/full; echo $? >&3)"), "1"),
+    ] {
+        let shell = format!("exec 3>&1; {}", line.replace("| true", "| (exec <&-; sleep 0.5)"));
+        let output = Command::new("bash").args(["-c", &shell]).output().unwrap();
+        assert_eq!(text(&output.stdout).trim(), expected, "{line}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn looking_does_not_make_a_journal() {
+    let folder = Folder::new();
+    let listed = punte(&["parked", "list", "--config", &folder.config()]);
+    assert_eq!(code(&listed), 1);
+    assert!(text(&listed.stderr).contains("there is no journal at"), "{}", text(&listed.stderr));
+    assert!(!folder.journal_path().exists());
+}
+
+#[test]
+fn check_tells_of_certificates_that_end_soon_and_of_offices_that_cannot_be_told_apart() {
+    let folder = Folder::new();
+    let gateway = folder.0.path().join("config/secrets/gateway");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "10"])
+        .args(["-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.pem"])
+        .current_dir(&gateway)
+        .output();
+    assert!(made.unwrap().status.success());
+    let checked = punte(&["check", "--json", "--config", &folder.config()]);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!((code(&checked), report["ok"].as_bool()), (0, Some(true)), "{report}");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("gateway: the certificate CN=localhost ends on"), "{warnings}");
+    folder.edit("offices.toml", "GOVAL-0000000000002", "GOVMD-0000000000001");
+    let checked = punte(&["check", "--config", &folder.config()]);
+    assert_eq!(code(&checked), 3);
+    assert!(text(&checked.stdout).contains("would be office"), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).ends_with("\n1 fault\n"), "{}", text(&checked.stdout));
+}
+
+#[test]
+fn wrong_settings_hide_no_missing_keys_and_a_faulty_adapter_is_no_fault_of_the_offices() {
+    let folder = Folder::new();
+    folder.edit("punte.toml", "listen = \"0.0.0.0:8443\"", "listen = \"everywhere\"");
+    std::fs::remove_file(folder.0.path().join("config/secrets/agencies/legal-events/ca.pem")).unwrap();
+    let checked = punte(&["check", "--config", &folder.config()]);
+    assert!(text(&checked.stdout).contains("legal-events/ca.pem"), "{}", text(&checked.stdout));
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("adapters/legal-events/legal-event/answer.jq"), "{").unwrap();
+    let checked = punte(&["check", "--config", &folder.config()]);
+    assert!(!text(&checked.stdout).contains("offices.toml"), "{}", text(&checked.stdout));
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Whose certificate the gateway shows now.
+fn fingerprint_at(address: &str) -> String {
+    let line = format!("openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint");
+    text(&Command::new("bash").args(["-c", &line]).output().unwrap().stdout)
+}
+
+#[test]
+fn a_hangup_has_the_gateway_take_up_its_new_certificate_at_once() {
+    let folder = Folder::new();
+    let (running, _, gateway) = serve_with_gateway(&folder);
+    let before = fingerprint_at(&gateway);
+    assert!(before.contains('='), "{before}");
+    let other = Folder::new();
+    let secrets = |folder: &Folder, file: &str| folder.0.path().join("config/secrets/gateway").join(file);
+    for file in ["server.key", "server.pem"] {
+        std::fs::copy(secrets(&other, file), secrets(&folder, file)).unwrap();
+    }
+    signal(&running.0, "-HUP");
+    let told = Instant::now();
+    while fingerprint_at(&gateway) == before {
+        assert!(told.elapsed() < Duration::from_secs(10), "the old certificate is still shown");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn serve_lives_on_when_nobody_reads_its_log_any_more() {
+    let folder = Folder::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_punte"))
+        .args(["serve", "--log", "debug", "--config", &folder.config()])
+        .env("PUNTE__GATEWAY__LISTEN", "127.0.0.1:0")
+        .env("PUNTE__OPERATIONS__LISTEN", "127.0.0.1:0")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| Some(line.split_once("health and metrics are served address=")?.1.to_owned()));
+    drop(lines);
+    let running = Running(child);
+    let address = address.unwrap();
+    signal(&running.0, "-HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    let health = Command::new("curl").args(["-sS", &format!("http://{}/healthz/live", address.trim())]).output();
+    let health = health.unwrap();
+    assert!(health.status.success(), "{}", text(&health.stderr));
+    signal(&running.0, "-TERM");
+    let mut running = running;
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
+
+fn demo(temporary: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+    command.arg("demo").args(arguments).env("TMPDIR", temporary).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn the_demo_prints_one_json_line_a_submission_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let shown = demo(temporary.path(), &["--json"]).output().unwrap();
+    assert_eq!(code(&shown), 0, "{}", text(&shown.stderr));
+    let lines: Vec<Value> = text(&shown.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys = ["agency", "attempts", "cause", "id", "protocol", "service", "state"];
+    for line in &lines {
+        let mut found: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        found.sort_unstable();
+        assert_eq!(found, keys, "{line}");
+    }
+    let ends: Vec<_> = lines.iter().map(|line| (line["state"].as_str().unwrap(), line["cause"].clone())).collect();
+    assert_eq!(
+        ends,
+        [
+            ("completed", Value::Null),
+            ("completed", Value::Null),
+            ("completed", Value::Null),
+            ("refused", json!("agency.refused: person-not-found")),
+            ("completed", json!("network.reset")),
+            ("parked", json!("agency.answer.signature")),
+        ]
+    );
+    assert!(is_empty(temporary.path()));
+}
+
+#[test]
+fn the_demo_tidies_up_when_it_is_told_to_stop() {
+    for signal_name in ["-TERM", "-INT"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child = demo(temporary.path(), &["--stay"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("parked replay --all")), "no invitation");
+        assert!(!is_empty(temporary.path()));
+        signal(&child, signal_name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal_name}");
+        assert!(is_empty(temporary.path()), "{signal_name}");
+    }
+}
+
+#[test]
+fn the_demo_says_soon_that_a_broker_is_not_there() {
+    let temporary = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let shown = demo(temporary.path(), &["--broker", "amqp://guest:geheim@localhost:1/%2f"]).output().unwrap();
+    assert_eq!(code(&shown), 1);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let said = text(&shown.stderr);
+    assert!(said.contains("RabbitMQ cannot be reached") && !said.contains("geheim"), "{said}");
+    assert!(is_empty(temporary.path()));
+    for wrong in ["amqps://localhost", "localhost:5672", "http://localhost"] {
+        assert_eq!(code(&demo(temporary.path(), &["--broker", wrong]).output().unwrap()), 2, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_over_rabbitmq_counts_what_passes_and_removes_its_queues() {
+    let uri = std::env::var("PUNTE_TEST_AMQP_URL").unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let shown = demo(temporary.path(), &["--broker", &uri]).output().unwrap();
+    let said = text(&shown.stdout);
+    assert_eq!(code(&shown), 0, "{said}{}", text(&shown.stderr));
+    let (_, after) = said.split_once("quorum queues ").unwrap();
+    let prefix = after.split(".work.").next().unwrap();
+    for (queue, number) in [("civil-registry", 5), ("civil-registry.urgent", 1), ("legal-events", 3)] {
+        let line =
+            said.lines().find(|line| line.contains(&format!("{prefix}.work.{queue} ")) && line.contains("taken"));
+        let counted = format!(" {number} confirmed, {number} taken by the worker");
+        assert!(line.is_some_and(|line| line.ends_with(&counted)), "{queue}: {said}");
+    }
+    assert!(said.contains(&format!("The queues {prefix}.* are removed")), "{said}");
+    let connection = lapin::Connection::connect(&uri, Default::default()).await.unwrap();
+    let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = format!("{prefix}.work.civil-registry");
+    let channel = connection.create_channel().await.unwrap();
+    assert!(channel.queue_declare(queue.into(), options, Default::default()).await.is_err());
+}
+
+#[test]
+fn throw_away_keys_are_made_for_every_agency_that_has_a_folder_of_the_kind_its_profile_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adapters");
+    let out = folder.path().join("secrets");
+    let made = punte(&["pki", "dev", "--out", out.to_str().unwrap(), "--adapters", adapters.to_str().unwrap()]);
+    assert_eq!(code(&made), 0, "{}", text(&made.stderr));
+    for (agency, kind) in [("event-desk", "rsaEncryption"), ("population-register", "id-ecPublicKey")] {
+        let certificate = out.join("agencies").join(agency).join("signing.pem");
+        let shown = Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(certificate).output().unwrap();
+        assert!(text(&shown.stdout).contains(kind), "{agency}: {}", text(&shown.stdout));
+    }
+}
+
+/// What the README calls a file is one, and what it links to is there.
+#[test]
+fn every_file_that_the_texts_name_exists() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for page in ["README.md", "adapters/README.md"] {
+        let source = std::fs::read_to_string(project.join(page)).unwrap();
+        let folder = project.join(page).parent().unwrap().to_owned();
+        for target in source.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("http") && !target.starts_with('#') {
+                assert!(folder.join(target).exists(), "{page} links to {target}");
+                named += 1;
+            }
+        }
+        let roots = ["src/", "tests/", "config/", "schemas/", "adapters/", "deploy/", ".ci/"];
+        for word in source.split('`').skip(1).step_by(2).filter(|word| !word.contains([' ', '<', '*', '…'])) {
+            if roots.iter().any(|root| word.starts_with(root)) && word != "config/secrets" {
+                assert!(project.join(word).exists(), "{page} names {word}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 25, "only {named}");
 }
 
 #[test]

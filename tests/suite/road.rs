@@ -9,3 +9,4 @@ mod effects;
 mod interop;
 mod privacy;
 mod scheduling;
+mod seals;
