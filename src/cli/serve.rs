@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 Without --role all roles run in one process. Apart they need PostgreSQL and RabbitMQ.
 SIGTERM and SIGINT stop it: nothing new is taken, and what is under way has 30 seconds to end; a second one ends it at
-once. SIGHUP has it look at certificates, keys and revocation lists now; it looks at them every few seconds anyway. Other
+once. SIGHUP has it look at certificates, keys and revocation lists now; it looks at them twice a minute anyway. Other
 changes of the configuration need a restart.
 
 Exit codes: 0 stopped in order, 1 could not start, 2 wrong usage, 3 wrong configuration, 4 stopped before everything under

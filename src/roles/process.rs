@@ -237,6 +237,12 @@ impl Shared {
         readiness.add_broker(self.broker.clone());
         if roles.contains(&Role::Worker) {
             for adapter in installation.adapters.iter() {
+                let (metrics, agency) = (self.metrics.clone(), adapter.agency.clone());
+                let circuit = move || circuit(&metrics, &agency);
+                readiness.add(
+                    format!("circuit of {}", adapter.agency),
+                    Box::new(move || Box::pin(std::future::ready(circuit()))),
+                );
                 let (broker, agency) = (self.broker.clone(), adapter.agency.clone());
                 let name = format!("consumers of {agency}");
                 readiness.add(name, Box::new(move || Box::pin(consumers_seen(broker.clone(), agency.clone()))));
@@ -283,7 +289,15 @@ impl Shared {
     }
 }
 
-/// Whether the broker sees somebody who takes this agency's messages. While its circuit is open nobody does.
+/// One agency's failure leaves the process ready: others are served.
+fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
+    match metrics.is_breaker_open(agency) {
+        true => PartState::Degraded("it is open: the agency failed again and again, its submissions wait".into()),
+        false => PartState::Up,
+    }
+}
+
+/// Whether the broker sees somebody who takes this agency's messages.
 async fn consumers_seen(broker: Arc<dyn Broker>, agency: AgencyName) -> PartState {
     match broker.depth(&agency).await {
         Ok(depth) if depth.consumers > 0 => PartState::Up,

@@ -223,6 +223,11 @@ impl Metrics {
         self.attempt_seconds.get_or_create(&by_agency(agency)).observe(took.as_secs_f64());
     }
 
+    /// Whether nothing goes to the agency now, as this process knows it.
+    pub fn is_breaker_open(&self, agency: &AgencyName) -> bool {
+        self.breaker.get_or_create(&by_agency(agency)).get() == BreakerState::Open as i64
+    }
+
     pub fn breaker(&self, agency: &AgencyName, state: BreakerState) {
         self.breaker.get_or_create(&by_agency(agency)).set(state as i64);
     }

@@ -191,6 +191,9 @@ fn adapters(change: impl Fn(&str, String) -> String) -> tempfile::TempDir {
     for entry in std::fs::read_dir(folder.path().join("adapters")).unwrap() {
         let entry = entry.unwrap();
         let file = entry.path().join("agency.toml");
+        if !file.is_file() {
+            continue;
+        }
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(file, change(&entry.file_name().to_string_lossy(), text)).unwrap();
     }

@@ -26,6 +26,13 @@ async fn an_open_circuit_pauses_the_queue_burns_no_attempts_and_one_probe_closes
         waiting.push(town.post("person-lookup").await);
     }
     tokio::time::sleep(Duration::from_millis(1200)).await;
+    let health = town.operations("/healthz/ready").await;
+    assert!(
+        health.starts_with("HTTP/1.1 200"),
+        "one agency's failure must not take the others' gateway away: {health}"
+    );
+    assert!(health.contains("\"circuit of civil-registry\":{\"state\":\"degraded\""), "{health}");
+    assert!(health.contains("\"circuit of legal-events\":{\"state\":\"up\"}"), "{health}");
     for id in &waiting {
         let shown = town.show(id).await;
         assert_eq!(shown["attempts"], 0, "an attempt was burnt: {shown:#}");
