@@ -471,8 +471,8 @@ async fn the_demo_over_rabbitmq_counts_what_passes_and_removes_its_queues() {
     let prefix = after.split(".work.").next().unwrap();
     for (queue, number) in [("civil-registry", 5), ("civil-registry.urgent", 1), ("legal-events", 3)] {
         let line =
-            said.lines().find(|line| line.contains(&format!("{prefix}.work.{queue} ")) && line.contains("taken"));
-        let counted = format!(" {number} confirmed, {number} taken by the worker");
+            said.lines().find(|line| line.contains(&format!("{prefix}.work.{queue} ")) && line.contains("carried"));
+        let counted = format!(" {number} carried to the worker");
         assert!(line.is_some_and(|line| line.ends_with(&counted)), "{queue}: {said}");
     }
     assert!(said.contains(&format!("The queues {prefix}.* are removed")), "{said}");

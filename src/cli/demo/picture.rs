@@ -99,10 +99,10 @@ impl Picture {
     pub async fn broker(&self, stage: &Stage, tallies: &Tallies) {
         let (Some(prefix), Some(process)) = (&self.queue_prefix, stage.process()) else { return };
         self.say("\nRabbitMQ's quorum queues:");
-        for ((agency, is_urgent), tally) in tallies {
+        for ((agency, is_urgent), messages) in tallies {
             let urgent = if *is_urgent { ".urgent" } else { "" };
             let queue = format!("{prefix}.work.{agency}{urgent}");
-            self.say(&format!("  {queue:<50} {} confirmed, {} taken by the worker", tally.confirmed, tally.delivered));
+            self.say(&format!("  {queue:<50} {messages} carried to the worker"));
         }
         for agency in stage.simulators.keys() {
             let depth = process.broker.depth(agency).await;
