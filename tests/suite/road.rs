@@ -7,5 +7,6 @@ mod circuit;
 mod crashes;
 mod effects;
 mod interop;
+mod losses;
 mod privacy;
 mod scheduling;

@@ -1,7 +1,7 @@
 //! What the scheduler asks, and the three changes that it makes to many submissions at once.
 
 use super::{
-    Access, CHUNK_ROWS, Operation,
+    Access, Operation,
     change::{STANDING, Standing, change},
 };
 use crate::domain::{AgencyName, Event, State, StateName};
@@ -80,11 +80,12 @@ impl Operation for QueuedSince {
     }
 }
 
-/// At most [`CHUNK_ROWS`]; how many there were.
+/// How many there were.
 pub struct Requeue {
     pub agency: AgencyName,
     pub before: Timestamp,
     pub now: Timestamp,
+    pub limit: u64,
 }
 
 impl Operation for Requeue {
@@ -97,7 +98,7 @@ impl Operation for Requeue {
              ORDER BY changed_at, id LIMIT $3{}",
             S::LOCKED
         );
-        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, CHUNK_ROWS])).await?;
+        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, self.limit])).await?;
         let entry = Entry::new(Event::Requeued, self.now);
         let (mut count, mut statements) = (0, Vec::new());
         for row in found {

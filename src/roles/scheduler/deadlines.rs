@@ -14,18 +14,24 @@ pub(super) async fn look(scheduler: &Scheduler) -> Result<(), JournalError> {
     let due = scheduler.journal.due(now, BATCH).await?;
     let overdue = scheduler.journal.overdue(now, BATCH).await?;
     let is_anything_requeued = due.iter().any(|due| matches!(due.progress.state, State::Retrying { .. }));
-    for due in &due {
-        if let Some(event) = after_due_time(scheduler, due) {
-            record(scheduler, due, event).await?;
+    let after_due_time = due.iter().filter_map(|due| Some((due, after_due_time(scheduler, due)?)));
+    let after_deadline = overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(due) }));
+    let mut unreadable = Ok(());
+    for (due, event) in after_due_time.chain(after_deadline) {
+        match record(scheduler, due, event).await {
+            Err(error @ JournalError::Unavailable(_)) => return Err(error),
+            // One row that cannot be read must not keep all others waiting.
+            Err(error) => {
+                tracing::error!(submission = %due.id, agency = %due.agency, %error, "its due time cannot be kept");
+                unreadable = Err(error);
+            }
+            Ok(()) => {}
         }
-    }
-    for due in &overdue {
-        record(scheduler, due, Event::DeadlinePassed { fault: deadline_fault(due) }).await?;
     }
     if is_anything_requeued {
         scheduler.outbox_filled.notify_one();
     }
-    Ok(())
+    unreadable
 }
 
 fn after_due_time(scheduler: &Scheduler, due: &Due) -> Option<Event> {
