@@ -5,7 +5,10 @@ use crate::house::House;
 use punte::roles::stage::StagePlan;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tokio::time::sleep;
 
 const ALL: &[&str] = &[];
@@ -57,13 +60,27 @@ async fn survives(mut house: House) {
     let mut random = StdRng::seed_from_u64(seed());
     house.post("person-lookup").await;
     let counters = house.open_counters(2, Duration::from_millis(30));
-    let (begun, mut kills) = (Instant::now(), 0);
+    let (begun, mut kills, mut frozen) = (Instant::now(), 0, BTreeMap::new());
     while begun.elapsed() < trouble() {
         for simulator in house.stage.simulators.values() {
             simulator.behave(mood(&mut random)).unwrap();
         }
         sleep(Duration::from_millis(random.random_range(100..900))).await;
         let number = random.random_range(0..house.processes());
+        if house.processes() > 1 && frozen.len() < 2 && random.random_bool(0.25) {
+            // Sometimes for longer than a lease.
+            house.signal(number, "STOP");
+            let thawed_at = Instant::now() + Duration::from_millis(random.random_range(500..25_000));
+            frozen.entry(number).or_insert(thawed_at);
+            continue;
+        }
+        frozen.retain(|frozen, thawed_at| {
+            let stays = Instant::now() < *thawed_at && *frozen != number;
+            if !stays {
+                house.signal(*frozen, "CONT");
+            }
+            stays
+        });
         house.kill(number);
         kills += 1;
         sleep(Duration::from_millis(random.random_range(0..300))).await;
@@ -73,6 +90,7 @@ async fn survives(mut house: House) {
             house.post("person-lookup").await;
         }
     }
+    frozen.keys().for_each(|number| house.signal(*number, "CONT"));
     counters.close().await;
     house.behave(&Value::Null);
     let audit = house.audit().await;
