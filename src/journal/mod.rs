@@ -198,7 +198,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError>;
 
     // ── the scheduler ────────────────────────────────────────────────────────────────────────────────────────────
-    /// `retrying` whose time has come and `sending` whose lease has run out, soonest first.
+    /// `retrying` whose time has come and `sending` whose lease has run out, soonest first. What cannot be read is told
+    /// in the log and left out.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;
     /// Submissions past their deadline that no worker has: `accepted`, `queued`, `retrying`, `waiting`.
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;

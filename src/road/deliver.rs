@@ -205,17 +205,17 @@ impl Road {
         Ok(Outcome { ending: Ending::Read(reading), ..asked })
     }
 
-    /// When the agency is through with all that was sent before, or has given it up: an operation's timeout is what it
-    /// may take. That we were killed, or our connection was, ends nothing on its side.
+    /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our
+    /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
     async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
         let before = self.patiently(|| self.journal.attempts(turn.record.submission.id)).await?;
-        let may_have_acted = |attempt: &&Attempt| match &attempt.outcome {
-            Some(AttemptOutcome::Failed { fault }) => fault.verdict == Verdict::Unknown,
-            _ => false,
+        let left_in_doubt = |attempt: &Attempt| match &attempt.outcome {
+            Some(AttemptOutcome::Failed { fault }) if fault.verdict == Verdict::Unknown => attempt.ended_at,
+            _ => None,
         };
         let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
-        let last = before.iter().filter(may_have_acted).map(|attempt| later(attempt.begun_at, timeout)).max();
-        Ok(last.unwrap_or(Timestamp::MIN))
+        let last = before.iter().filter_map(left_in_doubt).max();
+        Ok(last.map_or(Timestamp::MIN, |ended_at| later(ended_at, timeout)))
     }
 
     async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {

@@ -276,8 +276,8 @@ fn furnish(folder: &Path) {
     for agency in ["civil-registry", "legal-events", "once-registry"] {
         edit(&adapters.join(agency).join("agency.toml"), |text| {
             let short = text
-                .replace("timeout_secs = 20\n", "timeout_secs = 2\n")
-                .replace("timeout_secs = 30\n", "timeout_secs = 2\n");
+                .replace("timeout_secs = 20\n", "timeout_secs = 3\n")
+                .replace("timeout_secs = 30\n", "timeout_secs = 3\n");
             short.replace("cooldown_secs = 15", "cooldown_secs = 1")
         });
     }

@@ -50,7 +50,7 @@ fn mood(random: &mut StdRng) -> Value {
         json!({"fault": {"status": {"code": 503}}, "times": 2}),
         json!({"fault": {"status": {"code": 500, "after_effect": true}}, "times": 1}),
         json!({"delay_ms": 300}),
-        json!({"delay_ms": 2500, "times": 1}),
+        json!({"delay_ms": 3200, "times": 1}),
     ];
     moods[random.random_range(0..moods.len())].clone()
 }
