@@ -68,8 +68,9 @@ impl<D: Database> Journal for D {
         limit: u32,
         now: Timestamp,
         lease_until: Timestamp,
+        except: &[AgencyName],
     ) -> Result<Vec<OutboxItem>, JournalError> {
-        self.perform(op::ClaimOutbox { limit, now, lease_until }).await
+        self.perform(op::ClaimOutbox { limit, now, lease_until, except: except.to_vec() }).await
     }
 
     async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError> {
@@ -102,8 +103,23 @@ impl<D: Database> Journal for D {
         self.perform(op::QueuedSince { agency: agency.clone(), before }).await
     }
 
-    async fn requeue(&self, agency: &AgencyName, before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        in_chunks(self, || op::Requeue { agency: agency.clone(), before, now }).await
+    async fn requeue(
+        &self,
+        agency: &AgencyName,
+        before: Timestamp,
+        now: Timestamp,
+        at_most: u64,
+    ) -> Result<u64, JournalError> {
+        let mut total = 0;
+        while total < at_most {
+            let limit = (at_most - total).min(CHUNK_ROWS.into());
+            let count = self.perform(op::Requeue { agency: agency.clone(), before, now, limit }).await?;
+            total += count;
+            if count < limit {
+                break;
+            }
+        }
+        Ok(total)
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {

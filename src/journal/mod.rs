@@ -183,11 +183,13 @@ pub trait Journal: Send + Sync + 'static {
 
     // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────
     /// Outbox rows that are due and nobody's, urgent ones first, then oldest. They are the caller's until `lease_until`.
+    /// None of the agencies in `except`: what their queues do not take must not keep others' waiting.
     async fn claim_outbox(
         &self,
         limit: u32,
         now: Timestamp,
         lease_until: Timestamp,
+        except: &[AgencyName],
     ) -> Result<Vec<OutboxItem>, JournalError>;
     /// The broker has confirmed these, which were claimed before: `accepted` becomes `queued`. Those that have moved on
     /// already stay as they are, also if a worker has put them back into a new outbox row meanwhile.
@@ -196,7 +198,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError>;
 
     // ── the scheduler ────────────────────────────────────────────────────────────────────────────────────────────
-    /// `retrying` whose time has come and `sending` whose lease has run out, soonest first.
+    /// `retrying` whose time has come and `sending` whose lease has run out, soonest first. What cannot be read is told
+    /// in the log and left out.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;
     /// Submissions past their deadline that no worker has: `accepted`, `queued`, `retrying`, `waiting`.
     async fn overdue(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, JournalError>;
@@ -204,8 +207,14 @@ pub trait Journal: Send + Sync + 'static {
     async fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
     /// How many of an agency's submissions have been `queued` since before a time.
     async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError>;
-    /// The broker has lost them: `queued` since before a time becomes `accepted` again. How many there were.
-    async fn requeue(&self, agency: &AgencyName, before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// The broker has lost them: `queued` since before a time becomes `accepted` again, oldest first. How many there were.
+    async fn requeue(
+        &self,
+        agency: &AgencyName,
+        before: Timestamp,
+        now: Timestamp,
+        at_most: u64,
+    ) -> Result<u64, JournalError>;
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
     /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;

@@ -1,12 +1,14 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
-use super::{Answering, Case, Line, Lines, Reply, Sealed, Sign, read, seal, send, settle, transform};
+use super::{Answering, Case, Line, Lines, Reply, Sealed, Sign, begin::later, read, seal, send, settle, transform};
 use crate::{
     adapter::{Operation, Reading, TransformInput},
     attachments::AttachmentStore,
     broker::WorkItem,
     catalogue::Catalogue,
-    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict, WireRecord},
+    domain::{
+        AgencyName, Attempt, AttemptOutcome, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict, WireRecord,
+    },
     journal::{Entry, Journal, JournalError, Record},
     telemetry::{AttemptEnd, Metrics},
     wire::Received,
@@ -39,17 +41,29 @@ pub enum Delivered {
     NotRecorded,
 }
 
+/// An attempt that has been begun.
+struct Turn<'a> {
+    record: &'a Arc<Record>,
+    line: &'a Arc<Line>,
+    operation: &'a Operation,
+    lease_until: Timestamp,
+}
+
 /// What one attempt came to.
 struct Outcome {
-    reading: Result<Reading, Fault>,
+    ending: Ending,
     wire: WireRecord,
 }
 
-/// A lease outlasts the exchange by this, so that only a dead worker loses it.
-const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
+enum Ending {
+    Read(Result<Reading, Fault>),
+    /// The agency has not seen it, but until then an earlier attempt may still be on its way through the agency.
+    TooEarly(Timestamp),
+}
+
 /// How long something waits that cannot be sent for want of a usable key.
 const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
-const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
     pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
@@ -94,30 +108,26 @@ impl Road {
             Ok(sealed) => sealed,
             Err(fault) => return self.not_sendable(record, fault).await,
         };
-        let attempt = record.progress.attempts + 1;
-        let begun_at = self.clock.now();
-        let lease_until = later(begun_at, lease(operation, asks_first));
-        let begun = Entry::new(Event::Begun { attempt, lease_until }, begun_at);
-        let progress = match self.patiently(|| self.reply.record(submission, begun.clone())).await {
-            Ok(progress) => progress,
-            Err(JournalError::Forbidden(_)) => return Ok(Sign::None),
-            Err(error) => return Err(error),
-        };
+        let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(Sign::None) };
+        let attempt = begun.attempt;
+        let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
         let outcome = if asks_first {
-            self.ask_then_send(record, &line, operation, sealed).await
+            self.ask_then_send(&turn, sealed).await?
         } else {
-            self.exchange(record, &line, operation, sealed, false).await
+            self.exchange(&turn, sealed, false).await
         };
 
-        let sign = sign_of(&outcome.reading);
         let now = self.clock.now();
         let case =
-            Case { effect: operation.effect, attempt, tries: progress.tries, schedule: &line.adapter.schedule, now };
+            Case { effect: operation.effect, attempt, tries: begun.tries, schedule: &line.adapter.schedule, now };
         let wire = Some(outcome.wire.capped(self.wire_max_bytes));
-        let event = settle(outcome.reading, case);
-        self.report(record, &event, now.duration_since(begun_at));
-        let entry = Entry { wire, ..Entry::new(event, now) };
+        let (sign, event, not_before) = match outcome.ending {
+            Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),
+            Ending::TooEarly(until) => (Sign::Well, Event::PutBack { attempt }, Some(until)),
+        };
+        self.report(record, &event, now.duration_since(begun.at));
+        let entry = Entry { wire, not_before, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(submission, entry.clone())).await {
             Ok(_) => Ok(sign),
             Err(JournalError::Forbidden(error)) => {
@@ -172,47 +182,61 @@ impl Road {
         }
     }
 
-    async fn ask_then_send(
-        &self,
-        record: &Arc<Record>,
-        line: &Arc<Line>,
-        operation: &Operation,
-        lookup: Sealed,
-    ) -> Outcome {
-        let asked = self.exchange(record, line, operation, lookup, true).await;
-        match asked.reading {
-            Ok(Reading::NotSeen) => match self.prepare(record, line, false).await {
-                Ok(sealed) => self.exchange(record, line, operation, sealed, false).await,
-                Err(fault) => Outcome { reading: Err(fault), wire: asked.wire },
-            },
-            Ok(Reading::Unmapped | Reading::Failed { .. }) => {
-                let fault = Fault::new(Code::AgencyLookupUnclear, Stage::Read, "the lookup gave no clear answer");
-                Outcome { reading: Err(fault), wire: asked.wire }
+    async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Sealed) -> Result<Outcome, JournalError> {
+        let asked = self.exchange(turn, lookup, true).await;
+        let reading = match asked.ending {
+            Ending::Read(Ok(Reading::NotSeen)) => {
+                let settled_at = self.settled_at(turn).await?;
+                if self.clock.now() < settled_at {
+                    return Ok(Outcome { ending: Ending::TooEarly(settled_at), ..asked });
+                }
+                match self.prepare(turn.record, turn.line, false).await {
+                    Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
+                    Err(fault) => Err(fault),
+                }
+            }
+            Ending::Read(Ok(Reading::Unmapped | Reading::Failed { .. })) => {
+                Err(Fault::new(Code::AgencyLookupUnclear, Stage::Read, "the lookup gave no clear answer"))
             }
             // Not having been able to ask leaves the doubt as it was.
-            Err(fault) => Outcome { reading: Err(Fault { verdict: Verdict::Unknown, ..fault }), wire: asked.wire },
-            Ok(Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting { .. }) => asked,
-        }
+            Ending::Read(Err(fault)) => Err(Fault { verdict: Verdict::Unknown, ..fault }),
+            ending => return Ok(Outcome { ending, ..asked }),
+        };
+        Ok(Outcome { ending: Ending::Read(reading), ..asked })
     }
 
-    async fn exchange(
-        &self,
-        record: &Arc<Record>,
-        line: &Arc<Line>,
-        operation: &Operation,
-        sealed: Sealed,
-        is_lookup: bool,
-    ) -> Outcome {
-        let mut wire = WireRecord { sent: sealed.as_bytes(), ..WireRecord::default() };
-        let reading = match send(sealed, line, operation.timeout).await {
+    /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our
+    /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
+    async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
+        let before = self.patiently(|| self.journal.attempts(turn.record.submission.id)).await?;
+        let left_in_doubt = |attempt: &Attempt| match &attempt.outcome {
+            Some(AttemptOutcome::Failed { fault }) if fault.verdict == Verdict::Unknown => attempt.ended_at,
+            _ => None,
+        };
+        let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
+        let last = before.iter().filter_map(left_in_doubt).max();
+        Ok(last.map_or(Timestamp::MIN, |ended_at| later(ended_at, timeout)))
+    }
+
+    async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
+        let timeout = turn.operation.timeout;
+        let mut wire = WireRecord::default();
+        // Whoever wakes up after a long pause may find that others have taken it up meanwhile.
+        let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
+        if later(self.clock.now(), latest) > turn.lease_until {
+            let fault = Fault::new(Code::Interrupted, Stage::Send, "the lease ran out before it was sent");
+            return Outcome { ending: Ending::Read(Err(Fault { verdict: Verdict::Retry, ..fault })), wire };
+        }
+        wire.sent = sealed.as_bytes();
+        let reading = match send(sealed, turn.line, timeout).await {
             Ok(received) => {
                 wire.http_status = Some(received.status);
                 wire.received = received.body.to_vec();
-                self.read(record, line, received, is_lookup).await
+                self.read(turn.record, turn.line, received, is_lookup).await
             }
             Err(fault) => Err(fault),
         };
-        Outcome { reading, wire }
+        Outcome { ending: Ending::Read(reading), wire }
     }
 
     async fn read(
@@ -244,7 +268,7 @@ impl Road {
     }
 
     /// Repeats a call of the journal until it works: the outcome of an attempt exists nowhere else.
-    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, JournalError>
+    pub(super) async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, JournalError>
     where
         F: Future<Output = Result<T, JournalError>>,
     {
@@ -309,16 +333,6 @@ fn sign_of(reading: &Result<Reading, Fault>) -> Sign {
         Ok(_) => Sign::Well,
         Err(fault) => Sign::of_fault(fault),
     }
-}
-
-fn lease(operation: &Operation, asks_first: bool) -> SignedDuration {
-    let exchange = SignedDuration::try_from(operation.timeout).unwrap_or(SignedDuration::MAX);
-    let exchanges = if asks_first { 2 } else { 1 };
-    exchange.saturating_mul(exchanges).saturating_add(LEASE_MARGIN)
-}
-
-fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
-    from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 fn unrecorded(item: &WorkItem, error: &JournalError) -> Delivered {

@@ -10,6 +10,7 @@ mod send;
 mod settle;
 mod transform;
 
+mod begin;
 mod deliver;
 mod sign;
 

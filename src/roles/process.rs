@@ -335,7 +335,7 @@ async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), S
     let mut requeued = 0;
     if matches!(installation.settings.broker, BrokerSettings::Embedded) {
         for adapter in installation.adapters.iter() {
-            requeued += shared.journal.requeue(&adapter.agency, now, now).await?;
+            requeued += shared.journal.requeue(&adapter.agency, now, now, u64::MAX).await?;
         }
     }
     if interrupted + requeued > 0 {

@@ -1,8 +1,8 @@
 //! What every broker must do, proved on the embedded one and on RabbitMQ by the same tests.
 
 mod both;
-mod private;
+pub mod private;
 mod rabbitmq;
 mod recovery;
-mod stage;
+pub mod stage;
 mod tls;

@@ -77,7 +77,9 @@ impl House {
         let log = File::options().create(true).append(true).open(&running.log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
         command.arg("serve").arg("--config").arg(self.stage.config());
-        running.roles.iter().for_each(|role| drop(command.args(["--role", role])));
+        for role in &running.roles {
+            command.args(["--role", role]);
+        }
         command.env("PUNTE__GATEWAY__LISTEN", &self.address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         running.child = Some(command.spawn().unwrap());
     }
@@ -274,8 +276,8 @@ fn furnish(folder: &Path) {
     for agency in ["civil-registry", "legal-events", "once-registry"] {
         edit(&adapters.join(agency).join("agency.toml"), |text| {
             let short = text
-                .replace("timeout_secs = 20\n", "timeout_secs = 2\n")
-                .replace("timeout_secs = 30\n", "timeout_secs = 2\n");
+                .replace("timeout_secs = 20\n", "timeout_secs = 3\n")
+                .replace("timeout_secs = 30\n", "timeout_secs = 3\n");
             short.replace("cooldown_secs = 15", "cooldown_secs = 1")
         });
     }

@@ -7,6 +7,7 @@ mod circuit;
 mod crashes;
 mod effects;
 mod interop;
+mod losses;
 mod privacy;
 mod scheduling;
 mod seals;

@@ -4,7 +4,7 @@ use super::{
     Access, Operation,
     change::{STANDING, Standing, change},
 };
-use crate::domain::{Event, Priority, SubmissionId};
+use crate::domain::{AgencyName, Event, Priority, SubmissionId};
 use crate::journal::{
     Entry, JournalError, OutboxItem, rows,
     store::{Store, Value, statement, values},
@@ -16,6 +16,7 @@ pub struct ClaimOutbox {
     pub limit: u32,
     pub now: Timestamp,
     pub lease_until: Timestamp,
+    pub except: Vec<AgencyName>,
 }
 
 impl Operation for ClaimOutbox {
@@ -24,15 +25,18 @@ impl Operation for ClaimOutbox {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<OutboxItem>, JournalError> {
         // Materialized, because PostgreSQL may otherwise run a locking subquery more than once and claim too many.
+        let except: String = (4..).zip(&self.except).map(|(number, _)| format!(" AND agency <> ${number}")).collect();
+        let mut values = values![self.now, self.limit, self.lease_until];
+        values.extend(self.except.iter().map(|agency| Value::from(agency.as_str())));
         let sql = format!(
             "WITH picked AS MATERIALIZED (SELECT submission FROM outbox WHERE not_before <= $1 \
-             AND (claimed_until IS NULL OR claimed_until <= $1) \
+             AND (claimed_until IS NULL OR claimed_until <= $1){except} \
              ORDER BY urgent DESC, added_at, submission LIMIT $2{}) \
              UPDATE outbox SET claimed_until = $3 WHERE submission IN (SELECT submission FROM picked) \
              RETURNING submission, agency, urgent, trace, added_at",
             S::LOCKED_IF_FREE
         );
-        let claimed = store.query(statement(sql, values![self.now, self.limit, self.lease_until])).await?;
+        let claimed = store.query(statement(sql, values)).await?;
         let mut items = Vec::with_capacity(claimed.len());
         for mut row in claimed {
             let item = rows::outbox_item(&mut row)?;

@@ -1,13 +1,13 @@
 //! What the scheduler asks, and the three changes that it makes to many submissions at once.
 
 use super::{
-    Access, CHUNK_ROWS, Operation,
+    Access, Operation,
     change::{STANDING, Standing, change},
 };
 use crate::domain::{AgencyName, Event, State, StateName};
 use crate::journal::{
     Due, Entry, JournalError, rows,
-    store::{Store, statement, values},
+    store::{Row, Store, statement, values},
 };
 use jiff::Timestamp;
 
@@ -22,7 +22,7 @@ impl Operation for DueNow {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Due>, JournalError> {
         let sql = format!("SELECT {} FROM submissions WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2", rows::DUE);
-        store.query(statement(sql, values![self.now, self.limit])).await?.into_iter().map(rows::due).collect()
+        Ok(readable(store.query(statement(sql, values![self.now, self.limit])).await?))
     }
 }
 
@@ -43,8 +43,14 @@ impl Operation for Overdue {
             "SELECT {} FROM submissions WHERE {OPEN} AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2",
             rows::DUE
         );
-        store.query(statement(sql, values![self.now, self.limit])).await?.into_iter().map(rows::due).collect()
+        Ok(readable(store.query(statement(sql, values![self.now, self.limit])).await?))
     }
+}
+
+/// One row that a newer program has written, or that is damaged, must not keep all others waiting.
+fn readable(found: Vec<Row>) -> Vec<Due> {
+    let told = |error: &JournalError| tracing::error!(%error, "a submission that is due cannot be read");
+    found.into_iter().filter_map(|row| rows::due(row).inspect_err(told).ok()).collect()
 }
 
 pub struct NextDue;
@@ -80,11 +86,12 @@ impl Operation for QueuedSince {
     }
 }
 
-/// At most [`CHUNK_ROWS`]; how many there were.
+/// How many there were.
 pub struct Requeue {
     pub agency: AgencyName,
     pub before: Timestamp,
     pub now: Timestamp,
+    pub limit: u64,
 }
 
 impl Operation for Requeue {
@@ -97,7 +104,7 @@ impl Operation for Requeue {
              ORDER BY changed_at, id LIMIT $3{}",
             S::LOCKED
         );
-        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, CHUNK_ROWS])).await?;
+        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, self.limit])).await?;
         let entry = Entry::new(Event::Requeued, self.now);
         let (mut count, mut statements) = (0, Vec::new());
         for row in found {

@@ -9,23 +9,36 @@ use crate::{
 
 const BATCH: u32 = 200;
 
-pub(super) async fn look(scheduler: &Scheduler) -> Result<(), JournalError> {
+/// How much of what is due has been seen to.
+pub(super) enum Looked {
+    All,
+    Some,
+}
+
+pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> {
     let now = scheduler.clock.now();
     let due = scheduler.journal.due(now, BATCH).await?;
     let overdue = scheduler.journal.overdue(now, BATCH).await?;
     let is_anything_requeued = due.iter().any(|due| matches!(due.progress.state, State::Retrying { .. }));
-    for due in &due {
-        if let Some(event) = after_due_time(scheduler, due) {
-            record(scheduler, due, event).await?;
+    let after_due_time = due.iter().filter_map(|due| Some((due, after_due_time(scheduler, due)?)));
+    let after_deadline = overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(due) }));
+    let is_full = due.len().max(overdue.len()) >= BATCH as usize;
+    let mut looked = Ok(if is_full { Looked::Some } else { Looked::All });
+    for (due, event) in after_due_time.chain(after_deadline) {
+        match record(scheduler, due, event).await {
+            Err(error @ JournalError::Unavailable(_)) => return Err(error),
+            // One row that cannot be read must not keep all others waiting.
+            Err(error) => {
+                tracing::error!(submission = %due.id, agency = %due.agency, %error, "its due time cannot be kept");
+                looked = Err(error);
+            }
+            Ok(()) => {}
         }
-    }
-    for due in &overdue {
-        record(scheduler, due, Event::DeadlinePassed { fault: deadline_fault(due) }).await?;
     }
     if is_anything_requeued {
         scheduler.outbox_filled.notify_one();
     }
-    Ok(())
+    looked
 }
 
 fn after_due_time(scheduler: &Scheduler, due: &Due) -> Option<Event> {

@@ -7,6 +7,8 @@ mod relay;
 
 pub use relay::{Relay, Relayed};
 
+use deadlines::Looked;
+
 use crate::{
     adapter::Adapters,
     broker::Broker,
@@ -84,7 +86,8 @@ impl Scheduler {
     async fn watch_times(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let wait = match deadlines::look(&self).await {
-                Ok(()) => self.until_next().await,
+                Ok(Looked::All) => self.until_next().await,
+                Ok(Looked::Some) => SHORTEST,
                 Err(error) => pause_after(&error),
             };
             tokio::select! {
@@ -97,8 +100,13 @@ impl Scheduler {
     /// To the moment at which something is due, if it comes before the next tick.
     async fn until_next(&self) -> Duration {
         let next = self.journal.next_due().await.ok().flatten();
-        let wait = next.map(|next| Duration::try_from(next.duration_since(self.clock.now())).unwrap_or_default());
-        wait.map_or(TICK, |wait| wait.clamp(SHORTEST, TICK))
+        let wait = next.map(|next| next.duration_since(self.clock.now()));
+        match wait {
+            // Nobody takes it now: it cannot be read, or the broker is away.
+            Some(wait) if wait.is_negative() && wait.unsigned_abs() > TICK => TICK,
+            Some(wait) => Duration::try_from(wait).unwrap_or_default().clamp(SHORTEST, TICK),
+            None => TICK,
+        }
     }
 
     async fn repair(self: Arc<Self>, stop: CancellationToken) {

@@ -3,6 +3,7 @@
 
 use super::Scheduler;
 use crate::{
+    broker::{BrokerError, QueueDepth},
     domain::{AgencyName, StateName},
     journal::JournalError,
 };
@@ -15,10 +16,17 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
     for adapter in scheduler.adapters.iter() {
         let agency = &adapter.agency;
         let queued = scheduler.journal.queued_since(agency, before).await?;
-        let Ok(depth) = scheduler.broker.depth(agency).await else { continue };
+        let depth = match scheduler.broker.depth(agency).await {
+            Ok(depth) => depth,
+            // Whoever publishes to it makes it again.
+            Err(BrokerError::Unroutable(_)) => QueueDepth::default(),
+            Err(_) => continue,
+        };
         scheduler.metrics.queue_depth(agency, depth.ready);
         if queued > depth.ready {
-            let requeued = scheduler.journal.requeue(agency, before, now).await?;
+            // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
+            // and not begun is missing in the queue as well, and would double a long queue again and again.
+            let requeued = scheduler.journal.requeue(agency, before, now, queued - depth.ready).await?;
             report(agency, queued, depth.ready, requeued);
             scheduler.outbox_filled.notify_one();
         }

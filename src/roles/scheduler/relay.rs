@@ -26,26 +26,28 @@ pub struct Relayed {
 
 const BATCH: u32 = 256;
 /// A relay that dies between claim and confirm delays its batch by this long.
-const LEASE: SignedDuration = SignedDuration::from_secs(30);
+const LEASE: SignedDuration = SignedDuration::from_secs(15);
 
 impl Relay {
-    /// Publishes what is due, batch after batch, until nothing is left or the broker refuses.
+    /// Publishes what is due, batch after batch, until nothing is left but what the broker has refused. An agency whose
+    /// queue takes nothing keeps no other waiting.
     pub async fn drain(&self) -> Result<Relayed, JournalError> {
         let mut sum = Relayed::default();
+        let mut refused_by = Vec::new();
         loop {
-            let round = self.round().await?;
+            let round = self.round(&mut refused_by).await?;
             sum.published += round.published;
             sum.refused += round.refused;
-            if round.refused > 0 || round.published < BATCH as usize {
+            if round.refused + round.published < BATCH as usize {
                 return Ok(sum);
             }
         }
     }
 
-    async fn round(&self) -> Result<Relayed, JournalError> {
+    async fn round(&self, refused_by: &mut Vec<AgencyName>) -> Result<Relayed, JournalError> {
         let now = self.clock.now();
         let lease_until = now.saturating_add(LEASE).unwrap_or(now);
-        let claimed = self.journal.claim_outbox(BATCH, now, lease_until).await?;
+        let claimed = self.journal.claim_outbox(BATCH, now, lease_until, refused_by).await?;
         let (known, unknown): (Vec<_>, Vec<_>) =
             claimed.into_iter().partition(|item| self.adapters.agency(&item.agency).is_some());
         for item in &unknown {
@@ -57,6 +59,11 @@ impl Relay {
         let items: Vec<WorkItem> = known.into_iter().map(work_item).collect();
         let results = self.broker.publish(&items).await;
         self.declare_missing(&results).await;
+        for (item, result) in items.iter().zip(&results) {
+            if result.is_err() && !refused_by.contains(&item.agency) {
+                refused_by.push(item.agency.clone());
+            }
+        }
         let (confirmed, refused) = sort(&items, results);
         self.journal.published(&confirmed, self.clock.now()).await?;
         self.journal.unclaim_outbox(&refused).await?;

@@ -43,7 +43,12 @@ async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, sto
     let acceptor = rogue.unwrap_or(acceptors.own);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else { return };
     let mut generation = agency.generation.subscribe();
-    let service = service_fn(|request| agency.answer(request));
+    // An agency goes on with what it has begun, also when nobody waits for its answer any longer.
+    let service = service_fn(|request| {
+        let agency = agency.clone();
+        let answering = tokio::spawn(async move { agency.answer(request).await });
+        async move { answering.await.unwrap_or(Err(Reset)) }
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_LIMIT);
     let mut connection = server.serve_connection(TokioIo::new(stream), service);

@@ -5,8 +5,8 @@ use super::{Breaker, Circuit};
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
-    domain::{Clock, Event},
-    journal::Entry,
+    domain::{Clock, Event, Forbidden, StateName},
+    journal::{Entry, JournalError},
     road::{Delivered, Road, Sign},
     telemetry::{BreakerState, Metrics},
 };
@@ -203,7 +203,9 @@ impl Lane {
             let Ok(item) = &delivery.item else { continue };
             let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
             match self.road.journal().record(item.submission, entry).await {
-                Ok(_) | Err(crate::journal::JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
+                // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
+                Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
+                Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
                 Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
             }
         }

@@ -15,17 +15,18 @@ on_both! {
     what_the_broker_has_not_taken_can_be_claimed_again_at_once
     leaving_accepted_takes_the_row_away
     more_confirms_than_one_transaction_takes_are_all_recorded
+    an_agency_whose_queue_is_full_keeps_no_other_waiting
 }
 
 async fn claim(journal: &Tested, limit: u32, now: i64) -> Vec<SubmissionId> {
-    let items = journal.claim_outbox(limit, at(now), at(now + 30)).await.unwrap();
+    let items = journal.claim_outbox(limit, at(now), at(now + 30), &[]).await.unwrap();
     items.into_iter().map(|it| it.submission).collect()
 }
 
 async fn a_claim_gives_all_that_the_broker_needs(journal: Tested) {
     let submission = Submission { priority: Priority::Urgent, ..submission() };
     accept(&journal, &submission).await;
-    let items = journal.claim_outbox(10, at(0), at(30)).await.unwrap();
+    let items = journal.claim_outbox(10, at(0), at(30), &[]).await.unwrap();
     let Submission { id, agency, priority, trace, .. } = submission;
     assert_eq!(items, [punte::journal::OutboxItem { submission: id, agency, priority, trace }]);
 }
@@ -143,6 +144,30 @@ async fn more_confirms_than_one_transaction_takes_are_all_recorded(journal: Test
     assert_eq!(claim(&journal, 1000, 0).await.len(), 300);
     journal.published(&ids, at(1)).await.unwrap();
     assert_eq!(journal.queued_since(&agency(), at(2)).await.unwrap(), 300);
-    assert_eq!(journal.requeue(&agency(), at(2), at(3)).await.unwrap(), 300);
+    assert_eq!(journal.requeue(&agency(), at(2), at(3), u64::MAX).await.unwrap(), 300);
     assert_eq!(claim(&journal, 1000, 3).await.len(), 300);
+}
+
+async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
+    use punte::{
+        broker::{
+            Broker,
+            embedded::{EmbeddedBroker, EmbeddedSettings},
+        },
+        roles::scheduler::Relay,
+    };
+    let other: AgencyName = "legal-events".parse().unwrap();
+    let broker = Arc::new(EmbeddedBroker::start(EmbeddedSettings { capacity: 10, ..Default::default() }));
+    broker.declare(&[agency(), other.clone()]).await.unwrap();
+    for _ in 0..300 {
+        accepted(&journal).await;
+    }
+    let late = Submission { agency: other.clone(), accepted_at: at(1), ..submission() };
+    accept(&journal, &late).await;
+    let clock = Arc::new(ManualClock::at(at(2)));
+    let relay = Relay { journal: journal.clone(), broker: broker.clone(), clock };
+    assert_eq!(relay.drain().await.unwrap().published, 11);
+    assert_eq!(broker.depth(&other).await.unwrap().ready, 1);
+    assert_eq!(state(&journal, late.id).await, StateName::Queued);
+    assert_eq!(claim(&journal, 1000, 2).await.len(), 290, "they are nobody's again");
 }

@@ -150,3 +150,16 @@ async fn speak_tls_before(server: &str, issued: &rcgen::CertifiedKey<rcgen::KeyP
     });
     port
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_read_keeps_no_other_from_being_due() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let (newer, good) = (sending(&journal).await, sending(&journal).await);
+    let spoil =
+        format!(r#"UPDATE submissions SET state_data = '{{"state": "of-a-newer-program"}}' WHERE id = '{newer}'"#);
+    schema.raw().await.batch_execute(&spoil).await.unwrap();
+    let due = journal.due(at(60), 10).await.unwrap();
+    assert_eq!(due.into_iter().map(|it| it.id).collect::<Vec<_>>(), [good]);
+    schema.remove().await;
+}

@@ -81,7 +81,7 @@ async fn the_next_time_to_look_is_the_soonest_of_all(journal: Tested) {
     assert_eq!(journal.next_due().await.unwrap(), None);
     let id = accepted(&journal).await;
     assert_eq!(journal.next_due().await.unwrap(), Some(at(0)));
-    journal.claim_outbox(1, at(0), at(30)).await.unwrap();
+    journal.claim_outbox(1, at(0), at(30), &[]).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(30)));
     journal.published(&[id], at(1)).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(3600)));
@@ -102,18 +102,18 @@ async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested
     }
     assert_eq!(journal.queued_since(&agency(), at(10)).await.unwrap(), 0);
     assert_eq!(journal.queued_since(&agency(), at(20)).await.unwrap(), 1);
-    assert_eq!(journal.requeue(&agency(), at(20), at(30)).await.unwrap(), 1);
+    assert_eq!(journal.requeue(&agency(), at(20), at(30), u64::MAX).await.unwrap(), 1);
     assert_eq!(state(&journal, old).await, StateName::Accepted);
     assert_eq!(state(&journal, young).await, StateName::Queued);
     assert_eq!(state(&journal, elsewhere).await, StateName::Queued);
     assert_eq!(journal.timeline(old).await.unwrap()[2].cause, "requeued");
-    let items = journal.claim_outbox(10, at(30), at(60)).await.unwrap();
+    let items = journal.claim_outbox(10, at(30), at(60), &[]).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [old]);
 }
 
 async fn voided_leases_run_out_at_once(journal: Tested) {
     let in_outbox = accepted(&journal).await;
-    journal.claim_outbox(10, at(0), at(9000)).await.unwrap();
+    journal.claim_outbox(10, at(0), at(9000), &[]).await.unwrap();
     let (first, second) = (sending(&journal).await, sending(&journal).await);
     let retrying = retrying(&journal, at(100)).await;
     assert_eq!(journal.void_leases(at(5)).await.unwrap(), 2);
@@ -121,6 +121,6 @@ async fn voided_leases_run_out_at_once(journal: Tested) {
     assert!(due.len() == 2 && due.contains(&first) && due.contains(&second));
     assert_eq!(progress(&journal, first).await.state, State::Sending { attempt: 1, lease_until: at(5) });
     assert_eq!(progress(&journal, retrying).await.state.due_at(), Some(at(100)));
-    let items = journal.claim_outbox(10, at(5), at(60)).await.unwrap();
+    let items = journal.claim_outbox(10, at(5), at(60), &[]).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [in_outbox]);
 }

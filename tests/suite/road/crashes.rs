@@ -5,21 +5,24 @@ use crate::house::House;
 use punte::roles::stage::StagePlan;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tokio::time::sleep;
 
 const ALL: &[&str] = &[];
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run"))
 }
 
-fn over_rabbitmq(plan: &mut StagePlan) {
+pub fn over_rabbitmq(plan: &mut StagePlan) {
     let prefix = format!("crash-{}", uuid::Uuid::new_v4().simple());
     plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
 }
 
-fn in_postgres(plan: &mut StagePlan) {
+pub fn in_postgres(plan: &mut StagePlan) {
     let url = variable("PUNTE_TEST_POSTGRES_URL");
     let separator = if url.contains('?') { '&' } else { '?' };
     plan.journal_url = Some(format!("{url}{separator}search_path=crash_{}", uuid::Uuid::new_v4().simple()));
@@ -47,7 +50,7 @@ fn mood(random: &mut StdRng) -> Value {
         json!({"fault": {"status": {"code": 503}}, "times": 2}),
         json!({"fault": {"status": {"code": 500, "after_effect": true}}, "times": 1}),
         json!({"delay_ms": 300}),
-        json!({"delay_ms": 2500, "times": 1}),
+        json!({"delay_ms": 3200, "times": 1}),
     ];
     moods[random.random_range(0..moods.len())].clone()
 }
@@ -57,13 +60,27 @@ async fn survives(mut house: House) {
     let mut random = StdRng::seed_from_u64(seed());
     house.post("person-lookup").await;
     let counters = house.open_counters(2, Duration::from_millis(30));
-    let (begun, mut kills) = (Instant::now(), 0);
+    let (begun, mut kills, mut frozen) = (Instant::now(), 0, BTreeMap::new());
     while begun.elapsed() < trouble() {
         for simulator in house.stage.simulators.values() {
             simulator.behave(mood(&mut random)).unwrap();
         }
         sleep(Duration::from_millis(random.random_range(100..900))).await;
         let number = random.random_range(0..house.processes());
+        if house.processes() > 1 && frozen.len() < 2 && random.random_bool(0.25) {
+            // Sometimes for longer than a lease.
+            house.signal(number, "STOP");
+            let thawed_at = Instant::now() + Duration::from_millis(random.random_range(500..25_000));
+            frozen.entry(number).or_insert(thawed_at);
+            continue;
+        }
+        frozen.retain(|frozen, thawed_at| {
+            let stays = Instant::now() < *thawed_at && *frozen != number;
+            if !stays {
+                house.signal(*frozen, "CONT");
+            }
+            stays
+        });
         house.kill(number);
         kills += 1;
         sleep(Duration::from_millis(random.random_range(0..300))).await;
@@ -73,6 +90,7 @@ async fn survives(mut house: House) {
             house.post("person-lookup").await;
         }
     }
+    frozen.keys().for_each(|number| house.signal(*number, "CONT"));
     counters.close().await;
     house.behave(&Value::Null);
     let audit = house.audit().await;

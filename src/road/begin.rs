@@ -1,0 +1,85 @@
+//! Begin: a submission that is to be sent comes in; a lease on it goes out, recorded before anything leaves, or the news
+//! that somebody else has it.
+
+use super::{Road, deliver::JOURNAL_PAUSE};
+use crate::{
+    adapter::Operation,
+    domain::{Event, State},
+    journal::{Entry, JournalError, Record},
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// An attempt that is ours until its lease runs out.
+pub(super) struct Begun {
+    pub attempt: u32,
+    pub tries: u32,
+    pub at: Timestamp,
+    pub lease_until: Timestamp,
+}
+
+/// A lease outlasts the exchange by this, so that only a dead worker loses it.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
+/// No two workers' leases on one attempt end in the same microsecond, so that each knows its own.
+const LEASE_SPREAD_MICROS: i64 = 1_000_000;
+
+impl Road {
+    /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
+    /// try without an answer may have been recorded all the same.
+    pub(super) async fn begin(
+        &self,
+        record: &Record,
+        operation: &Operation,
+        asks_first: bool,
+    ) -> Result<Option<Begun>, JournalError> {
+        let attempt = record.progress.attempts + 1;
+        let mut unanswered = Vec::new();
+        loop {
+            let at = self.clock.now();
+            let lease_until = whole_microseconds(later(at, lease(operation, asks_first)));
+            let entry = Entry::new(Event::Begun { attempt, lease_until }, at);
+            match self.reply.record(&record.submission, entry).await {
+                Ok(progress) => return Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until })),
+                Err(JournalError::Unavailable(error)) if !self.abort.is_cancelled() => {
+                    tracing::warn!(%error, "the journal does not answer; waiting for it");
+                    unanswered.push(lease_until);
+                    tokio::time::sleep(JOURNAL_PAUSE).await;
+                }
+                Err(JournalError::Forbidden(_)) if unanswered.is_empty() => return Ok(None),
+                Err(JournalError::Forbidden(_)) => return self.begun_unheard(record, attempt, &unanswered).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn begun_unheard(
+        &self,
+        record: &Record,
+        attempt: u32,
+        leases: &[Timestamp],
+    ) -> Result<Option<Begun>, JournalError> {
+        let found = self.patiently(|| self.journal.find(record.submission.id)).await?;
+        let Some(Record { progress, changed_at: at, .. }) = found else { return Ok(None) };
+        match progress.state {
+            State::Sending { attempt: current, lease_until } if current == attempt && leases.contains(&lease_until) => {
+                Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn lease(operation: &Operation, asks_first: bool) -> SignedDuration {
+    let exchange = SignedDuration::try_from(operation.timeout).unwrap_or(SignedDuration::MAX);
+    let exchanges = if asks_first { 2 } else { 1 };
+    let spread = SignedDuration::from_micros(rand::random_range(0..LEASE_SPREAD_MICROS));
+    exchange.saturating_mul(exchanges).saturating_add(LEASE_MARGIN).saturating_add(spread)
+}
+
+/// As the journal keeps times.
+fn whole_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
+    from.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
