@@ -5,6 +5,7 @@ mod answers;
 mod broker;
 mod circuit;
 mod effects;
+mod hostile;
 mod interop;
 mod privacy;
 mod scheduling;
