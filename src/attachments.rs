@@ -7,6 +7,7 @@ use crate::domain::{AttachmentId, AttachmentRef};
 use aws_lc_rs::digest;
 use std::{
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -49,7 +50,8 @@ impl AttachmentStore {
     /// Makes the folder if need be, and removes what processes that are gone have left half-done.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let incoming = folder.join("incoming");
-        std::fs::create_dir_all(&incoming)?;
+        // For this user alone: the files are citizens' papers.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&incoming)?;
         for entry in std::fs::read_dir(&incoming)?.flatten() {
             let modified = entry.metadata().and_then(|it| it.modified()).unwrap_or_else(|_| SystemTime::now());
             if modified.elapsed().is_ok_and(|age| age > STALE) {
@@ -170,6 +172,17 @@ mod tests {
         store.remove(id).await.unwrap();
         store.remove(id).await.unwrap();
         assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_on_the_machine_can_read_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("attachments");
+        let id = AttachmentId::new();
+        AttachmentStore::open(&folder).unwrap().begin().unwrap().keep(id).await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+        assert_eq!((mode(&folder), mode(&folder.join("incoming")), mode(&path_of(&folder, id))), (0, 0, 0));
     }
 
     #[tokio::test]

@@ -13,6 +13,20 @@
 //! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
 //! | 0 | [`settings`], [`domain`], [`xml`], [`json`] |
 
+// What comes from outside never ends a thread. Tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::exit
+    )
+)]
+
 pub mod domain;
 pub mod json;
 pub mod settings;

@@ -79,6 +79,7 @@ pub struct ConfigFile {
 
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
+    crate::telemetry::tell_panics_discreetly();
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),

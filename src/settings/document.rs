@@ -31,7 +31,7 @@ impl Document {
                 Some(Self { file: file.to_owned(), folder, table })
             }
             Err(error) => {
-                faults.add(file, "", format!("is not valid TOML: {}", one_line(&error)), "mend the line named");
+                faults.add(file, "", format!("is not valid TOML: {}", told(&error, text)), "mend the line named");
                 None
             }
         }
@@ -150,8 +150,24 @@ fn set(table: &mut Table, keys: &[String], value: Value) -> bool {
     }
 }
 
+/// Where and what, but not the line itself: it may hold a password.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message())
+}
+
+/// What is of a wrong type may be a password in a wrong place: texts and addresses are not shown.
 fn one_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = error.to_string();
+    let text = match (text.find("string \""), text.rfind("\", expected")) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}a text{}", text.get(..begin).unwrap_or_default(), text.get(end + 1..).unwrap_or_default())
+        }
+        _ => text,
+    };
+    let words = text.split_whitespace().map(|word| if word.contains("://") { "an address" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -179,6 +195,32 @@ mod tests {
         document.finish(&mut faults);
         let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(keys, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_not_shown() {
+        let mut faults = ConfigFaults::default();
+        let text = "[broker]\nkind = 'rabbitmq'\nuri = 'amqp://punte:canary-secret@host/\n";
+        assert!(Document::parse(Path::new("/etc/punte/punte.toml"), text, &mut faults).is_none());
+        let shown = faults.to_string();
+        assert!(shown.contains("line 3") && !shown.contains("canary"), "{shown}");
+        let mut faults = ConfigFaults::default();
+        let text = "url = 'postgres://punte:canary-secret@host/'\nurl = 'x'";
+        assert!(Document::parse(Path::new("/etc/punte/punte.toml"), text, &mut faults).is_none());
+        assert!(!faults.to_string().contains("canary"), "{faults}");
+    }
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_not_shown() {
+        for text in [
+            "[a]\none = 'canary-secret'\n",
+            "a = 'amqp://punte:canary@host/'",
+            "[a]\none = ['x \"canary\", expected y']",
+        ] {
+            let (mut document, mut faults) = document(text);
+            assert!(document.section::<Pair>("a", &mut faults).is_none());
+            assert!(!faults.to_string().contains("canary") && faults.to_string().contains("expected"), "{faults}");
+        }
     }
 
     #[test]

@@ -1,7 +1,14 @@
 //! Log lines: a format and a filter come in, and from then on every `tracing` event goes to standard error.
 
 use std::io;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -24,13 +31,22 @@ pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFi
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| InvalidLogFilter { filter: filter.to_owned(), problem: error.to_string() })?;
     // Where nobody reads standard error any more, the subscriber's own complaint about it would panic.
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(true).log_internal_errors(false);
-    // A second call finds a subscriber in place: whoever came first (a test, an embedding program) keeps it.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+    let lines = fmt::layer().with_writer(io::stderr).with_target(true).log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
+    let lines = lines.with_filter(filter.and(filter_fn(is_fit_to_be_logged)));
+    // A second call finds a subscriber in place: whoever came first (a test, an embedding program) keeps it.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
     Ok(())
+}
+
+/// Below `info`, libraries tell what they are given: queries with their parameters, frames with passwords, whole headers.
+/// No filter that an operator writes may let that through.
+fn is_fit_to_be_logged(metadata: &Metadata<'_>) -> bool {
+    let is_own = metadata.target().split("::").next() == Some(env!("CARGO_PKG_NAME"));
+    is_own || *metadata.level() <= Level::INFO
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! of these tests gets is held against the API's document.
 
 mod attachments;
+mod attacks;
 mod bad_requests;
 mod courier;
 mod document;

@@ -6,6 +6,7 @@ mod broker;
 mod circuit;
 mod crashes;
 mod effects;
+mod hostile;
 mod interop;
 mod losses;
 mod privacy;

@@ -43,9 +43,10 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     wait.flatten().filter(|secs| *secs > 0).map(|secs| Duration::from_secs(secs).min(MAX_WAIT))
 }
 
-/// The media type without its parameters, in lower case.
+/// The media type without its parameters, in lower case. Two of them are none: readers would choose differently.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
-    let field = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
+    let field = fields.next().filter(|_| fields.next().is_none())?.to_str().ok()?;
     Some(field.split(';').next()?.trim().to_ascii_lowercase())
 }
 

@@ -24,7 +24,7 @@ async fn hasty() -> Open {
     town.open().await
 }
 
-async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
+pub async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
     let roots = AgencyRoots::load(&open.town.pki.gateway("server-ca.pem")).unwrap();
     let (certificate, key) = open.identity("causeni");
     let identity = Identity::load(&certificate, &key, Timestamp::now()).unwrap();
@@ -35,7 +35,7 @@ async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
 }
 
 /// What is still said until the connection ends, and how long that took.
-async fn until_end(mut stream: impl AsyncReadExt + Unpin) -> (String, Duration) {
+pub async fn until_end(mut stream: impl AsyncReadExt + Unpin) -> (String, Duration) {
     let begun = Instant::now();
     let mut bytes = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes)).await;

@@ -1,0 +1,119 @@
+//! Clients that bend HTTP: each gets an answer or an end, no request is taken for another, and other offices notice nothing.
+
+use super::{
+    slowness::{raw, until_end},
+    town::{Open, open, wish},
+};
+use http::StatusCode;
+use tokio::io::AsyncWriteExt;
+
+async fn said_to(open: &Open, bytes: &[u8]) -> String {
+    let mut stream = raw(open, b"http/1.1").await;
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    until_end(stream).await.0
+}
+
+fn statuses(said: &str) -> Vec<&str> {
+    said.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect()
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_read_are_never_taken_for_requests() {
+    let open = open().await;
+    let hidden = "GET /v1/services HTTP/1.1\r\nhost: x\r\n\r\n";
+    let head = "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    for (what, request) in [
+        ("no key", format!("{head}content-length: {}\r\n\r\n{hidden}", hidden.len())),
+        ("chunked", format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len())),
+        ("two lengths", format!("{head}content-length: 0\r\ncontent-length: {}\r\n\r\n{hidden}", hidden.len())),
+        (
+            "two framings",
+            format!(
+                "{head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n",
+                hidden.len()
+            ),
+        ),
+        (
+            "odd framing",
+            format!("{head}transfer-encoding: xchunked\r\ncontent-length: {}\r\n\r\n{hidden}", hidden.len()),
+        ),
+        ("a length that is none", format!("{head}content-length: +5\r\n\r\n{hidden}")),
+        ("a chunk without end", format!("{head}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}")),
+    ] {
+        let said = said_to(&open, request.as_bytes()).await;
+        assert_eq!(statuses(&said), ["400"], "{what}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn strange_heads_are_answered_and_change_nothing() {
+    let open = open().await;
+    let end = "host: x\r\nconnection: close\r\n\r\n";
+    for (request, status) in [
+        (format!("GET https://elsewhere.example/v1/services HTTP/1.1\r\n{end}"), "200"),
+        (format!("GET /v1/%73ervices HTTP/1.1\r\n{end}"), "404"),
+        (format!("GET /v1/submissions/..%2f..%2fetc HTTP/1.1\r\n{end}"), "404"),
+        (format!("GET /v1/submissions?cursor=%00%ff&limit=1 HTTP/1.1\r\n{end}"), "400"),
+        (format!("BREW /v1/services HTTP/1.1\r\n{end}"), "405"),
+        (format!("CONNECT elsewhere.example:443 HTTP/1.1\r\n{end}"), "404"),
+        (format!("GET /v1/services HTTP/1.1\r\nx: {}\r\n{end}", "x".repeat(100_000)), "431"),
+        (format!("GET /v1/services HTTP/1.1\r\n{}{end}", "x: y\r\n".repeat(500)), "431"),
+        (format!("GET /{} HTTP/1.1\r\n{end}", "x".repeat(100_000)), "414"),
+        (format!("POST /v1/submissions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 10\r\n{end}"), "400"),
+    ] {
+        let said = said_to(&open, request.as_bytes()).await;
+        let shown: String = request.chars().take(60).collect();
+        assert!(
+            statuses(&said).first().is_some_and(|it| *it == status || said.starts_with("HTTP/1.1 431")),
+            "{shown}: {said}"
+        );
+        assert_eq!(statuses(&said).len(), 1, "{shown}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn headers_that_come_twice_are_not_chosen_from() {
+    let open = open().await;
+    let body = wish().to_string();
+    let post = |more: &str| {
+        format!(
+            "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{more}\r\n{body}",
+            body.len()
+        )
+    };
+    let twice = post("content-type: application/json\r\nidempotency-key: a\r\nidempotency-key: b\r\n");
+    assert_eq!(statuses(&said_to(&open, twice.as_bytes()).await), ["400"]);
+    let twice = post("content-type: application/json\r\ncontent-type: text/plain\r\nidempotency-key: a\r\n");
+    assert_eq!(statuses(&said_to(&open, twice.as_bytes()).await), ["415"]);
+    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn many_requests_in_one_go_are_answered_in_their_order() {
+    let open = open().await;
+    let one = "GET /v1/services HTTP/1.1\r\nhost: x\r\n\r\nGET /v1/none HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50);
+    let said =
+        said_to(&open, format!("{one}GET /v1/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+    let statuses = statuses(&said);
+    assert_eq!(statuses.len(), 101);
+    assert!(statuses[..100].chunks(2).all(|pair| pair == ["200", "404"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_streams_that_are_reset_at_once_disturbs_nobody() {
+    let open = open().await;
+    let flooding = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    for _ in 0..20 {
+        let requests = (0..100).map(|_| {
+            let client = flooding.client.clone();
+            let address = format!("https://localhost:{}/v1/submissions", open.address.port());
+            tokio::spawn(async move { client.post(address).body(vec![b' '; 10_000]).send().await.map(drop) })
+        });
+        let requests: Vec<_> = requests.collect();
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        requests.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+    assert_eq!(open.office("shkoder").get("/v1/services").await.status, StatusCode::OK);
+    assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
+}
