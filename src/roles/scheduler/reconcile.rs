@@ -35,7 +35,7 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         scheduler.metrics.submissions_in_state(&count.agency, count.state, count.count);
         if count.state == StateName::Queued && scheduler.adapters.agency(&count.agency).is_none() {
             // Nobody takes them any more: by way of the outbox they come in front of an operator.
-            scheduler.journal.requeue(&count.agency, now, now).await?;
+            scheduler.journal.requeue(&count.agency, now, now, count.count).await?;
             scheduler.outbox_filled.notify_one();
         }
     }

@@ -150,12 +150,16 @@ async fn more_confirms_than_one_transaction_takes_are_all_recorded(journal: Test
 
 async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     use punte::{
+        adapter::Adapters,
         broker::{
             Broker,
             embedded::{EmbeddedBroker, EmbeddedSettings},
         },
+        catalogue::Catalogue,
         roles::scheduler::Relay,
+        settings::ConfigFaults,
     };
+    use std::{collections::BTreeMap, path::Path};
     let other: AgencyName = "legal-events".parse().unwrap();
     let broker = Arc::new(EmbeddedBroker::start(EmbeddedSettings { capacity: 10, ..Default::default() }));
     broker.declare(&[agency(), other.clone()]).await.unwrap();
@@ -165,7 +169,11 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let late = Submission { agency: other.clone(), accepted_at: at(1), ..submission() };
     accept(&journal, &late).await;
     let clock = Arc::new(ManualClock::at(at(2)));
-    let relay = Relay { journal: journal.clone(), broker: broker.clone(), clock };
+    let mut faults = ConfigFaults::default();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
+    let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
+    let relay = Relay { journal: journal.clone(), broker: broker.clone(), adapters: Arc::new(adapters), clock };
     assert_eq!(relay.drain().await.unwrap().published, 11);
     assert_eq!(broker.depth(&other).await.unwrap().ready, 1);
     assert_eq!(state(&journal, late.id).await, StateName::Queued);
