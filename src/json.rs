@@ -26,7 +26,7 @@ impl Rules {
     /// Offices write for us: they can send such a number as a string.
     pub const OFFICE: Self = Self { max_depth: 64, max_values: 20_000, exact_numbers: true };
     /// Agencies write as they always have.
-    pub const AGENCY: Self = Self { max_depth: 120, max_values: 200_000, exact_numbers: false };
+    pub const AGENCY: Self = Self { max_depth: 126, max_values: 200_000, exact_numbers: false };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

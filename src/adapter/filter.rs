@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn no_depth_of_an_answer_ends_the_process() {
-        let deepest: Value = serde_json::from_str(&nested(120)).unwrap();
+        let deepest: Value = serde_json::from_str(&nested(126)).unwrap();
         for source in ["[..] | length", "walk(.)", "[paths] | length", "flatten", "tojson | fromjson", "."] {
             run(source, deepest.clone()).unwrap_or_else(|problem| panic!("{source}: {problem}"));
         }
