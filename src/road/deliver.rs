@@ -1,20 +1,22 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
-use super::{Answering, Case, Line, Lines, Reply, Sealed, Sign, begin::later, read, seal, send, settle, transform};
+use super::{
+    Case, Line, Lines, Reply, Sign,
+    begin::later,
+    exchange::{Ending, Turn},
+    settle,
+};
 use crate::{
-    adapter::{Operation, Reading, TransformInput},
+    adapter::{Operation, Reading},
     attachments::AttachmentStore,
     broker::WorkItem,
     catalogue::Catalogue,
-    domain::{
-        AgencyName, Attempt, AttemptOutcome, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict, WireRecord,
-    },
+    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict},
     journal::{Entry, Journal, JournalError, Record},
-    telemetry::{AttemptEnd, Metrics},
-    wire::Received,
+    telemetry::Metrics,
 };
 use futures_util::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -39,26 +41,6 @@ pub enum Delivered {
     Done(Sign),
     /// The journal could not be written: the message must come again.
     NotRecorded,
-}
-
-/// An attempt that has been begun.
-struct Turn<'a> {
-    record: &'a Arc<Record>,
-    line: &'a Arc<Line>,
-    operation: &'a Operation,
-    lease_until: Timestamp,
-}
-
-/// What one attempt came to.
-struct Outcome {
-    ending: Ending,
-    wire: WireRecord,
-}
-
-enum Ending {
-    Read(Result<Reading, Fault>),
-    /// The agency has not seen it, but until then an earlier attempt may still be on its way through the agency.
-    TooEarly(Timestamp),
 }
 
 /// How long something waits that cannot be sent for want of a usable key.
@@ -147,27 +129,6 @@ impl Road {
         Ok((line.clone(), operation.ok_or_else(|| unknown(Code::OperationUnknown))?))
     }
 
-    /// Transform and seal, away from the threads that serve the network.
-    async fn prepare(&self, record: &Arc<Record>, line: &Arc<Line>, is_lookup: bool) -> Result<Sealed, Fault> {
-        let mut attachments = Vec::new();
-        for attachment in &record.submission.attachments {
-            let lost =
-                |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
-            attachments.push((attachment.clone(), self.attachments.read(attachment).await.map_err(lost)?));
-        }
-        let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
-        let blocking = tokio::task::spawn_blocking(move || {
-            let submission = &record.submission;
-            let attempt = record.progress.attempts + 1;
-            let input = TransformInput { submission, attempt, now, attachments: &attachments };
-            let operation = operation_of(&line, &record)?;
-            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
-            let exchange = exchange.ok_or_else(|| missing(Code::OperationUnknown))?;
-            seal(transform(exchange, &input)?, &line, submission.trace.child(), now)
-        });
-        blocking.await.map_err(|_| missing(Code::Internal))?
-    }
-
     /// Nothing has been sent: what can be mended by itself waits, everything else goes in front of an operator.
     async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
         tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
@@ -180,91 +141,6 @@ impl Road {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(Sign::None),
             Err(error) => Err(error),
         }
-    }
-
-    async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Sealed) -> Result<Outcome, JournalError> {
-        let asked = self.exchange(turn, lookup, true).await;
-        let reading = match asked.ending {
-            Ending::Read(Ok(Reading::NotSeen)) => {
-                let settled_at = self.settled_at(turn).await?;
-                if self.clock.now() < settled_at {
-                    return Ok(Outcome { ending: Ending::TooEarly(settled_at), ..asked });
-                }
-                match self.prepare(turn.record, turn.line, false).await {
-                    Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
-                    Err(fault) => Err(fault),
-                }
-            }
-            Ending::Read(Ok(Reading::Unmapped | Reading::Failed { .. })) => {
-                Err(Fault::new(Code::AgencyLookupUnclear, Stage::Read, "the lookup gave no clear answer"))
-            }
-            // Not having been able to ask leaves the doubt as it was.
-            Ending::Read(Err(fault)) => Err(Fault { verdict: Verdict::Unknown, ..fault }),
-            ending => return Ok(Outcome { ending, ..asked }),
-        };
-        Ok(Outcome { ending: Ending::Read(reading), ..asked })
-    }
-
-    /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our
-    /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
-    async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
-        let before = self.patiently(|| self.journal.attempts(turn.record.submission.id)).await?;
-        let left_in_doubt = |attempt: &Attempt| match &attempt.outcome {
-            Some(AttemptOutcome::Failed { fault }) if fault.verdict == Verdict::Unknown => attempt.ended_at,
-            _ => None,
-        };
-        let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
-        let last = before.iter().filter_map(left_in_doubt).max();
-        Ok(last.map_or(Timestamp::MIN, |ended_at| later(ended_at, timeout)))
-    }
-
-    async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
-        let timeout = turn.operation.timeout;
-        let mut wire = WireRecord::default();
-        // Whoever wakes up after a long pause may find that others have taken it up meanwhile.
-        let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-        if later(self.clock.now(), latest) > turn.lease_until {
-            let fault = Fault::new(Code::Interrupted, Stage::Send, "the lease ran out before it was sent");
-            return Outcome { ending: Ending::Read(Err(Fault { verdict: Verdict::Retry, ..fault })), wire };
-        }
-        wire.sent = sealed.as_bytes();
-        let reading = match send(sealed, turn.line, timeout).await {
-            Ok(received) => {
-                wire.http_status = Some(received.status);
-                wire.received = received.body.to_vec();
-                self.read(turn.record, turn.line, received, is_lookup).await
-            }
-            Err(fault) => Err(fault),
-        };
-        Outcome { ending: Ending::Read(reading), wire }
-    }
-
-    async fn read(
-        &self,
-        record: &Arc<Record>,
-        line: &Arc<Line>,
-        received: Received,
-        is_lookup: bool,
-    ) -> Result<Reading, Fault> {
-        let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
-        let blocking = tokio::task::spawn_blocking(move || {
-            let operation = operation_of(&line, &record)?;
-            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
-            let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
-            read(
-                &received,
-                &Answering {
-                    exchange: exchange.ok_or_else(|| missing(Code::OperationUnknown))?,
-                    line: &line,
-                    answer_schema: &service.answer_schema,
-                    correlates: operation.correlates,
-                    reference: record.submission.id,
-                    now,
-                },
-            )
-        });
-        // A filter that panics has met an answer that nobody can read.
-        blocking.await.map_err(|_| Fault::new(Code::AnswerMappingFailed, Stage::Read, "reading it failed inside"))?
     }
 
     /// Repeats a call of the journal until it works: the outcome of an attempt exists nowhere else.
@@ -290,41 +166,6 @@ impl Road {
             Err(_) => Delivered::NotRecorded,
         }
     }
-
-    fn report(&self, record: &Record, event: &Event, took: SignedDuration) {
-        let (id, agency) = (record.submission.id, &record.submission.agency);
-        let took = Duration::try_from(took).unwrap_or_default();
-        self.metrics.attempt(agency, attempt_end(event), took);
-        match event {
-            Event::RetryPlanned { fault, .. } | Event::GivenUp { fault, .. } | Event::OutcomeUnknown { fault, .. } => {
-                tracing::warn!(submission = %id, %agency, %fault, outcome = ?event.name(), "the attempt failed");
-            }
-            _ => {
-                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(submission = %id, %agency, outcome = ?event.name(), took_ms, "the agency answered");
-            }
-        }
-    }
-}
-
-fn attempt_end(event: &Event) -> AttemptEnd {
-    match event {
-        Event::Answered { .. } => AttemptEnd::Answered,
-        Event::RefusedByAgency { .. } => AttemptEnd::Refused,
-        Event::TakenByAgency { .. } => AttemptEnd::Waiting,
-        Event::PutBack { .. } => AttemptEnd::PutBack,
-        Event::RetryPlanned { .. } => AttemptEnd::FailedRetry,
-        Event::OutcomeUnknown { .. } => AttemptEnd::Unknown,
-        _ => AttemptEnd::FailedForGood,
-    }
-}
-
-fn operation_of<'a>(line: &'a Line, record: &Record) -> Result<&'a Operation, Fault> {
-    line.adapter.operations.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))
-}
-
-fn missing(code: Code) -> Fault {
-    Fault::new(code, Stage::Transform, "it was there a moment ago")
 }
 
 fn sign_of(reading: &Result<Reading, Fault>) -> Sign {

@@ -1,18 +1,21 @@
 //! The way of one submission, one verb a file. Each step takes one type and returns the next; what `send` takes, only
 //! `seal` can make, so nothing leaves unsigned. First try, retry and an operator's replay all come by here.
 
+mod deliver;
+mod begin;
+mod exchange;
+mod ask;
+mod report;
+mod sign;
+
 mod line;
 
-mod read;
-mod reply;
+mod transform;
 mod seal;
 mod send;
+mod read;
 mod settle;
-mod transform;
-
-mod begin;
-mod deliver;
-mod sign;
+mod reply;
 
 pub use deliver::{Delivered, Road};
 pub use line::{Line, Lines};

@@ -11,6 +11,7 @@ mod listener;
 
 mod installation;
 mod process;
+mod shared;
 pub mod stage;
 mod stores;
 

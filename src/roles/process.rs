@@ -1,13 +1,11 @@
 //! A running process: an installation and the names of roles come in, the roles run until they are stopped.
 
 use super::{
-    courier::{Courier, CourierError, CourierParts},
-    gateway::{Gateway, GatewayError, GatewayParts},
+    courier::CourierError,
+    gateway::GatewayError,
     installation::Installation,
-    operations::{Operations, OperationsParts, PartState, Readiness},
-    scheduler::Scheduler,
+    shared::Shared,
     stores::{OpenError, open_broker, open_journal},
-    worker::Worker,
 };
 use crate::{
     attachments::AttachmentStore,
@@ -17,7 +15,7 @@ use crate::{
         Journal, JournalError,
         sqlite::{self, Ownership},
     },
-    road::{Lines, Reply, Road},
+    road::Lines,
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
@@ -151,158 +149,6 @@ impl Process {
         self.abort.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(2), self.broker.close()).await;
         if drained { Stopped::Drained } else { Stopped::Aborted }
-    }
-}
-
-type RunningGateway = (SocketAddr, Arc<Notify>);
-
-/// What all roles of a process share.
-struct Shared {
-    journal: Arc<dyn Journal>,
-    broker: Arc<dyn Broker>,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
-    attachments: AttachmentStore,
-    outbox_filled: Arc<Notify>,
-    stop: CancellationToken,
-    abort: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Shared {
-    /// The gateway's address and what has it look at its certificates, if there is one.
-    async fn run(&self, installation: &Installation, roles: &[Role]) -> Result<Option<RunningGateway>, StartError> {
-        let mut gateway = None;
-        for role in roles {
-            match role {
-                Role::Gateway => gateway = Some(self.run_gateway(installation).await?),
-                Role::Worker => drop(self.tasks.spawn(self.worker(installation).run(self.stop.clone()))),
-                Role::Scheduler => {
-                    drop(self.tasks.spawn(Arc::new(self.scheduler(installation)).run(self.stop.clone())));
-                }
-                Role::Courier => self.run_courier(installation)?,
-            }
-        }
-        Ok(gateway)
-    }
-
-    async fn run_gateway(&self, installation: &Installation) -> Result<RunningGateway, StartError> {
-        let gateway = Gateway::start(GatewayParts {
-            settings: installation.settings.gateway.clone(),
-            offices: installation.settings.offices.clone(),
-            journal: self.journal.clone(),
-            broker: self.broker.clone(),
-            catalogue: installation.catalogue.clone(),
-            adapters: installation.adapters.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            shutdown: self.stop.clone(),
-            grace: DRAIN,
-            outbox_work: Some(self.outbox_filled.clone()),
-        })
-        .await?;
-        self.tasks.spawn(gateway.ended);
-        Ok((gateway.address, gateway.reload))
-    }
-
-    fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
-        let courier = Courier::start(CourierParts {
-            offices: installation.settings.offices.clone(),
-            journal: self.journal.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            schedule: installation.settings.webhooks,
-            shutdown: self.stop.clone(),
-            wake: None,
-        })?;
-        self.tasks.spawn(courier.ended);
-        Ok(())
-    }
-
-    async fn run_operations(&self, installation: &Installation, roles: &[Role]) -> Result<SocketAddr, StartError> {
-        let operations = Operations::start(OperationsParts {
-            settings: installation.settings.operations.clone(),
-            readiness: self.readiness(installation, roles),
-            metrics: self.metrics.clone(),
-            shutdown: self.stop.clone(),
-        });
-        let operations = operations.await.map_err(StartError::Operations)?;
-        self.tasks.spawn(operations.ended);
-        Ok(operations.address)
-    }
-
-    fn readiness(&self, installation: &Installation, roles: &[Role]) -> Arc<Readiness> {
-        let readiness = Readiness::new(self.stop.clone());
-        readiness.add_journal(self.journal.clone());
-        readiness.add_broker(self.broker.clone());
-        if roles.contains(&Role::Worker) {
-            for adapter in installation.adapters.iter() {
-                let (metrics, agency) = (self.metrics.clone(), adapter.agency.clone());
-                let circuit = move || circuit(&metrics, &agency);
-                readiness.add(
-                    format!("circuit of {}", adapter.agency),
-                    Box::new(move || Box::pin(std::future::ready(circuit()))),
-                );
-                let (broker, agency) = (self.broker.clone(), adapter.agency.clone());
-                let name = format!("consumers of {agency}");
-                readiness.add(name, Box::new(move || Box::pin(consumers_seen(broker.clone(), agency.clone()))));
-            }
-        }
-        Arc::new(readiness)
-    }
-
-    fn worker(&self, installation: &Installation) -> Worker {
-        let road = Road {
-            journal: self.journal.clone(),
-            reply: Reply::new(self.journal.clone(), self.broker.clone()),
-            catalogue: installation.catalogue.clone(),
-            lines: installation.lines.clone(),
-            attachments: self.attachments.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            wire_max_bytes: installation.settings.journal.wire_max_bytes,
-            abort: self.abort.clone(),
-        };
-        Worker {
-            broker: self.broker.clone(),
-            adapters: installation.adapters.clone(),
-            road: Arc::new(road),
-            lines: installation.lines.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-        }
-    }
-
-    fn scheduler(&self, installation: &Installation) -> Scheduler {
-        Scheduler {
-            journal: self.journal.clone(),
-            broker: self.broker.clone(),
-            adapters: installation.adapters.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            retention: installation.settings.journal.retention,
-            lost_after: installation.settings.scheduler.lost_after,
-            fallback_schedule: installation.settings.webhooks,
-            attachments: self.attachments.clone(),
-            outbox_filled: self.outbox_filled.clone(),
-        }
-    }
-}
-
-/// One agency's failure leaves the process ready: others are served.
-fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
-    match metrics.is_breaker_open(agency) {
-        true => PartState::Degraded("it is open: the agency failed again and again, its submissions wait".into()),
-        false => PartState::Up,
-    }
-}
-
-/// Whether the broker sees somebody who takes this agency's messages.
-async fn consumers_seen(broker: Arc<dyn Broker>, agency: AgencyName) -> PartState {
-    match broker.depth(&agency).await {
-        Ok(depth) if depth.consumers > 0 => PartState::Up,
-        Ok(depth) => PartState::Degraded(format!("nobody takes its {} messages now", depth.ready)),
-        Err(error) => PartState::Degraded(error.to_string()),
     }
 }
 
