@@ -91,6 +91,7 @@ codes! {
     ServiceUnknown "office.service.unknown" DoNotRetry "There is no such service in this office's catalogue."
     AttachmentUnknown "office.attachment.unknown" DoNotRetry "An attachment that the submission names was not uploaded by this office, or has been erased."
     AttachmentTooLarge "office.attachment.too-large" DoNotRetry "The attachment is larger than allowed."
+    AttachmentQuota "office.attachment.quota" Retry "This office has uploaded as much as it may without using it. Name the attachments in submissions, or wait a day until unused ones are forgotten."
     AttachmentMediaType "office.attachment.media-type" DoNotRetry "Attachments of this media type are not taken."
     AttachmentDigest "office.attachment.digest" DoNotRetry "The attachment's bytes do not have the digest that the request names."
     NotCancellable "office.submission.not-cancellable" DoNotRetry "The submission has been sent or has ended and can no longer be cancelled."

@@ -159,6 +159,10 @@ impl<D: Database> Journal for D {
         self.perform(op::ForgetKeys { used_before }).await
     }
 
+    async fn unused_attachment_bytes(&self, office: &OfficeName) -> Result<u64, JournalError> {
+        self.perform(op::UnusedAttachmentBytes { office: office.clone() }).await
+    }
+
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError> {
         self.perform(op::ForgetAttachments { before }).await
     }

@@ -174,6 +174,8 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), JournalError>;
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
+    /// Bytes of an office's attachments that no submission uses.
+    async fn unused_attachment_bytes(&self, office: &OfficeName) -> Result<u64, JournalError>;
 
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
     /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A

@@ -31,6 +31,8 @@ pub struct GatewaySettings {
 pub struct AttachmentSettings {
     pub folder: PathBuf,
     pub max_bytes: u64,
+    /// Bytes that one office may have uploaded without using them in a submission.
+    pub max_unused_bytes_per_office: u64,
     pub media_types: Vec<String>,
 }
 
@@ -73,6 +75,7 @@ struct Written {
 struct AttachmentsWritten {
     folder: PathBuf,
     max_bytes: u64,
+    max_unused_bytes_per_office: u64,
     media_types: Vec<String>,
 }
 
@@ -81,6 +84,7 @@ impl Default for AttachmentsWritten {
         Self {
             folder: "../punte-data/attachments".into(),
             max_bytes: 20 << 20,
+            max_unused_bytes_per_office: 256 << 20,
             media_types: ["application/pdf", "image/jpeg", "image/png", "application/xml"].map(str::to_owned).into(),
         }
     }
@@ -134,6 +138,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Gat
         attachments: AttachmentSettings {
             folder: main.path(&written.attachments.folder),
             max_bytes: written.attachments.max_bytes,
+            max_unused_bytes_per_office: written.attachments.max_unused_bytes_per_office,
             media_types: written.attachments.media_types,
         },
     })

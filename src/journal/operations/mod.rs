@@ -13,7 +13,7 @@ pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::RecordChange;
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
-pub use reading::{Attempts, Counts, Find, FindAttachment, List, Ping, Timeline};
+pub use reading::{Attempts, Counts, Find, FindAttachment, List, Ping, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
 pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
 

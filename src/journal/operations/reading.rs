@@ -43,6 +43,22 @@ impl Operation for Attempts {
     }
 }
 
+pub struct UnusedAttachmentBytes {
+    pub office: OfficeName,
+}
+
+impl Operation for UnusedAttachmentBytes {
+    type Output = u64;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let sql = "SELECT CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments WHERE office = $1 AND NOT EXISTS \
+                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id)";
+        let summed = store.query(statement(sql, values![self.office.as_str()])).await?;
+        summed.into_iter().next().map_or(Ok(0), |mut row| row.whole())
+    }
+}
+
 pub struct FindAttachment {
     pub office: OfficeName,
     pub id: AttachmentId,

@@ -77,9 +77,15 @@ impl Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        let retry_after =
-            matches!(code, Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable | Code::RateLimited)
-                .then_some(Duration::from_secs(5));
+        let retry_after = matches!(
+            code,
+            Code::Overloaded
+                | Code::ShuttingDown
+                | Code::JournalUnavailable
+                | Code::RateLimited
+                | Code::AttachmentQuota
+        )
+        .then_some(Duration::from_secs(5));
         Self { code, errors: Vec::new(), retry_after, allow: None }
     }
 }
@@ -141,7 +147,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::ServiceUnknown
         | Code::AttachmentUnknown
         | Code::AttachmentDigest => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::AttachmentQuota => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal
         | Code::AgencyUnknown

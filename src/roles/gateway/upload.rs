@@ -27,6 +27,11 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
+    // As much as is there already: what comes in now may go beyond it by one file.
+    let unused = desk.journal.unused_attachment_bytes(&call.office.office.name).await?;
+    if unused >= settings.max_unused_bytes_per_office {
+        return Err(Code::AttachmentQuota.into());
+    }
     let pace = Pace { timeout: desk.settings.body_timeout * 10, window: desk.settings.body_timeout / 3 };
     let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
     let mut arriving = desk.attachments.begin().map_err(disk_fault)?;

@@ -53,6 +53,30 @@ async fn a_file_is_stored_and_can_be_named_in_a_submission() {
 }
 
 #[tokio::test]
+async fn an_office_cannot_fill_the_disk_with_files_that_it_never_uses() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let file = [b"%PDF-1.7 ".to_vec(), vec![b'x'; 90_000]].concat();
+    let mut last = String::new();
+    for _ in 0..12 {
+        let said = office.send(uploading(&office, "application/pdf", file.clone())).await;
+        assert_eq!(said.status.as_u16(), 201, "{}", said.text);
+        last = said.json["id"].as_str().unwrap().to_owned();
+    }
+    let said = office.send(uploading(&office, "application/pdf", file.clone())).await;
+    refused(&said, 429, "office.attachment.quota");
+    let other = open.office("shkoder");
+    let said = other.send(uploading(&other, "application/pdf", file.clone())).await;
+    assert_eq!(said.status.as_u16(), 201, "another office's share is its own: {}", said.text);
+    // What a submission uses does not count.
+    let mut wish = wish();
+    wish["attachments"] = json!([last]);
+    assert_eq!(office.post("uses-one", &wish).await.status.as_u16(), 202);
+    let said = office.send(uploading(&office, "application/pdf", file)).await;
+    assert_eq!(said.status.as_u16(), 201, "{}", said.text);
+}
+
+#[tokio::test]
 async fn a_file_that_is_refused_leaves_nothing_behind() {
     let open = open().await;
     let office = open.office("causeni");

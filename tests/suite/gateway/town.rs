@@ -294,6 +294,7 @@ fn settings(pki: &dev_pki::DevPki, folder: &Path) -> GatewaySettings {
         attachments: AttachmentSettings {
             folder: folder.join("attachments"),
             max_bytes: 100_000,
+            max_unused_bytes_per_office: 1_000_000,
             media_types: ["application/pdf", "application/xml"].map(str::to_owned).into(),
         },
     }

@@ -89,6 +89,7 @@ CREATE TABLE attachments (
     uploaded_at bigint  NOT NULL
 );
 CREATE INDEX attachments_by_age ON attachments (uploaded_at);
+CREATE INDEX attachments_by_office ON attachments (office);
 
 CREATE TABLE attachment_uses (
     attachment uuid NOT NULL,

@@ -88,6 +88,7 @@ CREATE TABLE attachments (
     uploaded_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX attachments_by_age ON attachments (uploaded_at);
+CREATE INDEX attachments_by_office ON attachments (office);
 
 CREATE TABLE attachment_uses (
     attachment TEXT NOT NULL,
