@@ -2,11 +2,11 @@
 OpenSSL does mutual TLS. Usage: http_agency.py SIMULATOR_FOLDER; prints its port, and a line for each request taken."""
 import datetime
 import json
-import ssl
 import sys
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from agency import serve
 from jwcrypto import jwk, jws
 
 FOLDER = sys.argv[1]
@@ -54,13 +54,7 @@ class Log(BaseHTTPRequestHandler):
 
 def main():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Log)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{FOLDER}/server.pem", f"{FOLDER}/server.key")
-    context.load_verify_locations(f"{FOLDER}/client-ca.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+    serve(server, FOLDER)
 
 
 main()

@@ -1,11 +1,11 @@
 """A civil registry made of other people's parts: spyne serves SOAP, zeep and xmlsec check and make WS-Security, OpenSSL
 does mutual TLS. Usage: soap_agency.py SIMULATOR_FOLDER; prints its port, and a line for each request it has taken."""
 import datetime
-import ssl
 import sys
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import xmlsec
+from agency import serve
 from lxml import etree
 from spyne import Application, Boolean, ComplexModel, Date, ServiceBase, Unicode, rpc
 from spyne.protocol.soap import Soap11
@@ -84,13 +84,7 @@ def main():
     application = Application([Registry], NAMESPACE, in_protocol=Soap11(validator="lxml"), out_protocol=Soap11())
     server = WSGIServer(("127.0.0.1", 0), Quiet)
     server.set_app(sealed(WsgiApplication(application)))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{FOLDER}/server.pem", f"{FOLDER}/server.key")
-    context.load_verify_locations(f"{FOLDER}/client-ca.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    print(server.server_port, flush=True)
-    server.serve_forever()
+    serve(server, FOLDER)
 
 
 main()

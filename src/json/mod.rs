@@ -5,6 +5,9 @@
 //! open), U+0000, which neither XML nor PostgreSQL can carry, more values than anybody needs, each of which takes a hundred
 //! times the memory of its text, and, if asked for, a number that a double cannot hold.
 
+mod numbers;
+
+use numbers::{NumberTokens, is_exact};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
@@ -210,69 +213,6 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
             self.leave();
         }
         Ok(Value::Object(object))
-    }
-}
-
-/// The number tokens of a JSON text in their order: the reader meets them in the same order.
-struct NumberTokens<'a>(&'a str);
-
-impl<'a> Iterator for NumberTokens<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let bytes = self.0.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            match bytes[at] {
-                b'"' => at = end_of_string(bytes, at + 1),
-                b'-' | b'0'..=b'9' => {
-                    let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-                    let length = bytes[at..].iter().take_while(|b| is_part(b)).count();
-                    let token = &self.0[at..at + length];
-                    self.0 = &self.0[at + length..];
-                    return Some(token);
-                }
-                _ => at += 1,
-            }
-        }
-        None
-    }
-}
-
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    at
-}
-
-/// Whether reading the token as `serde_json` does and writing it again gives the same decimal number.
-fn is_exact(token: &str) -> bool {
-    if token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok() {
-        return true;
-    }
-    let Ok(value) = token.parse::<f64>() else { return false };
-    value.is_finite() && decimal(token).is_some_and(|it| decimal(&format!("{value:e}")) == Some(it))
-}
-
-/// Sign, significant digits and the power of ten of the last one.
-fn decimal(token: &str) -> Option<(bool, String, i64)> {
-    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
-    let exponent: i64 = exponent.parse().ok()?;
-    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_end_matches('0');
-    let dropped = i64::try_from(digits.len() - significant.len()).ok()?;
-    let power = exponent - i64::try_from(fraction.len()).ok()? + dropped;
-    let significant = significant.trim_start_matches('0').to_owned();
-    match significant.is_empty() {
-        true => Some((negative, significant, 0)),
-        false => Some((negative, significant, power)),
     }
 }
 
