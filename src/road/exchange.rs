@@ -3,7 +3,7 @@
 
 use super::{Answering, Line, Road, Sealed, begin::later, read, seal, send, transform};
 use crate::{
-    adapter::{Operation, Reading, TransformInput},
+    adapter::{Exchange, Operation, Reading, TransformInput},
     domain::{Code, Fault, Stage, Verdict, WireRecord},
     journal::Record,
     wire::Received,
@@ -50,9 +50,7 @@ impl Road {
             let submission = &record.submission;
             let attempt = record.progress.attempts + 1;
             let input = TransformInput { submission, attempt, now, attachments: &attachments };
-            let operation = operation_of(&line, &record)?;
-            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
-            let exchange = exchange.ok_or_else(|| missing(Code::OperationUnknown))?;
+            let (_, exchange) = exchange_of(&line, &record, is_lookup)?;
             seal(transform(exchange, &input)?, &line, submission.trace.child(), now)
         });
         blocking.await.map_err(|_| missing(Code::Internal))?
@@ -88,13 +86,12 @@ impl Road {
     ) -> Result<Reading, Fault> {
         let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
         let blocking = tokio::task::spawn_blocking(move || {
-            let operation = operation_of(&line, &record)?;
-            let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
+            let (operation, exchange) = exchange_of(&line, &record, is_lookup)?;
             let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
             read(
                 &received,
                 &Answering {
-                    exchange: exchange.ok_or_else(|| missing(Code::OperationUnknown))?,
+                    exchange,
                     line: &line,
                     answer_schema: &service.answer_schema,
                     correlates: operation.correlates,
@@ -108,8 +105,11 @@ impl Road {
     }
 }
 
-fn operation_of<'a>(line: &'a Line, record: &Record) -> Result<&'a Operation, Fault> {
-    line.adapter.operations.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))
+fn exchange_of<'a>(line: &'a Line, record: &Record, is_lookup: bool) -> Result<(&'a Operation, &'a Exchange), Fault> {
+    let operation = line.adapter.operations.get(&record.submission.service);
+    let operation = operation.ok_or_else(|| missing(Code::OperationUnknown))?;
+    let exchange = if is_lookup { operation.lookup.as_ref() } else { Some(&operation.request) };
+    Ok((operation, exchange.ok_or_else(|| missing(Code::OperationUnknown))?))
 }
 
 fn missing(code: Code) -> Fault {

@@ -90,13 +90,9 @@ fn check_media_type(received: &Received, expected: Form, policy: &AnswerPolicy) 
         return Ok(());
     }
     let media_type = received.media_type().unwrap_or_default();
-    let is_expected = match (expected, &policy.kind) {
-        (_, AnswerKind::JwsCompact) => matches!(media_type.as_str(), "application/jose" | "application/jwt"),
-        (Form::Xml, _) => {
-            matches!(media_type.as_str(), "text/xml" | "application/xml" | "application/soap+xml")
-                || media_type.ends_with("+xml")
-        }
-        (Form::Json, _) => media_type == "application/json" || media_type.ends_with("+json"),
+    let is_expected = match policy.kind {
+        AnswerKind::JwsCompact => matches!(media_type.as_str(), "application/jose" | "application/jwt"),
+        _ => expected.is_media_type(&media_type),
     };
     if is_expected {
         return Ok(());

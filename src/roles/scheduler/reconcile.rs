@@ -5,8 +5,9 @@ use super::Scheduler;
 use crate::{
     broker::{BrokerError, QueueDepth},
     domain::{AgencyName, StateName},
-    journal::JournalError,
+    journal::{JournalError, StateCount},
 };
+use std::collections::BTreeSet;
 
 /// Compares every agency's queue with the journal. A repeated message is harmless, because a worker takes a submission
 /// only in the state `accepted` or `queued`.
@@ -31,8 +32,9 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
             scheduler.outbox_filled.notify_one();
         }
     }
-    for count in scheduler.journal.counts().await? {
-        scheduler.metrics.submissions_in_state(&count.agency, count.state, count.count);
+    let counts = scheduler.journal.counts().await?;
+    measure(scheduler, &counts);
+    for count in &counts {
         if count.state == StateName::Queued && scheduler.adapters.agency(&count.agency).is_none() {
             // Nobody takes them any more: by way of the outbox they come in front of an operator.
             scheduler.journal.requeue(&count.agency, now, now, count.count).await?;
@@ -40,6 +42,20 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         }
     }
     Ok(())
+}
+
+/// Every state of every agency, so that what has become none is shown as none.
+fn measure(scheduler: &Scheduler, counts: &[StateCount]) {
+    let agencies: BTreeSet<&AgencyName> =
+        scheduler.adapters.iter().map(|adapter| &adapter.agency).chain(counts.iter().map(|it| &it.agency)).collect();
+    for agency in agencies {
+        for state in StateName::ALL {
+            let counted = counts.iter().find(|it| it.agency == *agency && it.state == state);
+            scheduler.metrics.submissions_in_state(agency, state, counted.map_or(0, |it| it.count));
+        }
+    }
+    let unconfirmed = counts.iter().filter(|it| it.state == StateName::Accepted).map(|it| it.count).sum();
+    scheduler.metrics.outbox_size(unconfirmed);
 }
 
 fn report(agency: &AgencyName, queued: u64, ready: u64, requeued: u64) {

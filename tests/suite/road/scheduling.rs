@@ -220,3 +220,26 @@ async fn an_attachment_goes_to_the_agency_with_its_submission() {
     assert_eq!(event["object"], base64::engine::general_purpose::STANDARD.encode(bytes));
     town.leave().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_show_what_is_in_a_state_now_and_none_where_there_is_none_any_more() {
+    let town = Town::planned(|plan| plan.more_config = "[scheduler]\nlost_after_secs = 1\n".into()).await;
+    town.behave("legal-events", json!({"delay_ms": 1500}));
+    let id = town.post("legal-event").await;
+    let gauge = |state: &str, count: u32| {
+        format!("punte_submissions_in_state{{agency=\"legal-events\",state=\"{state}\"}} {count}\n")
+    };
+    for expected in [[gauge("sending", 1), gauge("completed", 0)], [gauge("sending", 0), gauge("completed", 1)]] {
+        let begun = std::time::Instant::now();
+        loop {
+            let metrics = town.operations("/metrics").await;
+            if expected.iter().all(|line| metrics.contains(line)) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "not {expected:?}: {metrics}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    town.ends(&id, "completed").await;
+    town.leave().await;
+}
