@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Takes less time than the system's, and gives memory back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     punte::cli::run()
 }

@@ -3,7 +3,10 @@
 //! What goes in and out is bounded, and so are depth and time: a stack that ends would take the whole process along, and a
 //! filter that never ends would keep the agency's place for ever. Still, whoever runs one keeps it off the async threads.
 
-use super::recursion::recursive_definition;
+use super::{
+    recursion::recursive_definition,
+    stacks::{self, NotDone},
+};
 use crate::json::{self, Rules};
 use jaq_core::{
     Compiler, Ctx, Error, Exn, Native, Vars, data,
@@ -12,18 +15,14 @@ use jaq_core::{
 };
 use jaq_json::{Val, read};
 use serde_json::Value;
-use std::{
-    path::Path,
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 const MAX_INPUT_BYTES: usize = 64 << 20;
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
-/// Of address space; memory is what is really used of it. Levels of an answer are a hundred or so, and take kilobytes each.
-const STACK_BYTES: usize = 256 << 20;
+/// From here on an input may take much of a stack.
+pub const LARGE_BYTES: usize = 64 << 10;
 /// Less than what a worker's lease has to spare, so that a filter without end is a failed attempt and not a dead worker.
-const MAX_TIME: Duration = Duration::from_secs(10);
+pub const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What reaches out of the filter: the environment, the clock, the program's own end, standard error.
 const FORBIDDEN_NATIVES: [&str; 8] =
@@ -77,14 +76,13 @@ impl Filter {
         if text.len() > MAX_INPUT_BYTES {
             return Err("its input is too large".to_owned());
         }
-        let (compiled, (give, take)) = (self.0.clone(), mpsc::sync_channel(1));
-        let thread = std::thread::Builder::new().name("filter".into()).stack_size(STACK_BYTES);
-        // Whoever waits no longer has no use for the outcome.
-        let begun = thread.spawn(move || drop(give.send(compiled.run(&text))));
-        begun.map_err(|_| "no thread can be had for it".to_owned())?;
-        take.recv_timeout(MAX_TIME).unwrap_or_else(|why| match why {
-            mpsc::RecvTimeoutError::Timeout => Err("it takes too long".to_owned()),
-            mpsc::RecvTimeoutError::Disconnected => Err("it breaks off inside".to_owned()),
+        let compiled = self.0.clone();
+        stacks::run(text.len() > LARGE_BYTES, MAX_TIME, move || compiled.run(&text)).unwrap_or_else(|why| {
+            Err(match why {
+                NotDone::NoThread => "no thread can be had for it".to_owned(),
+                NotDone::TakesTooLong => "it takes too long".to_owned(),
+                NotDone::BreaksOff => "it breaks off inside".to_owned(),
+            })
         })
     }
 }

@@ -12,6 +12,7 @@ mod contract;
 mod filter;
 mod reading;
 mod recursion;
+pub mod stacks;
 mod template;
 
 mod examples;
@@ -26,7 +27,7 @@ pub use contract::Contract;
 pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireAnswer, WireRequest};
-pub use filter::Filter;
+pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
 pub use reading::Reading;
 pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::{Template, TemplateFault};

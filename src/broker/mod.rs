@@ -4,12 +4,14 @@
 //! Two implementations behind [`Broker`], proved by one test-suite: RabbitMQ, and one inside the process.
 
 pub mod embedded;
+mod listeners;
 mod message;
 pub mod rabbitmq;
 
+pub use listeners::{Listeners, Watch};
 pub use message::{Announcement, Poison, WorkItem};
 
-use crate::domain::AgencyName;
+use crate::domain::{AgencyName, SubmissionId};
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc};
 
@@ -85,9 +87,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Begins to consume, with at most `prefetch` (from 1) unsettled messages of each priority. When the broker is unavailable
     /// the deliveries begin as soon as it is there.
     async fn consume(&self, agency: &AgencyName, prefetch: u16) -> Result<Deliveries, BrokerError>;
-    /// Tells everybody about a change of state. Best effort: who listens must be able to read the journal instead.
+    /// Tells everybody about a change of state, without waiting for the broker. Best effort: who listens must be able to read
+    /// the journal instead.
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError>;
-    /// Announcements from now on; a lagging receiver loses the oldest ones.
+    /// One submission's announcements from now on, at once if they are made in this process.
+    fn watch(&self, submission: SubmissionId) -> Watch;
+    /// All announcements from now on; a lagging receiver loses the oldest ones.
     fn announcements(&self) -> broadcast::Receiver<Announcement>;
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError>;
     /// How many of the agency's messages were rejected or came back too often. They stay until an operator removes them.

@@ -7,6 +7,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// A time as exact as the journal keeps it.
+pub fn whole_microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -13,7 +13,7 @@ mod trace;
 mod transitions;
 
 pub use attempt::{Attempt, AttemptOutcome, WireRecord};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, whole_microseconds};
 pub use fault::{Code, Fault, Origin, Stage, Verdict, told};
 pub use ids::{AgencyName, AttachmentId, InvalidName, OfficeName, ServiceName, SubmissionId};
 pub use office::Office;

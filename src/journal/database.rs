@@ -22,8 +22,9 @@ impl<D: Database> Journal for D {
         submission: &Submission,
         key: &IdempotencyKey,
         notify: bool,
+        claimed_until: Option<Timestamp>,
     ) -> Result<Acceptance, JournalError> {
-        self.perform(op::Accept { submission: submission.clone(), key: key.clone(), notify }).await
+        self.perform(op::Accept { submission: submission.clone(), key: key.clone(), notify, claimed_until }).await
     }
 
     async fn find_key(&self, office: &OfficeName, key: &IdempotencyKey) -> Result<Option<Acceptance>, JournalError> {
@@ -32,6 +33,10 @@ impl<D: Database> Journal for D {
 
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError> {
         self.perform(op::Find(id)).await
+    }
+
+    async fn find_whole(&self, id: SubmissionId) -> Result<Option<(Record, Vec<Change>)>, JournalError> {
+        self.perform(op::FindWhole(id)).await
     }
 
     async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError> {

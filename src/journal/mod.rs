@@ -153,16 +153,20 @@ pub struct StateCount {
 pub trait Journal: Send + Sync + 'static {
     // ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────
     /// Records a new submission in state `accepted`, its key, and its outbox row, in one transaction. `notify`: the
-    /// office wants webhook notices. Of many calls with one key exactly one is `New`.
+    /// office wants webhook notices. `claimed_until`: the caller publishes it itself, so the relay leaves the row alone
+    /// until then. Of many calls with one key exactly one is `New`.
     async fn accept(
         &self,
         submission: &Submission,
         key: &IdempotencyKey,
         notify: bool,
+        claimed_until: Option<Timestamp>,
     ) -> Result<Acceptance, JournalError>;
     /// What [`Journal::accept`] would say of a key that came before; `None` if it did not.
     async fn find_key(&self, office: &OfficeName, key: &IdempotencyKey) -> Result<Option<Acceptance>, JournalError>;
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError>;
+    /// With its timeline.
+    async fn find_whole(&self, id: SubmissionId) -> Result<Option<(Record, Vec<Change>)>, JournalError>;
     /// Changes in the order in which they happened.
     async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError>;
     /// Newest first, at most `limit`.

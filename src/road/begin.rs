@@ -4,7 +4,7 @@
 use super::{Road, deliver::JOURNAL_PAUSE};
 use crate::{
     adapter::Operation,
-    domain::{Event, State},
+    domain::{Event, State, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -73,11 +73,6 @@ fn lease(operation: &Operation, asks_first: bool) -> SignedDuration {
     let exchanges = if asks_first { 2 } else { 1 };
     let spread = SignedDuration::from_micros(rand::random_range(0..LEASE_SPREAD_MICROS));
     exchange.saturating_mul(exchanges).saturating_add(LEASE_MARGIN).saturating_add(spread)
-}
-
-/// As the journal keeps times.
-fn whole_microseconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {

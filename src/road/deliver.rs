@@ -1,7 +1,7 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Case, Line, Lines, Reply, Sign,
+    Arrivals, Case, Line, Lines, Reply, Sign,
     begin::later,
     exchange::{Ending, Turn},
     settle,
@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub struct Road {
     pub journal: Arc<dyn Journal>,
+    /// What the gateway of this process has just accepted.
+    pub arrivals: Arc<Arrivals>,
     pub reply: Reply,
     pub catalogue: Arc<Catalogue>,
     pub lines: Arc<Lines>,
@@ -49,6 +51,11 @@ pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
     pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
+        if let Some(record) = self.arrivals.take(item.submission)
+            && let Some(delivered) = self.guarded(item, &record).await
+        {
+            return delivered;
+        }
         let found = match self.patiently(|| self.journal.find(item.submission)).await {
             Ok(found) => found,
             Err(error) => return unrecorded(item, &error),
@@ -61,12 +68,15 @@ impl Road {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
-        let record = Arc::new(record);
-        let delivered = AssertUnwindSafe(self.walk(&record)).catch_unwind().await;
-        match delivered {
-            Ok(Ok(sign)) => Delivered::Done(sign),
-            Ok(Err(error)) => unrecorded(item, &error),
-            Err(_) => self.after_panic(&record).await,
+        self.guarded(item, &Arc::new(record)).await.unwrap_or(Delivered::Done(Sign::None))
+    }
+
+    /// `None`: the journal did not let it begin, because the record is no longer how it stands.
+    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>) -> Option<Delivered> {
+        match AssertUnwindSafe(self.walk(record)).catch_unwind().await {
+            Ok(Ok(sign)) => sign.map(Delivered::Done),
+            Ok(Err(error)) => Some(unrecorded(item, &error)),
+            Err(_) => Some(self.after_panic(record).await),
         }
     }
 
@@ -74,23 +84,23 @@ impl Road {
         &self.journal
     }
 
-    async fn walk(&self, record: &Arc<Record>) -> Result<Sign, JournalError> {
+    async fn walk(&self, record: &Arc<Record>) -> Result<Option<Sign>, JournalError> {
         let submission = &record.submission;
         if self.clock.now() >= submission.expires_at {
             // The scheduler ends it.
-            return Ok(Sign::None);
+            return Ok(Some(Sign::None));
         }
         let (line, operation) = match self.operation(record) {
             Ok(found) => found,
-            Err(fault) => return self.not_sendable(record, fault).await,
+            Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = operation.effect == Effect::Lookup && record.progress.in_doubt;
         let sealed = match self.prepare(record, &line, asks_first).await {
             Ok(sealed) => sealed,
-            Err(fault) => return self.not_sendable(record, fault).await,
+            Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
-        let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(Sign::None) };
+        let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(None) };
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
@@ -111,10 +121,10 @@ impl Road {
         self.report(record, &event, now.duration_since(begun.at));
         let entry = Entry { wire, not_before, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(submission, entry.clone())).await {
-            Ok(_) => Ok(sign),
+            Ok(_) => Ok(Some(sign)),
             Err(JournalError::Forbidden(error)) => {
                 tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");
-                Ok(sign)
+                Ok(Some(sign))
             }
             Err(error) => Err(error),
         }

@@ -3,12 +3,16 @@
 
 use super::{Answering, Line, Road, Sealed, begin::later, read, seal, send, transform};
 use crate::{
-    adapter::{Exchange, Operation, Reading, TransformInput},
-    domain::{Code, Fault, Stage, Verdict, WireRecord},
+    adapter::{
+        Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
+        stacks::{self, NotDone},
+    },
+    domain::{AttachmentRef, Code, Fault, Stage, Verdict, WireRecord},
     journal::Record,
     wire::Received,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// An attempt that has been begun.
@@ -45,14 +49,13 @@ impl Road {
                 |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
             attachments.push((attachment.clone(), self.attachments.read(attachment).await.map_err(lost)?));
         }
-        let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
-        let blocking = tokio::task::spawn_blocking(move || {
-            let submission = &record.submission;
-            let attempt = record.progress.attempts + 1;
-            let input = TransformInput { submission, attempt, now, attachments: &attachments };
-            let (_, exchange) = exchange_of(&line, &record, is_lookup)?;
-            seal(transform(exchange, &input)?, &line, submission.trace.child(), now)
-        });
+        let now = self.clock.now();
+        if attachments.is_empty() && is_small(&record.submission.data, &mut { LARGE_BYTES }) {
+            // Less than a millisecond, most of it the signature: another thread would cost more than it spares.
+            return prepared(record, line, &attachments, is_lookup, now);
+        }
+        let (record, line) = (record.clone(), line.clone());
+        let blocking = tokio::task::spawn_blocking(move || prepared(&record, &line, &attachments, is_lookup, now));
         blocking.await.map_err(|_| missing(Code::Internal))?
     }
 
@@ -85,7 +88,9 @@ impl Road {
         is_lookup: bool,
     ) -> Result<Reading, Fault> {
         let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
-        let blocking = tokio::task::spawn_blocking(move || {
+        let is_large = received.body.len() > LARGE_BYTES;
+        // Verifying is quick, and mapping ends in the time that filters have.
+        let reading = stacks::run_aside(is_large, MAX_TIME, move || {
             let (operation, exchange) = exchange_of(&line, &record, is_lookup)?;
             let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
             read(
@@ -100,9 +105,44 @@ impl Road {
                 },
             )
         });
-        // A filter that panics has met an answer that nobody can read.
-        blocking.await.map_err(|_| Fault::new(Code::AnswerMappingFailed, Stage::Read, "reading it failed inside"))?
+        let unreadable = |text: &str| Err(Fault::new(Code::AnswerMappingFailed, Stage::Read, text));
+        reading.await.unwrap_or_else(|why| match why {
+            NotDone::NoThread => unreadable("no thread can be had to read it"),
+            NotDone::TakesTooLong => unreadable("it takes too long"),
+            // A filter that panics has met an answer that nobody can read.
+            NotDone::BreaksOff => unreadable("reading it failed inside"),
+        })
     }
+}
+
+/// Whether all texts and members together take no more than what is left of `bytes`.
+fn is_small(value: &Value, bytes: &mut usize) -> bool {
+    let own = match value {
+        Value::String(text) => text.len(),
+        Value::Object(members) => members.keys().map(String::len).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => 0,
+    };
+    let Some(left) = bytes.checked_sub(own + size_of::<Value>()) else { return false };
+    *bytes = left;
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_small(item, bytes)),
+        Value::Object(members) => members.values().all(|member| is_small(member, bytes)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+fn prepared(
+    record: &Record,
+    line: &Line,
+    attachments: &[(AttachmentRef, Vec<u8>)],
+    is_lookup: bool,
+    now: Timestamp,
+) -> Result<Sealed, Fault> {
+    let submission = &record.submission;
+    let attempt = record.progress.attempts + 1;
+    let input = TransformInput { submission, attempt, now, attachments };
+    let (_, exchange) = exchange_of(line, record, is_lookup)?;
+    seal(transform(exchange, &input)?, line, submission.trace.child(), now)
 }
 
 fn exchange_of<'a>(line: &'a Line, record: &Record, is_lookup: bool) -> Result<(&'a Operation, &'a Exchange), Fault> {

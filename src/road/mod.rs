@@ -1,6 +1,8 @@
 //! The way of one submission, one verb a file. Each step takes one type and returns the next; what `send` takes, only
 //! `seal` can make, so nothing leaves unsigned. First try, retry and an operator's replay all come by here.
 
+mod arrivals;
+
 mod deliver;
 mod begin;
 mod exchange;
@@ -17,6 +19,7 @@ mod read;
 mod settle;
 mod reply;
 
+pub use arrivals::Arrivals;
 pub use deliver::{Delivered, Road};
 pub use line::{Line, Lines};
 pub use read::{Answering, read};

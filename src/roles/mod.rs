@@ -7,6 +7,7 @@ pub mod scheduler;
 pub mod simulator;
 pub mod worker;
 
+pub mod dispatch;
 mod listener;
 
 mod installation;

@@ -15,7 +15,7 @@ use crate::{
         Journal, JournalError,
         sqlite::{self, Ownership},
     },
-    road::Lines,
+    road::{Arrivals, Lines},
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
@@ -64,6 +64,8 @@ pub enum StartError {
 
 /// How long requests under way have to end once the process is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// Submissions of some kilobytes each, far more than are on their way to a worker while no backlog builds up.
+const ARRIVALS_KEPT: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -95,7 +97,7 @@ impl Process {
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let ownership = own_journal(&installation)?;
         let journal = open_journal(&settings.journal).await?;
-        let broker = open_broker(&settings.broker, clock.now())?;
+        let broker = open_broker(&settings.broker, hears_others(&installation, roles), clock.now())?;
         let attachments =
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let shared = Shared {
@@ -105,6 +107,7 @@ impl Process {
             metrics: Metrics::new(),
             attachments,
             outbox_filled: Arc::new(Notify::new()),
+            arrivals: Arc::new(Arrivals::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -150,6 +153,12 @@ impl Process {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.broker.close()).await;
         if drained { Stopped::Drained } else { Stopped::Aborted }
     }
+}
+
+/// Whether somebody here waits for what other processes do.
+fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
+    let is_alone = matches!(installation.settings.journal.place, JournalPlace::Sqlite { .. });
+    roles.contains(&Role::Gateway) && !is_alone
 }
 
 /// What lives inside one process cannot be spread over several.

@@ -2,11 +2,12 @@
 
 use super::{
     courier::{Courier, CourierParts},
+    dispatch::Dispatch,
     gateway::{Gateway, GatewayParts},
     installation::Installation,
     operations::{Operations, OperationsParts, PartState, Readiness},
     process::{DRAIN, Role, StartError},
-    scheduler::Scheduler,
+    scheduler::{Relay, Scheduler},
     worker::Worker,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Reply, Road},
+    road::{Arrivals, Reply, Road},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub metrics: Metrics,
     pub attachments: AttachmentStore,
     pub outbox_filled: Arc<Notify>,
+    pub arrivals: Arc<Arrivals>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
@@ -66,10 +68,21 @@ impl Shared {
             shutdown: self.stop.clone(),
             grace: DRAIN,
             outbox_work: Some(self.outbox_filled.clone()),
+            dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
+            arrivals: self.arrivals.clone(),
         })
         .await?;
         self.tasks.spawn(gateway.ended);
         Ok((gateway.address, gateway.reload))
+    }
+
+    fn relay(&self, installation: &Installation) -> Relay {
+        Relay {
+            journal: self.journal.clone(),
+            broker: self.broker.clone(),
+            adapters: installation.adapters.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
@@ -121,6 +134,7 @@ impl Shared {
     fn worker(&self, installation: &Installation) -> Worker {
         let road = Road {
             journal: self.journal.clone(),
+            arrivals: self.arrivals.clone(),
             reply: Reply::new(self.journal.clone(), self.broker.clone()),
             catalogue: installation.catalogue.clone(),
             lines: installation.lines.clone(),

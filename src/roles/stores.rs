@@ -37,7 +37,11 @@ pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>
 }
 
 /// Starts the broker. RabbitMQ need not be there yet: it is connected to in the background.
-pub fn open_broker(settings: &BrokerSettings, now: Timestamp) -> Result<Arc<dyn Broker>, OpenError> {
+pub fn open_broker(
+    settings: &BrokerSettings,
+    hears_others: bool,
+    now: Timestamp,
+) -> Result<Arc<dyn Broker>, OpenError> {
     match settings {
         BrokerSettings::Embedded => Ok(Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()))),
         BrokerSettings::Rabbitmq(place) => {
@@ -46,6 +50,7 @@ pub fn open_broker(settings: &BrokerSettings, now: Timestamp) -> Result<Arc<dyn 
                 allow_plaintext: place.allow_plaintext,
                 prefix: place.prefix.clone(),
                 delivery_limit: place.delivery_limit,
+                hears_others,
                 ..RabbitmqSettings::new(place.uri.reveal())
             };
             let broker = RabbitmqBroker::start(settings).map_err(|error| OpenError::Broker(error.to_string()))?;

@@ -139,7 +139,7 @@ fn wire(sent: &str, received: &str) -> WireRecord {
 }
 
 async fn accept(journal: &Tested, submission: &Submission) -> SubmissionId {
-    assert_eq!(journal.accept(submission, &fresh_key(), true).await.unwrap(), Acceptance::New);
+    assert_eq!(journal.accept(submission, &fresh_key(), true, None).await.unwrap(), Acceptance::New);
     submission.id
 }
 

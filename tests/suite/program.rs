@@ -66,7 +66,7 @@ impl Folder {
         let journal = SqliteJournal::open(&self.journal_path()).unwrap();
         let submission = submission(effect);
         let key = IdempotencyKey { key: submission.id.to_string(), body_sha256: [0; 32] };
-        journal.accept(&submission, &key, false).await.unwrap();
+        journal.accept(&submission, &key, false, None).await.unwrap();
         let now = jiff::Timestamp::now();
         let begun = Event::Begun { attempt: 1, lease_until: now };
         journal.record(submission.id, Entry::new(begun, now)).await.unwrap();

@@ -6,8 +6,10 @@
 
 mod lane;
 
-use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};
-use crate::domain::{AgencyName, Priority};
+use super::{
+    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
+};
+use crate::domain::{AgencyName, Priority, SubmissionId};
 use async_trait::async_trait;
 use lane::Lane;
 use std::{
@@ -39,7 +41,7 @@ impl Default for EmbeddedSettings {
 pub struct EmbeddedBroker {
     settings: EmbeddedSettings,
     agencies: Mutex<BTreeMap<AgencyName, AgencyQueues>>,
-    announcements: broadcast::Sender<Announcement>,
+    listeners: Listeners,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -71,7 +73,7 @@ impl EmbeddedBroker {
         Self {
             settings,
             agencies: Mutex::default(),
-            announcements: broadcast::channel(settings.announcements_kept.max(1)).0,
+            listeners: Listeners::new(settings.announcements_kept),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -133,13 +135,16 @@ impl Broker for EmbeddedBroker {
 
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
         self.open()?;
-        // An error only says that nobody listens now.
-        let _ = self.announcements.send(announcement.clone());
+        self.listeners.tell(announcement);
         Ok(())
     }
 
+    fn watch(&self, submission: SubmissionId) -> Watch {
+        self.listeners.watch(submission)
+    }
+
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        self.announcements.subscribe()
+        self.listeners.everything()
     }
 
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {

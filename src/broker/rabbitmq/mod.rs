@@ -7,6 +7,7 @@
 //! Reconnecting is our own loop (`link.rs`), not lapin's recovery: that one restores a queue that was deleted without its
 //! consumer, and stops after a number of tries.
 
+mod announcer;
 mod connection;
 mod consumer;
 mod inspection;
@@ -23,8 +24,11 @@ mod topology;
 pub use removal::remove;
 pub use settings::{RabbitmqSettings, SettingsError};
 
-use super::{Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, WorkItem};
-use crate::domain::{AgencyName, Priority};
+use super::{
+    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
+};
+use crate::domain::{AgencyName, Priority, SubmissionId};
+use announcer::Announcer;
 use async_trait::async_trait;
 use consumer::Lane;
 use inspection::inspect;
@@ -51,7 +55,8 @@ pub struct RabbitmqBroker {
     publisher: Publisher,
     to_publish: Link,
     to_consume: Link,
-    announcements: broadcast::Sender<Announcement>,
+    announcer: Announcer,
+    listeners: Listeners,
     is_listening: Arc<AtomicBool>,
     renew_after: Duration,
     consumers: Phase,
@@ -85,23 +90,37 @@ impl RabbitmqBroker {
         let (to_publish, to_consume) = (connect("publish"), connect("consume"));
         let restorer = Restorer::new(to_publish.clone(), topology.clone(), links.tasks.clone(), links.stop.clone());
         let publisher = Publisher::new(to_publish.clone(), topology.clone(), restorer, target.settings.confirm_timeout);
-        let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_KEPT);
-        let is_listening = Arc::new(AtomicBool::new(false));
-        let subscriber = Subscriber {
-            link: to_consume.clone(),
-            topology: topology.clone(),
-            announcements: announcements.clone(),
-            is_listening: is_listening.clone(),
-            stop: consumers.stop.clone(),
-        };
-        consumers.tasks.spawn(subscriber.run());
+        let sender = format!("punte/{}", uuid::Uuid::new_v4().simple());
+        let announcer = Announcer::start(
+            to_publish.clone(),
+            topology.clone(),
+            sender.clone(),
+            target.settings.confirm_timeout,
+            &links.tasks,
+            links.stop.clone(),
+        );
+        let listeners = Listeners::new(ANNOUNCEMENTS_KEPT);
+        let hears_others = target.settings.hears_others;
+        let is_listening = Arc::new(AtomicBool::new(!hears_others));
+        if hears_others {
+            let subscriber = Subscriber {
+                link: to_consume.clone(),
+                topology: topology.clone(),
+                listeners: listeners.clone(),
+                ourselves: sender,
+                is_listening: is_listening.clone(),
+                stop: consumers.stop.clone(),
+            };
+            consumers.tasks.spawn(subscriber.run());
+        }
         let renew_after = target.settings.renew_idle_consumers_after;
         Ok(Self {
             topology,
             publisher,
             to_publish,
             to_consume,
-            announcements,
+            announcer,
+            listeners,
             is_listening,
             renew_after,
             consumers,
@@ -149,11 +168,16 @@ impl Broker for RabbitmqBroker {
     }
 
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
-        self.publisher.announce(announcement).await
+        self.listeners.tell(announcement);
+        self.announcer.announce(announcement)
+    }
+
+    fn watch(&self, submission: SubmissionId) -> Watch {
+        self.listeners.watch(submission)
     }
 
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        self.announcements.subscribe()
+        self.listeners.everything()
     }
 
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {

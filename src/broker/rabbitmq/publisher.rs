@@ -7,21 +7,30 @@ use super::{
     restorer::Restorer,
     topology::Topology,
 };
-use crate::broker::{Announcement, BrokerError, WorkItem};
+use crate::broker::{BrokerError, WorkItem};
 use jiff::Timestamp;
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     time::{Instant, timeout_at},
 };
 
 /// How many messages may be on their way without a confirm.
 const WINDOW: usize = 256;
+/// Batches that may wait for their confirms at the same time.
+const CHANNELS: usize = 4;
 const PERSISTENT: u8 = 2;
 
 pub(super) struct Publisher {
@@ -29,9 +38,10 @@ pub(super) struct Publisher {
     topology: Arc<Topology>,
     restorer: Restorer,
     confirm_timeout: Duration,
-    /// One batch at a time: a returned message must be matched within its own batch.
-    work: Mutex<Option<OpenChannel>>,
-    events: Mutex<Option<OpenChannel>>,
+    /// One batch at a time on each: a returned message must be matched within its own batch.
+    channels: [Mutex<Option<OpenChannel>>; CHANNELS],
+    /// Which channel the next batch waits for if none is free.
+    turn: AtomicUsize,
 }
 
 struct OpenChannel {
@@ -41,15 +51,16 @@ struct OpenChannel {
 
 impl Publisher {
     pub(super) fn new(link: Link, topology: Arc<Topology>, restorer: Restorer, confirm_timeout: Duration) -> Self {
-        Self { link, topology, restorer, confirm_timeout, work: Mutex::default(), events: Mutex::default() }
+        let (channels, turn) = (Default::default(), AtomicUsize::new(0));
+        Self { link, topology, restorer, confirm_timeout, channels, turn }
     }
 
     pub(super) async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
-        let mut slot = self.work.lock().await;
+        let mut slot = self.free_channel().await;
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            let window_results = match self.channel(&mut slot, true).await {
+            let window_results = match self.channel(&mut slot).await {
                 Ok(channel) => self.publish_window(&channel, window, deadline).await,
                 Err(error) => window.iter().map(|_| Err(copy(&error))).collect(),
             };
@@ -70,28 +81,16 @@ impl Publisher {
         results
     }
 
-    pub(super) async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let mut slot = self.events.lock().await;
-        let channel = self.channel(&mut slot, false).await?;
-        let body = serde_json::to_vec(announcement).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
-        let published = channel.basic_publish(
-            self.topology.names.events_exchange(),
-            announcement.topic().into(),
-            BasicPublishOptions::default(),
-            &body,
-            announcement_properties(announcement),
-        );
-        match timeout_at(Instant::now() + self.confirm_timeout, published).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unavailable(error)),
-            Err(_) => {
-                *slot = None;
-                Err(BrokerError::NotConfirmed)
-            }
+    /// The first by preference, so that a lone publisher opens no more than one.
+    async fn free_channel(&self) -> MutexGuard<'_, Option<OpenChannel>> {
+        if let Some(free) = self.channels.iter().find_map(|channel| channel.try_lock().ok()) {
+            return free;
         }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CHANNELS;
+        self.channels[turn].lock().await
     }
 
-    async fn channel(&self, slot: &mut Option<OpenChannel>, confirms: bool) -> Result<Channel, BrokerError> {
+    async fn channel(&self, slot: &mut Option<OpenChannel>) -> Result<Channel, BrokerError> {
         let wire = self.link.now()?;
         if let Some(open) = slot
             && Arc::ptr_eq(&open.wire, &wire)
@@ -101,9 +100,7 @@ impl Publisher {
         }
         *slot = None;
         let channel = wire.channel().await?;
-        if confirms {
-            answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        }
+        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         *slot = Some(OpenChannel { wire, channel: channel.clone() });
         Ok(channel)
     }
@@ -184,14 +181,7 @@ fn work_properties(item: &WorkItem) -> BasicProperties {
         .with_timestamp(seconds(Timestamp::now()))
 }
 
-fn announcement_properties(announcement: &Announcement) -> BasicProperties {
-    let kind = format!("punte.submission.{}.v1", announcement.state);
-    let trace = announcement.trace.to_string();
-    properties(announcement.submission.to_string(), &kind, Announcement::MEDIA_TYPE, &trace)
-        .with_timestamp(seconds(announcement.at))
-}
-
-fn properties(id: String, kind: &str, media_type: &str, trace: &str) -> BasicProperties {
+pub(super) fn properties(id: String, kind: &str, media_type: &str, trace: &str) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
     BasicProperties::default()
@@ -203,6 +193,6 @@ fn properties(id: String, kind: &str, media_type: &str, trace: &str) -> BasicPro
         .with_headers(headers)
 }
 
-fn seconds(at: Timestamp) -> u64 {
+pub(super) fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or_default()
 }

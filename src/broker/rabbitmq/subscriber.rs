@@ -6,11 +6,12 @@ use super::{
     names,
     topology::Topology,
 };
-use crate::broker::{Announcement, BrokerError};
+use crate::broker::{BrokerError, Listeners};
 use backoff::backoff::Backoff;
 use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
+    message::Delivery as Message,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -21,7 +22,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 /// More than this many announcements that nobody fetches are forgotten, oldest first.
@@ -32,7 +32,9 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
 pub(super) struct Subscriber {
     pub link: Link,
     pub topology: Arc<Topology>,
-    pub announcements: broadcast::Sender<Announcement>,
+    pub listeners: Listeners,
+    /// What this process writes under its own announcements: everybody here has heard them already.
+    pub ourselves: String,
     pub is_listening: Arc<AtomicBool>,
     pub stop: CancellationToken,
 }
@@ -94,7 +96,7 @@ impl Subscriber {
                 message = consumer.next() => message,
             };
             match message {
-                Some(Ok(message)) => self.hand_on(&message.data),
+                Some(Ok(message)) => self.hand_on(&message),
                 Some(Err(error)) => break unavailable(error),
                 None => break BrokerError::Unavailable("the broker has ended the consumer".into()),
             }
@@ -104,10 +106,12 @@ impl Subscriber {
     }
 
     /// Others may publish to the exchange as well: what is not an announcement is passed over.
-    fn hand_on(&self, bytes: &[u8]) {
-        match serde_json::from_slice(bytes) {
-            // An error only says that nobody listens now.
-            Ok(announcement) => drop(self.announcements.send(announcement)),
+    fn hand_on(&self, message: &Message) {
+        if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
+            return;
+        }
+        match serde_json::from_slice(&message.data) {
+            Ok(announcement) => self.listeners.tell(&announcement),
             Err(error) => tracing::debug!(%error, "a message on the exchange of events is not an announcement"),
         }
     }

@@ -12,6 +12,7 @@ pub struct Accept {
     pub submission: Submission,
     pub key: IdempotencyKey,
     pub notify: bool,
+    pub claimed_until: Option<Timestamp>,
 }
 
 impl Operation for Accept {
@@ -87,9 +88,9 @@ impl Accept {
         let Submission { id, agency, priority, trace, accepted_at, .. } = &self.submission;
         let urgent = *priority == Priority::Urgent;
         statement(
-            "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            values![*id, agency.as_str(), urgent, trace.to_string(), *accepted_at, *accepted_at],
+            "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before, claimed_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            values![*id, agency.as_str(), urgent, trace.to_string(), *accepted_at, *accepted_at, self.claimed_until],
         )
     }
 

@@ -13,7 +13,7 @@ pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::RecordChange;
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
-pub use reading::{Attempts, Counts, Find, FindAttachment, List, Ping, Timeline, UnusedAttachmentBytes};
+pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Ping, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
 pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
 
@@ -24,7 +24,7 @@ pub const CHUNK_ROWS: u32 = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// One SELECT, on any connection.
+    /// SELECTs, on any connection.
     Read,
     /// In a transaction: what `Ok` comes with is committed, what `Err` comes with is rolled back.
     Write,

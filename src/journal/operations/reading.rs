@@ -19,6 +19,19 @@ impl Operation for Find {
     }
 }
 
+/// With its timeline.
+pub struct FindWhole(pub SubmissionId);
+
+impl Operation for FindWhole {
+    type Output = Option<(Record, Vec<Change>)>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
+        let Some(record) = Find(self.0).run(store).await? else { return Ok(None) };
+        Ok(Some((record, Timeline(self.0).run(store).await?)))
+    }
+}
+
 pub struct Timeline(pub SubmissionId);
 
 impl Operation for Timeline {

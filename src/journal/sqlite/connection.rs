@@ -120,14 +120,21 @@ impl SqliteStore<'_> {
         Ok(self.bound(statement)?.raw_execute()? as u64)
     }
 
-    /// SQLite takes `$1` for a name, and numbers names as they first appear: so they are bound by name.
+    /// SQLite takes `$1` for a name, and numbers names as they first appear: so each is asked for its name.
     fn bound(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
         let mut prepared = self.0.prepare_cached(&statement.sql)?;
-        for (number, value) in (1..).zip(&statement.values) {
-            prepared.raw_bind_parameter(format!("${number}").as_str(), value)?;
+        for index in 1..=prepared.parameter_count() {
+            let number = prepared.parameter_name(index).and_then(number_of);
+            let value = number.and_then(|number| statement.values.get(number.checked_sub(1)?));
+            prepared.raw_bind_parameter(index, value.ok_or(rusqlite::Error::InvalidParameterName(String::new()))?)?;
         }
         Ok(prepared)
     }
+}
+
+/// `$12`
+fn number_of(name: &str) -> Option<usize> {
+    name.strip_prefix('$')?.parse().ok()
 }
 
 fn value(column: ValueRef<'_>) -> Value {

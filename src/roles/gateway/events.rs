@@ -1,15 +1,15 @@
 //! `GET /v1/submissions/{id}/events`: the changes of one submission go out as server-sent events until it is settled.
 
-use super::{Call, Desk, Problem, Reply, limits::Waiting, submit::news, view};
+use super::{Call, Desk, Problem, Reply, limits::Waiting, view};
 use crate::{
-    broker::Announcement,
+    broker::Watch,
     domain::{Change, Code, SubmissionId},
 };
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{sync::broadcast::Receiver, time::Instant};
+use tokio::time::Instant;
 
 /// The certificate is judged with each request: a stream that lasted for ever would outlive it.
 const LONGEST_STREAM: Duration = Duration::from_secs(600);
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 struct Follower {
     desk: Arc<Desk>,
     id: SubmissionId,
-    hints: Receiver<Announcement>,
+    watch: Watch,
     /// How many changes were sent: the number of the last one is its event's id.
     sent: usize,
     /// Read, but not sent yet.
@@ -34,7 +34,7 @@ struct Follower {
 pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
     let id = call.submission_id()?;
     let sent = last_event_id(&call)?;
-    let hints = desk.broker.announcements();
+    let watch = desk.broker.watch(id);
     let record = desk.find(&call.office, id).await?;
     let Some(permit) = desk.limits.wait(&call.office.limits) else {
         return Err(Problem::from(Code::RateLimited).retry_after(KEEP_ALIVE));
@@ -48,7 +48,7 @@ pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
     }
     let now = Instant::now();
     let (waiting, ends_at) = (unsent(timeline, sent), now + LONGEST_STREAM);
-    let follower = Follower { desk, id, hints, sent, waiting, ends_at, spoke_at: now, _permit: permit };
+    let follower = Follower { desk, id, watch, sent, waiting, ends_at, spoke_at: now, _permit: permit };
     Ok(streamed(follower))
 }
 
@@ -99,7 +99,7 @@ impl Follower {
                 return Some(": still here\n\n".into());
             }
             tokio::select! {
-                () = news(&mut self.hints, self.id) => {}
+                _ = self.watch.news() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = self.desk.shutdown.cancelled() => {}
             }

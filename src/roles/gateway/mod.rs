@@ -23,7 +23,10 @@ mod wish;
 pub use doorman::{Ambiguous, check_apart};
 pub use problem::{Problem, status_of};
 
-use super::listener::{self, ListenerLimits};
+use super::{
+    dispatch::Dispatch,
+    listener::{self, ListenerLimits},
+};
 use crate::{
     adapter::Adapters,
     attachments::AttachmentStore,
@@ -31,6 +34,7 @@ use crate::{
     catalogue::Catalogue,
     domain::{Clock, Code, SubmissionId, TraceParent},
     journal::{Journal, Record},
+    road::Arrivals,
     settings::{GatewaySettings, OfficeSettings},
     telemetry::Metrics,
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
@@ -60,6 +64,10 @@ pub struct GatewayParts {
     pub grace: Duration,
     /// Notified when the outbox has something new.
     pub outbox_work: Option<Arc<Notify>>,
+    /// What was accepted goes to the broker through it at once; otherwise by the relay.
+    pub dispatch: Option<Dispatch>,
+    /// What was accepted, for a worker in this process.
+    pub arrivals: Arc<Arrivals>,
 }
 
 /// A gateway that runs.
@@ -98,6 +106,8 @@ pub struct Desk {
     metrics: Metrics,
     limits: Limits,
     outbox_work: Option<Arc<Notify>>,
+    dispatch: Option<Dispatch>,
+    arrivals: Arc<Arrivals>,
     shutdown: CancellationToken,
 }
 
@@ -201,6 +211,8 @@ impl Desk {
             clock: parts.clock,
             metrics: parts.metrics,
             outbox_work: parts.outbox_work,
+            dispatch: parts.dispatch,
+            arrivals: parts.arrivals,
             shutdown: parts.shutdown,
         }
     }

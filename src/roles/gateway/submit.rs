@@ -10,18 +10,16 @@ use super::{
     wish::Wish,
 };
 use crate::{
-    broker::Announcement,
-    domain::{Change, Code, StateName, SubmissionId, TraceParent},
+    broker::Watch,
+    domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
+    roles::dispatch::{Dispatch, Place},
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 /// What the office is told to wait before it asks again.
 const ASK_AGAIN_SECS: u64 = 2;
@@ -42,11 +40,17 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     let tree_bytes = (counted.values * json::BYTES_PER_VALUE).min(settings.max_memory_bytes / 4);
     let tree_memory = limits.memory(&call.office.limits, tree_bytes)?;
     let wish = Wish::read(&desk, &call.office, counted.value)?;
-    // From here on the answer may come at any moment; listening begins before there is anything to miss.
-    let hints = desk.broker.announcements();
-    let (id, is_repeated) = accept(&desk, &call.office, key, wish, call.trace).await?;
+    let taken = accept(&desk, &call.office, key, wish, call.trace).await?;
     drop((body, tree_memory, call.under_way));
-    reply(&desk, &call.office, id, is_repeated, wait, hints).await
+    reply(&desk, &call.office, taken, wait).await
+}
+
+/// What the journal has.
+struct Taken {
+    id: SubmissionId,
+    is_repeated: bool,
+    /// Begun before there was anything to miss.
+    watch: Watch,
 }
 
 async fn accept(
@@ -55,48 +59,60 @@ async fn accept(
     key: String,
     wish: Wish,
     trace: TraceParent,
-) -> Result<(SubmissionId, bool), Problem> {
+) -> Result<Taken, Problem> {
     let key = IdempotencyKey { key, body_sha256: wish.sha256() };
-    // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
-    let known = desk.journal.find_key(&office.office.name, &key).await?;
-    let (acceptance, id) = match known {
-        Some(acceptance) => (acceptance, None),
-        None => {
-            let submission = wish.into_submission(desk, office, trace).await?;
-            let acceptance = desk.journal.accept(&submission, &key, office.office.has_webhook).await?;
-            if acceptance == Acceptance::New {
-                desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
-                desk.outbox_work.iter().for_each(|work| work.notify_one());
-                tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
-            }
-            (acceptance, Some(submission.id))
+    let submission = match wish.into_submission(desk, office, trace).await {
+        Ok(submission) => submission,
+        // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
+        Err(problem) => {
+            return repeated(desk, desk.journal.find_key(&office.office.name, &key).await?).ok_or(problem)?;
         }
     };
-    match (acceptance, id) {
-        (Acceptance::New, Some(id)) => Ok((id, false)),
-        (Acceptance::Repeated(id), _) => Ok((id, true)),
-        (Acceptance::KeyReused, _) => Err(Code::IdempotencyKeyReused.into()),
-        (Acceptance::New, None) => Err(Code::Internal.into()),
+    let (id, watch, place) =
+        (submission.id, desk.broker.watch(submission.id), desk.dispatch.as_ref().and_then(Dispatch::place));
+    let claimed_until = place.as_ref().map(|_| Place::claimed_until(submission.accepted_at));
+    let acceptance = desk.journal.accept(&submission, &key, office.office.has_webhook, claimed_until).await?;
+    if acceptance != Acceptance::New {
+        return repeated(desk, Some(acceptance)).ok_or(Code::Internal)?;
+    }
+    desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
+    tracing::info!(submission = %id, service = %submission.service, "accepted");
+    pass_on(desk, submission, place);
+    Ok(Taken { id, is_repeated: false, watch })
+}
+
+/// `None` if the key did not come before.
+fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken, Problem>> {
+    match acceptance? {
+        Acceptance::New => None,
+        Acceptance::Repeated(id) => Some(Ok(Taken { id, is_repeated: true, watch: desk.broker.watch(id) })),
+        Acceptance::KeyReused => Some(Err(Code::IdempotencyKeyReused.into())),
     }
 }
 
-async fn reply(
-    desk: &Desk,
-    office: &KnownOffice,
-    id: SubmissionId,
-    is_repeated: bool,
-    wait: Option<Duration>,
-    hints: Receiver<Announcement>,
-) -> Reply {
+/// To the broker at once, if there is room; otherwise by the relay.
+fn pass_on(desk: &Desk, submission: Submission, place: Option<Place>) {
+    match place {
+        Some(place) => place.fill(&submission),
+        None => desk.outbox_work.iter().for_each(|work| work.notify_one()),
+    }
+    desk.arrivals.put(submission);
+}
+
+async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {
     // A preference may be passed over: an office with too many waits open gets its number at once.
     let waiting = wait.and_then(|wait| desk.limits.wait(&office.limits).map(|permit| (wait, permit)));
     let applied = waiting.as_ref().map(|(wait, _)| *wait);
-    let record = match waiting {
-        Some((wait, permit)) => until_settled(desk, id, wait, hints, permit).await?,
-        None => desk.find(office, id).await?,
+    let Taken { id, is_repeated, watch } = taken;
+    let (record, timeline) = match waiting {
+        Some((wait, permit)) => until_settled(desk, id, is_repeated, wait, watch, permit).await?,
+        None => whole(desk, id).await?,
     };
-    let timeline = desk.journal.timeline(id).await?;
     Ok(written(&record, &timeline, is_repeated, applied))
+}
+
+async fn whole(desk: &Desk, id: SubmissionId) -> Result<(Record, Vec<Change>), Problem> {
+    Ok(desk.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?)
 }
 
 fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {
@@ -122,34 +138,25 @@ fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Opt
 async fn until_settled(
     desk: &Desk,
     id: SubmissionId,
+    mut may_be_settled: bool,
     wait: Duration,
-    mut hints: Receiver<Announcement>,
+    mut watch: Watch,
     _permit: Waiting,
-) -> Result<Record, Problem> {
+) -> Result<(Record, Vec<Change>), Problem> {
     let deadline = Instant::now() + wait;
     loop {
-        let record = desk.journal.find(id).await?.ok_or(Code::RequestNotFound)?;
         let is_over = Instant::now() >= deadline || desk.shutdown.is_cancelled();
-        if is_over || record.progress.state.name().is_settled() {
-            return Ok(record);
+        if may_be_settled || is_over {
+            let (record, timeline) = whole(desk, id).await?;
+            if is_over || record.progress.state.name().is_settled() {
+                return Ok((record, timeline));
+            }
         }
         let look_at = deadline.min(Instant::now() + LOOK_EVERY);
-        tokio::select! {
-            () = news(&mut hints, id) => {}
-            () = tokio::time::sleep_until(look_at) => {}
-            () = desk.shutdown.cancelled() => {}
-        }
-    }
-}
-
-/// Ends when something was announced about this submission, or may have been.
-pub async fn news(hints: &mut Receiver<Announcement>, id: SubmissionId) {
-    loop {
-        match hints.recv().await {
-            Ok(announcement) if announcement.submission != id => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
-            // The broker is closed: from now on only looking helps.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
+        may_be_settled = tokio::select! {
+            state = watch.news() => state.is_none_or(StateName::is_settled),
+            () = tokio::time::sleep_until(look_at) => true,
+            () = desk.shutdown.cancelled() => true,
+        };
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     catalogue::SchemaFault,
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
-        SubmissionId, TraceParent,
+        SubmissionId, TraceParent, whole_microseconds,
     },
     journal::JournalError,
 };
@@ -96,7 +96,8 @@ impl Wish {
         office: &KnownOffice,
         trace: TraceParent,
     ) -> Result<Submission, Problem> {
-        let now = desk.clock.now();
+        // As exact as the journal keeps it.
+        let now = whole_microseconds(desk.clock.now());
         let mut found = Vec::new();
         let way = self.find_way(desk, office, &mut found);
         if self.expires_at.is_some_and(|at| at <= now) {

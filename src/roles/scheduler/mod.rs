@@ -5,7 +5,7 @@ mod housekeeping;
 mod reconcile;
 mod relay;
 
-pub use relay::{Relay, Relayed};
+pub use relay::{Carried, Relay, Relayed};
 
 use deadlines::Looked;
 

@@ -24,6 +24,13 @@ pub struct Relayed {
     pub refused: usize,
 }
 
+/// What became of what was to be published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carried {
+    pub confirmed: Vec<SubmissionId>,
+    pub refused: Vec<SubmissionId>,
+}
+
 const BATCH: u32 = 256;
 /// A relay that dies between claim and confirm delays its batch by this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
@@ -57,17 +64,23 @@ impl Relay {
             return Ok(Relayed::default());
         }
         let items: Vec<WorkItem> = known.into_iter().map(work_item).collect();
-        let results = self.broker.publish(&items).await;
-        self.declare_missing(&results).await;
-        for (item, result) in items.iter().zip(&results) {
-            if result.is_err() && !refused_by.contains(&item.agency) {
+        let Carried { confirmed, refused } = self.carry(&items).await;
+        for item in items.iter().filter(|item| refused.contains(&item.submission)) {
+            if !refused_by.contains(&item.agency) {
                 refused_by.push(item.agency.clone());
             }
         }
-        let (confirmed, refused) = sort(&items, results);
         self.journal.published(&confirmed, self.clock.now()).await?;
         self.journal.unclaim_outbox(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
+    }
+
+    /// Publishes; the journal is left as it is.
+    pub async fn carry(&self, items: &[WorkItem]) -> Carried {
+        let results = self.broker.publish(items).await;
+        self.declare_missing(&results).await;
+        let (confirmed, refused) = sort(items, results);
+        Carried { confirmed, refused }
     }
 
     /// Its adapter was removed: no worker would ever take it.

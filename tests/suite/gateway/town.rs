@@ -82,6 +82,8 @@ impl Town {
             shutdown: self.shutdown.clone(),
             grace: Duration::from_secs(5),
             outbox_work: None,
+            dispatch: None,
+            arrivals: Arc::default(),
         })
         .await
     }

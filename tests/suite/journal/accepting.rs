@@ -35,7 +35,7 @@ async fn of_a_hundred_calls_with_one_key_exactly_one_is_new(journal: Tested) {
         let (journal, key) = (journal.clone(), key.clone());
         tokio::spawn(async move {
             let submission = submission();
-            (submission.id, journal.accept(&submission, &key, false).await.unwrap())
+            (submission.id, journal.accept(&submission, &key, false, None).await.unwrap())
         })
     });
     let (mut new, mut repeated) = (vec![], vec![]);
@@ -54,10 +54,10 @@ async fn of_a_hundred_calls_with_one_key_exactly_one_is_new(journal: Tested) {
 
 async fn a_key_with_another_body_is_refused_and_records_nothing(journal: Tested) {
     let key = fresh_key();
-    assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New);
+    assert_eq!(journal.accept(&submission(), &key, false, None).await.unwrap(), Acceptance::New);
     let other = IdempotencyKey { body_sha256: [8; 32], ..key };
     let second = submission();
-    assert_eq!(journal.accept(&second, &other, false).await.unwrap(), Acceptance::KeyReused);
+    assert_eq!(journal.accept(&second, &other, false, None).await.unwrap(), Acceptance::KeyReused);
     assert_eq!(journal.find(second.id).await.unwrap(), None);
 }
 
@@ -65,7 +65,7 @@ async fn each_office_has_its_own_keys(journal: Tested) {
     let key = fresh_key();
     for office in ["causeni", "soroca"] {
         let submission = Submission { office: office.parse().unwrap(), ..submission() };
-        assert_eq!(journal.accept(&submission, &key, false).await.unwrap(), Acceptance::New);
+        assert_eq!(journal.accept(&submission, &key, false, None).await.unwrap(), Acceptance::New);
     }
 }
 

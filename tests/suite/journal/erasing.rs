@@ -93,11 +93,11 @@ async fn more_than_one_transaction_takes_is_erased_too(journal: Tested) {
 
 async fn a_forgotten_key_can_be_used_again(journal: Tested) {
     let key = fresh_key();
-    journal.accept(&submission(), &key, false).await.unwrap();
+    journal.accept(&submission(), &key, false, None).await.unwrap();
     assert_eq!(journal.forget_keys(at(0)).await.unwrap(), 0);
-    assert!(matches!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::Repeated(_)));
+    assert!(matches!(journal.accept(&submission(), &key, false, None).await.unwrap(), Acceptance::Repeated(_)));
     assert_eq!(journal.forget_keys(at(1)).await.unwrap(), 1);
-    assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New);
+    assert_eq!(journal.accept(&submission(), &key, false, None).await.unwrap(), Acceptance::New);
 }
 
 async fn attachments_are_forgotten_once_nobody_uses_them(journal: Tested) {

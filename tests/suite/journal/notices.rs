@@ -18,7 +18,7 @@ async fn claim(journal: &Tested, now: i64) -> Vec<Notice> {
 async fn an_end_is_noticed_if_the_office_asked_for_it(journal: Tested) {
     sending(&journal).await;
     let silent = submission();
-    journal.accept(&silent, &fresh_key(), false).await.unwrap();
+    journal.accept(&silent, &fresh_key(), false, None).await.unwrap();
     record(&journal, silent.id, Event::CancelledByOffice { by: "causeni".into() }, at(2)).await;
     assert_eq!(claim(&journal, 2).await, []);
     let id = completed(&journal).await;

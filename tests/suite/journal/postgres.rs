@@ -50,7 +50,7 @@ async fn two_processes_share_one_schema() {
     let key = fresh_key();
     let calls = (0..40).map(|number| {
         let (journal, key) = (journals[number % 2].clone(), key.clone());
-        async move { journal.accept(&submission(), &key, false).await.unwrap() }
+        async move { journal.accept(&submission(), &key, false, None).await.unwrap() }
     });
     let outcomes = futures_util::future::join_all(calls).await;
     assert_eq!(outcomes.iter().filter(|it| **it == Acceptance::New).count(), 1);
@@ -63,7 +63,7 @@ async fn an_error_shows_nothing_of_a_row() {
     let journal: Tested = Arc::new(schema.open().await);
     let twice = submission();
     accept(&journal, &twice).await;
-    let broken = journal.accept(&twice, &fresh_key(), false).await.unwrap_err();
+    let broken = journal.accept(&twice, &fresh_key(), false, None).await.unwrap_err();
     assert!(matches!(broken, JournalError::Corrupt(_)));
     assert!(!format!("{broken} {broken:?}").contains(&twice.id.to_string()), "{broken}");
     schema.raw().await.batch_execute(r#"UPDATE submissions SET body = '{"context": "CANARY"}'"#).await.unwrap();

@@ -27,11 +27,11 @@ async fn what_was_accepted_survives_closing_and_opening() {
     let journal = open(&path);
     let submission = submission();
     let key = fresh_key();
-    journal.accept(&submission, &key, false).await.unwrap();
+    journal.accept(&submission, &key, false, None).await.unwrap();
     drop(journal);
     let journal = open(&path);
     assert_eq!(journal.find(submission.id).await.unwrap().unwrap().submission, submission);
-    let again = journal.accept(&super::submission(), &key, false).await.unwrap();
+    let again = journal.accept(&super::submission(), &key, false, None).await.unwrap();
     assert_eq!(again, Acceptance::Repeated(submission.id));
 }
 
@@ -40,7 +40,7 @@ async fn closing_ends_what_was_handed_in_and_closes_the_file() {
     let (path, _home) = file();
     let journal = SqliteJournal::open(&path).unwrap();
     let submission = submission();
-    journal.accept(&submission, &fresh_key(), false).await.unwrap();
+    journal.accept(&submission, &fresh_key(), false, None).await.unwrap();
     journal.close().await;
     // The last connection that closes folds the log into the file.
     assert!(!path.with_extension("db-wal").exists());
@@ -98,15 +98,19 @@ async fn a_command_that_fails_half_way_is_undone_alone() {
     let calls = (0..60).map(|number| {
         let (journal, key) = (journal.clone(), fresh_key());
         let submission = if number % 10 == 5 { twice.clone() } else { submission() };
-        async move { (number, key.clone(), journal.accept(&submission, &key, false).await) }
+        async move { (number, key.clone(), journal.accept(&submission, &key, false, None).await) }
     });
     for (number, key, outcome) in futures_util::future::join_all(calls).await {
         if number % 10 == 5 {
             assert!(matches!(outcome, Err(JournalError::Corrupt(_))), "{outcome:?}");
-            assert_eq!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::New, "its key was kept");
+            assert_eq!(
+                journal.accept(&submission(), &key, false, None).await.unwrap(),
+                Acceptance::New,
+                "its key was kept"
+            );
         } else {
             assert_eq!(outcome.unwrap(), Acceptance::New);
-            assert!(matches!(journal.accept(&submission(), &key, false).await.unwrap(), Acceptance::Repeated(_)));
+            assert!(matches!(journal.accept(&submission(), &key, false, None).await.unwrap(), Acceptance::Repeated(_)));
         }
     }
 }

@@ -14,7 +14,10 @@ async fn each_service_is_completed_at_its_first_attempt() {
     for service in ["person-lookup", "civil-status-extract", "legal-event"] {
         let id = town.post(service).await;
         let shown = town.ends(&id, "completed").await;
-        assert_eq!(states(&shown), ["accepted", "queued", "sending", "completed"], "{shown:#}");
+        // Whether it is noted as queued depends on how soon a worker takes it.
+        let mut states = states(&shown);
+        states.retain(|state| *state != "queued");
+        assert_eq!(states, ["accepted", "sending", "completed"], "{shown:#}");
         assert_eq!(shown["attempts"], 1);
         assert!(shown["answer"].is_object(), "{shown:#}");
     }

@@ -1,0 +1,157 @@
+//! Dispatch: what this process has just accepted comes in; it goes to the broker at once, without a detour through the
+//! outbox's query.
+//!
+//! The submission's outbox row is written as claimed, so the relay leaves it alone. What the broker does not take, and what
+//! a crash leaves behind when the claim has run out, is the relay's.
+
+use super::scheduler::{Carried, Relay};
+use crate::{
+    broker::WorkItem,
+    domain::{Submission, SubmissionId},
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[derive(Clone)]
+pub struct Dispatch {
+    queue: mpsc::Sender<WorkItem>,
+    /// The broker has just refused something: for a moment everything is left to the relay, in its order.
+    is_resting: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+/// A place in the queue: whoever has one may write the outbox row as claimed.
+pub struct Place(mpsc::OwnedPermit<WorkItem>);
+
+struct Carrier {
+    relay: Relay,
+    is_resting: Arc<AtomicBool>,
+    confirmed: mpsc::UnboundedSender<Vec<SubmissionId>>,
+    stop: CancellationToken,
+}
+
+const WAITING: usize = 1024;
+const BATCH: usize = 256;
+/// Batches that wait for their confirms at the same time.
+const AT_ONCE: usize = 4;
+/// Most submissions have been taken up by then, and need no note of having been queued.
+const LINGER: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_secs(1);
+/// A process that dies between accepting and the confirm delays its submissions by this long.
+const LEASE: SignedDuration = SignedDuration::from_secs(15);
+
+impl Dispatch {
+    pub fn start(relay: Relay, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+        let (queue, taken) = mpsc::channel(WAITING);
+        let (confirmed, to_note) = mpsc::unbounded_channel();
+        let is_resting = Arc::new(AtomicBool::new(false));
+        let journal = relay.journal.clone();
+        let clock = relay.clock.clone();
+        let carrier = Carrier { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
+        tasks.spawn(Arc::new(carrier).run(taken));
+        tasks.spawn(note(to_note, move |ids| {
+            let (journal, now) = (journal.clone(), clock.now());
+            async move { journal.published(&ids, now).await }
+        }));
+        Self { queue, is_resting, stop }
+    }
+
+    /// `None`: it is the relay's.
+    pub fn place(&self) -> Option<Place> {
+        let is_away = self.stop.is_cancelled() || self.is_resting.load(Ordering::Relaxed);
+        if is_away { None } else { self.queue.clone().try_reserve_owned().ok().map(Place) }
+    }
+}
+
+impl Place {
+    /// How long the outbox row of something accepted now is claimed.
+    pub fn claimed_until(accepted_at: Timestamp) -> Timestamp {
+        accepted_at.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+    }
+
+    pub fn fill(self, submission: &Submission) {
+        let Submission { id, agency, priority, trace, .. } = submission;
+        self.0.send(WorkItem { submission: *id, agency: agency.clone(), priority: *priority, trace: *trace });
+    }
+}
+
+impl Carrier {
+    async fn run(self: Arc<Self>, mut taken: mpsc::Receiver<WorkItem>) {
+        let (places, under_way) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                _ = taken.recv_many(&mut batch, BATCH) => {}
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let carrier = self.clone();
+            under_way.spawn(async move {
+                carrier.carry(&batch).await;
+                drop(place);
+            });
+        }
+        taken.close();
+        let mut left = Vec::new();
+        while let Some(item) = taken.recv().await {
+            left.push(item.submission);
+        }
+        self.leave(&left).await;
+        under_way.close();
+        under_way.wait().await;
+    }
+
+    async fn carry(&self, batch: &[WorkItem]) {
+        let Carried { confirmed, refused } = self.relay.carry(batch).await;
+        if !confirmed.is_empty() {
+            // An error says that the process is ending; the claims run out.
+            let _ = self.confirmed.send(confirmed);
+        }
+        if !refused.is_empty() {
+            self.is_resting.store(true, Ordering::Relaxed);
+            self.leave(&refused).await;
+            tokio::select! { () = self.stop.cancelled() => {}, () = sleep(REST) => {} }
+            self.is_resting.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// To the relay.
+    async fn leave(&self, items: &[SubmissionId]) {
+        if !items.is_empty()
+            && let Err(error) = self.relay.journal.unclaim_outbox(items).await
+        {
+            tracing::warn!(%error, items = items.len(), "left to the relay when their claims have run out");
+        }
+    }
+}
+
+/// Tells the journal what the broker has confirmed, many at a time.
+async fn note<F>(mut confirmed: mpsc::UnboundedReceiver<Vec<SubmissionId>>, published: impl Fn(Vec<SubmissionId>) -> F)
+where
+    F: Future<Output = Result<(), crate::journal::JournalError>>,
+{
+    while let Some(mut ids) = confirmed.recv().await {
+        sleep(LINGER).await;
+        while let Ok(more) = confirmed.try_recv() {
+            ids.extend(more);
+        }
+        if let Err(error) = published(ids).await {
+            tracing::warn!(%error, "published, but not noted: they are published again");
+        }
+    }
+}
