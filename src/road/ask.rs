@@ -16,6 +16,7 @@ use std::time::Duration;
 
 impl Road {
     pub(super) async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Sealed) -> Result<Outcome, JournalError> {
+        let asked_at = self.clock.now();
         let asked = self.exchange(turn, lookup, true).await;
         let reading = match asked.ending {
             Ending::Read(reading) => reading,
@@ -25,7 +26,7 @@ impl Road {
             Ok(Reading::NotSeen) => self.settled_at(turn).await?,
             _ => Timestamp::MIN,
         };
-        let ending = match after_asking(reading, self.clock.now(), settled_at) {
+        let ending = match after_asking(reading, asked_at, settled_at) {
             Asked::NeverSeen => match self.prepare(turn.record, turn.line, false).await {
                 Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
                 Err(fault) => Ending::Read(Err(fault)),
@@ -55,9 +56,10 @@ pub enum Asked {
     Told(Result<Reading, Fault>),
 }
 
-pub fn after_asking(reading: Result<Reading, Fault>, now: Timestamp, settled_at: Timestamp) -> Asked {
+/// "Not seen" speaks of the moment at which it was asked: the agency may have acted while its answer was on its way.
+pub fn after_asking(reading: Result<Reading, Fault>, asked_at: Timestamp, settled_at: Timestamp) -> Asked {
     match reading {
-        Ok(Reading::NotSeen) if now < settled_at => Asked::TooEarly(settled_at),
+        Ok(Reading::NotSeen) if asked_at < settled_at => Asked::TooEarly(settled_at),
         Ok(Reading::NotSeen) => Asked::NeverSeen,
         Ok(Reading::Unmapped | Reading::Failed { .. }) => {
             Asked::Told(Err(Fault::new(Code::AgencyLookupUnclear, Stage::Read, "the lookup gave no clear answer")))
@@ -77,4 +79,47 @@ pub fn settled_at(attempts: &[Attempt], timeout: Duration) -> Timestamp {
     let timeout = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
     let last = attempts.iter().filter_map(left_in_doubt).max();
     last.map_or(Timestamp::MIN, |ended_at| later(ended_at, timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SubmissionId;
+
+    fn ended(seconds: i64, code: Code) -> Attempt {
+        let fault = Fault::new(code, Stage::Send, "");
+        Attempt {
+            submission: SubmissionId::new(),
+            number: 1,
+            begun_at: Timestamp::UNIX_EPOCH,
+            ended_at: Timestamp::from_second(seconds).ok(),
+            outcome: Some(AttemptOutcome::Failed { fault }),
+            wire: None,
+        }
+    }
+
+    #[test]
+    fn the_agency_gets_an_exchanges_time_after_the_last_attempt_that_is_in_doubt() {
+        let at = settled_at(
+            &[ended(100, Code::NetworkTimeout), ended(200, Code::NetworkReset), ended(300, Code::NetworkConnect)],
+            Duration::from_secs(60),
+        );
+        assert_eq!(at.as_second(), 260);
+        let after = |asked_at| after_asking(Ok(Reading::NotSeen), Timestamp::from_second(asked_at).unwrap(), at);
+        assert_eq!(after(259), Asked::TooEarly(at));
+        assert_eq!(after(260), Asked::NeverSeen);
+    }
+
+    #[test]
+    fn whatever_else_comes_of_asking_leaves_the_doubt_or_ends_it() {
+        let unclear = Reading::Failed { code: "x".into(), text: "y".into(), transient: true };
+        for outcome in [Ok(Reading::Unmapped), Ok(unclear), Err(Fault::new(Code::NetworkConnect, Stage::Send, ""))] {
+            match after_asking(outcome, Timestamp::MAX, Timestamp::MIN) {
+                Asked::Told(Err(fault)) => assert_eq!(fault.verdict, Verdict::Unknown),
+                other => panic!("{other:?}"),
+            }
+        }
+        let waiting = Ok(Reading::Waiting { reference: None });
+        assert_eq!(after_asking(waiting.clone(), Timestamp::MAX, Timestamp::MIN), Asked::Told(waiting));
+    }
 }
