@@ -294,12 +294,8 @@ mod tests {
 
     #[test]
     fn what_the_agency_has_taken_stays_in_doubt_until_its_answer() {
-        let sending = Progress {
-            state: State::Sending { attempt: 1, lease_until: NOW },
-            attempts: 1,
-            tries: 1,
-            in_doubt: false,
-        };
+        let sending =
+            Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
         let waiting = apply(&sending, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
         let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) };
         for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
