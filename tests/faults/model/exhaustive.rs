@@ -39,11 +39,19 @@ fn with_two_workers(effect: Effect) {
     );
 }
 
+/// A read has no effect that an operator could repeat.
+fn with_one_worker(effect: Effect, faults: u8) -> (Model, String) {
+    let what = format!("{}, one worker, {faults} faults", effect.as_str());
+    (Model { faults, replays: u8::from(effect != Effect::Read), ..Model::new(effect, 1, tries()) }, what)
+}
+
 fn with_many_faults(effect: Effect) {
-    let what = format!("{}, one worker, two faults", effect.as_str());
-    // A read has no effect that an operator could repeat.
-    let model = Model { replays: u8::from(effect != Effect::Read), ..Model::new(effect, 1, tries()) };
-    look_through(model.clone(), &what);
+    let (model, what) = with_one_worker(effect, 2);
+    look_through(model, &what);
+}
+
+fn to_the_end(effect: Effect) {
+    let (model, what) = with_one_worker(effect, 1);
     escape_from_everywhere(&model, &what);
 }
 
@@ -69,20 +77,40 @@ fn two_workers_keep_every_promise_about_what_may_be_done_only_once() {
 
 #[test]
 fn a_read_always_ends_or_comes_before_an_operator() {
-    with_many_faults(Effect::Read);
+    to_the_end(Effect::Read);
 }
 
 #[test]
 fn an_idempotent_operation_always_ends_or_comes_before_an_operator() {
-    with_many_faults(Effect::Idempotent);
+    to_the_end(Effect::Idempotent);
 }
 
 #[test]
 fn what_the_agency_can_be_asked_about_always_ends_or_comes_before_an_operator() {
-    with_many_faults(Effect::Lookup);
+    to_the_end(Effect::Lookup);
 }
 
 #[test]
 fn what_may_be_done_only_once_always_ends_or_comes_before_an_operator() {
+    to_the_end(Effect::Once);
+}
+
+#[test]
+fn two_faults_break_no_promise_about_a_read() {
+    with_many_faults(Effect::Read);
+}
+
+#[test]
+fn two_faults_break_no_promise_about_an_idempotent_operation() {
+    with_many_faults(Effect::Idempotent);
+}
+
+#[test]
+fn two_faults_break_no_promise_about_what_the_agency_can_be_asked_about() {
+    with_many_faults(Effect::Lookup);
+}
+
+#[test]
+fn two_faults_break_no_promise_about_what_may_be_done_only_once() {
     with_many_faults(Effect::Once);
 }
