@@ -13,7 +13,7 @@
 //! or come twice, and a request that everybody has given up may still arrive. The office takes its submission back, the
 //! deadline passes, the operator replays and discards, at any time.
 //!
-//! **What is bounded.** Two workers with one fault, or one worker with two; two tries (`PUNTE_MODEL_TRIES`), one replay. A
+//! **What is bounded.** Two workers with one fault, or one worker with two (one for `lookup`); two tries (`PUNTE_MODEL_TRIES`), one replay. A
 //! fault is a crash, a freeze, a loss, a redelivery; timeouts, lost answers and strays are free.
 //!
 //! **What is assumed.** An agency acts within two exchanges' time of the end of our side, or never. A worker is not frozen just
