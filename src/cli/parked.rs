@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, exit, operator::with_journal, output, print};
 use crate::{
-    domain::{AgencyName, Effect, Event, StateName, SubmissionId},
+    domain::{AgencyName, Event, StateName, SubmissionId},
     journal::{Entry, Journal, JournalError, ListFilter, Record},
 };
 use clap::{Args, Subcommand};
@@ -125,7 +125,7 @@ impl Replay {
         };
         let mut code = exit::DONE;
         for record in records {
-            if may_repeat_effect(&record) && !self.effect_may_repeat {
+            if record.progress.may_repeat(record.submission.effect) && !self.effect_may_repeat {
                 output::aside(format_args!(
                     "{}: not replayed: the agency may have done it already and would do it twice; ask the agency, then \
                      replay with --effect-may-repeat, or discard",
@@ -148,11 +148,6 @@ impl Discard {
         }
         Ok(code)
     }
-}
-
-/// Nobody knows whether the agency has acted, and it would not recognise the repeat.
-fn may_repeat_effect(record: &Record) -> bool {
-    record.submission.effect == Effect::Once && record.progress.in_doubt
 }
 
 async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json: bool) -> Result<u8, JournalError> {

@@ -1,6 +1,6 @@
 //! Where a submission stands: its state with what belongs to it, and what the attempts so far have left behind.
 
-use super::Fault;
+use super::{Effect, Fault};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -196,5 +196,10 @@ pub struct Progress {
 impl Progress {
     pub fn accepted() -> Self {
         Self { state: State::Accepted, attempts: 0, tries: 0, in_doubt: false }
+    }
+
+    /// Nobody knows whether the agency has acted, and it would not recognise the repeat.
+    pub fn may_repeat(&self, effect: Effect) -> bool {
+        effect == Effect::Once && self.in_doubt
     }
 }

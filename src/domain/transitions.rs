@@ -138,7 +138,8 @@ pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
         },
         Event::Answered { answer, .. } => Progress { in_doubt: false, ..to(State::Completed { answer }) },
         Event::RefusedByAgency { refusal, .. } => Progress { in_doubt: false, ..to(State::Refused { refusal }) },
-        Event::TakenByAgency { at, .. } => to(State::Waiting { since: at }),
+        // What it will do, or has done since, nobody sees: that stays true when the waiting ends without its answer.
+        Event::TakenByAgency { at, .. } => Progress { in_doubt: true, ..to(State::Waiting { since: at }) },
         Event::RetryPlanned { due_at, fault, .. } => failed(State::Retrying { due_at, fault: fault.clone() }, &fault),
         Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
         Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..to(State::Uncertain { fault }) },
@@ -184,7 +185,7 @@ fn is_allowed(now: &Progress, event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Code, Stage};
+    use crate::domain::{Code, Effect, Stage};
     use serde_json::json;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -289,6 +290,23 @@ mod tests {
         assert_eq!(late.state.name(), StateName::Parked);
         let answered = apply(&sending(true), Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
         assert!(!answered.in_doubt);
+    }
+
+    #[test]
+    fn what_the_agency_has_taken_stays_in_doubt_until_its_answer() {
+        let sending =
+            Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
+        let waiting = apply(&sending, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
+        let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) };
+        for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
+            let parked = apply(&waiting, gave_up).unwrap();
+            assert!(parked.in_doubt && parked.may_repeat(Effect::Once));
+            let answered = apply(&parked, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
+            assert!(!answered.in_doubt);
+            let replayed = apply(&parked, Event::Replayed).unwrap();
+            assert!(apply(&replayed, Event::CancelledByOffice { by: "a".into() }).is_err());
+            assert_eq!(apply(&replayed, deadline.clone()).unwrap().state.name(), StateName::Parked);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     attachments::AttachmentStore,
     broker::WorkItem,
     catalogue::Catalogue,
-    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict},
+    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Progress, Stage, StateName, Verdict},
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
 };
@@ -64,7 +64,7 @@ impl Road {
             tracing::error!(submission = %item.submission, %agency, "the journal knows no such submission; dropped");
             return Delivered::Done(Sign::None);
         };
-        if !matches!(record.progress.state.name(), StateName::Accepted | StateName::Queued) {
+        if !is_to_do(record.progress.state.name()) {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
@@ -95,7 +95,7 @@ impl Road {
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
         // Whoever may have acted on an earlier attempt is asked first.
-        let asks_first = operation.effect == Effect::Lookup && record.progress.in_doubt;
+        let asks_first = asks_first(operation.effect, &record.progress);
         let sealed = match self.prepare(record, &line, asks_first).await {
             Ok(sealed) => sealed,
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
@@ -143,10 +143,9 @@ impl Road {
     async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
         tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
         let now = self.clock.now();
-        let entry = match fault.verdict {
-            Verdict::Retry => Entry { not_before: Some(later(now, KEY_WAIT)), ..Entry::new(Event::Requeued, now) },
-            Verdict::DoNotRetry | Verdict::Unknown => Entry::new(Event::Parked { fault }, now),
-        };
+        let event = unsendable(fault);
+        let not_before = matches!(event, Event::Requeued).then(|| later(now, KEY_WAIT));
+        let entry = Entry { not_before, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(Sign::None),
             Err(error) => Err(error),
@@ -175,6 +174,24 @@ impl Road {
             Ok(sign) => Delivered::Done(sign),
             Err(_) => Delivered::NotRecorded,
         }
+    }
+}
+
+/// Only these are sent; a message about any other says nothing new.
+pub fn is_to_do(state: StateName) -> bool {
+    matches!(state, StateName::Accepted | StateName::Queued)
+}
+
+/// Whether the agency is asked before anything is sent to it.
+pub fn asks_first(effect: Effect, progress: &Progress) -> bool {
+    effect == Effect::Lookup && progress.in_doubt
+}
+
+/// What becomes of a submission of which nothing could be sent.
+pub fn unsendable(fault: Fault) -> Event {
+    match fault.verdict {
+        Verdict::Retry => Event::Requeued,
+        Verdict::DoNotRetry | Verdict::Unknown => Event::Parked { fault },
     }
 }
 

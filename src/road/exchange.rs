@@ -13,7 +13,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// An attempt that has been begun.
 pub(super) struct Turn<'a> {
@@ -62,11 +62,8 @@ impl Road {
     pub(super) async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
         let timeout = turn.operation.timeout;
         let mut wire = WireRecord::default();
-        // Whoever wakes up after a long pause may find that others have taken it up meanwhile.
-        let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-        if later(self.clock.now(), latest) > turn.lease_until {
-            let fault = Fault::new(Code::Interrupted, Stage::Send, "the lease ran out before it was sent");
-            return Outcome { ending: Ending::Read(Err(Fault { verdict: Verdict::Retry, ..fault })), wire };
+        if let Err(fault) = may_leave(self.clock.now(), timeout, turn.lease_until) {
+            return Outcome { ending: Ending::Read(Err(fault)), wire };
         }
         wire.sent = sealed.as_bytes();
         let reading = match send(sealed, turn.line, timeout).await {
@@ -143,6 +140,16 @@ fn prepared(
     let input = TransformInput { submission, attempt, now, attachments };
     let (_, exchange) = exchange_of(line, record, is_lookup)?;
     seal(transform(exchange, &input)?, line, submission.trace.child(), now)
+}
+
+/// Whoever wakes up after a long pause may find that others have taken it up meanwhile.
+pub fn may_leave(now: Timestamp, timeout: Duration, lease_until: Timestamp) -> Result<(), Fault> {
+    let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
+    if later(now, latest) <= lease_until {
+        return Ok(());
+    }
+    let fault = Fault::new(Code::Interrupted, Stage::Send, "the lease ran out before it was sent");
+    Err(Fault { verdict: Verdict::Retry, ..fault })
 }
 
 fn exchange_of<'a>(line: &'a Line, record: &Record, is_lookup: bool) -> Result<(&'a Operation, &'a Exchange), Fault> {

@@ -20,7 +20,9 @@ mod settle;
 mod reply;
 
 pub use arrivals::Arrivals;
-pub use deliver::{Delivered, Road};
+pub use ask::{Asked, after_asking, settled_at};
+pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
+pub use exchange::may_leave;
 pub use line::{Line, Lines};
 pub use read::{Answering, read};
 pub use reply::Reply;

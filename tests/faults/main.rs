@@ -1,1 +1,3 @@
 //! Faults of every kind are done to real processes; ledgers outside of them say what became of each submission.
+
+mod model;

@@ -2,10 +2,11 @@
 
 use super::Scheduler;
 use crate::{
-    domain::{Code, Effect, Event, Fault, Stage, State, Verdict},
+    domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, Verdict},
     journal::{Due, Entry, JournalError},
     road::{Case, settle},
 };
+use jiff::Timestamp;
 
 const BATCH: u32 = 200;
 
@@ -20,8 +21,12 @@ pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> 
     let due = scheduler.journal.due(now, BATCH).await?;
     let overdue = scheduler.journal.overdue(now, BATCH).await?;
     let is_anything_requeued = due.iter().any(|due| matches!(due.progress.state, State::Retrying { .. }));
-    let after_due_time = due.iter().filter_map(|due| Some((due, after_due_time(scheduler, due)?)));
-    let after_deadline = overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(due) }));
+    let after_due_time = due.iter().filter_map(|due| {
+        let event = after_due_time(&due.progress, due.effect, of_its_agency(scheduler, due), scheduler.clock.now())?;
+        Some((due, event))
+    });
+    let after_deadline =
+        overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(&due.progress, due.effect) }));
     let is_full = due.len().max(overdue.len()) >= BATCH as usize;
     let mut looked = Ok(if is_full { Looked::Some } else { Looked::All });
     for (due, event) in after_due_time.chain(after_deadline) {
@@ -41,25 +46,28 @@ pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> 
     looked
 }
 
-fn after_due_time(scheduler: &Scheduler, due: &Due) -> Option<Event> {
-    match due.progress.state {
+fn of_its_agency<'a>(scheduler: &'a Scheduler, due: &Due) -> &'a Schedule {
+    let adapter = scheduler.adapters.agency(&due.agency);
+    adapter.map_or(&scheduler.fallback_schedule, |adapter| &adapter.schedule)
+}
+
+/// What has to be recorded of a retry or a lease whose time has come.
+pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, now: Timestamp) -> Option<Event> {
+    match progress.state {
         State::Retrying { .. } => Some(Event::Requeued),
         State::Sending { attempt, .. } => {
-            let adapter = scheduler.adapters.agency(&due.agency);
-            let schedule = adapter.map_or(&scheduler.fallback_schedule, |adapter| &adapter.schedule);
             let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
-            let now = scheduler.clock.now();
-            Some(settle(Err(fault), Case { effect: due.effect, attempt, tries: due.progress.tries, schedule, now }))
+            Some(settle(Err(fault), Case { effect, attempt, tries: progress.tries, schedule, now }))
         }
         _ => None,
     }
 }
 
 /// Whether somebody may have acted on it decides how it is called.
-fn deadline_fault(due: &Due) -> Fault {
-    let last = due.progress.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
-    let is_taken = matches!(due.progress.state, State::Waiting { .. });
-    if is_taken || (due.progress.in_doubt && due.effect != Effect::Read) {
+pub fn deadline_fault(progress: &Progress, effect: Effect) -> Fault {
+    let last = progress.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
+    let is_taken = matches!(progress.state, State::Waiting { .. });
+    if is_taken || (progress.in_doubt && effect != Effect::Read) {
         let what = if is_taken {
             "the agency has taken it and not answered"
         } else {
@@ -68,7 +76,7 @@ fn deadline_fault(due: &Due) -> Fault {
         let detail = format!("{what}{last}");
         return Fault { verdict: Verdict::Unknown, ..Fault::new(Code::DeadlineInDoubt, Stage::Settle, detail) };
     }
-    Fault::new(Code::DeadlinePassed, Stage::Settle, format!("in state {}{last}", due.progress.state.name()))
+    Fault::new(Code::DeadlinePassed, Stage::Settle, format!("in state {}{last}", progress.state.name()))
 }
 
 async fn record(scheduler: &Scheduler, due: &Due, event: Event) -> Result<(), JournalError> {

@@ -5,6 +5,8 @@ mod housekeeping;
 mod reconcile;
 mod relay;
 
+pub use deadlines::{after_due_time, deadline_fault};
+pub use reconcile::missing;
 pub use relay::{Carried, Relay, Relayed};
 
 use deadlines::Looked;

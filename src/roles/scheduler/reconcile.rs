@@ -24,10 +24,11 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
             Err(_) => continue,
         };
         scheduler.metrics.queue_depth(agency, depth.ready);
-        if queued > depth.ready {
+        let missing = missing(queued, depth.ready);
+        if missing > 0 {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
             // and not begun is missing in the queue as well, and would double a long queue again and again.
-            let requeued = scheduler.journal.requeue(agency, before, now, queued - depth.ready).await?;
+            let requeued = scheduler.journal.requeue(agency, before, now, missing).await?;
             report(agency, queued, depth.ready, requeued);
             scheduler.outbox_filled.notify_one();
         }
@@ -42,6 +43,11 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         }
     }
     Ok(())
+}
+
+/// How many messages the broker has lost, or holds in a worker's hand.
+pub fn missing(queued: u64, ready: u64) -> u64 {
+    queued.saturating_sub(ready)
 }
 
 /// Every state of every agency, so that what has become none is shown as none.

@@ -1,0 +1,200 @@
+//! Broken rules: one of production's is replaced by a wrong one, and the checker must find what comes of it. A rule whose
+//! breach nobody notices would not be guarded by the model.
+
+use super::{
+    escape::Graph,
+    moves::Model,
+    properties::{DOUBT_SHOWN, NEVER_DONE, NO_BREACH, ONE_EFFECT},
+    rules::Rules,
+};
+use punte::{
+    domain::{Code, Effect, Event, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
+    road::{Asked, Case, after_asking, settle},
+};
+use stateright::{Checker, HasDiscoveries, Model as _};
+
+fn model(effect: Effect, workers: u8, break_it: impl Fn(&mut Rules)) -> Model {
+    // As few faults as will do: what is found early is found soon.
+    let (faults, replays) = if workers > 1 { (1, 0) } else { (1, 1) };
+    let mut model = Model { faults, replays, ..Model::new(effect, workers, 2) };
+    break_it(&mut model.rules);
+    model
+}
+
+/// The shortest way into the breach is printed: it shows what the rule is there for.
+fn is_found(model: Model, breach: &'static str) {
+    let checker = model.checker().finish_when(HasDiscoveries::AnyOf([breach].into())).spawn_bfs().join();
+    let found = checker.discovery(breach).unwrap_or_else(|| panic!("nothing was found against: {breach}"));
+    println!("broken within {} steps: {breach}: {:?}", found.clone().into_actions().len(), found.into_actions());
+}
+
+#[test]
+fn sending_a_once_again_after_an_unknown_outcome_is_found() {
+    fn again(outcome: super::rules::Outcome, case: Case<'_>) -> Event {
+        settle(outcome, Case { effect: Effect::Idempotent, ..case })
+    }
+    is_found(model(Effect::Once, 1, |rules| rules.settle = again), ONE_EFFECT);
+}
+
+#[test]
+fn taking_a_lost_lease_for_nothing_sent_is_found() {
+    let break_it = |rules: &mut Rules| {
+        rules.after_due_time = |progress, effect, schedule, now| match progress.state {
+            State::Sending { attempt, .. } => {
+                let fault = Fault { verdict: Verdict::Retry, ..Fault::new(Code::Interrupted, Stage::Send, "") };
+                Some(settle(Err(fault), Case { effect, attempt, tries: progress.tries, schedule, now }))
+            }
+            _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
+        }
+    };
+    is_found(model(Effect::Once, 1, break_it), ONE_EFFECT);
+    is_found(model(Effect::Idempotent, 1, break_it), NEVER_DONE);
+}
+
+#[test]
+fn not_asking_first_is_found() {
+    is_found(model(Effect::Lookup, 1, |rules| rules.asks_first = |_, _| false), ONE_EFFECT);
+}
+
+#[test]
+fn believing_an_early_not_seen_is_found() {
+    let break_it = |rules: &mut Rules| {
+        rules.after_asking = |outcome, now, _| match after_asking(outcome, now, now) {
+            Asked::TooEarly(_) => Asked::NeverSeen,
+            asked => asked,
+        }
+    };
+    is_found(model(Effect::Lookup, 1, break_it), ONE_EFFECT);
+}
+
+#[test]
+fn judging_not_seen_by_the_time_at_which_it_was_heard_is_found() {
+    let break_it = |rules: &mut Rules| rules.order.judges_by_the_time_of_asking = false;
+    is_found(model(Effect::Lookup, 1, break_it), ONE_EFFECT);
+}
+
+#[test]
+fn an_old_look_at_the_record_that_begins_all_the_same_is_found() {
+    fn unfenced(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::Begun { lease_until, .. } => apply(now, Event::Begun { attempt: now.attempts + 1, lease_until }),
+            other => apply(now, other),
+        }
+    }
+    is_found(model(Effect::Lookup, 2, |rules| rules.apply = unfenced), NO_BREACH);
+}
+
+#[test]
+fn a_late_word_that_counts_for_a_later_attempt_is_found() {
+    fn unfenced(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        let attempt = now.attempts;
+        match event {
+            Event::RetryPlanned { due_at, fault, .. } => apply(now, Event::RetryPlanned { attempt, due_at, fault }),
+            Event::GivenUp { fault, .. } => apply(now, Event::GivenUp { attempt, fault }),
+            Event::PutBack { .. } => apply(now, Event::PutBack { attempt }),
+            other => apply(now, other),
+        }
+    }
+    is_found(model(Effect::Idempotent, 2, |rules| rules.apply = unfenced), NO_BREACH);
+}
+
+#[test]
+fn beginning_only_after_sending_is_found() {
+    let break_it = |rules: &mut Rules| rules.order.begins_before_sending = false;
+    is_found(model(Effect::Once, 1, break_it), ONE_EFFECT);
+    is_found(model(Effect::Once, 1, break_it), NO_BREACH);
+}
+
+#[test]
+fn a_zombie_that_does_not_look_at_its_lease_is_found() {
+    let break_it = |rules: &mut Rules| rules.may_leave = |_, _, _| Ok(());
+    is_found(model(Effect::Lookup, 2, break_it), NO_BREACH);
+}
+
+/// What no rule on this side can prevent: that is why the README promises it only for agencies that recognise a reference.
+#[test]
+fn a_freeze_just_between_the_look_at_the_lease_and_the_first_byte_is_found() {
+    let break_it = |rules: &mut Rules| rules.order.looks_and_sends_at_once = false;
+    is_found(model(Effect::Lookup, 2, break_it), ONE_EFFECT);
+}
+
+#[test]
+fn taking_back_what_is_in_doubt_is_found() {
+    fn careless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::CancelledByOffice { .. } => apply(&Progress { in_doubt: false, ..now.clone() }, event),
+            other => apply(now, other),
+        }
+    }
+    is_found(model(Effect::Idempotent, 1, |rules| rules.apply = careless), NEVER_DONE);
+}
+
+#[test]
+fn letting_expire_what_is_in_doubt_is_found() {
+    fn careless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::DeadlinePassed { .. } if now.state.name() != StateName::Waiting => {
+                apply(&Progress { in_doubt: false, ..now.clone() }, event)
+            }
+            other => apply(now, other),
+        }
+    }
+    is_found(model(Effect::Lookup, 1, |rules| rules.apply = careless), NEVER_DONE);
+}
+
+#[test]
+fn forgetting_that_the_agency_has_taken_it_is_found() {
+    fn forgetful(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        let is_taken = matches!(event, Event::TakenByAgency { .. });
+        let after = apply(now, event)?;
+        Ok(if is_taken { Progress { in_doubt: now.in_doubt, ..after } } else { after })
+    }
+    let break_it = |rules: &mut Rules| rules.apply = forgetful;
+    is_found(model(Effect::Once, 1, break_it), DOUBT_SHOWN);
+    is_found(model(Effect::Idempotent, 1, break_it), NEVER_DONE);
+}
+
+#[test]
+fn a_replay_that_forgets_the_doubt_is_found() {
+    fn forgetful(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        let is_replay = matches!(event, Event::Replayed);
+        let after = apply(now, event)?;
+        Ok(if is_replay { Progress { in_doubt: false, ..after } } else { after })
+    }
+    is_found(model(Effect::Lookup, 1, |rules| rules.apply = forgetful), ONE_EFFECT);
+}
+
+#[test]
+fn an_operator_who_is_not_warned_is_found() {
+    is_found(model(Effect::Once, 1, |rules| rules.may_repeat = |_, _| false), ONE_EFFECT);
+}
+
+#[test]
+fn a_machine_that_has_uncertain_done_again_is_found() {
+    fn restless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+        match (&now.state, &event) {
+            (State::Uncertain { .. }, Event::Requeued) => Ok(Progress { state: State::Accepted, ..now.clone() }),
+            _ => apply(now, event),
+        }
+    }
+    is_found(Model { faults: 2, ..model(Effect::Once, 1, |rules| rules.apply = restless) }, NO_BREACH);
+}
+
+#[test]
+fn messages_that_nobody_misses_are_found() {
+    let graph = Graph::of(&model(Effect::Idempotent, 1, |rules| rules.missing = |_, _| 0));
+    let lost = graph.lost_on_the_way();
+    assert!(lost.iter().any(|town| town.state() == StateName::Queued), "{} are lost", lost.len());
+    assert!(graph.without_end().is_empty(), "the deadline still ends them");
+}
+
+#[test]
+fn leases_that_nobody_looks_at_are_found() {
+    let graph = Graph::of(&model(Effect::Once, 1, |rules| {
+        rules.after_due_time = |progress, effect, schedule, now| match progress.state {
+            State::Sending { .. } => None,
+            _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
+        }
+    }));
+    assert!(graph.without_end().iter().any(|town| town.state() == StateName::Sending));
+}

@@ -1,0 +1,78 @@
+//! Escape: from every town that can be reached, does an ordinary course of things lead on? Whoever is stuck is shown.
+//!
+//! A checker of paths cannot say this where circles are possible, so the whole graph is drawn and walked backwards.
+
+use super::{
+    moves::{Model, Move},
+    scheduler,
+    town::Town,
+};
+use punte::domain::StateName;
+use std::collections::HashMap;
+
+/// The towns that can be reached, and from where the ordinary moves come.
+pub struct Graph {
+    towns: Vec<Town>,
+    before: Vec<Vec<(u32, Move)>>,
+}
+
+impl Graph {
+    pub fn of(model: &Model) -> Self {
+        let mut numbers = HashMap::new();
+        let mut graph = Self { towns: vec![], before: vec![] };
+        for town in stateright::Model::init_states(model) {
+            graph.number(&mut numbers, town);
+        }
+        let mut next = 0;
+        while next < graph.towns.len() {
+            let town = graph.towns[next].clone();
+            for (it, after) in stateright::Model::next_steps(model, &town) {
+                let number = graph.number(&mut numbers, after);
+                if Model::is_ordinary(it) {
+                    graph.before[number as usize].push((next as u32, it));
+                }
+            }
+            next += 1;
+        }
+        graph
+    }
+
+    fn number(&mut self, numbers: &mut HashMap<Town, u32>, town: Town) -> u32 {
+        *numbers.entry(town).or_insert_with_key(|town| {
+            self.towns.push(town.clone());
+            self.before.push(vec![]);
+            self.towns.len() as u32 - 1
+        })
+    }
+
+    pub fn size(&self) -> usize {
+        self.towns.len()
+    }
+
+    /// Without the help of any person, everything ends or comes before an operator.
+    pub fn without_end(&self) -> Vec<&Town> {
+        self.stuck(|town| town.state().is_settled(), |_| true)
+    }
+
+    /// The same, and it is no deadline that ends it: what only a deadline would end has been lost on the way.
+    pub fn lost_on_the_way(&self) -> Vec<&Town> {
+        let passes = Move::Scheduler(scheduler::Move::DeadlinePasses);
+        self.stuck(
+            |town| town.deadline_passed || town.state().is_settled() || town.state() == StateName::Waiting,
+            |it| it != passes,
+        )
+    }
+
+    fn stuck(&self, is_good: impl Fn(&Town) -> bool, is_taken: impl Fn(Move) -> bool) -> Vec<&Town> {
+        let mut escapes: Vec<bool> = self.towns.iter().map(is_good).collect();
+        let mut pending: Vec<usize> = (0..self.towns.len()).filter(|number| escapes[*number]).collect();
+        while let Some(number) = pending.pop() {
+            for (before, it) in &self.before[number] {
+                if is_taken(*it) && !std::mem::replace(&mut escapes[*before as usize], true) {
+                    pending.push(*before as usize);
+                }
+            }
+        }
+        self.towns.iter().zip(escapes).filter(|(_, escapes)| !escapes).map(|(town, _)| town).collect()
+    }
+}

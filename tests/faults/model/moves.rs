@@ -1,0 +1,147 @@
+//! Moves: everything that may happen next in a town. What each of them does stands with its actor.
+
+use super::{
+    agency, broker, people,
+    rules::{Rules, schedule},
+    scheduler,
+    town::{Breach, Doubt, OutboxRow, Step, Town},
+    worker,
+};
+use punte::{
+    domain::{AttemptOutcome, Effect, Event, EventName, Schedule, StateName, Verdict},
+    journal::SideRows,
+};
+
+#[derive(Clone)]
+pub struct Model {
+    pub rules: Rules,
+    pub effect: Effect,
+    pub schedule: Schedule,
+    pub workers: u8,
+    pub faults: u8,
+    pub replays: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Move {
+    Broker(broker::Move),
+    /// By the worker in this place.
+    Worker(usize, worker::Move),
+    Agency(agency::Move),
+    Scheduler(scheduler::Move),
+    People(people::Move),
+}
+
+impl Model {
+    pub fn new(effect: Effect, workers: u8, tries: u32) -> Self {
+        let rules = Rules::of_production();
+        Self { rules, effect, schedule: schedule(tries), workers, faults: 2, replays: 1 }
+    }
+
+    /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden.
+    pub fn record(&self, town: &mut Town, event: Event) -> bool {
+        let Ok(after) = (self.rules.apply)(&town.journal.progress, event.clone()) else { return false };
+        let before = std::mem::replace(&mut town.journal.progress, after);
+        let side = SideRows::of(&before, &event, &town.journal.progress);
+        let journal = &mut town.journal;
+        match side.outbox {
+            Some(true) => {
+                let waits_for_agency = event.name() == EventName::PutBack;
+                journal.outbox = Some(OutboxRow { claimed: false, waits_for_agency });
+            }
+            Some(false) => journal.outbox = None,
+            None => {}
+        }
+        if side.begun.is_some() {
+            journal.lease_over = false;
+        }
+        journal.retry_due = false;
+        if matches!(side.ended, Some((_, AttemptOutcome::Failed { fault })) if fault.verdict == Verdict::Unknown) {
+            journal.doubt = Doubt::Fresh;
+        }
+        journal.forget_words();
+        let (from, to) = (before.state.name(), town.state());
+        if from.is_terminal() && to != from {
+            town.breach = Some(Breach::AnEndHasChanged);
+        }
+        let may_leave = matches!(
+            event.name(),
+            EventName::Answered | EventName::RefusedByAgency | EventName::Replayed | EventName::Discarded
+        );
+        if from == StateName::Uncertain && !may_leave {
+            town.breach = Some(Breach::TheMachineLeftUncertain);
+        }
+        true
+    }
+
+    /// What cannot matter any more is forgotten, so that fewer towns differ.
+    fn forget(&self, town: &mut Town) {
+        if town.state() != StateName::Sending {
+            town.journal.lease_over = false;
+        }
+        if self.effect != Effect::Lookup {
+            town.journal.doubt = Doubt::None;
+        }
+        if town.state().is_terminal() {
+            town.journal.doubt = Doubt::None;
+            (town.deadline_passed, town.faults_left, town.replays_left) = (false, 0, 0);
+        }
+    }
+
+    /// Whether this move belongs to the ordinary course of things: nothing fails and no person acts.
+    pub fn is_ordinary(it: Move) -> bool {
+        match it {
+            Move::Broker(it) => !matches!(it, broker::Move::RelayCrashes | broker::Move::LosesAll),
+            Move::Worker(_, it) => !worker::is_fault(it),
+            Move::Agency(_) | Move::Scheduler(_) => true,
+            Move::People(_) => false,
+        }
+    }
+}
+
+impl stateright::Model for Model {
+    type State = Town;
+    type Action = Move;
+
+    fn init_states(&self) -> Vec<Town> {
+        vec![Town::new(self.workers, self.faults, self.replays)]
+    }
+
+    fn actions(&self, town: &Town, moves: &mut Vec<Move>) {
+        moves.extend(broker::MOVES.map(Move::Broker));
+        for (place, worker) in town.workers.iter().enumerate() {
+            // Workers in the same place of their work are one as good as the other.
+            let is_twin = place > 0 && town.workers[place - 1] == *worker;
+            if worker.step != Step::Absent && !is_twin {
+                moves.extend(worker::moves(worker).into_iter().map(|it| Move::Worker(place, it)));
+            }
+        }
+        moves.extend(agency::MOVES.map(Move::Agency));
+        moves.extend(scheduler::MOVES.map(Move::Scheduler));
+        moves.extend(people::MOVES.map(Move::People));
+    }
+
+    fn next_state(&self, before: &Town, it: Move) -> Option<Town> {
+        let mut town = before.clone();
+        match it {
+            Move::Broker(it) => broker::step(self, &mut town, it),
+            Move::Worker(place, it) => worker::step(self, &mut town, place, it),
+            Move::Agency(it) => agency::step(self, &mut town, it),
+            Move::Scheduler(it) => scheduler::step(self, &mut town, it),
+            Move::People(it) => people::step(self, &mut town, it),
+        }?;
+        self.forget(&mut town);
+        town.workers.sort_unstable();
+        (town != *before).then_some(town)
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        super::properties::of(self.effect)
+    }
+}
+
+/// One of the few faults that a run allows.
+pub fn goes_wrong(town: &mut Town) -> Option<()> {
+    town.faults_left = town.faults_left.checked_sub(1)?;
+    Some(())
+}

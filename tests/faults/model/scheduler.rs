@@ -1,0 +1,89 @@
+//! Scheduler: time passes in steps that matter (a lease, a retry, a deadline, an agency that must be through), and what
+//! production makes of it is recorded.
+
+use super::{
+    moves::{Model, goes_wrong},
+    rules::START,
+    town::{Doubt, Step, Town},
+};
+use punte::domain::{Event, State, StateName};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Move {
+    LeaseRunsOut,
+    RetryFallsDue,
+    AgencyMustBeThrough,
+    DeadlinePasses,
+    SeesDue,
+    SeesDeadline,
+    Reconciles,
+}
+
+pub const MOVES: [Move; 7] = [
+    Move::LeaseRunsOut,
+    Move::RetryFallsDue,
+    Move::AgencyMustBeThrough,
+    Move::DeadlinePasses,
+    Move::SeesDue,
+    Move::SeesDeadline,
+    Move::Reconciles,
+];
+
+pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
+    let state = town.state();
+    match it {
+        Move::LeaseRunsOut => {
+            (state == StateName::Sending && !town.journal.lease_over).then_some(())?;
+            let current = town.journal.progress.attempts;
+            if town.workers.iter_mut().any(|it| it.step.turn_mut().is_some_and(|turn| turn.attempt == current)) {
+                // The worker is frozen, and goes on later.
+                goes_wrong(town)?;
+            }
+            town.journal.lease_over = true;
+            let turns = town.workers.iter_mut().filter_map(|worker| worker.step.turn_mut());
+            turns.filter(|turn| turn.attempt == current).for_each(|turn| turn.lease_over = true);
+        }
+        Move::RetryFallsDue => {
+            (state == StateName::Retrying).then_some(())?;
+            town.journal.retry_due = true;
+        }
+        // That an agency acts within twice an exchange's time or never is what `lookup` rests on.
+        Move::AgencyMustBeThrough => {
+            (town.journal.doubt == Doubt::Fresh && !is_anything_on_its_way(town)).then_some(())?;
+            town.journal.doubt = Doubt::Old;
+        }
+        Move::DeadlinePasses => {
+            (!state.is_terminal()).then_some(())?;
+            town.deadline_passed = true;
+        }
+        Move::SeesDue => {
+            let is_due = match town.journal.progress.state {
+                State::Sending { .. } => town.journal.lease_over,
+                State::Retrying { .. } => town.journal.retry_due,
+                _ => false,
+            };
+            is_due.then_some(())?;
+            let event = (model.rules.after_due_time)(&town.journal.progress, model.effect, &model.schedule, START)?;
+            model.record(town, event).then_some(())?;
+        }
+        Move::SeesDeadline => {
+            town.deadline_passed.then_some(())?;
+            let fault = (model.rules.deadline_fault)(&town.journal.progress, model.effect);
+            model.record(town, Event::DeadlinePassed { fault }).then_some(())?;
+        }
+        Move::Reconciles => {
+            let queued = u64::from(state == StateName::Queued);
+            ((model.rules.missing)(queued, town.ready.into()) > 0).then_some(())?;
+            if town.workers.iter().any(|it| it.holds_message) {
+                // A worker has it in hand, and takes very long to begin.
+                goes_wrong(town)?;
+            }
+            model.record(town, Event::Requeued).then_some(())?;
+        }
+    }
+    Some(())
+}
+
+fn is_anything_on_its_way(town: &Town) -> bool {
+    town.agency.strays > 0 || town.workers.iter().any(|it| matches!(it.step, Step::Sent { said: None, .. }))
+}

@@ -1,0 +1,228 @@
+//! Worker: one step of the road after the other, in production's order. Between any two it may be slow, frozen, cut off from
+//! the broker, or dead.
+
+use super::{
+    agency::{DEEDS, Deed},
+    moves::{Model, goes_wrong},
+    rules::{Outcome, START, TIMEOUT, after_start, lease_end},
+    town::{Breach, Came, Doubt, Step, Town, Turn, Worker},
+};
+use punte::{
+    domain::{Attempt, AttemptOutcome, Code, Event, Fault, Stage, SubmissionId},
+    road::{Asked, Case, may_leave, settled_at},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Move {
+    Takes,
+    CannotPrepare {
+        mends_itself: bool,
+    },
+    Begins,
+    LooksAtItsLease,
+    Leaves,
+    AgencyIsAsked,
+    AgencyMeetsIt(Deed),
+    Hears,
+    GivesUp,
+    Records,
+    /// The journal has done it, but its word does not reach the worker, which says it again.
+    RecordsUnheard,
+    Acks,
+    /// The broker gives the message to somebody else; the worker goes on.
+    IsCutOff,
+    Crashes,
+}
+
+pub fn is_fault(it: Move) -> bool {
+    matches!(it, Move::CannotPrepare { .. } | Move::RecordsUnheard | Move::IsCutOff | Move::Crashes)
+}
+
+pub fn moves(worker: &Worker) -> Vec<Move> {
+    let mut moves = match worker.step {
+        Step::Idle => return vec![Move::Takes],
+        Step::Absent => return vec![],
+        Step::Found { .. } => {
+            let cannot = |mends_itself| Move::CannotPrepare { mends_itself };
+            vec![Move::Begins, cannot(true), cannot(false)]
+        }
+        Step::Begun(_) | Step::Cleared(_) => vec![Move::LooksAtItsLease],
+        Step::Leaving(_) => vec![Move::Leaves],
+        Step::Asking { heard: None, .. } => vec![Move::AgencyIsAsked, Move::GivesUp],
+        Step::Sent { said: None, .. } => DEEDS.into_iter().map(Move::AgencyMeetsIt).chain([Move::GivesUp]).collect(),
+        Step::Asking { heard: Some(_), .. } | Step::Sent { said: Some(_), .. } => vec![Move::Hears, Move::GivesUp],
+        Step::Heard { .. } => vec![Move::Records, Move::RecordsUnheard],
+        Step::Done => vec![Move::Acks],
+    };
+    moves.extend([Move::IsCutOff, Move::Crashes]);
+    moves
+}
+
+pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()> {
+    let step = town.workers[place].step;
+    let next = match (it, step) {
+        (Move::Takes, Step::Idle) => takes(model, town, place)?,
+        (Move::CannotPrepare { mends_itself }, Step::Found { .. }) => {
+            goes_wrong(town)?;
+            let code = if mends_itself { Code::IdentityUnusable } else { Code::TemplateFailed };
+            model.record(town, (model.rules.unsendable)(fault(code)));
+            Step::Done
+        }
+        (Move::Begins, Step::Found { attempts, asks }) => begins(model, town, attempts + 1, asks),
+        (Move::LooksAtItsLease, Step::Begun(turn)) if turn.asks => match lease(model, turn) {
+            Ok(()) => Step::Asking { turn, early: town.journal.doubt == Doubt::Fresh, heard: None },
+            Err(fault) => told(model, town, turn, Err(fault), true),
+        },
+        (Move::LooksAtItsLease, Step::Begun(turn) | Step::Cleared(turn)) => match lease(model, turn) {
+            Ok(()) if model.rules.order.looks_and_sends_at_once => leaves(model, town, turn),
+            Ok(()) => Step::Leaving(turn),
+            Err(_) => Step::Heard { turn, came: Came::LeaseOver },
+        },
+        (Move::Leaves, Step::Leaving(turn)) => leaves(model, town, turn),
+        (Move::AgencyIsAsked, Step::Asking { turn, early, heard: None }) => {
+            let heard = town.agency.known().unwrap_or(Came::NotSeen);
+            if heard == Came::Waiting {
+                town.agency.taken = turn.attempt.max(town.agency.taken);
+            }
+            Step::Asking { turn, early, heard: Some(heard) }
+        }
+        (Move::AgencyMeetsIt(deed), Step::Sent { turn, said: None }) => {
+            let said = town.agency.act(model.effect, deed, turn.attempt)?;
+            Step::Sent { turn, said: Some(said) }
+        }
+        (Move::Hears, Step::Sent { turn, said: Some(came) }) => Step::Heard { turn, came },
+        (Move::Hears, Step::Asking { turn, early, heard: Some(came) }) => told(model, town, turn, outcome(came), early),
+        (Move::GivesUp, Step::Sent { turn, said }) => {
+            goes_astray(town, said);
+            Step::Heard { turn, came: Came::Lost }
+        }
+        (Move::GivesUp, Step::Asking { turn, early, .. }) => told(model, town, turn, outcome(Came::Lost), early),
+        (Move::Records, Step::Heard { turn, came }) => {
+            records(model, town, turn, came);
+            Step::Done
+        }
+        (Move::RecordsUnheard, Step::Heard { turn, came }) => {
+            goes_wrong(town)?;
+            records(model, town, turn, came);
+            step
+        }
+        (Move::Acks, Step::Done) => {
+            town.workers[place].holds_message = false;
+            Step::Idle
+        }
+        (Move::IsCutOff, _) => {
+            gives_back(town, place)?;
+            goes_wrong(town)?;
+            step
+        }
+        (Move::Crashes, _) => {
+            goes_wrong(town)?;
+            gives_back(town, place);
+            if let Step::Sent { said, .. } = step {
+                goes_astray(town, said);
+            }
+            Step::Idle
+        }
+        _ => return None,
+    };
+    town.workers[place].step = next;
+    Some(())
+}
+
+fn takes(model: &Model, town: &mut Town, place: usize) -> Option<Step> {
+    town.ready = town.ready.checked_sub(1)?;
+    town.workers[place].holds_message = true;
+    let progress = &town.journal.progress;
+    if !(model.rules.is_to_do)(progress.state.name()) || town.deadline_passed {
+        return Some(Step::Done);
+    }
+    Some(Step::Found { attempts: progress.attempts, asks: (model.rules.asks_first)(model.effect, progress) })
+}
+
+fn begins(model: &Model, town: &mut Town, attempt: u32, asks: bool) -> Step {
+    if !model.rules.order.begins_before_sending {
+        return Step::Begun(Turn { attempt, tries: town.journal.progress.tries + 1, asks, lease_over: false });
+    }
+    match model.record(town, Event::Begun { attempt, lease_until: lease_end() }) {
+        true => Step::Begun(Turn { attempt, tries: town.journal.progress.tries, asks, lease_over: false }),
+        false => Step::Done,
+    }
+}
+
+fn lease(model: &Model, turn: Turn) -> Result<(), Fault> {
+    (model.rules.may_leave)(if turn.lease_over { lease_end() } else { START }, TIMEOUT, lease_end())
+}
+
+fn leaves(model: &Model, town: &mut Town, turn: Turn) -> Step {
+    if !town.is_sending(turn.attempt) && model.rules.order.looks_and_sends_at_once {
+        town.breach = Some(Breach::SentWhatIsNotBeingSent);
+    }
+    Step::Sent { turn, said: None }
+}
+
+fn told(model: &Model, town: &Town, turn: Turn, outcome: Outcome, early: bool) -> Step {
+    let early = if model.rules.order.judges_by_the_time_of_asking { early } else { town.journal.doubt == Doubt::Fresh };
+    let through = 2 * TIMEOUT.as_secs() as i64;
+    let now = if early { START } else { after_start(through) };
+    let came = came_of(&outcome);
+    match (model.rules.after_asking)(outcome, now, settled_at(&attempts(town), TIMEOUT)) {
+        Asked::NeverSeen => Step::Cleared(turn),
+        Asked::TooEarly(_) => Step::Heard { turn, came: Came::TooEarly },
+        Asked::Told(Ok(_)) => Step::Heard { turn, came },
+        Asked::Told(Err(_)) => Step::Heard { turn, came: Came::Lost },
+    }
+}
+
+/// The one attempt that counts: the last whose outcome nobody knows.
+fn attempts(town: &Town) -> Vec<Attempt> {
+    if town.journal.doubt == Doubt::None {
+        return vec![];
+    }
+    let submission = SubmissionId::from(uuid::Uuid::nil());
+    let outcome = Some(AttemptOutcome::Failed { fault: fault(Code::NetworkTimeout) });
+    vec![Attempt { submission, number: 1, begun_at: START, ended_at: Some(START), outcome, wire: None }]
+}
+
+fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
+    let Turn { attempt, tries, .. } = turn;
+    let case = Case { effect: model.effect, attempt, tries, schedule: &model.schedule, now: START };
+    let event = match came {
+        Came::TooEarly => Event::PutBack { attempt },
+        _ => (model.rules.settle)(outcome(came), case),
+    };
+    if !model.rules.order.begins_before_sending {
+        model.record(town, Event::Begun { attempt, lease_until: lease_end() });
+    }
+    // Forbidden is an answer as well: somebody has taken it up meanwhile.
+    model.record(town, event);
+}
+
+fn outcome(came: Came) -> Outcome {
+    match came {
+        Came::LeaseOver => may_leave(lease_end(), TIMEOUT, lease_end()).and(Err(fault(Code::Internal))),
+        _ => came.reading().ok_or_else(|| fault(Code::NetworkReset)),
+    }
+}
+
+fn came_of(outcome: &Outcome) -> Came {
+    let all = [Came::Answered, Came::Refused, Came::Waiting, Came::Transient, Came::NotSeen];
+    let is_it = |came: &Came| outcome.is_ok() && came.reading().as_ref() == outcome.as_ref().ok();
+    all.into_iter().find(is_it).unwrap_or(Came::Lost)
+}
+
+fn gives_back(town: &mut Town, place: usize) -> Option<()> {
+    std::mem::take(&mut town.workers[place].holds_message).then_some(())?;
+    town.ready += 1;
+    Some(())
+}
+
+/// Whoever gives up ends nothing at the agency. One on its way is as bad as more.
+fn goes_astray(town: &mut Town, said: Option<Came>) {
+    if said.is_none() {
+        town.agency.strays = 1;
+    }
+}
+
+fn fault(code: Code) -> Fault {
+    Fault::new(code, Stage::Send, "")
+}
