@@ -2,8 +2,12 @@
 
 mod allocations;
 mod corpus;
+mod readers;
 mod signatures;
 
+// The fuzz targets, which are programs of their own too.
+#[path = "../fuzz/targets.rs"]
+mod targets;
 // The throw-away keys, and the tool that signs what our own signer never would: the suite uses them too.
 #[path = "../suite/trust/forgery.rs"]
 mod forgery;

@@ -43,6 +43,7 @@ pub fn cases() -> Vec<Case> {
             text.replace("<ds:DigestValue>", "<ds:DigestValue>")
                 .replace("<ds:SignatureValue>", "<ds:SignatureValue>\n    "),
         ),
+        ("default-namespace-undone-once-more".into(), replaced(&text, "<s:Body ", "<s:Body xmlns=\"\" ")),
         ("cdata-for-text".into(), replaced(&text, "Ana", "<![CDATA[Ana]]>")),
         ("references-for-characters".into(), replaced(&text, "Ana", "&#65;n&#x61;")),
         ("other-quotes-and-spaces".into(), replaced(&text, "<s:Body wsu:Id=\"BODY\">", "<s:Body\n wsu:Id='BODY'  >")),

@@ -103,6 +103,7 @@ fn encodings() -> Vec<Case> {
         Case::new("utf32-without-mark", "xml", utf32),
         Case::new("two-marks", "xml", with(&[0xEF, 0xBB, 0xBF, 0xEF, 0xBB, 0xBF], text.as_bytes())),
         Case::new("mark-of-utf16-before-utf8", "xml", with(&[0xFF, 0xFE], text.as_bytes())),
+        Case::new("bare-carriage-return-beside-a-reference", "xml", raw(b"A\r&#110;a")),
         Case::new("mark-inside", "xml", text.replace("<s:Header>", "<s:Header\u{FEFF}>")),
         Case::new("overlong", "xml", raw(&[0xC0, 0xBC])),
         Case::new("surrogates", "xml", raw(&[0xED, 0xA0, 0x80, 0xED, 0xB0, 0x80])),

@@ -3,7 +3,7 @@
 mod by_hand;
 mod canonical;
 mod documents;
-mod mangle;
+pub mod mangle;
 mod mutants;
 mod pieces;
 mod subjects;
