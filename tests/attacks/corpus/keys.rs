@@ -156,8 +156,7 @@ fn tokens(text: &str, certificate: &str) -> Vec<Case> {
     let token = piece(text, "<wsse:BinarySecurityToken", "</wsse:BinarySecurityToken>");
     let without = replaced(text, token, "");
     let value_type = format!("ValueType=\"{X509V3}\"");
-    let with_type =
-        |uri: &str| replaced(text, &token.to_owned(), &token.replace(&value_type, &format!("ValueType=\"{uri}\"")));
+    let with_type = |uri: &str| replaced(text, token, &token.replace(&value_type, &format!("ValueType=\"{uri}\"")));
     vec![
         Case::new("token-in-the-header", "key-info", replaced(&without, "<s:Header>", &format!("<s:Header>{token}"))),
         Case::new("token-in-the-body", "key-info", replaced(&without, "</s:Body>", &format!("{token}</s:Body>"))),

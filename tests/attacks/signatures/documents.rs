@@ -69,7 +69,7 @@ impl Generator {
             self.text.push_str("\n<!-- behind -->");
         }
         let apex = if self.chance.random_bool(0.3) { 0 } else { self.chance.random_range(0..self.elements) };
-        let listable = ["#default", "p", "q", "r", "xs", "nobody"];
+        let listable = ["#default", "p", "q", "r", "xs", "xml", "nobody"];
         let listed = if self.chance.random_bool(0.5) { 0 } else { self.chance.random_range(1..4) };
         let prefixes = listable.choose_multiple(&mut self.chance, listed).copied().collect();
         Document { text: self.text, apex, prefixes }

@@ -8,6 +8,7 @@ mod mutants;
 mod pieces;
 mod subjects;
 mod table;
+mod weak_keys;
 
 use crate::pki::now;
 use punte::{
