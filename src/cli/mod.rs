@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod http_file;
+mod messages;
 mod operator;
 mod output;
 mod parked;
@@ -11,7 +13,7 @@ mod serve;
 mod signals;
 mod simulate;
 mod submissions;
-mod trust;
+pub mod trust;
 pub mod trust_verify;
 
 use clap::{Parser, Subcommand};

@@ -115,7 +115,10 @@ fn text_at(fault: Node<'_, '_>, version: SoapVersion, path: &[&str]) -> String {
     };
     let mut found = Some(fault);
     for name in path {
-        let is_it = |node: &Node<'_, '_>| (node.tag_name().name(), node.tag_name().namespace()) == (name, namespace);
+        // `xmlns=""` says the same as no declaration, and no signature covers the difference.
+        let is_it = |node: &Node<'_, '_>| {
+            (node.tag_name().name(), node.tag_name().namespace().filter(|uri| !uri.is_empty())) == (name, namespace)
+        };
         found = found.and_then(|node| node.children().find(is_it));
     }
     let texts = found.into_iter().flat_map(|node| node.children()).filter(Node::is_text).filter_map(|node| node.text());
@@ -147,6 +150,14 @@ mod tests {
         let read = fault(FAULT_12).unwrap().unwrap();
         assert_eq!((read.code.as_str(), read.text.as_str(), read.blames_sender()), ("Sender", "Wrong", true));
         assert_eq!(read.detail, Value::Null);
+    }
+
+    #[test]
+    fn a_fault_reads_the_same_where_the_default_namespace_is_undone_once_more() {
+        for place in ["<s:Body", "<s:Fault", "<faultcode", "<faultstring", "<detail"] {
+            let undone = FAULT_11.replacen(place, &format!("{place} xmlns=\"\""), 1);
+            assert_eq!(fault(&undone), fault(FAULT_11), "{place}");
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! A cheap scan of events runs before the tree is built, because the tree's cost grows with the square of attributes and
 //! namespace declarations. A document type is always refused, and so no entity, internal or external, ever exists.
 
+use super::is_xml_char;
 use quick_xml::{
     Reader,
-    events::{BytesStart, Event},
+    events::{BytesStart, Event, attributes::Attribute},
+    name::PrefixDeclaration,
 };
 use roxmltree::{Document, ParsingOptions};
 
@@ -62,6 +64,13 @@ pub fn parse_within<'input>(text: &'input str, limits: &Limits) -> Result<Docume
         return Err(XmlRefusal::TooLarge { limit_bytes: limits.size_bytes });
     }
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    // XML 1.1 has other line ends and other characters, and every other version is unheard of.
+    if declared(text, "version").is_some_and(|version| version != "1.0") {
+        return Err(XmlRefusal::Malformed("in its version".into()));
+    }
+    if has_ambiguous_line_end(text) {
+        return Err(XmlRefusal::Malformed("in a line end beside a reference".into()));
+    }
     scan(text, limits)?;
     let options = ParsingOptions {
         allow_dtd: false,
@@ -86,7 +95,11 @@ pub fn decode(bytes: &[u8]) -> Result<&str, XmlRefusal> {
     let bytes = bytes.strip_prefix(&[0xEF, 0xBB, 0xBF]).unwrap_or(bytes);
     let text =
         str::from_utf8(bytes).map_err(|error| XmlRefusal::Encoding(format!("at byte {}", error.valid_up_to())))?;
-    match declared_encoding(text) {
+    // `parse` takes a mark away too: with two of them, it would take one for no character at all.
+    if text.starts_with('\u{FEFF}') {
+        return Err(XmlRefusal::Encoding("it has two byte order marks".into()));
+    }
+    match declared(text, "encoding") {
         Some(name) if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&name.to_ascii_lowercase().as_str()) => {
             Err(XmlRefusal::Encoding("its declaration names another encoding".into()))
         }
@@ -113,6 +126,9 @@ fn scan(text: &str, limits: &Limits) -> Result<(), XmlRefusal> {
             Event::DocType(_) => return Err(XmlRefusal::DocumentType),
             Event::PI(_) => return Err(XmlRefusal::ProcessingInstruction),
             Event::Eof => return Ok(()),
+            Event::GeneralRef(reference) if !is_reference(&reference) => {
+                return Err(malformed_at(reader.buffer_position()));
+            }
             Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::GeneralRef(_) => {}
         }
     }
@@ -125,12 +141,57 @@ fn count_attributes(start: &BytesStart<'_>, namespaces: &mut usize, limits: &Lim
             return Err(XmlRefusal::TooManyAttributes { limit: limits.attributes_per_element });
         }
         let attribute = attribute.map_err(|_| XmlRefusal::Malformed("in the attributes of an element".into()))?;
+        let is_sound = is_binding(&attribute) && attribute.value.split('&').skip(1).all(starts_reference);
+        if !is_sound {
+            return Err(XmlRefusal::Malformed("in the attributes of an element".into()));
+        }
         *namespaces += usize::from(attribute.key.as_namespace_binding().is_some());
         if *namespaces > limits.namespace_declarations {
             return Err(XmlRefusal::TooManyNamespaces { limit: limits.namespace_declarations });
         }
     }
     Ok(())
+}
+
+// What the tree's parser lets pass, and other readers take for something else or refuse.
+
+/// A carriage return alone is a line end (XML 1.0, section 2.11), but beside a reference the tree's parser keeps it as it
+/// is: its canonical form would be another one than everybody else's. Nothing writes such line ends any more.
+fn has_ambiguous_line_end(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_ambiguous =
+        |(at, _): (usize, &str)| match (at.checked_sub(1).and_then(|at| bytes.get(at)), bytes.get(at + 1)) {
+            (_, Some(b'\n')) => false,
+            (before, behind) => before == Some(&b';') || behind == Some(&b'&'),
+        };
+    text.match_indices('\r').any(is_ambiguous)
+}
+
+/// No prefix can be unbound, and `xmlns` is none (Namespaces in XML 1.0, section 3).
+fn is_binding(attribute: &Attribute<'_>) -> bool {
+    match attribute.key.as_namespace_binding() {
+        Some(PrefixDeclaration::Named(prefix)) => prefix != "xmlns" && !attribute.value.is_empty(),
+        Some(PrefixDeclaration::Default) | None => true,
+    }
+}
+
+fn starts_reference(behind_ampersand: &str) -> bool {
+    behind_ampersand.split_once(';').is_some_and(|(name, _)| is_reference(name))
+}
+
+/// A reference to a character names one that XML has: others would silently become U+FFFD. The names of entities are
+/// left to the tree's parser.
+fn is_reference(name: &str) -> bool {
+    let Some(number) = name.strip_prefix('#') else { return true };
+    // The library's numbers may have a sign.
+    if number.contains('+') {
+        return false;
+    }
+    let code = match number.strip_prefix('x') {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
+        None => number.parse(),
+    };
+    code.ok().and_then(char::from_u32).is_some_and(is_xml_char)
 }
 
 // Only places: the parsers' own words may quote the document, and documents are about people.
@@ -144,9 +205,10 @@ fn place_of(error: &roxmltree::Error) -> String {
     format!("at line {}, column {}", place.row, place.col)
 }
 
-fn declared_encoding(text: &str) -> Option<&str> {
+/// The value of a pseudo-attribute of the XML declaration.
+fn declared<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let declaration = text.strip_prefix("<?xml")?.split_once("?>")?.0;
-    let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
+    let value = declaration.split_once(name)?.1.trim_start().strip_prefix('=')?.trim_start();
     let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     value.get(1..)?.split_once(quote).map(|(name, _)| name)
 }
@@ -199,6 +261,29 @@ mod tests {
         let begun = std::time::Instant::now();
         assert!(parse(&open).is_err());
         assert!(begun.elapsed().as_secs() < 2);
+    }
+
+    #[test]
+    fn what_other_readers_would_take_otherwise_is_refused() {
+        for text in [
+            "<?xml version='1.1'?><a/>",
+            "<?xml version=\"2.0\"?><a/>",
+            "<a>&#xD800;</a>",
+            "<a>&#0;</a>",
+            "<a>&#x110000;</a>",
+            "<a>&#+65;</a>",
+            "<a b='&#xDFFF;'/>",
+            "<a b='x&amp;&#1;'/>",
+            "<a xmlns:b='u'><c xmlns:b=''/></a>",
+            "<a xmlns:xmlns='u'/>",
+            "<a>x\r&#65;</a>",
+            "<a>&#65;\r</a>",
+        ] {
+            assert!(matches!(parse(text), Err(XmlRefusal::Malformed(_))), "{text}");
+        }
+        assert!(parse("<a>&#65;\r\n&#66;y\rx\r\n</a>").is_ok());
+        assert!(parse("<?xml version='1.0'?><a xmlns='u' b='&#x41;&amp;'><c xmlns=''>&#65;&lt;</c></a>").is_ok());
+        assert!(matches!(decode("\u{FEFF}\u{FEFF}<a/>".as_bytes()), Err(XmlRefusal::Encoding(_))));
     }
 
     proptest! {

@@ -1,1 +1,18 @@
 //! Attacks of every kind are tried on the front door, on the trust in answers, and on what offices may see.
+
+mod allocations;
+mod corpus;
+mod readers;
+mod signatures;
+
+// The fuzz targets, which are programs of their own too.
+#[path = "../fuzz/targets.rs"]
+mod targets;
+// The throw-away keys, and the tool that signs what our own signer never would: the suite uses them too.
+#[path = "../suite/trust/forgery.rs"]
+mod forgery;
+#[path = "../suite/trust/pki.rs"]
+mod pki;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;

@@ -1,6 +1,5 @@
 //! Trust from outside: attacks that must be refused with the right reason, and other people's code that must agree with ours.
 
-mod canonical;
 mod forgery;
 mod http_signature;
 mod identity;
@@ -10,6 +9,4 @@ mod office_certificates;
 mod pki;
 mod tls;
 mod verify_command;
-mod wss_attacks;
 mod wss_messages;
-mod wss_mutations;

@@ -34,6 +34,11 @@ pub struct PostgresJournal {
     pool: Pool,
 }
 
+/// Whether a journal could be looked for there.
+pub fn check_url(url: &str) -> Result<(), JournalError> {
+    Address::parse(url).map(drop)
+}
+
 impl PostgresJournal {
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
     /// `verify-full` (the last two both verify as `tls` says), and `search_path` names the schema, which is created.

@@ -7,7 +7,7 @@ mod address;
 mod delivery;
 mod post;
 
-pub use address::{ForbiddenAddress, is_public};
+pub use address::{ForbiddenAddress, check_host, is_public};
 
 use crate::{
     domain::{Clock, OfficeName, Schedule},

@@ -12,6 +12,8 @@ mod headers;
 mod limits;
 pub mod openapi;
 mod problem;
+#[doc(hidden)]
+pub mod readers;
 pub mod routes;
 mod services;
 mod submissions;

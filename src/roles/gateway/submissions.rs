@@ -84,7 +84,7 @@ async fn announce_cancelled(desk: &Desk, submission: Submission, at: Timestamp) 
 type Pairs = [(String, String)];
 type Wrong = (String, String);
 
-fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
+pub fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
     let (mut filter, mut limit) = (ListFilter::default(), DEFAULT_PAGE);
     for (at, (name, value)) in query.iter().enumerate() {
         let wrong = |problem: &str| (name.clone(), problem.to_owned());
@@ -112,13 +112,13 @@ fn bounded(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-fn cursor(last: SubmissionId) -> String {
+pub fn cursor(last: SubmissionId) -> String {
     let mut bytes = vec![CURSOR_VERSION];
     bytes.extend_from_slice(last.as_uuid().as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn submission_of(cursor: &str) -> Option<SubmissionId> {
+pub fn submission_of(cursor: &str) -> Option<SubmissionId> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (version, id) = bytes.split_first()?;
     (*version == CURSOR_VERSION).then_some(())?;

@@ -18,12 +18,21 @@ pub(super) struct Parts<'a, 'input> {
 pub(super) fn parts<'a, 'input>(document: &'a Document<'input>) -> Result<Parts<'a, 'input>, WssRefusal> {
     let envelope = document.root_element();
     let soap = soap_namespace(envelope).ok_or(WssRefusal::NotSoap)?;
-    let header = only(envelope, soap, "Header").map_err(|()| WssRefusal::EnvelopeShape)?;
-    let body = only(envelope, soap, "Body").map_err(|()| WssRefusal::EnvelopeShape)?;
+    let (header, body) = header_and_body(envelope, soap).ok_or(WssRefusal::EnvelopeShape)?;
     let security = our_security(header, soap)?;
     let signature = only(security, names::DS, "Signature").map_err(|()| WssRefusal::Shape("ds:Signature"))?;
     let signed_info = only(signature, names::DS, "SignedInfo").map_err(|()| WssRefusal::Shape("ds:SignedInfo"))?;
     Ok(Parts { header, body, security, signature, signed_info })
+}
+
+/// One Header, one Body, in this order, and nothing beside them that some other reader might take for either.
+fn header_and_body<'a, 'input>(envelope: Node<'a, 'input>, soap: &str) -> Option<(Node<'a, 'input>, Node<'a, 'input>)> {
+    let is = |node: &Node<'_, '_>, name| node.has_tag_name((soap, name));
+    let children: Vec<_> = envelope.children().filter(Node::is_element).take(3).collect();
+    match children.as_slice() {
+        [header, body] if is(header, "Header") && is(body, "Body") => Some((*header, *body)),
+        _ => None,
+    }
 }
 
 pub(super) fn soap_namespace(envelope: Node<'_, '_>) -> Option<&'static str> {
@@ -75,6 +84,19 @@ pub(super) fn identifiers<'a, 'input>(
         }
     }
     Ok(found)
+}
+
+/// Whether another element carries one of these identifiers in a spelling that is none of ours, but some other reader's:
+/// `ID` or `AssertionID` of SAML, a bare `Id` or `id`. Only identifiers that are referred to count: data may repeat its own.
+pub(super) fn has_lookalike(document: &Document<'_>, referred: &[(&str, Node<'_, '_>)]) -> bool {
+    const SPELLINGS: [&str; 2] = ["id", "assertionid"];
+    let is_lookalike = |element: Node<'_, '_>| {
+        element.attributes().any(|attribute| {
+            SPELLINGS.iter().any(|spelling| attribute.name().eq_ignore_ascii_case(spelling))
+                && referred.iter().any(|(identifier, owner)| attribute.value() == *identifier && *owner != element)
+        })
+    };
+    document.descendants().filter(Node::is_element).any(is_lookalike)
 }
 
 /// The element's text without white space. A comment inside could cut it for another reader, so nothing but text may be there.

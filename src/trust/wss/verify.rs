@@ -47,6 +47,10 @@ pub fn verify(
     let candidates = token::signers(&parts, &identifiers, policy, now)?;
     let (signer, fingerprint) = verify_signed_info(&parts, algorithm, candidates)?;
     let signed = verify_references(&parts, &identifiers, algorithm)?;
+    let referred: Vec<_> = identifiers.into_iter().filter(|(_, element)| signed.contains(element)).collect();
+    if shape::has_lookalike(document, &referred) {
+        return Err(WssRefusal::DuplicateId);
+    }
     let created = check_coverage(&parts, &signed, policy, now)?;
     if !replays.is_first(fingerprint, created.remember_until, now) {
         return Err(WssRefusal::Replayed);
@@ -69,7 +73,8 @@ fn allowed_algorithm(signed_info: Node<'_, '_>, policy: &AnswerPolicy) -> Result
     let method =
         only(signed_info, names::DS, "SignatureMethod").map_err(|()| WssRefusal::Shape("ds:SignatureMethod"))?;
     let algorithm = method.attribute("Algorithm").and_then(names::algorithm_of).ok_or(WssRefusal::Algorithm)?;
-    match policy.allows(algorithm) {
+    // Neither a truncated HMAC's length nor any other parameter belongs to our algorithms.
+    match policy.allows(algorithm) && !method.children().any(|child| child.is_element()) {
         true => Ok(algorithm),
         false => Err(WssRefusal::Algorithm),
     }

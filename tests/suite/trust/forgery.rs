@@ -22,17 +22,24 @@ pub const RSA_SHA1: &str = "http://www.w3.org/2000/09/xmldsig#rsa-sha1";
 
 /// Everything about a signature that a test may want to be wrong.
 pub struct Forgery<'a> {
+    pub soap: &'a str,
     pub signer: &'a Identity,
     pub algorithm: Algorithm,
     pub algorithm_uri: &'a str,
     pub references: Vec<&'a str>,
     pub transforms: String,
     pub digest_uri: &'a str,
+    /// Inside of SignatureMethod.
+    pub parameters: &'a str,
+    /// The `PrefixList` of every canonicalization.
+    pub prefixes: &'a [&'a str],
     pub canonicalization: &'a str,
     pub key_info: String,
     pub security_attributes: &'a str,
     pub created: Timestamp,
     pub expires: Timestamp,
+    /// What the Timestamp holds instead of Created and Expires.
+    pub timestamp: Option<String>,
     pub extra_in_security: String,
     pub extra_in_header: String,
     pub body: String,
@@ -42,17 +49,21 @@ impl<'a> Forgery<'a> {
     /// In order, as an agency would write it.
     pub fn honest(signer: &'a Identity, now: Timestamp) -> Self {
         Self {
+            soap: SOAP11,
             signer,
             algorithm: Algorithm::RsaSha256,
             algorithm_uri: RSA_SHA256,
             references: vec!["TS", "BODY"],
             transforms: format!("<ds:Transform Algorithm=\"{EXC}\"></ds:Transform>"),
             digest_uri: SHA256,
+            parameters: "",
+            prefixes: &[],
             canonicalization: EXC,
             key_info: reference_to_token(),
             security_attributes: "",
             created: now,
             expires: now + SignedDuration::from_secs(60),
+            timestamp: None,
             extra_in_security: String::new(),
             extra_in_header: String::new(),
             body: format!("<s:Body wsu:Id=\"BODY\">{CONTENT}</s:Body>"),
@@ -64,26 +75,44 @@ impl<'a> Forgery<'a> {
         let document = roxmltree::Document::parse(&unsigned).unwrap();
         let references: String = self.references.iter().map(|id| self.reference(&document, id)).collect();
         let signed_info = format!(
-            "<ds:SignedInfo xmlns:ds=\"{DS}\"><ds:CanonicalizationMethod Algorithm=\"{}\"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\"></ds:SignatureMethod>{references}</ds:SignedInfo>",
-            self.canonicalization, self.algorithm_uri
+            "<ds:SignedInfo xmlns:ds=\"{DS}\"><ds:CanonicalizationMethod Algorithm=\"{}\">{}</ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\">{}</ds:SignatureMethod>{references}</ds:SignedInfo>",
+            self.canonicalization,
+            self.prefix_list(),
+            self.algorithm_uri,
+            self.parameters
         );
-        let value = STANDARD.encode(self.signer.signer().sign(self.algorithm, signed_info.as_bytes()).unwrap());
-        self.envelope(&format!(
-            "<ds:Signature xmlns:ds=\"{DS}\">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo>{}</ds:KeyInfo></ds:Signature>",
-            self.key_info
-        ))
+        let signature = |value: &str| {
+            format!(
+                "<ds:Signature xmlns:ds=\"{DS}\">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo>{}</ds:KeyInfo></ds:Signature>",
+                self.key_info
+            )
+        };
+        let unsigned = self.envelope(&signature(""));
+        let document = roxmltree::Document::parse(&unsigned).unwrap();
+        let mut canonical = Vec::new();
+        let signed_info = document.descendants().find(|node| node.has_tag_name((DS, "SignedInfo"))).unwrap();
+        xml::canonicalize(signed_info, self.prefixes, &mut canonical);
+        let value = STANDARD.encode(self.signer.signer().sign(self.algorithm, &canonical).unwrap());
+        self.envelope(&signature(&value))
+    }
+
+    fn prefix_list(&self) -> String {
+        match self.prefixes {
+            [] => String::new(),
+            prefixes => format!(
+                "<e:InclusiveNamespaces xmlns:e=\"{EXC}\" PrefixList=\"{}\"></e:InclusiveNamespaces>",
+                prefixes.join(" ")
+            ),
+        }
     }
 
     fn envelope(&self, signature: &str) -> String {
         let token = STANDARD.encode(&self.signer.certificate.der);
+        let written = format!("<wsu:Created>{}</wsu:Created><wsu:Expires>{}</wsu:Expires>", self.created, self.expires);
+        let times = self.timestamp.as_ref().unwrap_or(&written);
         format!(
-            "<s:Envelope xmlns:s=\"{SOAP11}\" xmlns:wsu=\"{WSU}\" xmlns:wsse=\"{WSSE}\"><s:Header>{}<wsse:Security{}><wsse:BinarySecurityToken wsu:Id=\"TOKEN\" ValueType=\"{X509V3}\">{token}</wsse:BinarySecurityToken><wsu:Timestamp wsu:Id=\"TS\"><wsu:Created>{}</wsu:Created><wsu:Expires>{}</wsu:Expires></wsu:Timestamp>{signature}{}</wsse:Security></s:Header>{}</s:Envelope>",
-            self.extra_in_header,
-            self.security_attributes,
-            self.created,
-            self.expires,
-            self.extra_in_security,
-            self.body
+            "<s:Envelope xmlns:s=\"{}\" xmlns:wsu=\"{WSU}\" xmlns:wsse=\"{WSSE}\"><s:Header>{}<wsse:Security{}><wsse:BinarySecurityToken wsu:Id=\"TOKEN\" ValueType=\"{X509V3}\">{token}</wsse:BinarySecurityToken><wsu:Timestamp wsu:Id=\"TS\">{times}</wsu:Timestamp>{signature}{}</wsse:Security></s:Header>{}</s:Envelope>",
+            self.soap, self.extra_in_header, self.security_attributes, self.extra_in_security, self.body
         )
     }
 
@@ -91,12 +120,19 @@ impl<'a> Forgery<'a> {
         let algorithm = if self.digest_uri == SHA1 { &digest::SHA1_FOR_LEGACY_USE_ONLY } else { &digest::SHA256 };
         let mut canonical = Vec::new();
         if let Some(element) = document.descendants().find(|node| node.attribute((WSU, "Id")) == Some(id)) {
-            xml::canonicalize(element, &[], &mut canonical);
+            xml::canonicalize(element, self.prefixes, &mut canonical);
         }
-        let uri = if id.contains(':') { id.to_owned() } else { format!("#{id}") };
+        // `=` marks what is to stand there as it is, `-` that there is nothing.
+        let uri = match id.strip_prefix('=') {
+            None if id == "-" => String::new(),
+            Some(exact) => format!(" URI=\"{exact}\""),
+            None if id.contains(':') => format!(" URI=\"{id}\""),
+            None => format!(" URI=\"#{id}\""),
+        };
+        let transforms =
+            self.transforms.replacen("></ds:Transform>", &format!(">{}</ds:Transform>", self.prefix_list()), 1);
         format!(
-            "<ds:Reference URI=\"{uri}\"><ds:Transforms>{}</ds:Transforms><ds:DigestMethod Algorithm=\"{}\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue></ds:Reference>",
-            self.transforms,
+            "<ds:Reference{uri}><ds:Transforms>{transforms}</ds:Transforms><ds:DigestMethod Algorithm=\"{}\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue></ds:Reference>",
             self.digest_uri,
             STANDARD.encode(digest::digest(algorithm, &canonical))
         )

@@ -8,7 +8,10 @@ use super::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use punte::{
-    cli::trust_verify::{self, Verdict, verify_message},
+    cli::{
+        trust::{PolicyFiles, Verify},
+        trust_verify::{self, Verdict, verify_message},
+    },
     trust::{
         Algorithm, JwsForm, KeyIdForm,
         http_signature::{self, HttpMessage, HttpStart},
@@ -68,8 +71,18 @@ fn the_exit_code_is_the_verdict() {
     let now = jiff::Timestamp::now();
     let signed = wss::sign(&envelope(), &wss_profile(Algorithm::RsaSha256), &agency_signer("soap"), now).unwrap();
     let (good, bad) = (folder.put("good", &signed), folder.put("bad", signed.replace("Ana", "Eve")));
-    assert_eq!(trust_verify::run(&profile, &good, None, true), ExitCode::SUCCESS);
-    assert_eq!(trust_verify::run(&profile, &bad, None, false), ExitCode::FAILURE);
+    let exit = |message: Vec<PathBuf>, json: bool, in_sequence: bool| {
+        let policy = PolicyFiles { profile: Some(profile.clone()), ..PolicyFiles::default() };
+        trust_verify::run(&Verify { policy, message, payload: None, now: None, in_sequence, json })
+    };
+    assert_eq!(exit(vec![good.clone()], true, false), ExitCode::SUCCESS);
+    assert_eq!(exit(vec![bad.clone()], false, false), ExitCode::FAILURE);
+    assert_eq!(exit(vec![good.clone(), good.clone()], false, false), ExitCode::SUCCESS);
+    assert_eq!(exit(vec![good.clone(), good.clone()], false, true), ExitCode::FAILURE, "a repetition");
+    assert_eq!(exit(vec![good, bad], true, false), ExitCode::FAILURE);
+    let empty = folder.0.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert_eq!(exit(vec![empty], false, false), ExitCode::FAILURE, "nothing was accepted");
 }
 
 #[test]

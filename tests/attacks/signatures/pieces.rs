@@ -1,9 +1,9 @@
 //! Signed messages, cut up and put together at random: whatever is accepted says what was signed.
 
-use super::{
+use super::{profile, verify};
+use crate::{
     forgery::{CONTENT, SOAP11},
     pki::{agency_signer, now, policy},
-    wss_messages::{profile, verify},
 };
 use proptest::prelude::*;
 use punte::{

@@ -1,0 +1,24 @@
+//! Outside words come in at the doors of the readers that are otherwise nobody's business: only fuzz targets use them.
+
+pub use super::{
+    headers::{content_sha256, file_name, idempotency_key, media_type, preferred_wait},
+    submissions::{cursor, filter_of, submission_of},
+};
+
+use super::{openapi, wish::Wish};
+use crate::{
+    journal::{JournalError, postgres},
+    json::{self, Rules},
+};
+
+/// What a request's body asks for, if it is a request at all.
+pub fn wish_sha256(body: &[u8]) -> Option<[u8; 32]> {
+    let value = json::parse(body, Rules::OFFICE).ok()?;
+    let envelope = openapi::new_submission().ok()?;
+    let wish: Wish = envelope.faults(&value).is_empty().then(|| serde_json::from_value(value).ok())??;
+    Some(wish.sha256())
+}
+
+pub fn postgres_url(url: &str) -> Result<(), JournalError> {
+    postgres::check_url(url)
+}

@@ -1,0 +1,1 @@
+def f(x): x | f(x); reduce .[] as [$a, {b: $c}] (0; . + $a) | @base64 "\(.)" // input | limit(3; repeat(1))
