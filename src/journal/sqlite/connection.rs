@@ -6,6 +6,7 @@ use crate::journal::{
 };
 use rusqlite::{
     Connection, ErrorCode, ToSql,
+    config::DbConfig,
     types::{ToSqlOutput, ValueRef},
 };
 use std::{
@@ -22,7 +23,7 @@ const BUSY_TIMEOUT_MILLIS: u64 = 10_000;
 
 /// `secure_delete`: what is erased must not stay readable in free pages of the file.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                        PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;";
+                        PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;";
 
 /// Borrowed mutably though SQLite needs no more than `&`, because a `&Connection` may not go to another thread.
 pub struct SqliteStore<'a>(pub &'a mut Connection);
@@ -40,6 +41,8 @@ pub fn open(path: &Path) -> Result<Connection, JournalError> {
     let settled = Connection::open(path).and_then(|connection| {
         connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MILLIS))?;
         connection.execute_batch(SETTINGS)?;
+        // A plan once made stays: it does not depend on the values that are bound.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     });

@@ -41,5 +41,6 @@ impl Readers {
 fn open(path: &Path) -> Result<Connection, JournalError> {
     let connection = connection::open(path)?;
     connection::command(&connection, "PRAGMA query_only = ON")?;
+    connection::command(&connection, "PRAGMA cache_size = -1024")?;
     Ok(connection)
 }
