@@ -1,1 +1,8 @@
 //! Faults of every kind are done to real processes; ledgers outside of them say what became of each submission.
+
+mod harness;
+#[path = "../suite/town.rs"]
+mod town;
+
+mod kills;
+mod points;
