@@ -10,12 +10,15 @@ use lapin::options::QueuePurgeOptions;
 use punte::{
     broker::rabbitmq::names::Names,
     crash::Point,
-    domain::Priority,
+    domain::{Priority, StateName},
     settings::{BrokerSettings, Settings},
 };
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use tokio::time::sleep;
 
 /// What brings a process to the point.
@@ -29,6 +32,8 @@ enum Way {
     Unseen,
     /// Agencies that are overloaded, until the circuit opens.
     Overload,
+    /// A process that died with requests on their way.
+    Interrupted,
     /// Slow agencies, and queues that are emptied while much waits in them.
     Purge,
 }
@@ -59,7 +64,8 @@ fn way(point: Point) -> Way {
         | Point::SqliteCommitted
         | Point::PostgresCommitting
         | Point::PostgresCommitted => Way::Work,
-        Point::SchedulerDue | Point::SchedulerRequeued | Point::SchedulerDecided => Way::Resets,
+        Point::SchedulerDue | Point::SchedulerRequeued => Way::Resets,
+        Point::SchedulerDecided => Way::Interrupted,
         Point::WorkerAsked => Way::Unseen,
         Point::WorkerPutBack => Way::Overload,
         Point::SchedulerCompared | Point::SchedulerRepaired => Way::Purge,
@@ -89,7 +95,8 @@ fn behaviour(way: Way) -> Value {
             json!([{"fault": "reset-after-effect", "times": 1}, {"times": 2}, {"fault": "reset-before-effect", "times": 1}])
         }
         Way::Unseen => json!([{"fault": "reset-before-effect", "times": 2}]),
-        Way::Overload => json!([{"times": 1}, {"fault": {"status": {"code": 503}}, "times": 30}]),
+        Way::Overload => json!({"delay_ms": 200, "fault": {"status": {"code": 503}}, "times": 40}),
+        Way::Interrupted => json!({"delay_ms": 2500, "times": 20}),
         Way::Purge => json!({"delay_ms": 1500, "times": 60}),
     }
 }
@@ -106,17 +113,50 @@ fn arming(point: Point) -> String {
     }
 }
 
-/// The process of that number dies at the point, under load. It stays dead.
-async fn meets(house: &mut House, number: usize, point: Point) {
+/// The process of that number dies at the point, under load. It stays dead. `workers` are those that deliver.
+async fn meets(house: &mut House, number: usize, workers: &[usize], point: Point) {
     let way = way(point);
     house.behave(&behaviour(way));
+    match way {
+        Way::Interrupted => interrupt(house, number, workers).await,
+        // Something has to wait in the queue when the circuit opens.
+        Way::Overload if workers.len() > 1 => {
+            workers.iter().for_each(|worker| house.kill(*worker));
+            sleep(Duration::from_secs(2)).await;
+        }
+        _ => {}
+    }
     house.start_armed(number, &arming(point));
+    if way == Way::Interrupted && !workers.contains(&number) {
+        workers.iter().for_each(|worker| house.start(*worker));
+    }
     if way == Way::Purge {
         purge_until_dead(house, number).await;
     }
     let met = house.dies_at(number, point.name(), Duration::from_secs(45)).await;
     assert!(met, "{} was never reached\n{}", point.name(), house.processes[number].last_words());
     house.behave(&Value::Null);
+}
+
+/// Kills the process and the workers while agencies take their time.
+async fn interrupt(house: &mut House, number: usize, workers: &[usize]) {
+    let journal = crate::harness::outside::journal(&house.stage.config()).await;
+    let all: BTreeSet<_> = workers.iter().copied().chain([number]).collect();
+    for number in &all {
+        if !house.processes[*number].is_started() {
+            house.start(*number);
+        }
+    }
+    let begun = Instant::now();
+    loop {
+        let counts = journal.counts().await.unwrap_or_default();
+        if counts.iter().any(|it| it.state == StateName::Sending && it.count > 0) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(45), "nothing is ever sent");
+        sleep(Duration::from_millis(20)).await;
+    }
+    all.into_iter().for_each(|number| house.kill(number));
 }
 
 /// Empties the agencies' queues again and again, so that the broker holds less than the journal says.
@@ -173,12 +213,12 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     let receiver = bound.open(house.stage.folder.path());
     let counters = house.open_counters(4, Duration::from_millis(10));
     for point in of_one_process() {
-        meets(&mut house, 0, point).await;
+        meets(&mut house, 0, &[0], point).await;
     }
     let mut again: Vec<_> = of_one_process().into_iter().filter(|point| way(*point) == Way::Work).collect();
     again.shuffle(&mut rand::rng());
     for point in again {
-        meets(&mut house, 0, point).await;
+        meets(&mut house, 0, &[0], point).await;
     }
     house.start(0);
     counters.close().await;
@@ -200,8 +240,9 @@ async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on
     for point in Point::ALL.into_iter().filter(|point| !elsewhere.contains(point) && !courier.contains(point)) {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
         house.kill(number);
-        meets(&mut house, number, point).await;
-        house.start(number);
+        meets(&mut house, number, &[1, 5], point).await;
+        let dead = [1, 5, number].into_iter().filter(|it| !house.processes[*it].is_started()).collect::<BTreeSet<_>>();
+        dead.into_iter().for_each(|dead| house.start(dead));
     }
     counters.close().await;
     house.audit().await;

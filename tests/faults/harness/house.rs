@@ -10,7 +10,6 @@ use super::{
     furniture::furnish,
     outside,
     process::{Footprint, Running},
-    variable,
 };
 use punte::roles::stage::{OFFICE, Stage, StagePlan};
 use serde_json::Value;
@@ -138,6 +137,15 @@ impl House {
         true
     }
 
+    /// At which point the process has died meanwhile, if it has.
+    pub fn died_at_a_point(&mut self, number: usize) -> Option<String> {
+        let status = self.processes[number].ended()?;
+        let words = self.processes[number].last_words();
+        let line = words.lines().rev().find_map(|line| line.strip_prefix("crash point "));
+        let point = line.unwrap_or_else(|| panic!("it has ended by itself: {status}\n{words}"));
+        Some(point.split(':').next().unwrap().to_owned())
+    }
+
     // ── offices ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Clerks who post one request after the other, of all effects in turn, until told to stop.
@@ -196,9 +204,14 @@ impl House {
     /// Waits for the end of everything that was posted and joins all ledgers.
     pub async fn evidence(&self) -> Evidence {
         let journal = outside::journal(&self.stage.config()).await;
-        let begun = Instant::now();
-        while outside::under_way(&journal).await.unwrap_or(1) > 0 && begun.elapsed() < PATIENCE {
+        let (mut left, mut last_seen) = (u64::MAX, Instant::now());
+        // As long as something moves, there is hope.
+        while left > 0 && last_seen.elapsed() < PATIENCE {
             sleep(Duration::from_millis(100)).await;
+            let now = outside::under_way(&journal).await.unwrap_or(left);
+            if now != left {
+                (left, last_seen) = (now, Instant::now());
+            }
         }
         Evidence {
             postings: self.office.ledger.postings(),
@@ -264,15 +277,4 @@ impl Drop for House {
             }
         }
     }
-}
-
-pub fn over_rabbitmq(plan: &mut StagePlan) {
-    let prefix = format!("crash-{}", uuid::Uuid::new_v4().simple());
-    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
-}
-
-pub fn in_postgres(plan: &mut StagePlan) {
-    let url = variable("PUNTE_TEST_POSTGRES_URL");
-    let separator = if url.contains('?') { '&' } else { '?' };
-    plan.journal_url = Some(format!("{url}{separator}search_path=crash_{}", uuid::Uuid::new_v4().simple()));
 }

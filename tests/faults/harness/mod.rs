@@ -13,11 +13,8 @@ pub mod process;
 pub mod receiver;
 pub mod replay;
 
-pub use house::{ALL, House, in_postgres, over_rabbitmq};
+pub use crate::town::{in_postgres, over_rabbitmq, variable};
+pub use house::{ALL, House};
 
 /// How long anything may take on a busy machine before it counts as never.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
-
-pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run"))
-}

@@ -44,6 +44,9 @@ pub async fn everything(journal: &Arc<dyn Journal>) -> Result<Vec<Seen>, Journal
 
 async fn seen(journal: &Arc<dyn Journal>, record: Record) -> Result<Seen, JournalError> {
     let Record { submission, progress, changed_at, .. } = record;
+    let mut attempts = journal.attempts(submission.id).await?;
+    // Of a million submissions they would fill the memory.
+    attempts.iter_mut().for_each(|attempt| attempt.wire = None);
     Ok(Seen {
         id: submission.id.to_string(),
         service: submission.service.to_string(),
@@ -53,7 +56,7 @@ async fn seen(journal: &Arc<dyn Journal>, record: Record) -> Result<Seen, Journa
         changed_at,
         progress,
         timeline: journal.timeline(submission.id).await?,
-        attempts: journal.attempts(submission.id).await?,
+        attempts,
     })
 }
 
