@@ -78,6 +78,8 @@ async fn an_agency_that_renews_its_certificate_is_noticed_by_nobody() {
     let mut house = House::build(&[ALL], |_| {}).await;
     let first = house.post("civil-status-extract").await;
     house.until(&first, &["completed"]).await;
+    let certificate = |name: &str| std::fs::read(house.stage.secrets().join("simulators/civil-registry").join(name));
+    assert_ne!(certificate("server-renewed.pem").unwrap(), certificate("server.pem").unwrap());
     house.behave(&json!({"fault": "renewed-certificate"}));
     for service in SERVICES {
         let id = house.post(service).await;

@@ -62,7 +62,7 @@ fn die(house: &mut House, random: &mut StdRng) {
     let points: Vec<_> = Point::ALL.into_iter().filter(|it| is_of(*it, role)).collect();
     house.kill(number);
     let armed = points.choose(random).filter(|_| random.random_bool(0.5));
-    let failpoints = armed.map(|point| format!("{}={}*off->return(kill)", point.name(), random.random_range(0..200)));
+    let failpoints = armed.map(|point| format!("{}={}*off->return(kill)", point.name(), random.random_range(0..40)));
     house.start_armed(number, &failpoints.unwrap_or_default());
     let agency = house.agencies.values().nth(random.random_range(0..house.agencies.len())).unwrap();
     let moods = [json!({"fault": "reset-after-effect", "times": 2}), json!({"delay_ms": 50, "times": 20}), Value::Null];

@@ -84,3 +84,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Echo<S> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_on_comes_twice_and_nothing_else_does() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (mut echo, switch) = Echo::around(ours);
+        for (text, twice) in [("a", false), ("bc", true), ("d", false)] {
+            if twice {
+                switch.answer_twice();
+            }
+            echo.write_all(text.as_bytes()).await.unwrap();
+            echo.flush().await.unwrap();
+        }
+        drop(echo);
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "abcbcd");
+    }
+}

@@ -9,14 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use punte::{
     broker::rabbitmq::names::Names,
-    domain::{AgencyName, ManualClock, Priority},
+    domain::{ManualClock, Priority},
 };
 use serde_json::{Value, json};
-use std::{
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 const SOON: &str = "[scheduler]\nlost_after_secs = 1\n";
