@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     adapter::Reading,
+    crash::{self, Point},
     domain::{Attempt, AttemptOutcome, Code, Fault, Stage, Verdict},
     journal::JournalError,
 };
@@ -27,10 +28,13 @@ impl Road {
             _ => Timestamp::MIN,
         };
         let ending = match after_asking(reading, asked_at, settled_at) {
-            Asked::NeverSeen => match self.prepare(turn.record, turn.line, false).await {
-                Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
-                Err(fault) => Ending::Read(Err(fault)),
-            },
+            Asked::NeverSeen => {
+                crash::here(Point::WorkerAsked);
+                match self.prepare(turn.record, turn.line, false).await {
+                    Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
+                    Err(fault) => Ending::Read(Err(fault)),
+                }
+            }
             Asked::TooEarly(until) => Ending::TooEarly(until),
             Asked::Told(reading) => Ending::Read(reading),
         };

@@ -11,6 +11,7 @@ use crate::{
     attachments::AttachmentStore,
     broker::WorkItem,
     catalogue::Catalogue,
+    crash::{self, Point},
     domain::{AgencyName, Clock, Code, Effect, Event, Fault, Progress, Stage, StateName, Verdict},
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
@@ -73,6 +74,7 @@ impl Road {
 
     /// `None`: the journal did not let it begin, because the record is no longer how it stands.
     async fn guarded(&self, item: &WorkItem, record: &Arc<Record>) -> Option<Delivered> {
+        crash::here(Point::WorkerDelivered);
         match AssertUnwindSafe(self.walk(record)).catch_unwind().await {
             Ok(Ok(sign)) => sign.map(Delivered::Done),
             Ok(Err(error)) => Some(unrecorded(item, &error)),
@@ -100,7 +102,9 @@ impl Road {
             Ok(sealed) => sealed,
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
+        crash::here(Point::WorkerSealed);
         let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(None) };
+        crash::here(Point::WorkerBegun);
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
@@ -120,7 +124,10 @@ impl Road {
         };
         self.report(record, &event, now.duration_since(begun.at));
         let entry = Entry { wire, not_before, ..Entry::new(event, now) };
-        match self.patiently(|| self.reply.record(submission, entry.clone())).await {
+        crash::here(Point::WorkerSettled);
+        let recorded = self.patiently(|| self.reply.record(submission, entry.clone())).await;
+        crash::here(Point::WorkerRecorded);
+        match recorded {
             Ok(_) => Ok(Some(sign)),
             Err(JournalError::Forbidden(error)) => {
                 tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");

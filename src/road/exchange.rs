@@ -7,6 +7,7 @@ use crate::{
         Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
         stacks::{self, NotDone},
     },
+    crash::{self, Point},
     domain::{AttachmentRef, Code, Fault, Stage, Verdict, WireRecord},
     journal::Record,
     wire::Received,
@@ -14,6 +15,7 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// An attempt that has been begun.
 pub(super) struct Turn<'a> {
@@ -61,13 +63,17 @@ impl Road {
 
     pub(super) async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
         let timeout = turn.operation.timeout;
+        // From before the look at the lease: a pause after it shortens what is left of the exchange.
+        let deadline = Instant::now() + timeout;
         let mut wire = WireRecord::default();
         if let Err(fault) = may_leave(self.clock.now(), timeout, turn.lease_until) {
             return Outcome { ending: Ending::Read(Err(fault)), wire };
         }
         wire.sent = sealed.as_bytes();
-        let reading = match send(sealed, turn.line, timeout).await {
+        crash::here(Point::WorkerSending);
+        let reading = match send(sealed, turn.line, deadline).await {
             Ok(received) => {
+                crash::here(Point::WorkerAnswered);
                 wire.http_status = Some(received.status);
                 wire.received = received.body.to_vec();
                 self.read(turn.record, turn.line, received, is_lookup).await

@@ -7,6 +7,7 @@
 use super::scheduler::{Carried, Relay};
 use crate::{
     broker::WorkItem,
+    crash::{self, Point},
     domain::{Submission, SubmissionId},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -62,7 +63,11 @@ impl Dispatch {
         tasks.spawn(Arc::new(carrier).run(taken));
         tasks.spawn(note(to_note, move |ids| {
             let (journal, now) = (journal.clone(), clock.now());
-            async move { journal.published(&ids, now).await }
+            async move {
+                let noted = journal.published(&ids, now).await;
+                crash::here(Point::RelayRecorded);
+                noted
+            }
         }));
         Self { queue, is_resting, stop }
     }

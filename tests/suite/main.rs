@@ -1,6 +1,5 @@
 //! All integration tests in one program: one link, one set of services. Start it with `tests/run`.
 
-mod house;
 mod town;
 
 mod adapter;

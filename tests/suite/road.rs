@@ -4,7 +4,6 @@
 mod answers;
 mod broker;
 mod circuit;
-mod crashes;
 mod effects;
 mod hostile;
 mod interop;

@@ -155,6 +155,21 @@ impl Town {
     }
 }
 
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run"))
+}
+
+pub fn over_rabbitmq(plan: &mut StagePlan) {
+    let prefix = format!("crash-{}", uuid::Uuid::new_v4().simple());
+    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
+}
+
+pub fn in_postgres(plan: &mut StagePlan) {
+    let url = variable("PUNTE_TEST_POSTGRES_URL");
+    let separator = if url.contains('?') { '&' } else { '?' };
+    plan.journal_url = Some(format!("{url}{separator}search_path=crash_{}", uuid::Uuid::new_v4().simple()));
+}
+
 /// The states that a submission went through.
 pub fn states(shown: &Value) -> Vec<&str> {
     shown["timeline"].as_array().unwrap().iter().map(|change| change["state"].as_str().unwrap()).collect()

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     broker::Watch,
+    crash::{self, Point},
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
@@ -71,7 +72,9 @@ async fn accept(
     let (id, watch, place) =
         (submission.id, desk.broker.watch(submission.id), desk.dispatch.as_ref().and_then(Dispatch::place));
     let claimed_until = place.as_ref().map(|_| Place::claimed_until(submission.accepted_at));
+    crash::here(Point::GatewayValidated);
     let acceptance = desk.journal.accept(&submission, &key, office.office.has_webhook, claimed_until).await?;
+    crash::here(Point::GatewayJournaled);
     if acceptance != Acceptance::New {
         return repeated(desk, Some(acceptance)).ok_or(Code::Internal)?;
     }

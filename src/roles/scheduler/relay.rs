@@ -3,6 +3,7 @@
 use crate::{
     adapter::Adapters,
     broker::{Broker, BrokerError, WorkItem},
+    crash::{self, Point},
     domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
     journal::{Entry, Journal, JournalError, OutboxItem},
 };
@@ -71,13 +72,16 @@ impl Relay {
             }
         }
         self.journal.published(&confirmed, self.clock.now()).await?;
+        crash::here(Point::RelayRecorded);
         self.journal.unclaim_outbox(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
     }
 
     /// Publishes; the journal is left as it is.
     pub async fn carry(&self, items: &[WorkItem]) -> Carried {
+        crash::here(Point::RelayClaimed);
         let results = self.broker.publish(items).await;
+        crash::here(Point::RelayPublished);
         self.declare_missing(&results).await;
         let (confirmed, refused) = sort(items, results);
         Carried { confirmed, refused }

@@ -1,20 +1,18 @@
 //! What is lost, frozen or away for a while: queues, the broker, a worker, PostgreSQL, the disk. All goes on afterwards,
 //! and nothing is done twice that must not be.
 
-use super::crashes::{in_postgres, over_rabbitmq, variable};
-use crate::{broker::private::PrivateNode, house::House, town::Town};
+use crate::{
+    broker::private::PrivateNode,
+    town::{Town, in_postgres, over_rabbitmq, variable},
+};
 use jiff::{SignedDuration, Timestamp};
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use punte::{
     broker::rabbitmq::names::Names,
-    domain::{AgencyName, ManualClock, Priority},
+    domain::{ManualClock, Priority},
 };
 use serde_json::{Value, json};
-use std::{
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 const SOON: &str = "[scheduler]\nlost_after_secs = 1\n";
@@ -109,59 +107,6 @@ async fn a_long_queue_is_not_published_again_and_again() {
     town.leave().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_wakes_up_after_its_lease_does_nothing_twice() {
-    const WORKERS: [usize; 2] = [1, 2];
-    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
-    let mut house = House::build(&processes, |plan| {
-        over_rabbitmq(plan);
-        in_postgres(plan);
-    })
-    .await;
-    // One of them works while we see that everything is up.
-    let first = house.post("person-lookup").await;
-    house.until(&first, &["completed"]).await;
-    house.behave(&json!({"delay_ms": 800}));
-    let mut ids = Vec::new();
-    for service in ["legal-event", "civil-status-extract", "certified-extract"].repeat(2) {
-        ids.push(house.post(service).await);
-    }
-    house.until(&ids[5], &["sending", "completed"]).await;
-    WORKERS.iter().for_each(|worker| house.signal(*worker, "STOP"));
-    house.behave(&Value::Null);
-    // A fresh worker takes over what the frozen one is taken for dead with; the other one wakes up when all is over.
-    house.kill(WORKERS[1]);
-    house.start(WORKERS[1]);
-    let audit = house.audit().await;
-    house.signal(WORKERS[0], "CONT");
-    sleep(Duration::from_secs(2)).await;
-    println!("{audit:?} {:?}", house.audit().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_postgres_that_goes_away_under_load_costs_only_time() {
-    let server = Postgres::start();
-    let house = House::build(&[&[]], |plan| {
-        over_rabbitmq(plan);
-        plan.journal_url = Some(server.url.clone());
-    })
-    .await;
-    house.post("person-lookup").await;
-    let counters = house.open_counters(2, Duration::from_millis(30));
-    for _ in 0..2 {
-        house.behave(&json!({"delay_ms": 200}));
-        sleep(Duration::from_secs(1)).await;
-        server.run("stop");
-        sleep(Duration::from_millis(500)).await;
-        server.run("start");
-        house.behave(&json!({"fault": "reset-after-effect", "times": 1}));
-        sleep(Duration::from_secs(1)).await;
-    }
-    counters.close().await;
-    house.behave(&Value::Null);
-    println!("{:?}", house.audit().await);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_lease_ran_out_while_it_waited_for_the_journal_sends_nothing() {
     let clock = Arc::new(ManualClock::at(Timestamp::now()));
@@ -200,79 +145,4 @@ async fn database_of(town: &Town) -> tokio_postgres::Client {
     tokio::spawn(connection);
     client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
     client
-}
-
-/// A server of the test's own.
-struct Postgres {
-    folder: tempfile::TempDir,
-    url: String,
-}
-
-impl Postgres {
-    fn start() -> Self {
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), url: String::new() };
-        let exports = server.run("start");
-        server.url = exports.trim().split_once('=').unwrap().1.to_owned();
-        server
-    }
-
-    fn run(&self, action: &str) -> String {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
-        let output = Command::new(script).arg(action).arg(self.folder.path()).output().unwrap();
-        assert!(output.status.success(), "{action}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
-        let _ = Command::new(script).arg("stop").arg(self.folder.path()).output();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_that_cannot_be_written_waits_for_the_journal() {
-    let house = House::build(&[&[]], |_| {}).await;
-    let first = house.post("person-lookup").await;
-    house.until(&first, &["completed"]).await;
-    house.behave(&json!({"delay_ms": 1000}));
-    let once = house.post("certified-extract").await;
-    until_asked(&house, "once-registry").await;
-    // Longer than a writer waits for another: the journal cannot be written, as if the disk were full.
-    let blocker = rusqlite::Connection::open(house.stage.folder.path().join("data/journal.db")).unwrap();
-    blocker.busy_timeout(Duration::from_secs(5)).unwrap();
-    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    sleep(Duration::from_secs(12)).await;
-    assert_eq!(house.show(&once).await.unwrap()["state"], "sending");
-    blocker.execute_batch("ROLLBACK").unwrap();
-    let shown = house.until(&once, &["completed", "uncertain", "parked"]).await;
-    assert_eq!((&shown["state"], &shown["attempts"]), (&json!("completed"), &json!(1)), "{shown:#}");
-    house.audit().await;
-}
-
-async fn until_asked(house: &House, agency: &str) {
-    let begun = Instant::now();
-    while house.stage.simulators[&agency.parse::<AgencyName>().unwrap()].requests() == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{agency} was never asked");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agency_that_is_still_at_work_when_it_is_asked_gets_nothing_twice() {
-    let mut house = House::build(&[&[]], |_| {}).await;
-    let first = house.post("person-lookup").await;
-    house.until(&first, &["completed"]).await;
-    // It acts late, though in time, and says until then that it knows of nothing.
-    house.behave(&json!({"delay_ms": 1900, "times": 1}));
-    let id = house.post("legal-event").await;
-    until_asked(&house, "legal-events").await;
-    sleep(Duration::from_millis(100)).await;
-    house.kill(0);
-    house.start(0);
-    let shown = house.until(&id, &["completed"]).await;
-    sleep(Duration::from_secs(2)).await;
-    house.audit().await;
-    assert!(shown["attempts"].as_u64().unwrap() >= 2, "{shown:#}");
 }

@@ -1,0 +1,94 @@
+//! One run in which submissions flow at full speed from many clients while deaths are spread over it. `tests/faults/long`
+//! asks for a thousand deaths and a million submissions; otherwise it is short.
+
+use crate::harness::{House, in_postgres, over_rabbitmq};
+use punte::crash::Point;
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::sleep;
+
+fn asked_for(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+const PROCESSES: [&[&str]; 8] =
+    [&["gateway"], &["gateway"], &["worker"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["courier"]];
+
+/// As fast as they can.
+fn unhurried(_: &str, text: String) -> String {
+    text.replace("requests_per_second = 50\n", "").replace("concurrency = 8", "concurrency = 32")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deaths_are_spread_over_a_run_at_full_speed() {
+    let (kills, submissions) = (asked_for("PUNTE_FAULTS_KILLS", 12), asked_for("PUNTE_FAULTS_SUBMISSIONS", 250));
+    let seed = asked_for("PUNTE_SOAK_SEED", rand::random());
+    println!("PUNTE_SOAK_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let house = House::furnished(
+        &PROCESSES,
+        |plan| {
+            over_rabbitmq(plan);
+            in_postgres(plan);
+        },
+        unhurried,
+    );
+    let mut house = house.await;
+    house.post("person-lookup").await;
+    let counters = house.open_counters(16, Duration::ZERO);
+    for death in 0..kills {
+        while counters.posted() * kills < submissions * death {
+            sleep(Duration::from_millis(5)).await;
+            come_back(&mut house);
+        }
+        die(&mut house, &mut random);
+    }
+    while counters.posted() < submissions {
+        sleep(Duration::from_millis(10)).await;
+        come_back(&mut house);
+    }
+    counters.close().await;
+    house.behave(&Value::Null);
+    (0..PROCESSES.len()).for_each(|number| disarm(&mut house, number));
+    let figures = house.audit().await;
+    assert!(figures.deaths() >= kills, "{figures:?}");
+}
+
+/// By `kill -9` now, or at a point before long when it comes back.
+fn die(house: &mut House, random: &mut StdRng) {
+    let number = random.random_range(0..PROCESSES.len());
+    let role = PROCESSES[number][0];
+    let points: Vec<_> = Point::ALL.into_iter().filter(|it| is_of(*it, role)).collect();
+    house.kill(number);
+    let armed = points.choose(random).filter(|_| random.random_bool(0.5));
+    let failpoints = armed.map(|point| format!("{}={}*off->return(kill)", point.name(), random.random_range(0..40)));
+    house.start_armed(number, &failpoints.unwrap_or_default());
+    let agency = house.agencies.values().nth(random.random_range(0..house.agencies.len())).unwrap();
+    let moods = [json!({"fault": "reset-after-effect", "times": 2}), json!({"delay_ms": 50, "times": 20}), Value::Null];
+    agency.behave(moods.choose(random).unwrap());
+}
+
+fn is_of(point: Point, role: &str) -> bool {
+    let of = point.name().split('.').next().unwrap();
+    of == role || (of == "relay" && role == "scheduler") || (of == "postgres" && role != "courier")
+}
+
+/// Whoever has died at a point begins again.
+fn come_back(house: &mut House) {
+    for number in 0..PROCESSES.len() {
+        if let Some(point) = house.died_at_a_point(number) {
+            house.figures.met(&point);
+            house.start(number);
+        }
+    }
+}
+
+/// An armed process could still die when nobody looks.
+fn disarm(house: &mut House, number: usize) {
+    if let Some(point) = house.died_at_a_point(number) {
+        house.figures.met(&point);
+    }
+    house.kill(number);
+    house.start(number);
+}

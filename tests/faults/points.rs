@@ -1,0 +1,306 @@
+//! Each named crash point is met: the process dies there, comes back armed with the next one, so that it dies again while
+//! it repairs what the death before has left, and nothing is lost or done twice.
+
+use crate::harness::{
+    ALL, House, PATIENCE, in_postgres, over_rabbitmq,
+    receiver::{Bound, Receiver},
+    variable,
+};
+use lapin::options::QueuePurgeOptions;
+use punte::{
+    broker::rabbitmq::names::Names,
+    crash::Point,
+    domain::{Priority, StateName},
+    settings::{BrokerSettings, Settings},
+};
+use rand::seq::SliceRandom;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// What brings a process to the point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Ordinary work.
+    Work,
+    /// Agencies that break off, before and after they have acted.
+    Resets,
+    /// Agencies that have never seen what may have reached them.
+    Unseen,
+    /// A process that died with requests on their way.
+    Interrupted,
+    /// Slow agencies, and queues that are emptied while much waits in them.
+    Purge,
+}
+
+/// How to get there. Exhaustive, so that a new point cannot be forgotten.
+fn way(point: Point) -> Way {
+    match point {
+        Point::GatewayValidated
+        | Point::GatewayJournaled
+        | Point::RelayClaimed
+        | Point::RelayPublished
+        | Point::RelayRecorded
+        | Point::WorkerDelivered
+        | Point::WorkerSealed
+        | Point::WorkerBegun
+        | Point::WorkerSending
+        | Point::WorkerSent
+        | Point::WorkerAnswered
+        | Point::WorkerSettled
+        | Point::WorkerRecorded
+        | Point::WorkerAcked
+        | Point::SchedulerTidied
+        | Point::ProcessTookOver
+        | Point::CourierClaimed
+        | Point::CourierPosted
+        | Point::CourierSettled
+        | Point::SqliteCommitting
+        | Point::SqliteCommitted
+        | Point::PostgresCommitting
+        | Point::PostgresCommitted => Way::Work,
+        Point::SchedulerDue | Point::SchedulerRequeued => Way::Resets,
+        Point::SchedulerDecided => Way::Interrupted,
+        Point::WorkerAsked => Way::Unseen,
+        Point::SchedulerCompared | Point::SchedulerRepaired => Way::Purge,
+        // Have tests of their own: deadlines are short there, or an agency bears little.
+        Point::SchedulerExpired | Point::WorkerPutBack => Way::Work,
+    }
+}
+
+/// Which role's process meets it.
+fn role(point: Point) -> &'static str {
+    match point.name().split('.').next().unwrap() {
+        "relay" | "process" | "postgres" => "scheduler",
+        role => match role {
+            "gateway" => "gateway",
+            "worker" => "worker",
+            "scheduler" => "scheduler",
+            "courier" => "courier",
+            other => panic!("{other} is no role"),
+        },
+    }
+}
+
+fn behaviour(way: Way) -> Value {
+    match way {
+        Way::Work => Value::Null,
+        Way::Resets => {
+            json!([{"fault": "reset-after-effect", "times": 1}, {"times": 2}, {"fault": "reset-before-effect", "times": 1}])
+        }
+        Way::Unseen => json!([{"fault": "reset-before-effect", "times": 4}]),
+        Way::Interrupted => json!({"delay_ms": 2500, "times": 20}),
+        Way::Purge => json!({"delay_ms": 1500, "times": 60}),
+    }
+}
+
+/// A start commits, too: the point is armed once the process is up.
+fn arming(point: Point) -> String {
+    let skipped = match point {
+        Point::SqliteCommitting | Point::SqliteCommitted | Point::PostgresCommitting | Point::PostgresCommitted => 40,
+        _ => 0,
+    };
+    match skipped {
+        0 => format!("{}=return(kill)", point.name()),
+        skipped => format!("{}={skipped}*off->return(kill)", point.name()),
+    }
+}
+
+/// The process of that number dies at the point, under load. It stays dead. `workers` are those that deliver.
+async fn meets(house: &mut House, number: usize, workers: &[usize], point: Point) {
+    let way = way(point);
+    house.behave(&behaviour(way));
+    match way {
+        Way::Interrupted => interrupt(house, number, workers).await,
+        // Whoever asks has to be the one that is armed.
+        Way::Unseen => workers.iter().for_each(|worker| house.kill(*worker)),
+        _ => {}
+    }
+    house.start_armed(number, &arming(point));
+    if way == Way::Interrupted && !workers.contains(&number) {
+        workers.iter().for_each(|worker| house.start(*worker));
+    }
+    if way == Way::Purge {
+        purge_until_dead(house, number).await;
+    }
+    let met = house.dies_at(number, point.name(), PATIENCE).await;
+    assert!(met, "{} was never reached\n{}", point.name(), house.processes[number].last_words());
+    house.behave(&Value::Null);
+}
+
+/// Kills the process and the workers while agencies take their time.
+async fn interrupt(house: &mut House, number: usize, workers: &[usize]) {
+    let journal = crate::harness::outside::journal(&house.stage.config()).await;
+    let all: BTreeSet<_> = workers.iter().copied().chain([number]).collect();
+    for number in &all {
+        if !house.processes[*number].is_started() {
+            house.start(*number);
+        }
+    }
+    let begun = Instant::now();
+    loop {
+        let counts = journal.counts().await.unwrap_or_default();
+        if counts.iter().any(|it| it.state == StateName::Sending && it.count > 0) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nothing is ever sent");
+        sleep(Duration::from_millis(20)).await;
+    }
+    all.into_iter().for_each(|number| house.kill(number));
+}
+
+/// Empties the agencies' queues again and again, so that the broker holds less than the journal says.
+async fn purge_until_dead(house: &mut House, number: usize) {
+    let settings = Settings::load(&house.stage.config()).unwrap_or_else(|faults| panic!("{faults}"));
+    let BrokerSettings::Rabbitmq(place) = &settings.broker else { panic!("there are no queues to purge") };
+    let names = Names::new(&place.prefix).unwrap();
+    let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), Default::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let begun = Instant::now();
+    while house.processes[number].is_alive() && begun.elapsed() < PATIENCE {
+        for agency in house.agencies.values() {
+            let queue = names.work_queue(&agency.name, Priority::Ordinary);
+            let _ = channel.queue_purge(queue, QueuePurgeOptions::default()).await;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    let _ = connection.close(200, "done".into()).await;
+}
+
+async fn office_was_told_of_all(house: &House, receiver: &Receiver) {
+    let evidence = house.evidence().await;
+    let begun = Instant::now();
+    let untold = || {
+        let told = receiver.told();
+        evidence.seen.iter().filter(|it| !told.contains_key(&it.id)).count()
+    };
+    while untold() > 0 {
+        // A dead courier's notices are another's after three minutes, or at once if the journal is one process's own.
+        assert!(begun.elapsed() < Duration::from_secs(200), "the office was never told of {}", untold());
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Each has a test of its own.
+const APART: [Point; 2] = [Point::SchedulerExpired, Point::WorkerPutBack];
+
+/// Those that processes over PostgreSQL meet. A courier's notices would be another's after three minutes only.
+fn of_many_processes() -> Vec<Point> {
+    let others = [Point::ProcessTookOver, Point::SqliteCommitting, Point::SqliteCommitted];
+    let courier = [Point::CourierClaimed, Point::CourierPosted, Point::CourierSettled];
+    let others = [&others[..], &courier, &APART].concat();
+    Point::ALL.into_iter().filter(|point| !others.contains(point)).collect()
+}
+
+#[test]
+fn no_point_is_left_out() {
+    let met = of_one_process().into_iter().chain(of_many_processes()).chain(APART);
+    assert_eq!(met.collect::<BTreeSet<_>>(), BTreeSet::from(Point::ALL));
+}
+
+/// Those that one process over SQLite meets.
+fn of_one_process() -> Vec<Point> {
+    let others = [Point::PostgresCommitting, Point::PostgresCommitted];
+    Point::ALL.into_iter().filter(|point| !others.contains(point) && !APART.contains(point)).collect()
+}
+
+/// Twice, and the second time in another order: each death is followed by another one in the repair of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
+    let bound = Bound::new();
+    let mut house = House::empty(
+        &[ALL],
+        |plan| {
+            over_rabbitmq(plan);
+            bound.plan(plan);
+        },
+        |_, text| text,
+    )
+    .await;
+    let receiver = bound.open(house.stage.folder.path());
+    let counters = house.open_counters(4, Duration::from_millis(10));
+    for point in of_one_process() {
+        meets(&mut house, 0, &[0], point).await;
+    }
+    let mut again: Vec<_> = of_one_process().into_iter().filter(|point| way(*point) == Way::Work).collect();
+    again.shuffle(&mut rand::rng());
+    for point in again {
+        meets(&mut house, 0, &[0], point).await;
+    }
+    house.start(0);
+    counters.close().await;
+    house.audit().await;
+    office_was_told_of_all(&house, &receiver).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on() {
+    let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["courier"], &["gateway"], &["worker"]];
+    let mut house = House::build(&processes, |plan| {
+        over_rabbitmq(plan);
+        in_postgres(plan);
+    })
+    .await;
+    let counters = house.open_counters(4, Duration::from_millis(10));
+    for point in of_many_processes() {
+        let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
+        house.kill(number);
+        meets(&mut house, number, &[1, 5], point).await;
+        let dead = [1, 5, number].into_iter().filter(|it| !house.processes[*it].is_started()).collect::<BTreeSet<_>>();
+        dead.into_iter().for_each(|dead| house.start(dead));
+    }
+    counters.close().await;
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_dies_while_deadlines_pass_ends_them_at_the_next_start() {
+    let mut house = House::empty(&[ALL], |_| {}, |_, text| with_deadlines(&text, 8)).await;
+    for agency in house.agencies.values_mut() {
+        agency.die().await;
+    }
+    house.start(0);
+    for service in crate::harness::clients::SERVICES {
+        house.post(service).await;
+    }
+    house.kill(0);
+    let point = Point::SchedulerExpired;
+    house.start_armed(0, &arming(point));
+    assert!(house.dies_at(0, point.name(), PATIENCE).await, "no deadline has passed");
+    house.start(0);
+    let figures = house.audit().await;
+    // What was on its way when the process was killed is in doubt, and does not simply expire.
+    assert!(figures.ends["expired"] >= 1 && !figures.ends.contains_key("completed"), "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everything() {
+    // Messages wait in the worker's hands for their turn.
+    let slowly = |_: &str, text: String| text.replace("requests_per_second = 50", "requests_per_second = 3");
+    let mut house = House::empty(&[ALL], over_rabbitmq, slowly).await;
+    house.start(0);
+    house.agency("civil-registry").die().await;
+    for _ in 0..20 {
+        house.post("civil-status-extract").await;
+    }
+    house.kill(0);
+    house.agency("civil-registry").come_back().await;
+    house.behave(&json!({"fault": {"status": {"code": 503}}, "times": 6}));
+    let point = Point::WorkerPutBack;
+    house.start_armed(0, &arming(point));
+    assert!(house.dies_at(0, point.name(), PATIENCE).await, "nothing was put back");
+    house.start(0);
+    let figures = house.audit().await;
+    assert_eq!(figures.ends["completed"], 20, "{figures:?}");
+}
+
+fn with_deadlines(text: &str, secs: u64) -> String {
+    let line = |line: &str| match line.starts_with("deadline_secs") {
+        true => format!("deadline_secs = {secs}\n"),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}

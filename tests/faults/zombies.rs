@@ -1,0 +1,79 @@
+//! A worker is frozen for longer than its lease and every time-out, and goes on as if nothing had happened: it neither
+//! sends nor settles what others have decided meanwhile.
+
+use crate::harness::{House, agency::Agency, in_postgres, over_rabbitmq};
+use std::time::Duration;
+use tokio::time::sleep;
+
+const OTHERS: usize = 0;
+const ZOMBIE: usize = 1;
+const SUCCESSOR: usize = 2;
+
+/// A worker that froze at the point with a lookup or a `once` in its hands; others have brought everything to its end.
+async fn frozen_at(point: &str) -> House {
+    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
+    let mut house = House::empty(
+        &processes,
+        |plan| {
+            over_rabbitmq(plan);
+            in_postgres(plan);
+        },
+        |_, text| text,
+    )
+    .await;
+    house.start(OTHERS);
+    house.start_armed(ZOMBIE, &format!("{point}=1*return(freeze)"));
+    for service in ["legal-event", "certified-extract", "civil-status-extract"].repeat(2) {
+        house.post(service).await;
+    }
+    house.processes[ZOMBIE].until_frozen().await;
+    assert!(house.processes[ZOMBIE].has_met(point));
+    house.figures.frozen("worker");
+    house.start(SUCCESSOR);
+    let journal = house.evidence().await;
+    assert!(journal.seen.iter().all(|it| it.progress.state.name().is_settled()), "the successor has not done its work");
+    house
+}
+
+fn requests(house: &House) -> usize {
+    house.agencies.values().map(|agency: &Agency| agency.arrivals().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_wakes_up_after_its_last_look_at_the_lease_sends_nothing() {
+    let mut house = frozen_at("worker.sending").await;
+    let before = requests(&house);
+    house.signal(ZOMBIE, "CONT");
+    sleep(Duration::from_secs(4)).await;
+    // What had left before is all that may have come: the others' ways through the lane are over, too.
+    assert_eq!(requests(&house), before, "the zombie has sent");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_wakes_up_before_it_looks_at_the_lease_sends_nothing() {
+    let mut house = frozen_at("worker.begun").await;
+    let before = requests(&house);
+    house.signal(ZOMBIE, "CONT");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(requests(&house), before, "the zombie has sent");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_wakes_up_with_an_old_answer_changes_nothing_that_has_ended() {
+    let mut house = frozen_at("worker.answered").await;
+    let ends = |evidence: &crate::harness::checker::Evidence| {
+        let ended = evidence.seen.iter().filter(|it| it.progress.state.name().is_terminal());
+        ended.map(|it| (it.id.clone(), it.timeline.clone())).collect::<Vec<_>>()
+    };
+    let before = ends(&house.evidence().await);
+    house.signal(ZOMBIE, "CONT");
+    sleep(Duration::from_secs(4)).await;
+    let after = ends(&house.evidence().await);
+    // Only an `uncertain` one may still be cleared up by it.
+    for (id, timeline) in before {
+        assert!(after.contains(&(id.clone(), timeline)), "{id} has ended and was changed");
+    }
+    house.audit().await;
+}
