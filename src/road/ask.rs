@@ -19,7 +19,13 @@ impl Road {
         let reading = match asked.ending {
             Ending::Read(Ok(Reading::NotSeen)) => {
                 let settled_at = self.settled_at(turn).await?;
-                if self.clock.now() < settled_at {
+                let now = self.clock.now();
+                // One more exchange from now is enough by any clock; by one that was set forward nothing less is.
+                let latest =
+                    later(now, SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX));
+                let is_jump_recent = self.steady.was_set_forward_within(turn.operation.timeout, now);
+                let settled_at = if is_jump_recent { latest } else { settled_at.min(latest) };
+                if now < settled_at {
                     return Ok(Outcome { ending: Ending::TooEarly(settled_at), ..asked });
                 }
                 match self.prepare(turn.record, turn.line, false).await {

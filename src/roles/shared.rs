@@ -14,7 +14,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Reply, Road},
+    road::{Reply, Road, Steady},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -126,6 +126,7 @@ impl Shared {
             lines: installation.lines.clone(),
             attachments: self.attachments.clone(),
             clock: self.clock.clone(),
+            steady: Steady::beginning(self.clock.now()),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
             abort: self.abort.clone(),
