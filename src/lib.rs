@@ -11,7 +11,7 @@
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
-//! | 0 | [`settings`], [`domain`], [`xml`], [`json`] |
+//! | 0 | [`settings`], [`domain`], [`xml`], [`json`], [`crash`] |
 
 // What comes from outside never ends a thread. Tests may.
 #![cfg_attr(
@@ -27,6 +27,7 @@
     )
 )]
 
+pub mod crash;
 pub mod domain;
 pub mod json;
 pub mod settings;

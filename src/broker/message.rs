@@ -5,6 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Work for an agency's worker: which submission to deliver. Everything else is in the journal.
+///
+/// While processes of two releases run side by side, each reads what the other has published. A release that only adds
+/// members keeps the version, and members that a reader does not know are passed over. A version that a reader does not
+/// know goes to the dead letters, and the journal, which misses it in the queue, has it published again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkItem {
     pub submission: SubmissionId,
@@ -142,6 +146,15 @@ mod tests {
     fn a_work_item_survives_its_own_bytes() {
         let item = item();
         assert_eq!(WorkItem::from_bytes(&item.to_bytes()), Ok(item));
+    }
+
+    #[test]
+    fn members_that_a_newer_release_has_added_are_passed_over() {
+        let item = item();
+        let mut newer = serde_json::from_slice::<serde_json::Value>(&item.to_bytes()).unwrap();
+        newer["lane"] = "express".into();
+        newer["hints"] = serde_json::json!({"size_bytes": 7, "agency": "another"});
+        assert_eq!(WorkItem::from_bytes(newer.to_string().as_bytes()), Ok(item));
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub struct ConfigFile {
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     crate::telemetry::tell_panics_discreetly();
+    crate::crash::arm();
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),

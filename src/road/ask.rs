@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     adapter::Reading,
+    crash::{self, Point},
     domain::{Attempt, AttemptOutcome, Code, Fault, Stage, Verdict},
     journal::JournalError,
 };
@@ -28,6 +29,7 @@ impl Road {
                 if now < settled_at {
                     return Ok(Outcome { ending: Ending::TooEarly(settled_at), ..asked });
                 }
+                crash::here(Point::WorkerAsked);
                 match self.prepare(turn.record, turn.line, false).await {
                     Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
                     Err(fault) => Err(fault),

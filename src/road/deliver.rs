@@ -11,6 +11,7 @@ use crate::{
     attachments::AttachmentStore,
     broker::WorkItem,
     catalogue::Catalogue,
+    crash::{self, Point},
     domain::{AgencyName, Clock, Code, Effect, Event, Fault, Stage, StateName, Verdict},
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
@@ -62,6 +63,7 @@ impl Road {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
+        crash::here(Point::WorkerDelivered);
         let record = Arc::new(record);
         let delivered = AssertUnwindSafe(self.walk(&record)).catch_unwind().await;
         match delivered {
@@ -91,7 +93,9 @@ impl Road {
             Ok(sealed) => sealed,
             Err(fault) => return self.not_sendable(record, fault).await,
         };
+        crash::here(Point::WorkerSealed);
         let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(Sign::None) };
+        crash::here(Point::WorkerBegun);
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
@@ -111,7 +115,10 @@ impl Road {
         };
         self.report(record, &event, now.duration_since(begun.at));
         let entry = Entry { wire, not_before, ..Entry::new(event, now) };
-        match self.patiently(|| self.reply.record(submission, entry.clone())).await {
+        crash::here(Point::WorkerSettled);
+        let recorded = self.patiently(|| self.reply.record(submission, entry.clone())).await;
+        crash::here(Point::WorkerRecorded);
+        match recorded {
             Ok(_) => Ok(sign),
             Err(JournalError::Forbidden(error)) => {
                 tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");

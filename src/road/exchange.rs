@@ -4,12 +4,14 @@
 use super::{Answering, Line, Road, Sealed, begin::later, read, seal, send, transform};
 use crate::{
     adapter::{Exchange, Operation, Reading, TransformInput},
+    crash::{self, Point},
     domain::{Code, Fault, Stage, Verdict, WireRecord},
     journal::Record,
     wire::Received,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An attempt that has been begun.
 pub(super) struct Turn<'a> {
@@ -58,6 +60,8 @@ impl Road {
 
     pub(super) async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
         let timeout = turn.operation.timeout;
+        // From before the look at the lease: a pause after it shortens what is left of the exchange.
+        let deadline = Instant::now() + timeout;
         let mut wire = WireRecord::default();
         // Whoever wakes up after a long pause may find that others have taken it up meanwhile.
         let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
@@ -66,8 +70,10 @@ impl Road {
             return Outcome { ending: Ending::Read(Err(Fault { verdict: Verdict::Retry, ..fault })), wire };
         }
         wire.sent = sealed.as_bytes();
-        let reading = match send(sealed, turn.line, timeout).await {
+        crash::here(Point::WorkerSending);
+        let reading = match send(sealed, turn.line, deadline).await {
             Ok(received) => {
+                crash::here(Point::WorkerAnswered);
                 wire.http_status = Some(received.status);
                 wire.received = received.body.to_vec();
                 self.read(turn.record, turn.line, received, is_lookup).await

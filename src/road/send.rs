@@ -5,10 +5,21 @@ use crate::{
     domain::{Code, Fault, Stage},
     wire::{Received, SendFailure},
 };
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll};
+use tokio::time::Instant;
 
-pub async fn send(sealed: Sealed, line: &Line, timeout: Duration) -> Result<Received, Fault> {
-    line.client().exchange(sealed.into_outgoing(), timeout).await.map_err(fault)
+/// Whoever wakes up after the deadline sends nothing: it is looked at before each step, because a timer that was made
+/// before a long pause may not have run out yet when its task goes on.
+pub async fn send(sealed: Sealed, line: &Line, deadline: Instant) -> Result<Received, Fault> {
+    let client = line.client();
+    let left = deadline.saturating_duration_since(Instant::now());
+    let is_late = poll_fn(|_| if Instant::now() >= deadline { Poll::Ready(()) } else { Poll::Pending });
+    let sent = tokio::select! {
+        biased;
+        () = is_late => Err(SendFailure::Timeout),
+        sent = client.exchange(sealed.into_outgoing(), left) => sent,
+    };
+    sent.map_err(fault)
 }
 
 fn fault(failure: SendFailure) -> Fault {

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
+    crash::{self, Point},
     domain::{AgencyName, Clock},
     journal::{
         Journal, JournalError,
@@ -178,6 +179,7 @@ fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartEr
 async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), StartError> {
     let now = shared.clock.now();
     let interrupted = shared.journal.void_leases(now).await?;
+    crash::here(Point::ProcessTookOver);
     let mut requeued = 0;
     if matches!(installation.settings.broker, BrokerSettings::Embedded) {
         for adapter in installation.adapters.iter() {

@@ -103,6 +103,7 @@ fn make_agency(pki: &DevPki, agency: &DevAgency, now: Timestamp) -> Result<(), T
     write(&pki.agency(name, "ca.pem"), &ca.pem())?;
     write(&pki.simulator(name, "client-ca.pem"), &ca.pem())?;
     Leaf::server(&format!("Demo {name}")).issue(&ca, &pki.simulator(name, "server"), now)?;
+    Leaf::server(&format!("Demo {name}, renewed")).issue(&ca, &pki.simulator(name, "server-renewed"), now)?;
     Leaf::client("Punte demo bus").issue(&ca, &pki.agency(name, "client"), now)?;
     let request_signing = Leaf::signing("Punte demo bus, messages", agency.signing);
     let public = request_signing.issue(&ca, &pki.agency(name, "signing"), now)?;

@@ -1,6 +1,7 @@
 //! The mutual-TLS HTTP client of one agency: a whole request comes in, a whole answer of bounded size goes out.
 
 use super::tls_failure::{TlsFailure, sources, tls_failure};
+use crate::crash::{self, Point};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -83,6 +84,7 @@ impl Client {
             .body(outgoing.body)
             .timeout(timeout);
         let response = request.send().await.map_err(|error| classify(&error))?;
+        crash::here(Point::WorkerSent);
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let body = self.bounded_body(response).await?;

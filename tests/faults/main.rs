@@ -1,9 +1,9 @@
 //! Faults of every kind are done to real processes; ledgers outside of them say what became of each submission.
 
-#[allow(dead_code)]
-#[path = "../suite/house.rs"]
-mod house;
-mod infra;
-#[allow(dead_code)]
+mod harness;
 #[path = "../suite/town.rs"]
 mod town;
+
+mod infra;
+mod kills;
+mod points;

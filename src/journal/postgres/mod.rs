@@ -10,6 +10,7 @@ use super::{
     operations::{Access, Operation},
     store::{Store, statement, values},
 };
+use crate::crash::{self, Point};
 use address::{Address, Security};
 use connection::{PostgresStore, failed, is_safe_to_repeat};
 use deadpool_postgres::{
@@ -155,7 +156,9 @@ async fn write<O: Operation>(client: &mut Client, operation: &O) -> Result<O::Ou
     let output = run(operation, PostgresStore::new(&transaction)).await?;
     let while_committing =
         |error: tokio_postgres::Error| Failure { may_repeat: is_safe_to_repeat(&error, true), error: failed(error) };
+    crash::here(Point::PostgresCommitting);
     transaction.commit().await.map_err(while_committing)?;
+    crash::here(Point::PostgresCommitted);
     Ok(output)
 }
 

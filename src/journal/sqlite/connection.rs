@@ -1,8 +1,11 @@
 //! One connection: statements come in, rows go out, and SQLite's errors lose what they might tell about a row.
 
-use crate::journal::{
-    JournalError,
-    store::{Row, Statement, Store, Value},
+use crate::{
+    crash::{self, Point},
+    journal::{
+        JournalError,
+        store::{Row, Statement, Store, Value},
+    },
 };
 use rusqlite::{
     Connection, ErrorCode, ToSql,
@@ -68,7 +71,10 @@ pub fn begin(connection: &Connection) -> Result<(), JournalError> {
 }
 
 pub fn commit(connection: &Connection) -> Result<(), JournalError> {
-    command(connection, "COMMIT")
+    crash::here(Point::SqliteCommitting);
+    let committed = command(connection, "COMMIT");
+    crash::here(Point::SqliteCommitted);
+    committed
 }
 
 /// Some errors have ended the transaction already.

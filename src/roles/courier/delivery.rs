@@ -5,6 +5,7 @@ use super::{
     post::{PostError, Postbox, Posted},
 };
 use crate::{
+    crash::{self, Point},
     domain::{Code, told},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
@@ -21,7 +22,9 @@ pub(super) async fn deliver(round: &Round, postbox: &Postbox, notice: &Notice) {
             return settle(round, notice, again(round, notice, None)).await;
         }
     };
+    crash::here(Point::CourierClaimed);
     let posted = postbox.post(&notice.id.to_string(), round.clock.now(), body).await;
+    crash::here(Point::CourierPosted);
     let outcome = match posted {
         Ok(Posted::Taken) => NoticeOutcome::Delivered,
         Ok(Posted::Gone) => NoticeOutcome::GivenUp,
@@ -30,6 +33,7 @@ pub(super) async fn deliver(round: &Round, postbox: &Postbox, notice: &Notice) {
     };
     report(notice, &posted, &outcome);
     settle(round, notice, outcome).await;
+    crash::here(Point::CourierSettled);
 }
 
 pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     broker::Announcement,
+    crash::{self, Point},
     domain::{Change, Code, StateName, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
@@ -63,7 +64,9 @@ async fn accept(
         Some(acceptance) => (acceptance, None),
         None => {
             let submission = wish.into_submission(desk, office, trace).await?;
+            crash::here(Point::GatewayValidated);
             let acceptance = desk.journal.accept(&submission, &key, office.office.has_webhook).await?;
+            crash::here(Point::GatewayJournaled);
             if acceptance == Acceptance::New {
                 desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
                 desk.outbox_work.iter().for_each(|work| work.notify_one());

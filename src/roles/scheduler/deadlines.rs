@@ -2,6 +2,7 @@
 
 use super::Scheduler;
 use crate::{
+    crash::{self, Point},
     domain::{Code, Effect, Event, Fault, Stage, State, Verdict},
     journal::{Due, Entry, JournalError},
     road::{Case, settle},
@@ -73,14 +74,25 @@ fn deadline_fault(due: &Due) -> Fault {
 
 async fn record(scheduler: &Scheduler, due: &Due, event: Event) -> Result<(), JournalError> {
     let Some(found) = scheduler.journal.find(due.id).await? else { return Ok(()) };
+    let point = point_after(&event);
     let entry = Entry::new(event, scheduler.clock.now());
+    crash::here(Point::SchedulerDue);
     match scheduler.reply().record(&found.submission, entry).await {
         Ok(progress) => {
+            crash::here(point);
             tracing::info!(submission = %due.id, agency = %due.agency, state = %progress.state.name(), "due time passed");
             Ok(())
         }
         // A worker, an operator or another scheduler was faster.
         Err(JournalError::Forbidden(_)) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+fn point_after(event: &Event) -> Point {
+    match event {
+        Event::Requeued => Point::SchedulerRequeued,
+        Event::DeadlinePassed { .. } => Point::SchedulerExpired,
+        _ => Point::SchedulerDecided,
     }
 }

@@ -1,7 +1,10 @@
 //! Retention: how long things are kept comes in, what is older is erased.
 
 use super::Scheduler;
-use crate::journal::JournalError;
+use crate::{
+    crash::{self, Point},
+    journal::JournalError,
+};
 use jiff::{SignedDuration, Timestamp};
 
 /// Attachments that nobody has used are kept this long.
@@ -15,6 +18,7 @@ pub(super) async fn tidy(scheduler: &Scheduler) -> Result<(), JournalError> {
     let contents = journal.erase_content(before(scheduler.retention.content), now).await?;
     let keys = journal.forget_keys(before(scheduler.retention.keys)).await?;
     let files = journal.forget_attachments(before(UNUSED_ATTACHMENTS)).await?;
+    crash::here(Point::SchedulerTidied);
     for id in &files {
         if let Err(error) = scheduler.attachments.remove(*id).await {
             tracing::warn!(attachment = %id, %error, "an attachment's file could not be removed");

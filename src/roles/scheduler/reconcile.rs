@@ -4,6 +4,7 @@
 use super::Scheduler;
 use crate::{
     broker::{BrokerError, QueueDepth},
+    crash::{self, Point},
     domain::{AgencyName, StateName},
     journal::{JournalError, StateCount},
 };
@@ -27,7 +28,9 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         if queued > depth.ready {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
             // and not begun is missing in the queue as well, and would double a long queue again and again.
+            crash::here(Point::SchedulerCompared);
             let requeued = scheduler.journal.requeue(agency, before, now, queued - depth.ready).await?;
+            crash::here(Point::SchedulerRepaired);
             report(agency, queued, depth.ready, requeued);
             scheduler.outbox_filled.notify_one();
         }

@@ -3,6 +3,7 @@
 use crate::{
     adapter::Adapters,
     broker::{Broker, BrokerError, WorkItem},
+    crash::{self, Point},
     domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
     journal::{Entry, Journal, JournalError, OutboxItem},
 };
@@ -57,7 +58,9 @@ impl Relay {
             return Ok(Relayed::default());
         }
         let items: Vec<WorkItem> = known.into_iter().map(work_item).collect();
+        crash::here(Point::RelayClaimed);
         let results = self.broker.publish(&items).await;
+        crash::here(Point::RelayPublished);
         self.declare_missing(&results).await;
         for (item, result) in items.iter().zip(&results) {
             if result.is_err() && !refused_by.contains(&item.agency) {
@@ -66,6 +69,7 @@ impl Relay {
         }
         let (confirmed, refused) = sort(&items, results);
         self.journal.published(&confirmed, self.clock.now()).await?;
+        crash::here(Point::RelayRecorded);
         self.journal.unclaim_outbox(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
     }

@@ -3,7 +3,7 @@
 use super::{
     behaviour::{Blamed, Script, SimulatedFault},
     clerk::{self, Asked, Reply},
-    ledger::Ledger,
+    ledger::{Arrival, Ledger},
     response::{self, Body},
     seal::{AgencySeal, Flaw},
 };
@@ -51,20 +51,35 @@ impl Agency {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?.to_bytes();
         let plan = self.script.of_request();
-        tokio::time::sleep(Duration::from_millis(plan.delay_ms)).await;
-        if let Some(response) = self.fault(plan.fault.as_ref(), false) {
-            return response;
-        }
         let now = self.now();
         let opened = self.seal.open(&parts.method, &absolute(&parts), &parts.headers, &body, now);
         let asked = match opened {
             Ok(opened) => clerk::understand(&self.adapter, &parts.method, &parts.uri, &parts.headers, opened),
             Err(reason) => Err(format!("the signature: {reason}")),
         };
-        match asked {
+        if let Ok(asked) = &asked {
+            self.note(asked, &parts.headers, now);
+        }
+        tokio::time::sleep(Duration::from_millis(plan.delay_ms)).await;
+        if let Some(response) = self.fault(plan.fault.as_ref(), false) {
+            return response;
+        }
+        let answer = match asked {
             Ok(asked) => self.act(&asked, plan.fault.as_ref(), &parts.headers),
             Err(reason) => Ok(self.refuse(reason)),
-        }
+        };
+        tokio::time::sleep(Duration::from_millis(plan.answer_delay_ms)).await;
+        answer
+    }
+
+    fn note(&self, asked: &Asked<'_>, headers: &HeaderMap, at: Timestamp) {
+        self.ledger.arrived(Arrival {
+            operation: asked.operation.service.clone(),
+            reference: asked.reference.clone(),
+            at,
+            is_question: asked.is_lookup,
+            traceparent: traceparent(headers),
+        });
     }
 
     fn now(&self) -> Timestamp {
@@ -83,9 +98,8 @@ impl Agency {
         };
         if asked.has_effect() {
             let operation = asked.operation;
-            let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
-            let trace = trace.map(|trace| trace.to_string());
-            self.ledger.record(&operation.service, operation.effect, asked.reference.as_deref(), trace);
+            let reference = asked.reference.as_deref();
+            self.ledger.record(&operation.service, operation.effect, reference, traceparent(headers));
         }
         if let Some(response) = self.fault(fault, true) {
             return response;
@@ -187,4 +201,9 @@ fn absolute(parts: &http::request::Parts) -> http::Uri {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
     format!("https://{host}{path}").parse().unwrap_or_else(|_| parts.uri.clone())
+}
+
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
+    trace.map(|trace| trace.to_string())
 }

@@ -24,6 +24,8 @@ pub struct InvalidBehaviour(#[from] serde_json::Error);
 pub struct Plan {
     /// Waits this long before anything else.
     pub delay_ms: u64,
+    /// Waits this long between the effect and the answer.
+    pub answer_delay_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<SimulatedFault>,
     /// For the next requests; without it, for all of them.
@@ -65,8 +67,12 @@ pub enum SimulatedFault {
     SlowDrip {
         millis_per_byte: u64,
     },
+    /// The whole answer comes, and then comes again on the same connection.
+    AnswerTwice,
     /// The server shows a certificate of another authority. Counts connections, not requests.
     RogueCertificate,
+    /// The server shows a new certificate of its own authority. Counts connections, not requests.
+    RenewedCertificate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +80,25 @@ pub enum SimulatedFault {
 pub enum Blamed {
     Client,
     Server,
+}
+
+/// Which certificate a connection is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Own,
+    Renewed,
+    Rogue,
+}
+
+impl SimulatedFault {
+    /// What concerns connections and not requests.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        match self {
+            Self::RogueCertificate => Some(Shown::Rogue),
+            Self::RenewedCertificate => Some(Shown::Renewed),
+            _ => None,
+        }
+    }
 }
 
 impl Plan {
@@ -122,12 +147,13 @@ impl Script {
     }
 
     pub fn of_request(&self) -> Plan {
-        self.take(|fault| fault != Some(&SimulatedFault::RogueCertificate)).unwrap_or_default()
+        self.take(|fault| fault.is_none_or(|fault| fault.shown().is_none())).unwrap_or_default()
     }
 
-    /// Whether this connection is to be shown a stranger's certificate.
-    pub fn is_rogue_connection(&self) -> bool {
-        self.take(|fault| fault == Some(&SimulatedFault::RogueCertificate)).is_some()
+    /// Which certificate this connection is to be shown.
+    pub fn of_connection(&self) -> Shown {
+        let plan = self.take(|fault| fault.is_some_and(|fault| fault.shown().is_some()));
+        plan.and_then(|plan| plan.fault?.shown()).unwrap_or(Shown::Own)
     }
 
     fn take(&self, is_meant: impl Fn(Option<&SimulatedFault>) -> bool) -> Option<Plan> {
@@ -157,15 +183,15 @@ mod tests {
         let written = json!([
             {"fault": "reset-after-effect", "times": 2},
             {"fault": "rogue-certificate", "times": 1},
+            {"fault": "renewed-certificate", "times": 1},
             {"fault": {"status": {"code": 503, "retry_after_secs": 1}}, "times": 0},
             {"delay_ms": 5}
         ]);
         script.set(written.try_into().unwrap());
-        assert!(!script.is_rogue_connection());
+        assert_eq!(script.of_connection(), Shown::Own);
         assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
         assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
-        assert!(script.is_rogue_connection());
-        assert!(!script.is_rogue_connection());
+        assert_eq!([(); 3].map(|()| script.of_connection()), [Shown::Rogue, Shown::Renewed, Shown::Own]);
         assert_eq!((script.of_request(), script.of_request()), (Plan::slow(5), Plan::slow(5)));
         script.set(SimulatorBehaviour::default());
         assert_eq!(script.of_request(), Plan::default());

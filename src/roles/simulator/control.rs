@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /simulator/ledger` | `{"entries": […], "requests": n, "refusals": […]}` |
+//! | `GET /simulator/ledger` | `{"entries": […], "arrivals": […], "requests": n, "refusals": […]}` |
 //! | `GET /simulator/behaviour` | the plans that are left |
 //! | `PUT /simulator/behaviour` | 204; 400 if it is none |
 
@@ -27,7 +27,8 @@ pub(super) fn router(agency: Arc<Agency>) -> Router {
 async fn ledger(State(agency): State<Arc<Agency>>) -> Json<Value> {
     let refusals = agency.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let requests = agency.received.load(Ordering::Relaxed);
-    Json(json!({"entries": agency.ledger.entries(), "requests": requests, "refusals": refusals}))
+    let (entries, arrivals) = (agency.ledger.entries(), agency.ledger.arrivals());
+    Json(json!({"entries": entries, "arrivals": arrivals, "requests": requests, "refusals": refusals}))
 }
 
 async fn behaviour(State(agency): State<Arc<Agency>>) -> Json<SimulatorBehaviour> {

@@ -1,6 +1,10 @@
 //! Connections come in over mutual TLS; each of their requests goes to the agency.
 
-use super::agency::{Agency, Reset};
+use super::{
+    agency::{Agency, Reset},
+    behaviour::Shown,
+    echo::{Echo, Twice},
+};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{error::Error, sync::Arc, time::Duration};
@@ -13,6 +17,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Acceptors {
     pub own: TlsAcceptor,
+    /// With a new certificate of the same authority.
+    pub renewed: Option<TlsAcceptor>,
     /// With a certificate of another authority.
     pub rogue: Option<TlsAcceptor>,
 }
@@ -39,15 +45,27 @@ pub(super) async fn listen(listener: TcpListener, acceptors: Acceptors, agency: 
 }
 
 async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, stop: CancellationToken) {
-    let rogue = acceptors.rogue.filter(|_| agency.script.is_rogue_connection());
-    let acceptor = rogue.unwrap_or(acceptors.own);
+    let other = match agency.script.of_connection() {
+        Shown::Own => None,
+        Shown::Renewed => acceptors.renewed,
+        Shown::Rogue => acceptors.rogue,
+    };
+    let acceptor = other.unwrap_or(acceptors.own);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else { return };
     let mut generation = agency.generation.subscribe();
+    let (stream, echo) = Echo::around(stream);
     // An agency goes on with what it has begun, also when nobody waits for its answer any longer.
     let service = service_fn(|request| {
         let agency = agency.clone();
         let answering = tokio::spawn(async move { agency.answer(request).await });
-        async move { answering.await.unwrap_or(Err(Reset)) }
+        let echo = echo.clone();
+        async move {
+            let answer = answering.await.unwrap_or(Err(Reset))?;
+            if answer.extensions().get::<Twice>().is_some() {
+                echo.answer_twice();
+            }
+            Ok::<_, Reset>(answer)
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_LIMIT);
@@ -66,7 +84,7 @@ async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, sto
     if let Err(error) = ended
         && error.source().is_some_and(|cause| cause.is::<Reset>())
     {
-        reset(connection.into_parts().io.into_inner());
+        reset(connection.into_parts().io.into_inner().into_inner());
     }
 }
 

@@ -6,13 +6,14 @@ mod agency;
 mod behaviour;
 mod clerk;
 mod control;
+mod echo;
 mod ledger;
 mod listener;
 mod response;
 mod seal;
 
 pub use behaviour::{Blamed, InvalidBehaviour, Plan, SimulatedFault, SimulatorBehaviour};
-pub use ledger::LedgerEntry;
+pub use ledger::{Arrival, LedgerEntry};
 
 use crate::{
     adapter::{Adapter, Adapters},
@@ -102,8 +103,11 @@ impl Simulator {
         let now = Timestamp::now();
         let folder = plan.secrets.join("simulators").join(plan.adapter.agency.as_str());
         let stranger = plan.secrets.join("rogue");
-        let acceptors =
-            Acceptors { own: acceptor(&folder, &folder, now)?, rogue: acceptor(&stranger, &folder, now).ok() };
+        let acceptors = Acceptors {
+            own: acceptor(&folder.join("server"), &folder, now)?,
+            renewed: acceptor(&folder.join("server-renewed"), &folder, now).ok(),
+            rogue: acceptor(&stranger.join("server"), &folder, now).ok(),
+        };
         let agency = Arc::new(Agency {
             seal: AgencySeal::load(&plan.adapter, &folder, &stranger, now)?,
             adapter: plan.adapter,
@@ -160,6 +164,11 @@ impl Simulator {
         self.agency.ledger.entries()
     }
 
+    /// The requests that were understood, in the order of their coming.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.agency.ledger.arrivals()
+    }
+
     /// All requests that came, whatever became of them.
     pub fn requests(&self) -> u64 {
         self.agency.received.load(Ordering::Relaxed)
@@ -188,7 +197,7 @@ impl Drop for Simulator {
 impl Agency {
     fn behave(&self, behaviour: SimulatorBehaviour) {
         let shows_another_certificate =
-            behaviour.0.iter().any(|plan| plan.fault == Some(SimulatedFault::RogueCertificate));
+            behaviour.0.iter().any(|plan| plan.fault.as_ref().is_some_and(|fault| fault.shown().is_some()));
         self.script.set(behaviour);
         if shows_another_certificate {
             // Whoever keeps a connection open has to make a new one, and so meets it.
@@ -210,9 +219,9 @@ pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Resu
     }
 }
 
-/// `identity`: whose server certificate is shown. `trust`: the folder that says whose client certificates are taken.
-fn acceptor(identity: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
-    let files = IdentityFiles { certificate: identity.join("server.pem"), key: identity.join("server.key") };
+/// `stem`: of the server certificate that is shown. `trust`: the folder that says whose client certificates are taken.
+fn acceptor(stem: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
+    let files = IdentityFiles { certificate: stem.with_extension("pem"), key: stem.with_extension("key") };
     let identity = Arc::new(Reloading::<Identity>::load(files, now)?);
     let clients = ClientTrustFiles { authorities: vec![trust.join("client-ca.pem")], ..ClientTrustFiles::default() };
     let mut config = strict_server_config(identity, &ClientTrust::load(&clients, now)?)?;

@@ -1,6 +1,6 @@
 //! A sealed answer comes in; an HTTP response goes out, whole, or spoilt on its way.
 
-use super::behaviour::SimulatedFault;
+use super::{behaviour::SimulatedFault, echo::Twice};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -47,6 +47,9 @@ pub(super) fn with(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    if fault == Some(&SimulatedFault::AnswerTwice) {
+        response.extensions_mut().insert(Twice);
+    }
     response
 }
 

@@ -5,6 +5,7 @@ use super::{Breaker, Circuit};
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
+    crash::{self, Point},
     domain::{Clock, Event, Forbidden, StateName},
     journal::{Entry, JournalError},
     road::{Delivered, Road, Sign},
@@ -153,6 +154,7 @@ impl Lane {
             Ok(item) => match self.road.deliver(&self.adapter.agency, item).await {
                 Delivered::Done(sign) => {
                     settled(delivery.settle.ack().await);
+                    crash::here(Point::WorkerAcked);
                     sign
                 }
                 // Not acked: the broker delivers it again.
@@ -202,7 +204,9 @@ impl Lane {
         while let Some(delivery) = next(&mut deliveries).await {
             let Ok(item) = &delivery.item else { continue };
             let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
-            match self.road.journal().record(item.submission, entry).await {
+            let recorded = self.road.journal().record(item.submission, entry).await;
+            crash::here(Point::WorkerPutBack);
+            match recorded {
                 // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
                 Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
                 Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),

@@ -1,8 +1,8 @@
 //! The disk below the SQLite journal is full, or cannot be written: offices are told to come again, what is under way waits,
 //! and all goes on when there is room.
 
-use super::{is_long, postgres::is_refused, trial::Trial};
-use crate::house::House;
+use super::{is_long, trial::Trial};
+use crate::harness::House;
 use std::{
     fs::File,
     io::Write,
@@ -59,13 +59,13 @@ async fn a_full_disk_refuses_new_work_and_everything_goes_on_when_there_is_room(
     let mut trial = Trial::begin("full disk", &[&[]], |plan| plan.journal_url = Some(url)).await;
     for _ in 0..if is_long() { 10 } else { 2 } {
         disk.fill();
-        is_refused(&trial.house).await;
+        trial.is_refused().await;
         // What was being sent when it became full has its outcome by now, and nowhere to put it.
         sleep(Duration::from_secs(2)).await;
         disk.fill();
         trial.blow("full, then with room again", async { std::fs::remove_file(disk.filler()).unwrap() }).await;
     }
-    trial.end(false).await;
+    trial.end().await;
 }
 
 /// `false`, and the reason printed, where files cannot be made unchangeable.
@@ -102,9 +102,9 @@ async fn a_journal_that_cannot_be_written_refuses_new_work_and_everything_goes_o
             break;
         }
         let protected = Protected(files);
-        is_refused(&trial.house).await;
+        trial.is_refused().await;
         sleep(Duration::from_secs(2)).await;
         trial.blow("read-only, then writable again", async { drop(protected) }).await;
     }
-    trial.end(false).await;
+    trial.end().await;
 }

@@ -6,7 +6,7 @@ use super::{
     is_long,
     proxy::{Cut, Mode, Proxy, place},
     servers::Rabbitmq,
-    trial::{Trial, queues_are_empty},
+    trial::Trial,
 };
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -43,7 +43,7 @@ async fn wired(node: &Rabbitmq) -> (Proxy, String) {
 async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
     let node = Rabbitmq::started().await;
     let (proxy, url) = wired(&node).await;
-    let trial = Trial::begin("frames", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
+    let mut trial = Trial::begin("frames", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
     sleep(Duration::from_secs(3)).await;
     let seen: Vec<Frame> = proxy.seen().into_keys().collect();
     let names: Vec<_> = seen.iter().map(ToString::to_string).collect();
@@ -57,7 +57,10 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
             // In one run each kind is cut one way, in long ones both ways and later on the line.
             let where_to = if (number + round) % 2 == 0 { Cut::Within } else { Cut::After };
             match cut_once(&proxy, *frame, where_to, round / 2).await {
-                true => cut.push(*frame),
+                true => {
+                    trial.count(&format!("cut at {frame}"));
+                    cut.push(*frame);
+                }
                 false => missed.push(frame.to_string()),
             }
         }
@@ -70,8 +73,7 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
     );
     assert_eq!(proxy.cuts(), cut.len());
     assert!(missed.len() * 4 <= seen.len() * if is_long() { 20 } else { 1 }, "too few came again: {missed:?}");
-    trial.end(true).await;
-    queues_are_empty(&node.url, PREFIX, &[]).await;
+    trial.end_at_first_attempts().await;
 }
 
 /// Whether such a frame came in time. What only comes when a connection begins is provoked.
@@ -124,6 +126,5 @@ async fn a_line_that_is_half_open_slow_late_or_refused_costs_only_time() {
             assert!(proxy.connections() > connections, "{what} was not noticed");
         }
     }
-    trial.end(true).await;
-    queues_are_empty(&node.url, PREFIX, &[]).await;
+    trial.end_at_first_attempts().await;
 }

@@ -1,14 +1,11 @@
 //! A house under load while its ground shakes: blows come in, how soon all goes on after each goes out; at the end the
-//! agencies' ledgers are held against what the offices were told.
+//! ledgers are joined.
 
-use super::servers::channel;
-use crate::house::{Counters, House, SERVICES};
-use lapin::options::QueueDeclareOptions;
-use punte::{
-    broker::rabbitmq::names::Names,
-    domain::{AgencyName, Priority},
-    roles::stage::StagePlan,
+use crate::harness::{
+    House,
+    clients::{Counters, SERVICES},
 };
+use punte::roles::stage::StagePlan;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -16,8 +13,6 @@ pub struct Trial {
     pub house: House,
     counters: Option<Counters>,
     name: &'static str,
-    blows: usize,
-    begun: Instant,
 }
 
 impl Trial {
@@ -28,7 +23,7 @@ impl Trial {
             house.until(&id, &["completed"]).await;
         }
         let counters = Some(house.open_counters(2, Duration::from_millis(40)));
-        Self { house, counters, name, blows: 0, begun: Instant::now() }
+        Self { house, counters, name }
     }
 
     /// Done under load; afterwards everything must go on. How soon is printed.
@@ -41,42 +36,38 @@ impl Trial {
             let id = self.house.post(service).await;
             self.house.until(&id, &["completed"]).await;
         }
-        self.blows += 1;
+        self.count(what);
         println!("{}: {what} ({done:.1?}); all goes on {:.1?} later", self.name, mended.elapsed());
     }
 
-    /// Every submission has ended well, at the first attempt unless faults reach further than the broker.
-    pub async fn end(mut self, is_first_attempt_enough: bool) {
+    pub fn count(&mut self, what: &str) {
+        self.house.figures.fault(&format!("{}: {what}", self.name));
+    }
+
+    /// Offices are told to come again by now, or get no answer.
+    pub async fn is_refused(&self) {
+        let refused = || self.house.office.doors.server_errors() + self.house.office.doors.unanswered();
+        let (before, begun) = (refused(), Instant::now());
+        while refused() < before + 3 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}: nothing was refused", self.name);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn end(mut self) {
         if let Some(counters) = self.counters.take() {
             counters.close().await;
         }
-        let audit = self.house.audit().await;
-        println!("{}: {} blows in {:.1?}, {audit:?}", self.name, self.blows, self.begun.elapsed());
-        if is_first_attempt_enough {
-            assert_eq!((audit.attempts, audit.uncertain), (audit.submissions as u64, 0), "something was sent again");
-        }
+        self.house.audit().await;
     }
-}
 
-/// Every agency's queues come to be empty, and the dead letters are those that are expected.
-pub async fn queues_are_empty(url: &str, prefix: &str, dead: &[(&str, u32)]) {
-    let names = Names::new(prefix).unwrap();
-    let begun = Instant::now();
-    for agency in ["civil-registry", "legal-events", "once-registry"] {
-        let expected = dead.iter().find(|(of, _)| *of == agency).map_or(0, |(_, count)| *count);
-        let agency: AgencyName = agency.parse().unwrap();
-        let work = Priority::ALL.map(|priority| (names.work_queue(&agency, priority), 0));
-        for (queue, expected) in work.into_iter().chain([(names.dead_queue(&agency), expected)]) {
-            loop {
-                let (_connection, channel) = channel(url).await;
-                let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-                let found = channel.queue_declare(queue.clone(), passive, Default::default()).await.unwrap();
-                if found.message_count() == expected {
-                    break;
-                }
-                assert!(begun.elapsed() < Duration::from_secs(30), "{queue}: {} messages", found.message_count());
-                sleep(Duration::from_millis(200)).await;
-            }
+    /// Faults of the broker are none of the agencies' business: each got each submission once.
+    pub async fn end_at_first_attempts(mut self) {
+        if let Some(counters) = self.counters.take() {
+            counters.close().await;
         }
+        let figures = self.house.audit().await;
+        assert_eq!(figures.attempts, figures.submissions, "something was sent again: {figures:?}");
+        assert_eq!(figures.ends.get("completed"), Some(&figures.submissions), "{figures:?}");
     }
 }

@@ -1,0 +1,278 @@
+//! Real processes of the program over one configuration, started, killed and frozen like on a bad day, while offices go
+//! on posting; at the end the ledgers are joined and every promise is checked.
+
+use super::{
+    PATIENCE,
+    agency::{self, Agencies, Agency},
+    checker::{self, Evidence, Queue},
+    clients::{ClientLedger, Counters, Doors, Office, SERVICES},
+    figures::Figures,
+    furniture::furnish,
+    outside,
+    process::{Footprint, Running},
+    variable,
+};
+use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// One process with all roles.
+pub const ALL: &[&str] = &[];
+
+pub struct House {
+    pub stage: Stage,
+    pub agencies: Agencies,
+    pub office: Office,
+    pub processes: Vec<Running>,
+    pub figures: Figures,
+    /// Messages that are meant to stay in a queue, by the queue's name.
+    pub explained: BTreeMap<String, u64>,
+    /// At rest, before the trouble: by process, with its pid.
+    rests: BTreeMap<usize, (u32, Footprint)>,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    /// With one process for each list of roles; an empty list is all roles. SQLite and the embedded broker, if `change`
+    /// does not say otherwise.
+    pub async fn build(processes: &[&[&'static str]], change: impl FnOnce(&mut StagePlan)) -> Self {
+        Self::furnished(processes, change, |_, text| text).await
+    }
+
+    /// The same, with each agency's `agency.toml` changed.
+    pub async fn furnished(
+        processes: &[&[&'static str]],
+        change: impl FnOnce(&mut StagePlan),
+        agency_toml: impl Fn(&str, String) -> String,
+    ) -> Self {
+        let mut house = Self::empty(processes, change, agency_toml).await;
+        (0..house.processes.len()).for_each(|number| house.start(number));
+        house
+    }
+
+    /// Nothing is started yet.
+    pub async fn empty(
+        processes: &[&[&'static str]],
+        change: impl FnOnce(&mut StagePlan),
+        agency_toml: impl Fn(&str, String) -> String,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        furnish(folder.path(), agency_toml);
+        let adapters = folder.path().join("adapters");
+        let mut plan = StagePlan::of_project(folder.path());
+        (plan.adapters, plan.services) = (adapters.clone(), folder.path().join("services"));
+        plan.retry = "first_wait_secs = 0.2\nmax_wait_secs = 0.5\nmax_attempts = 1000\n";
+        plan.more_config = "[scheduler]\nlost_after_secs = 3\n".into();
+        let ports = agency::ports(&adapters);
+        for (name, port) in &ports {
+            let endpoint = agency::endpoint(&adapters, name, *port);
+            plan.played_elsewhere.insert(name.clone(), Box::new(move |_| endpoint));
+        }
+        change(&mut plan);
+        let stage = Stage::prepare(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
+        let mut agencies = Agencies::new();
+        for (name, port) in ports {
+            let agency = Agency::open(folder.path(), &name, port, &stage.secrets()).await;
+            agencies.insert(name.to_string(), agency);
+        }
+        let log = |number: usize| stage.folder.path().join(format!("process-{number}.log"));
+        let running = |(number, roles): (usize, &&[&'static str])| Running::new(roles, stage.config(), log(number));
+        let processes: Vec<Running> = processes.iter().enumerate().map(running).collect();
+        let office = Office {
+            client: stage.client(OFFICE).unwrap(),
+            ledger: ClientLedger::open(&folder.path().join("office.ledger.jsonl")),
+            doors: Doors::of(processes.iter().filter_map(|it| it.gateway_port).collect()),
+        };
+        let (figures, explained, rests) = (Figures::begin(), BTreeMap::new(), BTreeMap::new());
+        Self { stage, agencies, office, processes, figures, explained, rests, _folder: folder }
+    }
+
+    // ── processes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub fn start(&mut self, number: usize) {
+        self.processes[number].start("");
+    }
+
+    /// Started so that it dies or freezes where FAILPOINTS says, e.g. `worker.begun=3*off->return(kill)`.
+    pub fn start_armed(&mut self, number: usize, failpoints: &str) {
+        self.processes[number].start(failpoints);
+    }
+
+    /// One more process. Its number.
+    pub fn add(&mut self, roles: &[&'static str]) -> usize {
+        let number = self.processes.len();
+        let log = self.stage.folder.path().join(format!("process-{number}.log"));
+        self.processes.push(Running::new(roles, self.stage.config(), log));
+        number
+    }
+
+    /// As by `kill -9`, or the loss of power.
+    pub fn kill(&mut self, number: usize) {
+        if self.processes[number].kill() {
+            let role = self.processes[number].role();
+            self.figures.killed(&role);
+        }
+    }
+
+    /// `STOP` freezes it, `CONT` lets it go on as if nothing had happened, `TERM` asks it to end.
+    pub fn signal(&mut self, number: usize, signal: &str) {
+        self.processes[number].signal(signal);
+        if signal == "STOP" {
+            let role = self.processes[number].role();
+            self.figures.frozen(&role);
+        }
+    }
+
+    /// Waits until the process has died at the point that it was armed with. `false` if it has not in that time.
+    pub async fn dies_at(&mut self, number: usize, point: &str, limit: Duration) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        let Some(status) = self.processes[number].end(limit).await else { return false };
+        let words = self.processes[number].last_words();
+        assert_eq!(status.signal(), Some(9), "{point}: {status}\n{words}");
+        assert!(self.processes[number].has_met(point), "it did not die at {point}\n{words}");
+        self.figures.met(point);
+        true
+    }
+
+    // ── offices ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Clerks who post one request after the other, of all effects in turn, until told to stop.
+    pub fn open_counters(&self, clerks: usize, pause: Duration) -> Counters {
+        Counters::open(&self.office, clerks, pause, &SERVICES)
+    }
+
+    /// One request, repeated with its key until it is answered.
+    pub async fn post(&self, service: &str) -> String {
+        self.office.post(service).await
+    }
+
+    pub async fn show(&self, id: &str) -> Option<Value> {
+        self.office.show(id).await
+    }
+
+    pub async fn until(&self, id: &str, states: &[&str]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let shown = self.show(id).await;
+            if let Some(shown) = shown.as_ref().filter(|it| states.contains(&it["state"].as_str().unwrap())) {
+                return shown.clone();
+            }
+            assert!(begun.elapsed() < PATIENCE, "{id} is not {states:?} in time: {shown:#?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    // ── agencies ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// All agencies, as the simulator's behaviours are written.
+    pub fn behave(&self, behaviour: &Value) {
+        self.agencies.values().for_each(|agency| agency.behave(behaviour));
+    }
+
+    pub fn agency(&mut self, name: &str) -> &mut Agency {
+        self.agencies.get_mut(name).unwrap()
+    }
+
+    pub async fn until_asked(&self, agency: &str) {
+        let begun = Instant::now();
+        while self.agencies[agency].requests() == 0 {
+            assert!(begun.elapsed() < PATIENCE, "{agency} was never asked");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Notes what every process holds now, when nothing is to be done: it has to come back to that.
+    pub fn rest(&mut self) {
+        let running = self.processes.iter().enumerate().filter(|(_, it)| it.is_started());
+        self.rests = running.map(|(number, it)| (number, (it.pid().unwrap(), it.footprint()))).collect();
+    }
+
+    /// Waits for the end of everything that was posted and joins all ledgers.
+    pub async fn evidence(&self) -> Evidence {
+        let journal = outside::journal(&self.stage.config()).await;
+        let begun = Instant::now();
+        while outside::under_way(&journal).await.unwrap_or(1) > 0 && begun.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(100)).await;
+        }
+        Evidence {
+            postings: self.office.ledger.postings(),
+            effects: self.agencies.values().flat_map(Agency::effects).collect(),
+            arrivals: self.agencies.values().flat_map(Agency::arrivals).collect(),
+            seen: outside::everything(&journal).await.unwrap(),
+            queues: self.queues().await,
+            footprints: self.footprints().await,
+        }
+    }
+
+    /// Everything has come to its end, every promise is kept, and the figures are written down.
+    pub async fn audit(&mut self) -> Figures {
+        let evidence = self.evidence().await;
+        self.figures.see(&evidence);
+        self.figures.append();
+        let broken = checker::check(&evidence);
+        let list: Vec<_> = broken.iter().map(|it| format!("{:?}: {}", it.invariant, it.about)).collect();
+        if let Some(first) = broken.first() {
+            let about = evidence.seen.iter().find(|it| first.about.contains(&it.id));
+            panic!("{} promises are broken:\n{}\n{about:#?}", list.len(), list.join("\n"));
+        }
+        self.figures.clone()
+    }
+
+    /// Messages that were delivered twice are dropped before long, so they get a moment.
+    async fn queues(&self) -> Vec<Queue> {
+        let begun = Instant::now();
+        loop {
+            let mut queues = outside::queues(&self.stage.config(), self.agencies.values().map(|it| &it.name)).await;
+            queues.iter_mut().for_each(|it| it.explained = self.explained.get(&it.name).copied().unwrap_or_default());
+            if begun.elapsed() > PATIENCE / 4 || queues.iter().all(|it| it.messages <= it.explained) {
+                return queues;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Connections that are idle are closed before long, so they get a moment, too.
+    async fn footprints(&self) -> Vec<(String, Footprint, Footprint)> {
+        let begun = Instant::now();
+        loop {
+            let alive = self.rests.iter().filter(|(number, (pid, _))| self.processes[**number].pid() == Some(*pid));
+            let pairs = alive.map(|(number, (_, before))| {
+                let process = &self.processes[*number];
+                (process.role(), *before, process.footprint())
+            });
+            let evidence = Evidence { footprints: pairs.collect(), ..Evidence::default() };
+            if begun.elapsed() > PATIENCE / 4 || checker::check(&evidence).is_empty() {
+                return evidence.footprints;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.processes.iter_mut().for_each(|process| _ = process.kill());
+        if std::thread::panicking() {
+            for process in &self.processes {
+                eprintln!("--- {}\n{}", process.role(), process.last_words());
+            }
+        }
+    }
+}
+
+pub fn over_rabbitmq(plan: &mut StagePlan) {
+    let prefix = format!("crash-{}", uuid::Uuid::new_v4().simple());
+    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
+}
+
+pub fn in_postgres(plan: &mut StagePlan) {
+    let url = variable("PUNTE_TEST_POSTGRES_URL");
+    let separator = if url.contains('?') { '&' } else { '?' };
+    plan.journal_url = Some(format!("{url}{separator}search_path=crash_{}", uuid::Uuid::new_v4().simple()));
+}
