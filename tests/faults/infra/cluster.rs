@@ -35,26 +35,22 @@ async fn kill_and_start(node: &Rabbitmq) {
     node.action("start").await;
 }
 
-/// Neither side answers the other's calls any more: their cookies differ, as if the network were divided between them. The
-/// node that is cut off pauses, for it is the minority.
+/// It takes no call of the others any more, nor they any of it: the cookies differ, as if the network were divided. The node
+/// that is cut off pauses, for it is the minority.
 async fn divide(cluster: &Cluster, alone: usize) {
-    for (from, to) in links(alone) {
-        let name = cluster.nodes[to].name();
-        let divide = format!("erlang:set_cookie('{name}', elsewhere), erlang:disconnect_node('{name}').");
-        cluster.nodes[from].ctl(&["eval", &divide]).await;
-    }
+    let cut = |name: String| format!("erlang:set_cookie('{name}', elsewhere), erlang:disconnect_node('{name}')");
+    tell(cluster, alone, cut).await;
 }
 
 async fn join(cluster: &Cluster, alone: usize) {
-    for (from, to) in links(alone) {
-        let name = cluster.nodes[to].name();
-        cluster.nodes[from].ctl(&["eval", &format!("erlang:set_cookie('{name}', erlang:get_cookie()).")]).await;
-    }
+    tell(cluster, alone, |name| format!("erlang:set_cookie('{name}', erlang:get_cookie())")).await;
 }
 
-fn links(alone: usize) -> Vec<(usize, usize)> {
+/// One node about each of the others.
+async fn tell(cluster: &Cluster, alone: usize, said: impl Fn(String) -> String) {
     let others = (0..3).filter(|other| *other != alone);
-    others.flat_map(|other| [(alone, other), (other, alone)]).collect()
+    let said: Vec<_> = others.map(|other| said(cluster.nodes[other].name())).collect();
+    cluster.nodes[alone].ctl(&["eval", &format!("{}.", said.join(", "))]).await;
 }
 
 /// Waits until this many nodes run, as this node sees it.

@@ -27,7 +27,7 @@ pub enum Mode {
     Through,
     /// New connections are ended at once, old ones as well.
     Refuse,
-    /// Half-open: both sides may write, nothing arrives.
+    /// Half-open: both sides may write, nothing arrives; nor ever will on connections that have lost something.
     Swallow,
     /// A byte at a time, each after this pause.
     Drip(Duration),
@@ -203,10 +203,13 @@ async fn connect(shared: &Shared) -> Option<TcpStream> {
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, shared: &Shared) {
     let mut frames = Frames { reader: FrameReader::new(way), cut: None };
     let mut buffer = vec![0; 16 * 1024];
+    let mut has_lost_bytes = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let bytes = &buffer[..count];
         let mode = *shared.mode.borrow();
+        has_lost_bytes |= mode == Mode::Swallow;
         let goes_on = match mode {
+            _ if has_lost_bytes => true,
             Mode::Swallow => true,
             Mode::Refuse => false,
             Mode::Through => forward(&mut frames, bytes, &mut to, shared).await,
