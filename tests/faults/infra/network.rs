@@ -122,7 +122,7 @@ async fn a_line_that_is_half_open_slow_late_or_refused_costs_only_time() {
             proxy.set(Mode::Through);
         };
         trial.blow(what, blow).await;
-        if mode != Mode::Delay(Duration::from_millis(500)) {
+        if matches!(mode, Mode::Swallow | Mode::Refuse) {
             assert!(proxy.connections() > connections, "{what} was not noticed");
         }
     }
