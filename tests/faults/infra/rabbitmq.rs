@@ -46,7 +46,7 @@ async fn a_rabbitmq_that_is_killed_stopped_starved_or_wiped_costs_only_time() {
     };
     trial.blow("memory alarm", memory).await;
     let disk = async {
-        node.ctl(&["set_disk_free_limit", "1000TB"]).await;
+        node.ctl(&["set_disk_free_limit", "1000000GB"]).await;
         sleep(outage()).await;
         node.ctl(&["set_disk_free_limit", "50MB"]).await;
     };
