@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 const PREFIX: &str = "wired";
 /// What certainly comes on a healthy day, so that a proxy that reads nothing cannot pass.
-const EXPECTED: [&str; 16] = [
+const EXPECTED: [&str; 15] = [
     "→ greeting",
     "→ connection.open",
     "→ queue.declare",
@@ -23,7 +23,6 @@ const EXPECTED: [&str; 16] = [
     "→ header",
     "→ body",
     "→ basic.ack",
-    "→ heartbeat",
     "← connection.start",
     "← queue.declare-ok",
     "← basic.deliver",
@@ -45,7 +44,12 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
     let (proxy, url) = wired(&node).await;
     let mut trial = Trial::begin("frames", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
     sleep(Duration::from_secs(3)).await;
-    let seen: Vec<Frame> = proxy.seen().into_keys().collect();
+    let mut seen: Vec<Frame> = proxy.seen().into_keys().collect();
+    // A busy line needs none of ours; between two cuts it may.
+    let beat = Frame { way: Way::ToServer, kind: Kind::Heartbeat };
+    if !seen.contains(&beat) {
+        seen.push(beat);
+    }
     let names: Vec<_> = seen.iter().map(ToString::to_string).collect();
     for expected in EXPECTED {
         assert!(names.iter().any(|name| name == expected), "{expected} was not seen among {names:?}");
