@@ -112,7 +112,7 @@ async fn a_line_that_is_half_open_slow_late_or_refused_costs_only_time() {
     let node = Rabbitmq::started().await;
     let (proxy, url) = wired(&node).await;
     let mut trial = Trial::begin("line", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
-    let long = Duration::from_secs(if is_long() { 60 } else { 8 });
+    let long = Duration::from_secs(if is_long() { 60 } else { 5 });
     for (what, mode) in [
         ("half-open", Mode::Swallow),
         ("one byte a second", Mode::Drip(Duration::from_secs(1))),

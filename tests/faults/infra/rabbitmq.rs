@@ -18,7 +18,7 @@ use tokio::time::sleep;
 const PREFIX: &str = "shaken";
 
 fn outage() -> Duration {
-    Duration::from_secs(if is_long() { 60 } else { 8 })
+    Duration::from_secs(if is_long() { 60 } else { 5 })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +26,7 @@ async fn a_rabbitmq_that_is_killed_stopped_starved_or_wiped_costs_only_time() {
     let node = Rabbitmq::started().await;
     let url = node.url.clone();
     let mut trial = Trial::begin("rabbitmq", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
-    for _ in 0..if is_long() { 10 } else { 2 } {
+    for _ in 0..if is_long() { 10 } else { 1 } {
         let kill = async {
             node.action("kill").await;
             node.action("start").await;
