@@ -7,6 +7,7 @@ mod cluster;
 mod disk;
 mod frames;
 mod network;
+mod platter;
 mod postgres;
 mod power;
 mod proxy;

@@ -3,6 +3,7 @@
 
 use super::{
     is_long,
+    platter::{FATES, OnDisk, Unsynced, happen},
     recorder::{self, Step},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -17,76 +18,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// What the disk has done with what was written and not synced when the power went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Unsynced {
-    Nothing,
-    All,
-    Some,
-    /// Some, and of one of them only some sectors.
-    Torn,
-    /// The files have grown, and their new pages are empty.
-    Zeroed,
-}
-
-const FATES: [Unsynced; 5] = [Unsynced::Nothing, Unsynced::All, Unsynced::Some, Unsynced::Torn, Unsynced::Zeroed];
-const SECTOR: usize = 512;
-
-/// One file: what is certainly there, and what has been asked for since.
-#[derive(Default)]
-struct OnDisk {
-    synced: Vec<u8>,
-    pending: Vec<Step>,
-}
-
-impl OnDisk {
-    fn after_power_loss(&self, fate: Unsynced, random: &mut StdRng) -> Vec<u8> {
-        let mut image = self.synced.clone();
-        let torn = random.random_range(0..self.pending.len().max(1));
-        for (number, step) in self.pending.iter().enumerate() {
-            match fate {
-                Unsynced::Nothing => {}
-                Unsynced::All => apply(&mut image, step),
-                Unsynced::Some if random.random_bool(0.5) => apply(&mut image, step),
-                Unsynced::Torn if number == torn => tear(&mut image, step, random),
-                Unsynced::Torn if random.random_bool(0.7) => apply(&mut image, step),
-                Unsynced::Zeroed => grow(&mut image, step),
-                Unsynced::Some | Unsynced::Torn => {}
-            }
-        }
-        image
-    }
-}
-
-fn apply(image: &mut Vec<u8>, step: &Step) {
-    match step {
-        Step::Write { at, bytes, .. } => {
-            grow(image, step);
-            image[*at..at + bytes.len()].copy_from_slice(bytes);
-        }
-        Step::Truncate { size, .. } => image.resize(*size, 0),
-        Step::Sync { .. } | Step::Delete { .. } | Step::Told(_) => {}
-    }
-}
-
-fn grow(image: &mut Vec<u8>, step: &Step) {
-    if let Step::Write { at, bytes, .. } = step {
-        let end = at + bytes.len();
-        image.resize(image.len().max(end), 0);
-    }
-}
-
-fn tear(image: &mut Vec<u8>, step: &Step, random: &mut StdRng) {
-    let Step::Write { at, bytes, .. } = step else { return apply(image, step) };
-    grow(image, step);
-    for (number, sector) in bytes.chunks(SECTOR).enumerate() {
-        if random.random_bool(0.5) {
-            let begin = at + number * SECTOR;
-            image[begin..begin + sector.len()].copy_from_slice(sector);
-        }
-    }
-}
 
 /// Every submission goes through these states, each of which is told when the journal has answered.
 const STATES: [&str; 4] = ["accepted", "queued", "sending", "completed"];
@@ -183,6 +114,11 @@ fn check(path: &Path, ids: &[SubmissionId], told: &BTreeMap<usize, usize>, what:
     found
 }
 
+/// Which submission was told to be in which state.
+fn told_by(step: &Step) -> Option<(usize, usize)> {
+    if let Step::Told(number) = step { Some((number / STATES.len(), number % STATES.len())) } else { None }
+}
+
 /// Files as they would be found, by their names.
 fn lay_out(disk: &BTreeMap<PathBuf, OnDisk>, to: &Path, fate: Unsynced, random: &mut StdRng) {
     for (file, on_disk) in disk {
@@ -242,7 +178,8 @@ async fn what_was_answered_is_there_after_the_power_is_lost_at_any_write() {
                 losses += 1;
             }
         }
-        happen(step, &mut disk, &mut told, true);
+        happen(step, &mut disk, true);
+        told.extend(told_by(step));
     }
     assert_eq!(told.len(), ids.len());
     println!("power lost {losses} times in {} writes and syncs: nothing lost, nothing half", steps.len());
@@ -266,30 +203,13 @@ fn lose_power(
 fn a_disk_that_syncs_nothing_is_found_out(steps: &[Step], ids: &[SubmissionId]) {
     let (mut disk, mut told) = (BTreeMap::new(), BTreeMap::new());
     for (number, step) in steps.iter().enumerate() {
-        happen(step, &mut disk, &mut told, number < steps.len() / 2);
+        happen(step, &mut disk, number < steps.len() / 2);
+        told.extend(told_by(step));
     }
     let mut random = StdRng::seed_from_u64(1);
     let lose = || lose_power(&disk, ids, &told, Unsynced::Nothing, &mut random, "without syncs");
     let found_out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(lose));
     assert!(found_out.is_err(), "the check sees nothing");
-}
-
-fn happen(step: &Step, disk: &mut BTreeMap<PathBuf, OnDisk>, told: &mut BTreeMap<usize, usize>, syncs: bool) {
-    match step {
-        Step::Write { file, .. } | Step::Truncate { file, .. } => {
-            disk.entry(file.clone()).or_default().pending.push(step.clone());
-        }
-        Step::Sync { file } if syncs => {
-            let on_disk = disk.entry(file.clone()).or_default();
-            let pending = std::mem::take(&mut on_disk.pending);
-            pending.iter().for_each(|step| apply(&mut on_disk.synced, step));
-        }
-        Step::Sync { .. } => {}
-        Step::Delete { file } => drop(disk.remove(file)),
-        Step::Told(number) => {
-            told.insert(number / STATES.len(), number % STATES.len());
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,10 +244,7 @@ async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() 
             assert!(STATES.contains(&progress.state.name().as_str()));
         }
     }
-    let told: BTreeMap<_, _> = recorder::recorded(home.path())
-        .iter()
-        .filter_map(|step| if let Step::Told(number) = step { Some((number / 4, number % 4)) } else { None })
-        .collect();
+    let told: BTreeMap<_, _> = recorder::recorded(home.path()).iter().filter_map(told_by).collect();
     assert!(refused > 0 && answered > 0, "{refused} refused, {answered} answered");
     let raw = rusqlite::Connection::open(&path).unwrap();
     for (number, state) in told {
