@@ -24,7 +24,7 @@ impl Trial {
             let id = house.post(service).await;
             house.until(&id, &["completed"]).await;
         }
-        let counters = Some(house.open_counters(2, Duration::from_millis(40)));
+        let counters = Some(house.open_counters(2, Duration::from_millis(100)));
         Self { house, counters, name }
     }
 
