@@ -127,6 +127,11 @@ impl<D: Database> Journal for D {
         Ok(total)
     }
 
+    async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
+        let limit = CHUNK_ROWS.into();
+        in_chunks(self, || op::RequeueAhead { agency: agency.clone(), after, now, limit }).await
+    }
+
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {
         self.perform(op::VoidLeases { now }).await
     }

@@ -221,6 +221,9 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
         at_most: u64,
     ) -> Result<u64, JournalError>;
+    /// The clock has been set back: what is `queued` or `retrying` since a time that has not come waits no longer for times
+    /// that mean nothing. How many there were.
+    async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
     /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;

@@ -24,7 +24,7 @@ impl Road {
             ending @ Ending::TooEarly(_) => return Ok(Outcome { ending, ..asked }),
         };
         let settled_at = match reading {
-            Ok(Reading::NotSeen) => self.settled_at(turn).await?,
+            Ok(Reading::NotSeen) => self.settled_by_any_clock(turn, asked_at).await?,
             _ => Timestamp::MIN,
         };
         let ending = match after_asking(reading, asked_at, settled_at) {
@@ -39,6 +39,14 @@ impl Road {
             Asked::Told(reading) => Ending::Read(reading),
         };
         Ok(Outcome { ending, ..asked })
+    }
+
+    /// One more exchange from the question is enough by any clock; by one that was set forward nothing less is.
+    async fn settled_by_any_clock(&self, turn: &Turn<'_>, asked_at: Timestamp) -> Result<Timestamp, JournalError> {
+        let timeout = turn.operation.timeout;
+        let latest = later(asked_at, SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX));
+        let is_jump_recent = self.steady.was_set_forward_within(timeout, self.clock.now());
+        Ok(if is_jump_recent { latest } else { self.settled_at(turn).await?.min(latest) })
     }
 
     /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our

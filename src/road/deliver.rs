@@ -1,7 +1,7 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrivals, Case, Line, Lines, Reply, Sign,
+    Arrivals, Case, Line, Lines, Reply, Sign, Steady,
     begin::later,
     exchange::{Ending, Turn},
     settle,
@@ -30,6 +30,7 @@ pub struct Road {
     pub lines: Arc<Lines>,
     pub attachments: AttachmentStore,
     pub clock: Arc<dyn Clock>,
+    pub steady: Steady,
     pub metrics: Metrics,
     /// Bytes kept of each message sent and of each received.
     pub wire_max_bytes: usize,

@@ -9,6 +9,7 @@ mod exchange;
 mod ask;
 mod report;
 mod sign;
+mod steady;
 
 mod line;
 
@@ -30,4 +31,5 @@ pub use seal::{Sealed, seal};
 pub use send::send;
 pub use settle::{Case, settle};
 pub use sign::Sign;
+pub use steady::Steady;
 pub use transform::{Transformed, transform};

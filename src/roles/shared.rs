@@ -15,7 +15,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Reply, Road},
+    road::{Arrivals, Reply, Road, Steady},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -140,6 +140,7 @@ impl Shared {
             lines: installation.lines.clone(),
             attachments: self.attachments.clone(),
             clock: self.clock.clone(),
+            steady: Steady::beginning(self.clock.now()),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
             abort: self.abort.clone(),

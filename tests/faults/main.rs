@@ -7,6 +7,7 @@ mod harness;
 mod town;
 
 mod agencies;
+mod infra;
 mod interruptions;
 mod kills;
 mod long;

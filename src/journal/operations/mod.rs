@@ -15,7 +15,7 @@ pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
 pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Ping, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
-pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
+pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, RequeueAhead, VoidLeases};
 
 use super::{JournalError, store::Store};
 

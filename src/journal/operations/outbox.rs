@@ -26,10 +26,11 @@ impl Operation for ClaimOutbox {
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<OutboxItem>, JournalError> {
         // Materialized, because PostgreSQL may otherwise run a locking subquery more than once and claim too many.
         let except: String = (4..).zip(&self.except).map(|(number, _)| format!(" AND agency <> ${number}")).collect();
+        // What was added in the future was added by a clock that has been set back since: it waits no longer.
         let mut values = values![self.now, self.limit, self.lease_until];
         values.extend(self.except.iter().map(|agency| Value::from(agency.as_str())));
         let sql = format!(
-            "WITH picked AS MATERIALIZED (SELECT submission FROM outbox WHERE not_before <= $1 \
+            "WITH picked AS MATERIALIZED (SELECT submission FROM outbox WHERE (not_before <= $1 OR added_at > $1) \
              AND (claimed_until IS NULL OR claimed_until <= $1){except} \
              ORDER BY urgent DESC, added_at, submission LIMIT $2{}) \
              UPDATE outbox SET claimed_until = $3 WHERE submission IN (SELECT submission FROM picked) \

@@ -8,7 +8,11 @@ use crate::{
     domain::{AgencyName, StateName},
     journal::{JournalError, StateCount},
 };
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
+
+/// By how much the clocks of machines that work together may differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Compares every agency's queue with the journal. A repeated message is harmless, because a worker takes a submission
 /// only in the state `accepted` or `queued`.
@@ -17,6 +21,7 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
     let before = now.saturating_sub(scheduler.lost_after).unwrap_or(now);
     for adapter in scheduler.adapters.iter() {
         let agency = &adapter.agency;
+        after_clock_was_set_back(scheduler, agency, now).await?;
         let queued = scheduler.journal.queued_since(agency, before).await?;
         let depth = match scheduler.broker.depth(agency).await {
             Ok(depth) => depth,
@@ -51,6 +56,21 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
 /// How many messages the broker has lost, or holds in a worker's hand.
 pub fn missing(queued: u64, ready: u64) -> u64 {
     queued.saturating_sub(ready)
+}
+
+/// A wait is measured in the clock's own time. What was planned when it was ahead is tried now.
+async fn after_clock_was_set_back(
+    scheduler: &Scheduler,
+    agency: &AgencyName,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let after = now.saturating_add(CLOCKS_DIFFER).unwrap_or(now);
+    let requeued = scheduler.journal.requeue_ahead(agency, after, now).await?;
+    if requeued > 0 {
+        tracing::warn!(%agency, requeued, "the clock was set back; what waited for a time of before is tried now");
+        scheduler.outbox_filled.notify_one();
+    }
+    Ok(())
 }
 
 /// Every state of every agency, so that what has become none is shown as none.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     adapter::{Adapter, Form, Protocol},
-    domain::TraceParent,
+    domain::{Clock, TraceParent},
     wire::SoapVersion,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -37,6 +37,7 @@ pub(super) struct Agency {
     pub refusals: Mutex<Vec<String>>,
     /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.
     pub generation: watch::Sender<u64>,
+    pub clock: Mutex<Arc<dyn Clock>>,
 }
 
 /// The connection is to be reset.
@@ -50,7 +51,7 @@ impl Agency {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?.to_bytes();
         let plan = self.script.of_request();
-        let now = Timestamp::now();
+        let now = self.now();
         let opened = self.seal.open(&parts.method, &absolute(&parts), &parts.headers, &body, now);
         let asked = match opened {
             Ok(opened) => clerk::understand(&self.adapter, &parts.method, &parts.uri, &parts.headers, opened),
@@ -79,6 +80,10 @@ impl Agency {
             is_question: asked.is_lookup,
             traceparent: traceparent(headers),
         });
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).now()
     }
 
     fn act(
@@ -132,7 +137,7 @@ impl Agency {
             _ => Flaw::None,
         };
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
-        let (mut headers, body) = match self.seal.seal(status, &reply.body, flaw, Timestamp::now()) {
+        let (mut headers, body) = match self.seal.seal(status, &reply.body, flaw, self.now()) {
             Ok(sealed) => sealed,
             Err(reason) => {
                 tracing::error!(%reason, "the simulated agency cannot sign its answer");

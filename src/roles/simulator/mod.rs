@@ -18,7 +18,7 @@ pub use ledger::{Arrival, LedgerEntry};
 use crate::{
     adapter::{Adapter, Adapters},
     catalogue::Catalogue,
-    domain::AgencyName,
+    domain::{AgencyName, Clock, SystemClock},
     settings::ConfigFaults,
     trust::{ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError, strict_server_config},
 };
@@ -33,7 +33,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
@@ -116,6 +116,7 @@ impl Simulator {
             received: Default::default(),
             refusals: Default::default(),
             generation: Default::default(),
+            clock: Mutex::new(Arc::new(SystemClock)),
         });
         agency.behave(plan.behaviour);
         let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);
@@ -152,6 +153,11 @@ impl Simulator {
     /// The same, typed.
     pub fn follow(&self, behaviour: impl Into<SimulatorBehaviour>) {
         self.agency.behave(behaviour.into());
+    }
+
+    /// From now on it takes the time from this clock, as signatures show and check it.
+    pub fn live_by(&self, clock: Arc<dyn Clock>) {
+        *self.agency.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
     pub fn ledger(&self) -> Vec<LedgerEntry> {

@@ -33,8 +33,10 @@ impl Breaker {
 
     /// The cooldown may be over: an open circuit becomes half open.
     pub fn tick(&mut self, now: Timestamp) -> Circuit {
-        if matches!(self.circuit, Circuit::Open { until } if until <= now) {
-            self.circuit = Circuit::HalfOpen;
+        if let Circuit::Open { until } = self.circuit {
+            // A clock that was set back makes no cooldown longer.
+            let until = until.min(self.cooled_down_after(now));
+            self.circuit = if until <= now { Circuit::HalfOpen } else { Circuit::Open { until } };
         }
         self.circuit
     }
@@ -58,8 +60,12 @@ impl Breaker {
     }
 
     fn opened(&self, now: Timestamp) -> Circuit {
+        Circuit::Open { until: self.cooled_down_after(now) }
+    }
+
+    fn cooled_down_after(&self, now: Timestamp) -> Timestamp {
         let cooldown = SignedDuration::try_from(self.policy.cooldown).unwrap_or(SignedDuration::MAX);
-        Circuit::Open { until: now.saturating_add(cooldown).unwrap_or(Timestamp::MAX) }
+        now.saturating_add(cooldown).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -102,5 +108,15 @@ mod tests {
         assert_eq!(breaker.circuit(), Circuit::HalfOpen);
         breaker.learn(Sign::Ill, at(32));
         assert_eq!(breaker.circuit(), Circuit::Open { until: at(62) });
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_make_the_cooldown_longer() {
+        let mut breaker = breaker();
+        (0..3).for_each(|_| breaker.learn(Sign::Ill, at(3600)));
+        assert_eq!(breaker.tick(at(3610)), Circuit::Open { until: at(3630) });
+        assert_eq!(breaker.tick(at(20)), Circuit::Open { until: at(50) });
+        assert_eq!(breaker.tick(at(49)), Circuit::Open { until: at(50) });
+        assert_eq!(breaker.tick(at(50)), Circuit::HalfOpen);
     }
 }

@@ -9,6 +9,7 @@ on_both! {
     a_claim_that_runs_out_can_be_claimed_again
     urgent_ones_come_first_then_the_oldest
     what_is_not_to_be_published_yet_is_not_claimed
+    what_a_clock_that_was_ahead_has_put_there_waits_no_longer
     a_confirm_turns_accepted_into_queued_and_empties_the_outbox
     a_confirm_that_comes_after_the_worker_is_harmless
     a_confirm_does_not_speak_of_what_was_put_back_meanwhile
@@ -80,6 +81,14 @@ async fn what_is_not_to_be_published_yet_is_not_claimed(journal: Tested) {
     let entry = Entry { not_before: Some(at(20)), ..Entry::new(Event::PutBack { attempt: 1 }, at(2)) };
     journal.record(id, entry).await.unwrap();
     assert_eq!(claim(&journal, 10, 19).await, []);
+    assert_eq!(claim(&journal, 10, 20).await, [id]);
+}
+
+async fn what_a_clock_that_was_ahead_has_put_there_waits_no_longer(journal: Tested) {
+    let id = sending(&journal).await;
+    let entry = Entry { not_before: Some(at(3700)), ..Entry::new(Event::PutBack { attempt: 1 }, at(3600)) };
+    journal.record(id, entry).await.unwrap();
+    assert_eq!(claim(&journal, 10, 3650).await, []);
     assert_eq!(claim(&journal, 10, 20).await, [id]);
 }
 

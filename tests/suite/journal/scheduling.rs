@@ -10,6 +10,7 @@ on_both! {
     only_what_no_worker_has_is_overdue
     the_next_time_to_look_is_the_soonest_of_all
     what_the_broker_has_lost_is_counted_and_published_again
+    what_a_clock_that_was_ahead_has_planned_waits_no_longer
     voided_leases_run_out_at_once
 }
 
@@ -109,6 +110,30 @@ async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested
     assert_eq!(journal.timeline(old).await.unwrap()[2].cause, "requeued");
     let items = journal.claim_outbox(10, at(30), at(60), &[]).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [old]);
+}
+
+async fn what_a_clock_that_was_ahead_has_planned_waits_no_longer(journal: Tested) {
+    let (queued, as_planned) = (accepted(&journal).await, accepted(&journal).await);
+    record(&journal, queued, Event::Published, at(3600)).await;
+    record(&journal, as_planned, Event::Published, at(10)).await;
+    let retrying = sending(&journal).await;
+    let (attempt, due_at) = (1, at(3660));
+    let planned = Event::RetryPlanned { attempt, due_at, fault: fault(Code::NetworkConnect) };
+    record(&journal, retrying, planned, at(3600)).await;
+    let under_way = accepted(&journal).await;
+    record(&journal, under_way, Event::Begun { attempt, lease_until: at(3660) }, at(3600)).await;
+    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 2);
+    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 0);
+    for (id, expected) in [
+        (queued, StateName::Accepted),
+        (retrying, StateName::Accepted),
+        (as_planned, StateName::Queued),
+        (under_way, StateName::Sending),
+    ] {
+        assert_eq!(state(&journal, id).await, expected);
+    }
+    let items = journal.claim_outbox(10, at(10), at(60), &[]).await.unwrap();
+    assert_eq!(items.len(), 2);
 }
 
 async fn voided_leases_run_out_at_once(journal: Tested) {

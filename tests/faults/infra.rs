@@ -1,0 +1,22 @@
+//! What Punte stands on fails: RabbitMQ, PostgreSQL, the disk, the network between, and the clock.
+//!
+//! Each fault is done once and shortly; `PUNTE_FAULTS_LONG=1` asks for its full length.
+
+mod clock;
+mod cluster;
+mod disk;
+mod frames;
+mod network;
+mod platter;
+mod postgres;
+mod power;
+mod proxy;
+mod rabbitmq;
+mod recorder;
+mod servers;
+mod summer_time;
+mod trial;
+
+fn is_long() -> bool {
+    std::env::var("PUNTE_FAULTS_LONG").is_ok_and(|text| text == "1")
+}
