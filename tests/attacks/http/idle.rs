@@ -1,0 +1,191 @@
+//! Ten thousand connections that say nothing, and an honest office that hardly notices.
+
+use http::StatusCode;
+use jiff::Timestamp;
+use punte::{
+    roles::stage::{OFFICE, Stage, StagePlan},
+    trust::{AgencyRoots, ClientTls, Identity, client_config},
+};
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const IDLE: usize = 10_000;
+/// Of them, so many have shown a certificate and then say nothing.
+const WITH_TLS: usize = 1_000;
+const ROUNDS: usize = 5;
+const PROBES: usize = 400;
+/// Beside the idle ones: files, libraries' own, the honest office.
+const OTHER_HANDLES: usize = 500;
+
+/// The program itself, so that its handles are counted apart from the test's.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[allow(dead_code)]
+enum Idle {
+    Silent(TcpStream),
+    Known(Box<TlsStream<TcpStream>>),
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_idle_connections_leave_an_honest_offices_p99_within_twice() {
+    let idle = raise_handles(IDLE);
+    let plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let port = free_port();
+    let stage = Stage::prepare(plan).await.unwrap();
+    let _program = serve(&stage, port, idle);
+    let address = format!("127.0.0.1:{port}");
+    let office = stage.client(OFFICE).unwrap();
+    let url = format!("https://localhost:{port}/v1/services");
+    until_served(&office, &url).await;
+    let tls = strangers_tls(&stage);
+    let (mut quiet, mut flooded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    probe(&office, &url, PROBES).await;
+    for _ in 0..ROUNDS {
+        let before = probe(&office, &url, PROBES).await;
+        let held = hold(&address, &tls, idle).await;
+        assert_eq!(held.len(), idle);
+        let during = probe(&office, &url, PROBES).await;
+        assert!(still_there(&held), "the gateway let go of connections that were to stay");
+        drop(held);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ratios.push(p99(&during) / p99(&before));
+        quiet.extend(before);
+        flooded.extend(during);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ROUNDS / 2];
+    println!(
+        "{idle} idle connections ({WITH_TLS} of them through TLS): p99 {:.2} ms, without them {:.2} ms; ratios by round {ratios:.2?}",
+        p99(&flooded) * 1e3,
+        p99(&quiet) * 1e3
+    );
+    assert!(median <= 2.0, "the median of the ratios is {median:.2}: {ratios:.2?}");
+}
+
+/// As many of the wanted connections as both processes may hold.
+fn raise_handles(wanted: usize) -> usize {
+    let needed = wanted + OTHER_HANDLES;
+    let pid = std::process::id().to_string();
+    let set = |limit: &str| {
+        let set =
+            Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}")]).stderr(Stdio::null()).status();
+        set.is_ok_and(|status| status.success())
+    };
+    // First without touching the hard limit, then as root can.
+    if set(&format!("{needed}:")) || set(&format!("{needed}:{needed}")) {
+        return wanted;
+    }
+    let text = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let hard: usize = line.split_whitespace().nth(4).unwrap().parse().unwrap();
+    set(&format!("{hard}:"));
+    let fewer = hard.saturating_sub(OTHER_HANDLES);
+    assert!(fewer >= 1_000, "only {hard} handles are allowed here: far too few for this test");
+    println!("only {hard} handles are allowed here: {fewer} idle connections instead of {wanted}");
+    fewer
+}
+
+fn serve(stage: &Stage, port: u16, idle: usize) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+    command.arg("serve").arg("--config").arg(stage.config());
+    command.env("PUNTE__GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
+    // Room for all of them: strangers get half of it. They are not asked to hurry, or they would not be idle for long.
+    command.env("PUNTE__GATEWAY__MAX_CONNECTIONS", (2 * idle + 2_000).to_string());
+    command.env("PUNTE__GATEWAY__HANDSHAKE_TIMEOUT_SECS", "600");
+    command.env("PUNTE__GATEWAY__HEADER_TIMEOUT_SECS", "600");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Program(command.spawn().unwrap())
+}
+
+fn free_port() -> u16 {
+    loop {
+        // Below the range from which the kernel gives ports to clients.
+        let port = rand::random_range(12_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+async fn until_served(office: &reqwest::Client, url: &str) {
+    let begun = Instant::now();
+    while !office.get(url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the gateway does not answer");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Another office's, so that what it holds is not the honest one's.
+fn strangers_tls(stage: &Stage) -> TlsConnector {
+    let offices = stage.secrets().join("offices");
+    let identity =
+        Identity::load(&offices.join("shkoder.pem"), &offices.join("shkoder.key"), Timestamp::now()).unwrap();
+    let roots = AgencyRoots::load(&stage.secrets().join("gateway/server-ca.pem")).unwrap();
+    let tls = ClientTls { identity: Some(&identity), alpn: &[b"h2"], pinned_sha256: None };
+    TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()))
+}
+
+async fn hold(address: &str, tls: &TlsConnector, idle: usize) -> Vec<Idle> {
+    let mut held = Vec::with_capacity(idle);
+    // Not more at once than fit into the queue of connections that wait to be accepted.
+    for batch in (0..idle).collect::<Vec<_>>().chunks(250) {
+        let connecting = batch.iter().map(|number| {
+            let (address, tls, is_known) = (address.to_owned(), tls.clone(), *number < WITH_TLS);
+            tokio::spawn(async move {
+                let stream = TcpStream::connect(address).await.unwrap();
+                match is_known {
+                    true => Idle::Known(Box::new(tls.connect("localhost".try_into().unwrap(), stream).await.unwrap())),
+                    false => Idle::Silent(stream),
+                }
+            })
+        });
+        for connected in connecting.collect::<Vec<_>>() {
+            held.push(connected.await.unwrap());
+        }
+    }
+    held
+}
+
+/// None was closed by the other side.
+fn still_there(held: &[Idle]) -> bool {
+    held.iter().all(|it| {
+        let stream = match it {
+            Idle::Silent(stream) => stream,
+            Idle::Known(stream) => stream.get_ref().0,
+        };
+        // What TLS and HTTP/2 say first may be waiting there; an end would be read as nothing.
+        !matches!(stream.try_read(&mut [0; 1]), Ok(0))
+    })
+}
+
+/// How long each of so many requests took, one after the other, in seconds.
+async fn probe(office: &reqwest::Client, url: &str, count: usize) -> Vec<f64> {
+    let mut took = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begun = Instant::now();
+        let answer = office.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.bytes().await.unwrap();
+        took.push(begun.elapsed().as_secs_f64());
+    }
+    took
+}
+
+fn p99(took: &[f64]) -> f64 {
+    let mut sorted = took.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() * 99).div_ceil(100) - 1]
+}
