@@ -1,0 +1,1 @@
+//! Texts that mean something to a machine further on.
