@@ -3,7 +3,7 @@
 mod bodies;
 mod floods;
 mod frames;
-mod idle;
+pub mod idle;
 mod pseudo_headers;
 mod schemathesis;
 mod smuggling;

@@ -3,6 +3,7 @@
 mod front;
 mod http;
 mod privacy;
+mod program;
 mod rights;
 mod security_page;
 mod tls;

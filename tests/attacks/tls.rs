@@ -3,6 +3,6 @@
 mod agency;
 mod door;
 mod graded;
-mod papers;
+pub mod papers;
 mod receiver;
 mod stranger;

@@ -1,5 +1,6 @@
 //! Ten thousand connections that say nothing, and an honest office that hardly notices.
 
+use crate::program::Program;
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
@@ -8,9 +9,9 @@ use punte::{
 };
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -25,20 +26,9 @@ const WINDOW: usize = 300;
 /// Beside the idle ones: files, libraries' own, the honest office.
 const OTHER_HANDLES: usize = 500;
 
-/// The program itself, so that its handles are counted apart from the test's.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 struct House {
     stage: Stage,
     program: Program,
-    port: u16,
     office: reqwest::Client,
     url: String,
 }
@@ -79,17 +69,22 @@ impl House {
     async fn open(idle: usize) -> Self {
         let plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
         let stage = Stage::prepare(plan).await.unwrap();
-        let port = free_port();
-        let program = serve(&stage, port, idle);
         let office = stage.client(OFFICE).unwrap();
-        let url = format!("https://localhost:{port}/v1/services");
-        until_served(&office, &url).await;
-        Self { stage, program, port, office, url }
+        // Room for all of them: strangers get half of it. They are not asked to hurry, or they would not be idle for long.
+        let most = (2 * idle + 2_000).to_string();
+        let variables = [
+            ("PUNTE__GATEWAY__MAX_CONNECTIONS", most.as_str()),
+            ("PUNTE__GATEWAY__HANDSHAKE_TIMEOUT_SECS", "600"),
+            ("PUNTE__GATEWAY__HEADER_TIMEOUT_SECS", "600"),
+        ];
+        let program = Program::start(&stage, &office, &[], &variables).await;
+        let url = program.url("/v1/services");
+        Self { stage, program, office, url }
     }
 
     /// Of the program, in user and kernel mode (proc(5), fields 14 and 15 in ticks of 10 ms).
     fn processor_secs(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.program.0.id())).unwrap();
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.program.id())).unwrap();
         let fields: Vec<_> = text.rsplit(')').next().unwrap().split_whitespace().collect();
         let ticks = |field: usize| fields[field - 3].parse::<f64>().unwrap();
         (ticks(14) + ticks(15)) / 100.0
@@ -128,49 +123,23 @@ fn raise_handles(wanted: usize) -> usize {
     fewer
 }
 
-fn serve(stage: &Stage, port: u16, idle: usize) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
-    command.arg("serve").arg("--config").arg(stage.config());
-    command.env("PUNTE__GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
-    // Room for all of them: strangers get half of it. They are not asked to hurry, or they would not be idle for long.
-    command.env("PUNTE__GATEWAY__MAX_CONNECTIONS", (2 * idle + 2_000).to_string());
-    command.env("PUNTE__GATEWAY__HANDSHAKE_TIMEOUT_SECS", "600");
-    command.env("PUNTE__GATEWAY__HEADER_TIMEOUT_SECS", "600");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Program(command.spawn().unwrap())
-}
-
-fn free_port() -> u16 {
-    loop {
-        // Below the range from which the kernel gives ports to clients.
-        let port = rand::random_range(12_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-async fn until_served(office: &reqwest::Client, url: &str) {
-    let begun = Instant::now();
-    while !office.get(url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the gateway does not answer");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Another office's, so that what it holds is not the honest one's.
-fn strangers_tls(stage: &Stage) -> TlsConnector {
-    let offices = stage.secrets().join("offices");
-    let identity =
-        Identity::load(&offices.join("shkoder.pem"), &offices.join("shkoder.key"), Timestamp::now()).unwrap();
+fn tls_of(stage: &Stage, office: &str, alpn: &[u8]) -> TlsConnector {
+    let file = |end: &str| stage.secrets().join("offices").join(format!("{office}.{end}"));
+    let identity = Identity::load(&file("pem"), &file("key"), Timestamp::now()).unwrap();
     let roots = AgencyRoots::load(&stage.secrets().join("gateway/server-ca.pem")).unwrap();
-    let tls = ClientTls { identity: Some(&identity), alpn: &[b"h2"], pinned_sha256: None };
+    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], pinned_sha256: None };
     TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()))
 }
 
+pub async fn connect(stage: &Stage, office: &str, port: u16, alpn: &[u8]) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    tls_of(stage, office, alpn).connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
 async fn hold(house: &House, idle: usize) -> Vec<Idle> {
-    let tls = strangers_tls(&house.stage);
-    let address = format!("127.0.0.1:{}", house.port);
+    // Another office's, so that what it holds is not the honest one's.
+    let tls = tls_of(&house.stage, "shkoder", b"h2");
+    let address = format!("127.0.0.1:{}", house.program.port);
     let mut held = Vec::with_capacity(idle);
     // Not more at once than fit into the queue of connections that wait to be accepted.
     for batch in (0..idle).collect::<Vec<_>>().chunks(250) {
