@@ -39,7 +39,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
     let trailer = format!("0\r\n{}\r\n\r\n{hidden}", "x: y\r\n".repeat(20_000));
     vec![
         ("CL.TE", te("transfer-encoding: chunked")),
-        ("TE.CL", post(&format!("content-length: 4\r\ntransfer-encoding: chunked"), &chunked(&hidden))),
+        ("TE.CL", post("content-length: 4\r\ntransfer-encoding: chunked", &chunked(&hidden))),
         ("TE with a space before the colon", te("transfer-encoding : chunked")),
         ("TE after a tab", te("transfer-encoding:\tchunked")),
         ("TE with a vertical tab", te("transfer-encoding: \x0bchunked")),
@@ -150,15 +150,11 @@ async fn upgrades_tunnels_and_other_hosts_lead_nowhere() {
     let end = "connection: close\r\n\r\n";
     for (request, status) in [
         (
-            format!(
-                "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nconnection: upgrade, http2-settings, close\r\n\r\n"
-            ),
+            "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nconnection: upgrade, http2-settings, close\r\n\r\n".to_owned(),
             "200",
         ),
         (
-            format!(
-                "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            ),
+            "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".to_owned(),
             "200",
         ),
         (format!("CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n{end}"), "404"),

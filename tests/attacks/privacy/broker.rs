@@ -9,13 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: start the tests with tests/run"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_events_and_dead_letters_carry_identifiers_only() {
-    let uri =
-        std::env::var("PUNTE_TEST_AMQP_URL").expect("PUNTE_TEST_AMQP_URL is not set: start the tests with tests/run");
+    let uri = variable("PUNTE_TEST_AMQP_URL");
     let prefix = format!("canary-{}", uuid::Uuid::new_v4().simple());
     let mut plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
     plan.rabbitmq = Some((uri.clone(), prefix.clone()));
+    let postgres = variable("PUNTE_TEST_POSTGRES_URL");
+    let separator = if postgres.contains('?') { '&' } else { '?' };
+    plan.journal_url = Some(format!("{postgres}{separator}search_path=canary_{}", uuid::Uuid::new_v4().simple()));
     let stage = Stage::prepare(plan).await.unwrap();
     let office = stage.client(OFFICE).unwrap();
     // Nobody takes the work from its queues.
