@@ -162,6 +162,7 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
         walk.canaries.add_key(&std::fs::read_to_string(stage.secrets().join(secret)).unwrap());
     }
     let canaries = &walk.canaries;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let metrics = reqwest::Client::builder().no_proxy().build().unwrap();
     for path in ["/metrics", "/healthz/ready"] {
         let text = metrics.get(format!("http://{operations}{path}")).send().await.unwrap().text().await.unwrap();
