@@ -32,7 +32,7 @@ async fn testssl_has_no_finding_above_low() {
     println!("testssl.sh: findings by severity {counts:?}");
     // It has really looked.
     assert!(by_id["TLS1_3"].starts_with("offered") && by_id["TLS1_1"].starts_with("not offered"), "{by_id:#?}");
-    for id in ["heartbleed", "ROBOT", "secure_renego", "BEAST", "LUCKY13", "cert_trust", "cert_chain_of_trust", "FS"] {
+    for id in ["heartbleed", "ROBOT", "secure_renego", "BEAST", "LUCKY13", "cert_trust", "cert_chain_of_trust", "PFS"] {
         assert!(by_id.contains_key(id), "{id} was not looked at: {by_id:#?}");
     }
 }
