@@ -53,6 +53,11 @@ impl CertificateFacts {
         self.key_usages.is_empty()
             || self.key_usages.iter().any(|usage| ["digitalSignature", "nonRepudiation"].contains(usage))
     }
+
+    /// RFC 8446 §4.4.2.2: in a handshake both sides sign, and a certificate that says otherwise is not for it.
+    pub fn may_sign_handshakes(&self) -> bool {
+        self.key_usages.is_empty() || self.key_usages.contains(&"digitalSignature")
+    }
 }
 
 /// A parsed certificate with all that is needed to recognise it and to verify with its key.

@@ -78,6 +78,7 @@ impl ClientTrust {
         let (own, intermediates) = chain.split_first().ok_or(CertificateRefusal::Missing)?;
         let facts = CertificateFacts::from_der(own).map_err(|_| CertificateRefusal::Invalid)?;
         match self.verify(own, intermediates, now) {
+            Ok(()) if !facts.may_sign_handshakes() => Err(CertificateRefusal::Invalid),
             Ok(()) => Ok(facts),
             // A stranger's certificate is a stranger's, expired or not.
             Err(refusal @ (CertificateRefusal::Expired | CertificateRefusal::NotYetValid)) => {

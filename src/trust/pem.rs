@@ -51,6 +51,14 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationL
     Ok(lists)
 }
 
+/// The lists that stand in a file beside its certificates; a file without any is as good.
+pub(super) fn revocation_lists_beside(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TrustError> {
+    match CertificateRevocationListDer::pem_slice_iter(&read(path)?).next() {
+        None => Ok(Vec::new()),
+        Some(_) => revocation_lists(path),
+    }
+}
+
 /// DER certificates and lists begin with a SEQUENCE of more than 127 bytes.
 fn is_der(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x30, 0x82]) || bytes.starts_with(&[0x30, 0x81])

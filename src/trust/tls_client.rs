@@ -1,7 +1,9 @@
 //! An agency's authority and our identity towards it come in; TLS settings for its connections go out.
+//!
+//! A file of authorities may hold their revocation lists too. A list counts for the certificates of its issuer; where there
+//! is none, revocation is not checked, and one whose `nextUpdate` has passed is still used.
 
-use super::{Identity, Load, TrustError, certificate::hex, pem, tls_server::provider};
-use aws_lc_rs::digest;
+use super::{CertificateFacts, Identity, Load, TrustError, pem, tls_server::provider};
 use jiff::Timestamp;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -9,7 +11,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
 };
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +20,10 @@ use std::{
 
 /// The authorities of one agency. No other authority, and none of the system's, is trusted for its connections.
 #[derive(Debug)]
-pub struct AgencyRoots(Arc<RootCertStore>);
+pub struct AgencyRoots {
+    authorities: Arc<RootCertStore>,
+    revocations: Vec<CertificateRevocationListDer<'static>>,
+}
 
 impl AgencyRoots {
     pub fn load(path: &Path) -> Result<Self, TrustError> {
@@ -28,7 +33,18 @@ impl AgencyRoots {
                 .add(authority)
                 .map_err(|error| TrustError::Certificate { path: path.into(), text: error.to_string() })?;
         }
-        Ok(Self(Arc::new(roots)))
+        let roots = Self { authorities: Arc::new(roots), revocations: pem::revocation_lists_beside(path)? };
+        // A list that cannot be used is told now, and not when the first connection is made.
+        roots.verifier().map_err(|text| TrustError::RevocationList { path: path.into(), text })?;
+        Ok(roots)
+    }
+
+    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.authorities), provider())
+            .with_crls(self.revocations.iter().cloned())
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -58,13 +74,8 @@ pub struct ClientTls<'a> {
 pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<ClientConfig, TrustError> {
     let fault = |error: Error| TrustError::Tls(error.to_string());
     let provider = provider();
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
-        .build()
-        .map_err(|error| TrustError::Tls(error.to_string()))?;
-    let verifier: Arc<dyn ServerCertVerifier> = match wanted.pinned_sha256 {
-        Some(pin) => Arc::new(Pinned { chain, pin: pin.to_ascii_lowercase() }),
-        None => chain,
-    };
+    let chain = roots.verifier().map_err(TrustError::Tls)?;
+    let verifier = Arc::new(Exact { chain, pin: wanted.pinned_sha256.map(str::to_ascii_lowercase) });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(fault)?
@@ -80,14 +91,14 @@ pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<Clien
     Ok(config)
 }
 
-/// The whole check of the chain and name, and then the one certificate.
+/// The whole check of the chain and name, then what the certificate is for, and whether it is the one.
 #[derive(Debug)]
-struct Pinned {
+struct Exact {
     chain: Arc<WebPkiServerVerifier>,
-    pin: String,
+    pin: Option<String>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Exact {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -97,9 +108,13 @@ impl ServerCertVerifier for Pinned {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verified = self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
-        match hex(digest::digest(&digest::SHA256, certificate).as_ref()) == self.pin {
+        let facts = CertificateFacts::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        if !facts.may_sign_handshakes() {
+            return Err(CertificateError::InvalidPurpose.into());
+        }
+        match self.pin.as_ref().is_none_or(|pin| facts.fingerprint_sha256 == *pin) {
             true => Ok(verified),
-            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
 

@@ -16,3 +16,14 @@ mod pki;
 
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
+mod front;
+mod http;
+mod privacy;
+mod program;
+mod rights;
+mod security_page;
+mod tls;
+// Written for the other program; each uses a part of it.
+#[allow(dead_code)]
+#[path = "../suite/town.rs"]
+mod town;

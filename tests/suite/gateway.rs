@@ -8,6 +8,7 @@ mod courier;
 mod document;
 mod following;
 mod operations;
+mod raw;
 mod recognition;
 mod slowness;
 mod submitting;

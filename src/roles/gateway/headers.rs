@@ -50,12 +50,21 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(field.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-/// The body must be JSON, and must not be compressed: nothing here unpacks.
+/// The body must be JSON in UTF-8, and must not be compressed: nothing here unpacks.
 pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    if media_type(headers).as_deref() != Some("application/json") {
-        return Err(Problem::at(Code::RequestMediaType, "Content-Type", "must be application/json"));
+    if media_type(headers).as_deref() != Some("application/json") || says_other_charset(headers) {
+        return Err(Problem::at(Code::RequestMediaType, "Content-Type", "must be application/json, in UTF-8"));
     }
     require_plain(headers)
+}
+
+/// JSON has no such parameter (RFC 8259, section 11), but there are readers who would obey it.
+fn says_other_charset(headers: &HeaderMap) -> bool {
+    let field = headers.get(header::CONTENT_TYPE).and_then(|field| field.to_str().ok()).unwrap_or_default();
+    field.split(';').skip(1).any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.trim().eq_ignore_ascii_case("charset") && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
 }
 
 pub fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {

@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue::SchemaFault,
-    domain::{Code, TraceParent},
+    domain::{Code, TraceParent, told},
     journal::JournalError,
     json::{JsonFault, JsonFaultKind},
 };
@@ -10,6 +10,8 @@ use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
+
+const LONGEST_POINTER_CHARS: usize = 1000;
 
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -36,7 +38,9 @@ struct Written<'a> {
 }
 
 impl Problem {
-    pub fn with_errors(code: Code, errors: Vec<SchemaFault>) -> Self {
+    pub fn with_errors(code: Code, mut errors: Vec<SchemaFault>) -> Self {
+        // A place is made of the sender's own names, and somebody may have put a person's number there.
+        errors.iter_mut().for_each(|error| error.pointer = told(&error.pointer, LONGEST_POINTER_CHARS));
         Self { errors, ..code.into() }
     }
 

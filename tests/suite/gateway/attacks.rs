@@ -1,7 +1,7 @@
 //! Clients that bend HTTP: each gets an answer or an end, no request is taken for another, and other offices notice nothing.
 
 use super::{
-    slowness::{raw, until_end},
+    raw::{raw, until_end},
     town::{Open, open, wish},
 };
 use http::StatusCode;

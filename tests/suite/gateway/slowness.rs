@@ -1,18 +1,13 @@
 //! Slow, silent and greedy clients: they cost little, for a short time, and nobody else notices.
 
-use super::town::{Open, Town, wish};
+use super::{
+    raw::{raw, until_end},
+    town::{Open, Town, wish},
+};
 use http::StatusCode;
-use jiff::Timestamp;
-use punte::trust::{AgencyRoots, ClientTls, Identity, client_config};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use std::time::{Duration, Instant};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_rustls::client::TlsStream;
 
 const DEADLINE: Duration = Duration::from_millis(600);
 
@@ -22,25 +17,6 @@ async fn hasty() -> Open {
     town.settings.header_timeout = DEADLINE;
     town.settings.body_timeout = DEADLINE;
     town.open().await
-}
-
-pub async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
-    let roots = AgencyRoots::load(&open.town.pki.gateway("server-ca.pem")).unwrap();
-    let (certificate, key) = open.identity("causeni");
-    let identity = Identity::load(&certificate, &key, Timestamp::now()).unwrap();
-    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], pinned_sha256: None };
-    let tls = TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()));
-    let stream = TcpStream::connect(open.address).await.unwrap();
-    tls.connect("localhost".try_into().unwrap(), stream).await.unwrap()
-}
-
-/// What is still said until the connection ends, and how long that took.
-pub async fn until_end(mut stream: impl AsyncReadExt + Unpin) -> (String, Duration) {
-    let begun = Instant::now();
-    let mut bytes = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes)).await;
-    assert!(ended.is_ok(), "the connection was still open");
-    (String::from_utf8_lossy(&bytes).into_owned(), begun.elapsed())
 }
 
 #[tokio::test]

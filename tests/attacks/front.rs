@@ -1,0 +1,8 @@
+//! A gateway alone, as the other test program builds it: each program uses a part of it.
+
+#[allow(dead_code)]
+#[path = "../suite/gateway/raw.rs"]
+pub mod raw;
+#[allow(dead_code)]
+#[path = "../suite/gateway/town.rs"]
+pub mod town;

@@ -1,0 +1,182 @@
+//! Requests that two readers of HTTP/1.1 would split differently: the second one that is hidden in each must never be
+//! carried out, whatever is done with the first.
+
+use crate::front::{
+    raw::{raw, until_end},
+    town::{Open, open, wish},
+};
+use tokio::io::AsyncWriteExt;
+
+/// A whole request that would be accepted if it ever were taken for one.
+fn hidden() -> String {
+    let body = wish().to_string();
+    format!(
+        "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nidempotency-key: smuggled\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn post(framing: &str, body: &str) -> Vec<u8> {
+    let head =
+        "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nidempotency-key: first\r\ncontent-type: application/json\r\n";
+    format!("{head}{framing}\r\n\r\n{body}").into_bytes()
+}
+
+fn chunked(body: &str) -> String {
+    format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+}
+
+fn forms() -> Vec<(&'static str, Vec<u8>)> {
+    let hidden = hidden();
+    let end = format!("0\r\n\r\n{hidden}");
+    let length = end.len();
+    let te = |field: &str| post(&format!("{field}\r\ncontent-length: {length}"), &end);
+    let cl = |field: &str| post(field, &hidden);
+    let chunk = |head: &str| post("transfer-encoding: chunked", &format!("{head}\r\n{hidden}\r\n0\r\n\r\n"));
+    let size = format!("{:x}", hidden.len());
+    let many = format!("{size};{}", "x=y;".repeat(20_000));
+    let trailer = format!("0\r\n{}\r\n\r\n{hidden}", "x: y\r\n".repeat(20_000));
+    vec![
+        ("CL.TE", te("transfer-encoding: chunked")),
+        ("TE.CL", post("content-length: 4\r\ntransfer-encoding: chunked", &chunked(&hidden))),
+        ("TE with a space before the colon", te("transfer-encoding : chunked")),
+        ("TE after a tab", te("transfer-encoding:\tchunked")),
+        ("TE with a vertical tab", te("transfer-encoding: \x0bchunked")),
+        ("TE in a folded line", te("transfer-encoding:\r\n chunked")),
+        ("TE folded into another", te("x: y\r\n transfer-encoding: chunked")),
+        ("TE twice", te("transfer-encoding: chunked\r\ntransfer-encoding: identity")),
+        ("TE twice, chunked last", te("transfer-encoding: identity\r\ntransfer-encoding: chunked")),
+        ("TE of two codings", te("transfer-encoding: gzip, chunked")),
+        ("TE chunked not last", te("transfer-encoding: chunked, identity")),
+        ("TE quoted", te("transfer-encoding: \"chunked\"")),
+        ("TE in odd case", te("Transfer-Encoding: cHuNkEd")),
+        ("TE with a suffix", te("transfer-encoding: chunked;q=1")),
+        ("TE xchunked", te("transfer-encoding: xchunked")),
+        ("TE empty", te("transfer-encoding:")),
+        ("TE with a nul", te("transfer-encoding: chunked\0")),
+        ("TE behind a bare line feed", te("x: y\ntransfer-encoding: chunked")),
+        ("TE behind a bare carriage return", te("x: y\rtransfer-encoding: chunked")),
+        ("TE with an underscore", te("transfer_encoding: chunked")),
+        ("CL twice, different", cl(&format!("content-length: 0\r\ncontent-length: {}", hidden.len()))),
+        ("CL as a list", cl(&format!("content-length: 0, {}", hidden.len()))),
+        ("CL negative", cl("content-length: -1")),
+        ("CL with a sign", cl("content-length: +0")),
+        ("CL in hexadecimal", cl("content-length: 0x0")),
+        ("CL with a space inside", cl("content-length: 0 0")),
+        ("CL beyond 64 bits", cl("content-length: 18446744073709551616")),
+        ("CL huge", cl("content-length: 9999999999999999999999999999")),
+        ("CL that is no number", cl("content-length: zero")),
+        ("CL empty", cl("content-length:")),
+        ("CL in Arabic digits", cl("content-length: ٠")),
+        ("CL with a space before the colon", cl("content-length : 0")),
+        ("chunk size beyond 64 bits", chunk(&format!("1{}{size}", "0".repeat(16)))),
+        ("chunk size with a sign", chunk(&format!("+{size}"))),
+        ("chunk size with 0x", chunk(&format!("0x{size}"))),
+        ("chunk size negative", chunk("-1")),
+        ("chunk size with a space", chunk(&format!("{size} {size}"))),
+        ("chunk size missing", chunk("")),
+        ("chunk extension without end", chunk(&many)),
+        ("chunk extension with a bare line feed", chunk(&format!("{size};a=\n0"))),
+        ("chunk ended by a bare line feed", post("transfer-encoding: chunked", &format!("0\n\n{hidden}"))),
+        ("chunk longer than its size", post("transfer-encoding: chunked", &format!("1\r\nab0\r\n\r\n{hidden}"))),
+        ("trailers without end", post("transfer-encoding: chunked", &trailer)),
+        ("a field name with a space", cl("content length: 0\r\nx : y\r\ncontent-length: 0x")),
+        ("no version", format!("GET /v1/services\r\n\r\n{hidden}").into_bytes()),
+        ("version 0.9", format!("GET /v1/services HTTP/0.9\r\n\r\n{hidden}").into_bytes()),
+        (
+            "version 1.2",
+            format!("GET /v1/services HTTP/1.2\r\nhost: x\r\nconnection: close\r\n\r\n{hidden}").into_bytes(),
+        ),
+        ("TE in version 1.0", te("transfer-encoding: chunked").replace_version()),
+        ("the preface of HTTP/2", format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{hidden}").into_bytes()),
+    ]
+}
+
+trait Older {
+    fn replace_version(self) -> Self;
+}
+
+impl Older for Vec<u8> {
+    fn replace_version(self) -> Self {
+        String::from_utf8(self).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()
+    }
+}
+
+async fn said_to(open: &Open, bytes: &[u8]) -> String {
+    let mut stream = raw(open, b"http/1.1").await;
+    // Whoever is refused early may be cut off while he is still talking.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.flush().await;
+    until_end(stream).await.0
+}
+
+fn statuses(said: &str) -> Vec<&str> {
+    said.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_hidden_in_another_is_never_carried_out() {
+    let mut town = crate::front::town::Town::new();
+    town.settings.body_timeout = std::time::Duration::from_millis(900);
+    town.settings.header_timeout = std::time::Duration::from_millis(900);
+    let open = town.open().await;
+    let forms = forms();
+    assert!(forms.len() >= 45);
+    for (what, bytes) in forms {
+        let said = said_to(&open, &bytes).await;
+        let statuses = statuses(&said);
+        assert!(statuses.len() <= 1, "{what}: {said}");
+        let is_refused = statuses.iter().all(|status| status.starts_with('4') || *status == "505");
+        assert!(is_refused || what == "version 1.2", "{what}: {said}");
+        let accepted = open.town.journal.list(&Default::default(), 10).await.unwrap();
+        assert!(accepted.is_empty(), "{what}: {} submissions, {said}", accepted.len());
+    }
+}
+
+/// The same hidden request is accepted where it stands alone: the test above could fail.
+#[tokio::test]
+async fn what_is_hidden_there_is_a_request_that_is_carried_out() {
+    let open = open().await;
+    assert_eq!(statuses(&said_to(&open, hidden().as_bytes()).await), ["202"]);
+    let whole = post("transfer-encoding: chunked", &chunked(&wish().to_string()));
+    let both = [whole, hidden().into_bytes()].concat();
+    assert_eq!(statuses(&said_to(&open, &both).await), ["202", "202"]);
+}
+
+#[tokio::test]
+async fn upgrades_tunnels_and_other_hosts_lead_nowhere() {
+    let open = open().await;
+    let end = "connection: close\r\n\r\n";
+    for (request, status) in [
+        (
+            "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nconnection: upgrade, http2-settings, close\r\n\r\n".to_owned(),
+            "200",
+        ),
+        (
+            "GET /v1/services HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".to_owned(),
+            "200",
+        ),
+        (format!("CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: 127.0.0.1:22\r\n{end}"), "404"),
+        (format!("GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("TRACE /v1/services HTTP/1.1\r\nhost: x\r\nx-secret: canary\r\n{end}"), "405"),
+        (format!("OPTIONS * HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("GET //v1/services HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("GET /v1/../v1/services HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("GET /v1/services;x=y HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("GET /v1/services%00 HTTP/1.1\r\nhost: x\r\n{end}"), "404"),
+        (format!("GET /v1/services#frag HTTP/1.1\r\nhost: x\r\n{end}"), "4"),
+        (
+            format!(
+                "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nx-http-method-override: DELETE\r\ncontent-length: 0\r\n{end}"
+            ),
+            "400",
+        ),
+    ] {
+        let said = said_to(&open, request.as_bytes()).await;
+        let statuses = statuses(&said);
+        let shown = request.lines().next().unwrap();
+        let fits = statuses.len() == 1 && (statuses[0].starts_with(status) || shown.contains('#'));
+        assert!(fits && !said.contains("canary"), "{shown}: {said}");
+    }
+}

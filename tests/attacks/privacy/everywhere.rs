@@ -1,0 +1,274 @@
+//! The program as a process of its own, at its most talkative, through every success and every fault of agencies and
+//! offices: its log, problems, metrics, URLs, process list and the operators' commands are searched for canaries.
+
+use super::canaries::{Canaries, PASSWORD, PERSON, WEBHOOK_KEY, canary};
+use crate::program::Program;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+const SERVICES: [&str; 3] = ["person-lookup", "civil-status-extract", "legal-event"];
+
+fn faults() -> Vec<Value> {
+    let mut faults: Vec<_> = [
+        "reset-before-effect",
+        "reset-after-effect",
+        "garbage",
+        "wrong-content-type",
+        "truncated-answer",
+        "wrong-signature",
+        "no-signature",
+        "foreign-signature",
+        "stale-timestamp",
+        "other-reference",
+        "rogue-certificate",
+        "huge-answer",
+    ]
+    .map(|name| json!(name))
+    .into();
+    faults.extend([400, 302, 429, 500, 503].map(|code| json!({"status": {"code": code}})));
+    faults.extend(["client", "server"].map(|blames| json!({"soap-fault": {"blames": blames}})));
+    faults
+}
+
+/// With the office's webhook, which nobody answers.
+async fn stage(folder: &Path) -> Stage {
+    std::fs::write(folder.join("whsec"), format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY))).unwrap();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut plan = StagePlan::of_project(project);
+    plan.adapters = folder.join("adapters");
+    crate::town::copy(&project.join("adapters"), &plan.adapters);
+    // So many faults in a row would open the circuit, and everything else would wait for it.
+    for agency in ["civil-registry", "legal-events"] {
+        let file = plan.adapters.join(agency).join("agency.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("failures = 5", "failures = 1000")).unwrap();
+    }
+    plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 1\n";
+    plan.more_config = "[webhooks]\nfirst_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n".into();
+    plan.more_office = format!(
+        "[offices.causeni.webhook]\nurl = \"https://localhost:1/hook\"\nsecret_files = [{:?}]\nallow_private_addresses = true\n",
+        folder.join("whsec").display().to_string()
+    );
+    Stage::prepare(plan).await.unwrap()
+}
+
+struct Walk<'a> {
+    program: &'a Program,
+    office: &'a reqwest::Client,
+    canaries: Canaries,
+    ids: Vec<String>,
+}
+
+impl Walk<'_> {
+    async fn post(&self, body: String) -> (u16, String) {
+        let request = self.office.post(self.program.url("/v1/submissions")).header("content-type", "application/json");
+        let answer =
+            request.header("idempotency-key", uuid::Uuid::new_v4().to_string()).body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// To its end, or in front of an operator.
+    async fn submit(&mut self, service: &str) -> Value {
+        let (status, text) = self.post(canary(service).to_string()).await;
+        assert!(status < 300, "{text}");
+        let id = serde_json::from_str::<Value>(&text).unwrap()["id"].as_str().unwrap().to_owned();
+        let begun = Instant::now();
+        loop {
+            let url = self.program.url(&format!("/v1/submissions/{id}"));
+            let text = self.office.get(url).send().await.unwrap().text().await.unwrap();
+            let shown: Value = serde_json::from_str(&text).unwrap();
+            if ["completed", "refused", "parked", "uncertain"].contains(&shown["state"].as_str().unwrap()) {
+                self.ids.push(id);
+                return shown;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{shown:#}");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    async fn err(&self) {
+        let whole = canary("civil-status-extract").to_string();
+        for body in [
+            whole.replace("\"copies\":1", &format!("\"copies\":\"{PERSON}\"")),
+            whole.replace("birth", PERSON),
+            whole.replace("\"context\"", &format!("\"{PERSON}\"")),
+            whole.replace("civil-status-extract", &format!("a{PERSON}")),
+            whole.replacen('{', &format!("{{\"{PERSON}\":1,\"{PERSON}\":2,"), 1),
+            format!("{whole}{PERSON}"),
+            format!("[{PERSON}"),
+            format!("\"{PERSON}\\ud800\""),
+        ] {
+            let (status, text) = self.post(body).await;
+            assert!((400..500).contains(&status), "{status} {text}");
+            self.canaries.assert_absent("a problem", &text);
+        }
+        for path in [
+            "/v1/submissions/",
+            "/v1/services/",
+            "/v1/submissions?cursor=",
+            "/v1/submissions?since=",
+            "/v1/",
+            "/v1/submissions?",
+        ] {
+            let text = self
+                .office
+                .get(self.program.url(&format!("{path}{PERSON}")))
+                .send()
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap();
+            self.canaries.assert_absent("a problem", &text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    let office = stage.client(OFFICE).unwrap();
+    let operations = format!("127.0.0.1:{}", rand::random_range(9_000..12_000));
+    let variables =
+        [("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("PUNTE__OPERATIONS__LISTEN", operations.as_str())];
+    let program =
+        Program::start(&stage, &office, &["--log", "trace,h2=trace,rustls=trace,hyper=trace"], &variables).await;
+    let mut walk = Walk { program: &program, office: &office, canaries: Canaries::new(), ids: Vec::new() };
+    for service in SERVICES {
+        let shown = walk.submit(service).await;
+        assert_eq!(shown["state"], "completed", "{shown:#}");
+        walk.canaries.add_texts_of(&shown["answer"]);
+    }
+    assert!(walk.canaries.count() > 20, "the agencies' answers named nobody");
+    for (agency, service) in [
+        ("civil-registry", "person-lookup"),
+        ("civil-registry", "civil-status-extract"),
+        ("legal-events", "legal-event"),
+    ] {
+        for fault in faults() {
+            stage.simulators[&agency.parse().unwrap()].behave(json!({"fault": fault, "times": 1})).unwrap();
+            walk.submit(service).await;
+        }
+    }
+    walk.err().await;
+    for secret in ["gateway/server.key", "agencies/civil-registry/client.key", "agencies/civil-registry/signing.key"] {
+        walk.canaries.add_key(&std::fs::read_to_string(stage.secrets().join(secret)).unwrap());
+    }
+    let canaries = &walk.canaries;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let metrics = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in ["/metrics", "/healthz/ready"] {
+        let text = metrics.get(format!("http://{operations}{path}")).send().await.unwrap().text().await.unwrap();
+        assert!(!text.is_empty());
+        canaries.assert_absent(path, &text);
+    }
+    for file in ["cmdline", "environ", "comm"] {
+        canaries.assert_absent(
+            file,
+            &String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/{file}", program.id())).unwrap()),
+        );
+    }
+    for id in &walk.ids {
+        told(&["submissions", "show", id], &stage, canaries);
+        told(&["submissions", "show", id, "--json"], &stage, canaries);
+    }
+    for arguments in [
+        &["submissions", "list"][..],
+        &["submissions", "list", "--json"],
+        &["parked", "list"],
+        &["parked", "list", "--json"],
+        &["check"],
+        &["check", "--json"],
+    ] {
+        told(arguments, &stage, canaries);
+    }
+    urls(&stage, &walk.ids, canaries).await;
+    let log = program.said();
+    assert!(log.lines().count() > 300 && log.contains("DEBUG") && log.contains("the agency answered"), "{log}");
+    canaries.assert_absent("the log", &log);
+}
+
+fn told(arguments: &[&str], stage: &Stage, canaries: &Canaries) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+    let done = command.args(arguments).arg("--config").arg(stage.config()).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(!text.is_empty(), "{arguments:?} says nothing");
+    canaries.assert_absent(&format!("{arguments:?}"), &text);
+}
+
+/// Method, path and headers of every request that went to an agency.
+async fn urls(stage: &Stage, ids: &[String], canaries: &Canaries) {
+    let journal = punte::journal::sqlite::SqliteJournal::open(&stage.folder.path().join("data/journal.db"));
+    let Ok(journal) = journal else { panic!("the journal cannot be read beside the program") };
+    let mut seen = 0;
+    for id in ids {
+        use punte::journal::Journal;
+        for attempt in journal.attempts(id.parse().unwrap()).await.unwrap() {
+            let Some(wire) = attempt.wire else { continue };
+            let sent = String::from_utf8_lossy(&wire.sent).into_owned();
+            canaries.assert_absent("the head of a request to an agency", sent.split("\r\n\r\n").next().unwrap());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} requests were looked at");
+}
+
+/// Passwords of the journal and the broker, from the configuration and from the one documented kind of variable.
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_in_no_error_of_a_start_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path()).await;
+    let canaries = Canaries::new();
+    let journal = format!("postgres://punte:{PASSWORD}@127.0.0.1:1/punte");
+    let broker = format!("amqp://punte:{PASSWORD}@127.0.0.1:1/%2f");
+    std::fs::write(folder.path().join("uri"), &broker).unwrap();
+    let uri_file = folder.path().join("uri").display().to_string();
+    for variables in [
+        vec![("PUNTE__JOURNAL__URL", journal.as_str())],
+        vec![("PUNTE__JOURNAL__URL", "postgres://punte:canary-password-99917@[::bad/punte")],
+        vec![("PUNTE__BROKER__KIND", "rabbitmq"), ("PUNTE__BROKER__URI", broker.as_str())],
+        vec![("PUNTE__BROKER__KIND", "rabbitmq"), ("PUNTE__BROKER__URI", "amqp://punte:canary-password-99917@[::bad")],
+        vec![("PUNTE__BROKER__KIND", "rabbitmq"), ("PUNTE__BROKER__URI_FILE", uri_file.as_str())],
+        vec![("PUNTE__BROKER__KIND", "canary-password-99917"), ("PUNTE__BROKER__URI", broker.as_str())],
+    ] {
+        for arguments in [&["check"][..], &["serve", "--log", "trace"], &["submissions", "list"]] {
+            let mut command = Command::new("timeout");
+            command.args(["3", env!("CARGO_BIN_EXE_punte")]).args(arguments).arg("--config").arg(stage.config());
+            command.env("PUNTE__GATEWAY__LISTEN", "127.0.0.1:0").envs(variables.iter().copied());
+            let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            // What is no secret may be quoted: which kinds of brokers there are.
+            let is_kind = variables[0].1 == PASSWORD;
+            assert!(!text.is_empty() || done.status.success());
+            if !is_kind {
+                canaries.assert_absent(&format!("{arguments:?} {}", variables[0].0), &text);
+            }
+        }
+    }
+}
+
+/// A core file would hold everything: the unit allows none, and nothing else that reads another's memory.
+#[test]
+fn the_unit_of_systemd_writes_no_core_and_gives_up_what_it_does_not_need() {
+    let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/punte.service")).unwrap();
+    for line in [
+        "LimitCORE=0",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "StateDirectoryMode=0700",
+        "UMask=0077",
+        "CapabilityBoundingSet=",
+    ] {
+        assert!(unit.lines().any(|have| have == line), "{line} is not in the unit");
+    }
+    assert!(!unit.to_lowercase().contains("password"));
+}
