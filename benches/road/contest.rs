@@ -1,0 +1,70 @@
+//! Several subjects come in; short rounds of each alternate, so that whatever else the machine does meets all of them; the
+//! medians go out.
+
+use crate::{
+    agency::Agency,
+    counter::{Question, ask},
+    figures::{Clocks, Figures, Round},
+    process::Usage,
+};
+use std::time::Duration;
+
+/// Somebody who is measured.
+pub struct Subject<'a> {
+    pub name: &'static str,
+    pub pid: u32,
+    pub question: Question,
+    /// Whose signed answers it uses up; `None` for the floor.
+    pub agency: Option<&'a Agency>,
+}
+
+/// How it is measured.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub scenario: &'static str,
+    pub rounds: usize,
+    pub seconds: f64,
+    /// RabbitMQ's process, if there is one.
+    pub broker: Option<u32>,
+}
+
+/// What a process does after its last answer belongs to its requests: so long is waited for it.
+const AFTERMATH: Duration = Duration::from_millis(150);
+/// Signed answers for a client's second, before it is known how many it takes; and how many all take at the most.
+const ANSWERS_A_CLIENT: f64 = 900.0;
+const ANSWERS_AT_MOST: f64 = 4000.0;
+
+impl Rules {
+    /// The figures of each subject, in their order.
+    pub async fn contest(&self, subjects: &[Subject<'_>], clients: usize) -> anyhow::Result<Vec<Figures>> {
+        let mut rounds = vec![Vec::<Round>::new(); subjects.len()];
+        for round in 0..self.rounds {
+            // Who begins changes from one round to the next.
+            for turn in 0..subjects.len() {
+                let number = (round + turn) % subjects.len();
+                let rate = rounds[number].last().map(|round| round.per_second);
+                rounds[number].push(self.round(&subjects[number], clients, rate).await?);
+            }
+        }
+        let figures =
+            |(subject, rounds): (&Subject<'_>, &Vec<Round>)| Figures::of(self.scenario, subject.name, clients, rounds);
+        Ok(subjects.iter().zip(&rounds).map(figures).collect())
+    }
+
+    pub async fn round(&self, subject: &Subject<'_>, clients: usize, rate: Option<f64>) -> anyhow::Result<Round> {
+        if let Some(agency) = subject.agency {
+            let guess = (ANSWERS_A_CLIENT * clients as f64).min(ANSWERS_AT_MOST);
+            let rate = rate.map_or(guess, |rate| rate * 1.3);
+            agency.stock_up((rate * self.seconds) as usize + 2 * clients).await?;
+        }
+        let duration = Duration::from_secs_f64(self.seconds);
+        let (served, begin) = ask(&subject.question, clients, duration, || self.clocks(subject.pid)).await?;
+        tokio::time::sleep(AFTERMATH).await;
+        Ok(Round::new(&served, begin?, self.clocks(subject.pid)?))
+    }
+
+    fn clocks(&self, subject: u32) -> anyhow::Result<Clocks> {
+        let broker = self.broker.map_or(Ok(Usage::default()), Usage::of)?;
+        Ok(Clocks { subject: Usage::of(subject)?, own: Usage::of_self()?, broker })
+    }
+}

@@ -1,0 +1,39 @@
+//! How fast the road is, beside the least that could do its errand: everything is started here, and figures come out.
+//!
+//! `cargo bench --bench road` starts a RabbitMQ of its own, plays an agency, runs Punte as a process of its own and the
+//! floor ([`floor`]) as another, lets clients wait for answers from both in turn, and prints what came to pass.
+//! `cargo bench --bench road -- --help` tells what else there is.
+
+mod agency;
+mod arguments;
+mod bus;
+mod contest;
+mod counter;
+mod exchange;
+mod figures;
+mod floor;
+mod process;
+mod raw_queue;
+mod report;
+mod scenarios;
+mod services;
+mod yardstick;
+
+use arguments::{Arguments, Called};
+
+fn main() -> anyhow::Result<()> {
+    match Called::from_command_line() {
+        Called::AsFloor(arguments) => floor::main(&arguments),
+        Called::ToMeasure(arguments) => tokio::runtime::Runtime::new()?.block_on(measure(arguments)),
+    }
+}
+
+/// All that was started is stopped by its `Drop`, also when the run is broken off.
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        ended = scenarios::run(arguments) => ended,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("broken off"),
+        _ = terminate.recv() => anyhow::bail!("broken off"),
+    }
+}
