@@ -47,6 +47,8 @@ pub struct Door {
 }
 
 pub const UNVERIFIED: &str = "/unverified";
+/// Whoever asks below this path never gets an answer.
+pub const SILENT: &str = "/silent";
 
 /// An answer counts as fresh for five minutes.
 const KEPT: Duration = Duration::from_secs(120);
@@ -153,7 +155,12 @@ impl Desk {
 
     fn from_stock(&self) -> Option<Vec<u8>> {
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
-        stock.pop_front().map(|(_, answer)| answer)
+        while let Some((signed, answer)) = stock.pop_front() {
+            if signed.elapsed() < 2 * KEPT {
+                return Some(answer);
+            }
+        }
+        None
     }
 
     fn fresh(&self) -> anyhow::Result<Vec<u8>> {
@@ -186,7 +193,11 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
             let mut buffer = Buffer::default();
             while let Ok(Some(message)) = buffer.read(&mut stream).await {
-                let is_unverified = is_unverified(buffer.head(&message));
+                let head = buffer.head(&message);
+                let is_unverified = is_below(UNVERIFIED, head);
+                if is_below(SILENT, head) {
+                    std::future::pending::<()>().await;
+                }
                 let delay = desk.delay_ms.load(Ordering::Relaxed);
                 if delay > 0 {
                     tokio::time::sleep(Duration::from_millis(delay)).await;
@@ -206,6 +217,6 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
     }
 }
 
-fn is_unverified(head: &[u8]) -> bool {
-    head.strip_prefix(b"POST ").is_some_and(|rest| rest.starts_with(UNVERIFIED.as_bytes()))
+fn is_below(path: &str, head: &[u8]) -> bool {
+    head.strip_prefix(b"POST ").is_some_and(|rest| rest.starts_with(path.as_bytes()))
 }

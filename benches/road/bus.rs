@@ -1,9 +1,9 @@
-//! Punte as it is run: its own process over an installation of its own, with keys, adapters that bear more than a real
-//! agency would, and an agency that the measurement plays.
+//! Punte as it is run: its own process over an installation of its own, with an agency that the measurement plays.
 
 use crate::{
     agency::{Agency, Door},
-    counter::Question,
+    counter::{Expected, Question},
+    country::{self, Country},
     process::Running,
 };
 use anyhow::{Context, bail};
@@ -16,21 +16,18 @@ use punte::{
 use rustls::ClientConfig;
 use serde_json::json;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
-
-pub const AGENCY: &str = "civil-registry";
 
 /// Everything around the process: files, keys, the agency.
 pub struct Installation {
     pub stage: Stage,
     pub agency: Agency,
     pub agency_port: u16,
-    _adapters: TempDir,
+    country: Country,
 }
 
 /// What an installation is for.
@@ -41,6 +38,11 @@ pub struct Furnishing<'a> {
     pub postgres: Option<&'a str>,
     /// Of the messages to and from the agency: `rsa-sha256` or `ecdsa-sha256`.
     pub algorithm: &'static str,
+    pub agencies: usize,
+    /// How many of them, the last ones, never answer.
+    pub dead: usize,
+    /// What the first office may ask for in a minute; the others may ask for as much as they like.
+    pub first_office: u32,
 }
 
 pub struct Punte {
@@ -48,27 +50,40 @@ pub struct Punte {
     pub port: u16,
 }
 
+/// No office asks for more.
+pub const ROOMY: u32 = 100_000_000;
 /// How long the process may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Default for Furnishing<'_> {
+    fn default() -> Self {
+        Self { amqp: None, postgres: None, algorithm: "rsa-sha256", agencies: 1, dead: 0, first_office: ROOMY }
+    }
+}
 
 impl Installation {
     pub async fn furnish(plan: Furnishing<'_>) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        copy_project(folder.path(), plan.algorithm)?;
+        let country = Country::found(plan.agencies, plan.algorithm)?;
         let door = Door::open()?;
         let agency_port = door.port()?;
-        let mut stage = StagePlan::of_project(folder.path());
-        stage.services = folder.path().join("services");
+        let mut stage = StagePlan::of_project(country.folder());
+        stage.services = country.folder().join("services");
         stage.journal_url = plan.postgres.map(str::to_owned);
         stage.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
-        let endpoint = format!("https://localhost:{agency_port}/registry");
-        stage.played_elsewhere.insert(AGENCY.parse::<AgencyName>()?, Box::new(move |_| endpoint));
+        for (number, agency) in country.agencies.iter().enumerate() {
+            let endpoint = endpoint(agency_port, number, &plan);
+            stage.played_elsewhere.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
+        }
         let stage = Stage::prepare(stage).await?;
-        edit(&stage.folder.path().join("offices.toml"), |text| {
-            text.replace("requests_per_minute = 100000\n", "requests_per_minute = 100000000\n")
+        country.share_keys(&stage.secrets())?;
+        let usual = "requests_per_minute = 100000\n";
+        let (first, others) =
+            (format!("requests_per_minute = {}\n", plan.first_office), format!("requests_per_minute = {ROOMY}\n"));
+        country::edit(&stage.folder.path().join("offices.toml"), |text| {
+            text.replacen(usual, &first, 1).replace(usual, &others)
         })?;
-        let agency = Agency::begin(door, &stage.secrets().join("simulators").join(AGENCY))?;
-        Ok(Self { stage, agency, agency_port, _adapters: folder })
+        let agency = Agency::begin(door, &stage.secrets().join("simulators").join(&country.agencies[0]))?;
+        Ok(Self { stage, agency, agency_port, country })
     }
 
     /// Starts Punte's process and waits until it listens.
@@ -77,6 +92,8 @@ impl Installation {
         let child = Command::new(env!("CARGO_BIN_EXE_punte"))
             .args(["serve", "--config"])
             .arg(self.stage.config())
+            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())
+            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_UNUSED_BYTES_PER_OFFICE", (1_u64 << 32).to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log)?)
@@ -96,26 +113,59 @@ impl Installation {
         }
     }
 
-    /// TLS of the office's client.
-    pub fn office(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    pub fn first_agency(&self) -> &str {
+        &self.country.agencies[0]
+    }
+
+    pub fn services(&self) -> &[String] {
+        &self.country.services
+    }
+
+    /// Where the journal is, if it is SQLite.
+    pub fn journal(&self) -> PathBuf {
+        self.stage.folder.path().join("data/journal.db")
+    }
+
+    /// TLS of an office's client.
+    pub fn office(&self, name: &str) -> anyhow::Result<Arc<ClientConfig>> {
         let offices = self.stage.secrets().join("offices");
-        let (certificate, key) = (offices.join(format!("{OFFICE}.pem")), offices.join(format!("{OFFICE}.key")));
+        let (certificate, key) = (offices.join(format!("{name}.pem")), offices.join(format!("{name}.key")));
         let identity = Identity::load(&certificate, &key, Timestamp::now())?;
         let roots = AgencyRoots::load(&self.stage.secrets().join("gateway/server-ca.pem"))?;
         Ok(Arc::new(client_config(&roots, ClientTls { identity: Some(&identity), ..ClientTls::default() })?))
     }
+
+    /// Clients of the usual office who wait for the answers of all services.
+    pub fn question(&self, punte: &Punte) -> anyhow::Result<Question> {
+        self.question_of(punte, OFFICE, self.services(), Expected::Answer("\"state\":\"completed\""))
+    }
+
+    pub fn question_of(
+        &self,
+        punte: &Punte,
+        office: &str,
+        services: &[String],
+        expected: Expected,
+    ) -> anyhow::Result<Question> {
+        let bodies = services.iter().map(|service| request(service, None)).collect();
+        Ok(Question { port: punte.port, tls: self.office(office)?, bodies, expected })
+    }
 }
 
-impl Punte {
-    pub fn question(&self, tls: Arc<ClientConfig>) -> Question {
-        Question { port: self.port, tls, body: request().into(), expected: "\"state\":\"completed\"" }
+/// Dead agencies are so in two ways: every other one takes requests and stays silent, the others are not there at all.
+fn endpoint(port: u16, number: usize, plan: &Furnishing<'_>) -> String {
+    match (number + plan.dead < plan.agencies, number % 2) {
+        (true, _) => format!("https://localhost:{port}/registry"),
+        (false, 0) => format!("https://localhost:{port}{}", crate::agency::SILENT),
+        (false, _) => "https://localhost:1/registry".to_owned(),
     }
 }
 
 /// The standard request that every client sends.
-pub fn request() -> String {
+pub fn request(service: &str, attachment: Option<&str>) -> String {
+    let attachments: Vec<_> = attachment.into_iter().collect();
     json!({
-        "service": "person-lookup",
+        "service": service,
         "context": {
             "clerk": "2000000000900",
             "entity": "1000000000001",
@@ -124,47 +174,9 @@ pub fn request() -> String {
         },
         "subject": {"scheme": "idnp", "id": "2000000000001"},
         "data": {},
+        "attachments": attachments,
     })
     .to_string()
-}
-
-/// One agency and its services, without the limits that spare a real one.
-fn copy_project(to: &Path, algorithm: &str) -> anyhow::Result<()> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (from, folder) in [("adapters", AGENCY), ("schemas/services", "person-lookup")] {
-        let target = if from == "adapters" { to.join("adapters") } else { to.join("services") };
-        copy(&project.join(from).join(folder), &target.join(folder))?;
-    }
-    let extract = "civil-status-extract";
-    std::fs::remove_dir_all(to.join("adapters").join(AGENCY).join(extract))?;
-    edit(&to.join("adapters").join(AGENCY).join("agency.toml"), |text| {
-        let without_extract = text.split("[operations.civil-status-extract]").next().unwrap_or_default();
-        without_extract
-            .replace("concurrency = 8", "concurrency = 64")
-            .replace("requests_per_second = 50\n", "")
-            .replace("rsa-sha256", algorithm)
-    })
-}
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target: PathBuf = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-fn edit(file: &Path, change: impl Fn(String) -> String) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let changed = change(text.clone());
-    anyhow::ensure!(text != changed, "{} was not changed", file.display());
-    Ok(std::fs::write(file, changed)?)
 }
 
 fn port_in(log: &str) -> Option<u16> {

@@ -3,11 +3,12 @@
 
 use crate::{
     agency::Agency,
-    counter::{Question, ask},
+    counter::{Question, ask, pour},
     figures::{Clocks, Figures, Round},
     process::Usage,
 };
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Somebody who is measured.
 pub struct Subject<'a> {
@@ -16,6 +17,15 @@ pub struct Subject<'a> {
     pub question: Question,
     /// Whose signed answers it uses up; `None` for the floor.
     pub agency: Option<&'a Agency>,
+    /// What goes on meanwhile and is not measured.
+    pub beside: Option<Beside>,
+}
+
+/// Requests that others send at their own pace.
+pub struct Beside {
+    pub question: Question,
+    pub clients: usize,
+    pub per_second: f64,
 }
 
 /// How it is measured.
@@ -55,10 +65,20 @@ impl Rules {
         if let Some(agency) = subject.agency {
             let guess = (ANSWERS_A_CLIENT * clients as f64).min(ANSWERS_AT_MOST);
             let rate = rate.map_or(guess, |rate| rate * 1.3);
-            agency.stock_up((rate * self.seconds) as usize + 2 * clients).await?;
+            let beside = subject.beside.as_ref().map_or(0.0, |beside| beside.per_second);
+            agency.stock_up(((rate + beside) * self.seconds) as usize + 2 * clients).await?;
         }
+        let mut beside = match &subject.beside {
+            Some(beside) => Some(pour(&beside.question, beside.clients, beside.per_second).await?),
+            None => None,
+        };
         let duration = Duration::from_secs_f64(self.seconds);
         let (served, begin) = ask(&subject.question, clients, duration, || self.clocks(subject.pid)).await?;
+        // Those beside go on until they are no longer wanted.
+        if let Some(Some(ended)) = beside.as_mut().map(JoinSet::try_join_next) {
+            ended??;
+        }
+        drop(beside);
         tokio::time::sleep(AFTERMATH).await;
         Ok(Round::new(&served, begin?, self.clocks(subject.pid)?))
     }

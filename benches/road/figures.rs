@@ -43,7 +43,7 @@ impl Round {
         let each = |from: Usage, to: Usage| (to.cpu_ms - from.cpu_ms) / requests.max(1) as f64;
         Self {
             requests,
-            per_second: served.per_second(),
+            per_second: served.per_second,
             p50_ms: served.percentile_ms(50),
             p99_ms: served.percentile_ms(99),
             cpu_ms: each(begin.subject, end.subject),

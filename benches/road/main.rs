@@ -9,14 +9,17 @@ mod arguments;
 mod bus;
 mod contest;
 mod counter;
+mod country;
 mod exchange;
 mod figures;
 mod floor;
 mod process;
+mod journal_rows;
 mod raw_queue;
 mod report;
 mod scenarios;
 mod services;
+mod upload;
 mod yardstick;
 
 use arguments::{Arguments, Called};

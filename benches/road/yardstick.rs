@@ -1,11 +1,12 @@
 //! The floor's process, as the measurement sees it: started over an installation's keys and agency, asked like Punte.
 
 use crate::{
-    bus::{AGENCY, Installation, request},
-    counter::Question,
+    bus::{Installation, request},
+    counter::{Expected, Question},
     process::Running,
 };
 use anyhow::Context;
+use punte::roles::stage::OFFICE;
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
@@ -20,7 +21,7 @@ impl Yardstick {
     pub fn begin(installation: &Installation, amqp: &str) -> anyhow::Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .arg("floor")
-            .args(["--agency", AGENCY, "--amqp", amqp])
+            .args(["--agency", installation.first_agency(), "--amqp", amqp])
             .args(["--queue", &format!("floor-{}", uuid::Uuid::new_v4().simple())])
             .args(["--agency-port", &installation.agency_port.to_string()])
             .arg("--secrets")
@@ -38,7 +39,8 @@ impl Yardstick {
     }
 
     pub fn question(&self, installation: &Installation) -> anyhow::Result<Question> {
-        let tls = installation.office()?;
-        Ok(Question { port: self.port, tls, body: request().into(), expected: "LookUpPersonResponse" })
+        let tls = installation.office(OFFICE)?;
+        let bodies = [request("person-lookup", None)].into();
+        Ok(Question { port: self.port, tls, bodies, expected: Expected::Answer("LookUpPersonResponse") })
     }
 }
