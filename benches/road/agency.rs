@@ -153,7 +153,7 @@ impl Desk {
         signed(&self.identity.current(), self.algorithm)
     }
 
-    fn from_stock(&self) -> Option<Vec<u8>> {
+    fn take_stocked(&self) -> Option<Vec<u8>> {
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((signed, answer)) = stock.pop_front() {
             if signed.elapsed() < 2 * KEPT {
@@ -164,7 +164,7 @@ impl Desk {
     }
 
     fn fresh(&self) -> anyhow::Result<Vec<u8>> {
-        self.from_stock().map_or_else(
+        self.take_stocked().map_or_else(
             || {
                 self.signed_on_the_spot.fetch_add(1, Ordering::Relaxed);
                 self.sign()

@@ -47,6 +47,16 @@ const ANSWERS_AT_MOST: f64 = 4000.0;
 impl Rules {
     /// The figures of each subject, in their order.
     pub async fn contest(&self, subjects: &[Subject<'_>], clients: usize) -> anyhow::Result<Vec<Figures>> {
+        self.contest_with(subjects, clients, async || Ok(())).await
+    }
+
+    /// With something else that has its turn in every round.
+    pub async fn contest_with(
+        &self,
+        subjects: &[Subject<'_>],
+        clients: usize,
+        mut other: impl AsyncFnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Figures>> {
         let mut rounds = vec![Vec::<Round>::new(); subjects.len()];
         for round in 0..self.rounds {
             // Who begins changes from one round to the next.
@@ -55,6 +65,7 @@ impl Rules {
                 let rate = rounds[number].last().map(|round| round.per_second);
                 rounds[number].push(self.round(&subjects[number], clients, rate).await?);
             }
+            other().await?;
         }
         let figures =
             |(subject, rounds): (&Subject<'_>, &Vec<Round>)| Figures::of(self.scenario, subject.name, clients, rounds);

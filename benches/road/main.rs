@@ -23,17 +23,30 @@ mod upload;
 mod yardstick;
 
 use arguments::{Arguments, Called};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
-fn main() -> anyhow::Result<()> {
-    match Called::from_command_line() {
+fn main() -> ExitCode {
+    let ended = match Called::from_command_line() {
         Called::AsFloor(arguments) => floor::main(&arguments),
-        Called::ToMeasure(arguments) => tokio::runtime::Runtime::new()?.block_on(measure(arguments)),
+        Called::ToMeasure(arguments) => begin(arguments),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the measurement has failed: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn begin(arguments: Arguments) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(measure(arguments))
 }
 
 /// All that was started is stopped by its `Drop`, also when the run is broken off.
 async fn measure(arguments: Arguments) -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         ended = scenarios::run(arguments) => ended,
         _ = tokio::signal::ctrl_c() => anyhow::bail!("broken off"),

@@ -68,16 +68,16 @@ impl Hall {
         let subjects = [floor, Subject::punte("punte", &punte, &installation)?];
         self.report.title(case.title);
         for clients in case.clients {
-            let figures = self.rules(case.scenario).contest(&subjects, clients).await?;
+            let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
+            let rules = self.rules(case.scenario);
+            let figures = rules.contest_with(&subjects, clients, async || raw.round().await).await?;
             figures.iter().for_each(|it| self.report.figures(it));
             if let [floor, punte] = figures.as_slice() {
                 self.report.ratio(punte, floor);
+                raw.report(self, punte);
             }
             if !case.delay.is_zero() {
                 figures.iter().for_each(|it| self.beside_ideal(it, case.delay));
-            }
-            if clients == 1 && case.scenario == "road" {
-                self.beside_raw_queue(figures.last().map_or(0.0, |it| it.median.p50_ms)).await?;
             }
         }
         let spot = installation.agency.desk.signed_on_the_spot.load(Ordering::Relaxed);
@@ -103,29 +103,46 @@ impl Hall {
             }),
         );
     }
+}
+
+/// The raw queue's turns, where they are wanted.
+struct RawRounds {
+    queue: Option<RawQueue>,
+    duration: Duration,
+    medians: Vec<f64>,
+}
+
+impl RawRounds {
+    async fn new(hall: &Hall, is_wanted: bool) -> anyhow::Result<Self> {
+        let queue = if is_wanted { Some(RawQueue::open(hall.amqp()).await?) } else { None };
+        Ok(Self { queue, duration: Duration::from_secs_f64(hall.arguments.seconds / 2.0), medians: Vec::new() })
+    }
+
+    async fn round(&mut self) -> anyhow::Result<()> {
+        if let Some(queue) = &mut self.queue {
+            self.medians.push(queue.publish_to_delivery_ms(self.duration).await?);
+        }
+        Ok(())
+    }
 
     /// How much slower than the queue alone.
-    async fn beside_raw_queue(&self, p50_ms: f64) -> anyhow::Result<()> {
-        let mut queue = RawQueue::open(self.amqp()).await?;
-        let duration = Duration::from_secs_f64(self.arguments.seconds / 3.0);
-        let mut rounds = Vec::new();
-        for _ in 0..self.arguments.rounds {
-            rounds.push(queue.publish_to_delivery_ms(duration).await?);
+    fn report(&self, hall: &Hall, punte: &Figures) {
+        if self.queue.is_none() {
+            return;
         }
-        let raw = median(rounds);
-        let more = p50_ms - raw;
-        self.report.note(
+        let raw = median(self.medians.clone());
+        let more = punte.median.p50_ms - raw;
+        hall.report.note(
             &format!(
                 "      1  raw quorum queue, publish to delivery: p50 {raw:.2} ms; punte's p50 is {more:.2} ms more"
             ),
             json!({
-                "scenario": "road",
+                "scenario": punte.scenario,
                 "subject": "raw queue",
                 "clients": 1,
                 "publish_to_delivery_p50_ms": rounded(raw, 3),
                 "punte_p50_more_ms": rounded(more, 3),
             }),
         );
-        Ok(())
     }
 }

@@ -27,8 +27,9 @@ pub struct Hall {
 }
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let hall = Hall::open(arguments).await?;
-    for scenario in hall.arguments.scenarios() {
+    for scenario in arguments.scenarios() {
+        // Queues that one scenario leaves behind must not burden the next.
+        let hall = Hall::open(arguments.clone()).await?;
         match scenario {
             Scenario::Road => beside_floor::road(&hall).await?,
             Scenario::SlowAgency => beside_floor::slow_agency(&hall).await?,
