@@ -1,0 +1,185 @@
+//! Punte as it is run: its own process over an installation of its own, with an agency that the measurement plays.
+
+use crate::{
+    agency::{Agency, Door},
+    counter::{Expected, Question},
+    country::{self, Country},
+    process::Running,
+};
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use punte::{
+    domain::AgencyName,
+    roles::stage::{OFFICE, Stage, StagePlan},
+    trust::{AgencyRoots, ClientTls, Identity, client_config},
+};
+use rustls::ClientConfig;
+use serde_json::json;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Everything around the process: files, keys, the agency.
+pub struct Installation {
+    pub stage: Stage,
+    pub agency: Agency,
+    pub agency_port: u16,
+    country: Country,
+}
+
+/// What an installation is for.
+pub struct Furnishing<'a> {
+    /// `None`: the embedded broker.
+    pub amqp: Option<&'a str>,
+    /// `None`: SQLite.
+    pub postgres: Option<&'a str>,
+    /// Of the messages to and from the agency: `rsa-sha256` or `ecdsa-sha256`.
+    pub algorithm: &'static str,
+    pub agencies: usize,
+    /// How many of them, the last ones, never answer.
+    pub dead: usize,
+    /// What the first office may ask for in a minute; the others may ask for as much as they like.
+    pub first_office: u32,
+}
+
+pub struct Punte {
+    pub process: Running,
+    pub port: u16,
+}
+
+/// No office asks for more.
+pub const ROOMY: u32 = 100_000_000;
+/// How long the process may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Default for Furnishing<'_> {
+    fn default() -> Self {
+        Self { amqp: None, postgres: None, algorithm: "rsa-sha256", agencies: 1, dead: 0, first_office: ROOMY }
+    }
+}
+
+impl Installation {
+    pub async fn furnish(plan: Furnishing<'_>) -> anyhow::Result<Self> {
+        let country = Country::found(plan.agencies, plan.algorithm)?;
+        let door = Door::open()?;
+        let agency_port = door.port()?;
+        let mut stage = StagePlan::of_project(country.folder());
+        stage.services = country.folder().join("services");
+        stage.journal_url = plan.postgres.map(str::to_owned);
+        stage.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
+        for (number, agency) in country.agencies.iter().enumerate() {
+            let endpoint = endpoint(agency_port, number, &plan);
+            stage.played_elsewhere.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
+        }
+        let stage = Stage::prepare(stage).await?;
+        country.share_keys(&stage.secrets())?;
+        let usual = "requests_per_minute = 100000\n";
+        let (first, others) =
+            (format!("requests_per_minute = {}\n", plan.first_office), format!("requests_per_minute = {ROOMY}\n"));
+        country::edit(&stage.folder.path().join("offices.toml"), |text| {
+            text.replacen(usual, &first, 1).replace(usual, &others)
+        })?;
+        let agency = Agency::begin(door, &stage.secrets().join("simulators").join(&country.agencies[0]))?;
+        Ok(Self { stage, agency, agency_port, country })
+    }
+
+    /// Starts Punte's process and waits until it listens.
+    pub async fn open(&self) -> anyhow::Result<Punte> {
+        let log = self.stage.folder.path().join("punte.log");
+        let child = Command::new(env!("CARGO_BIN_EXE_punte"))
+            .args(["serve", "--config"])
+            .arg(self.stage.config())
+            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())
+            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_UNUSED_BYTES_PER_OFFICE", (1_u64 << 32).to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log)?)
+            .spawn()
+            .context("Punte's process")?;
+        let mut process = Running::new(child);
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(&log)?;
+            if let Some(port) = port_in(&text) {
+                return Ok(Punte { process, port });
+            }
+            if process.child().try_wait()?.is_some() || begun.elapsed() > PATIENCE {
+                bail!("Punte does not listen:\n{text}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn first_agency(&self) -> &str {
+        &self.country.agencies[0]
+    }
+
+    pub fn services(&self) -> &[String] {
+        &self.country.services
+    }
+
+    /// Where the journal is, if it is SQLite.
+    pub fn journal(&self) -> PathBuf {
+        self.stage.folder.path().join("data/journal.db")
+    }
+
+    /// TLS of an office's client.
+    pub fn office(&self, name: &str) -> anyhow::Result<Arc<ClientConfig>> {
+        let offices = self.stage.secrets().join("offices");
+        let (certificate, key) = (offices.join(format!("{name}.pem")), offices.join(format!("{name}.key")));
+        let identity = Identity::load(&certificate, &key, Timestamp::now())?;
+        let roots = AgencyRoots::load(&self.stage.secrets().join("gateway/server-ca.pem"))?;
+        Ok(Arc::new(client_config(&roots, ClientTls { identity: Some(&identity), ..ClientTls::default() })?))
+    }
+
+    /// Clients of the usual office who wait for the answers of all services.
+    pub fn question(&self, punte: &Punte) -> anyhow::Result<Question> {
+        self.question_of(punte, OFFICE, self.services(), Expected::Answer("\"state\":\"completed\""))
+    }
+
+    pub fn question_of(
+        &self,
+        punte: &Punte,
+        office: &str,
+        services: &[String],
+        expected: Expected,
+    ) -> anyhow::Result<Question> {
+        let bodies = services.iter().map(|service| request(service, None)).collect();
+        Ok(Question { port: punte.port, tls: self.office(office)?, bodies, expected })
+    }
+}
+
+/// Dead agencies are so in two ways: every other one takes requests and stays silent, the others are not there at all.
+fn endpoint(port: u16, number: usize, plan: &Furnishing<'_>) -> String {
+    match (number + plan.dead < plan.agencies, number % 2) {
+        (true, _) => format!("https://localhost:{port}/registry"),
+        (false, 0) => format!("https://localhost:{port}{}", crate::agency::SILENT),
+        (false, _) => "https://localhost:1/registry".to_owned(),
+    }
+}
+
+/// The standard request that every client sends.
+pub fn request(service: &str, attachment: Option<&str>) -> String {
+    let attachments: Vec<_> = attachment.into_iter().collect();
+    json!({
+        "service": service,
+        "context": {
+            "clerk": "2000000000900",
+            "entity": "1000000000001",
+            "legal_basis": "Law 100/2020, art. 5",
+            "reason": "Application 123",
+        },
+        "subject": {"scheme": "idnp", "id": "2000000000001"},
+        "data": {},
+        "attachments": attachments,
+    })
+    .to_string()
+}
+
+fn port_in(log: &str) -> Option<u16> {
+    let (_, after) = log.split_once("the gateway listens address=")?;
+    after.lines().next()?.trim().rsplit(':').next()?.parse().ok()
+}

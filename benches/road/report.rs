@@ -1,0 +1,54 @@
+//! Where figures go: a table for people, or one JSON line a measurement.
+
+use crate::figures::{Figures, HEAD, rounded};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    pub is_json: bool,
+}
+
+impl Report {
+    pub fn title(self, title: &str) {
+        if !self.is_json {
+            println!("\n{title}\n{HEAD}");
+        }
+    }
+
+    pub fn figures(self, figures: &Figures) {
+        match self.is_json {
+            true => println!("{}", figures.json()),
+            false => println!("{}", figures.line()),
+        }
+    }
+
+    /// Something said about the figures: `text` for people, `value` for machines.
+    pub fn note(self, text: &str, value: Value) {
+        match self.is_json {
+            true => println!("{value}"),
+            false => println!("{text}"),
+        }
+    }
+
+    /// How one subject does beside another with as many clients.
+    pub fn ratio(self, one: &Figures, other: &Figures) {
+        let (mine, theirs) = (&one.median, &other.median);
+        let per_second = mine.per_second / theirs.per_second;
+        let (p50, p99) = (mine.p50_ms / theirs.p50_ms, mine.p99_ms / theirs.p99_ms);
+        let cpu = mine.cpu_ms / theirs.cpu_ms;
+        let text = format!(
+            "{:>7}  {} ÷ {}: requests/s {per_second:.3}, p50 {p50:.2}, p99 {p99:.2}, CPU-ms {cpu:.2}",
+            one.clients, one.subject, other.subject
+        );
+        let value = json!({
+            "scenario": one.scenario,
+            "ratio": format!("{}/{}", one.subject, other.subject),
+            "clients": one.clients,
+            "requests_per_second": rounded(per_second, 3),
+            "p50": rounded(p50, 3),
+            "p99": rounded(p99, 3),
+            "cpu_ms_per_request": rounded(cpu, 3),
+        });
+        self.note(&text, value);
+    }
+}

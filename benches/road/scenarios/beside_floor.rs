@@ -1,0 +1,148 @@
+//! The road beside the floor: as it is, with a slow agency, with P-256, with PostgreSQL, with the embedded broker.
+
+use super::Hall;
+use crate::{
+    bus::{Furnishing, Installation},
+    contest::Subject,
+    figures::{Figures, median, rounded},
+    raw_queue::RawQueue,
+    yardstick::Yardstick,
+};
+use serde_json::json;
+use std::{sync::atomic::Ordering, time::Duration};
+
+struct Case<'a> {
+    scenario: &'static str,
+    title: &'static str,
+    furnishing: Furnishing<'a>,
+    /// How long the agency takes.
+    delay: Duration,
+    clients: Vec<usize>,
+}
+
+const SLOW: Duration = Duration::from_millis(200);
+
+pub async fn road(hall: &Hall) -> anyhow::Result<()> {
+    let title = "The road: RabbitMQ quorum queue, SQLite with full sync, mutual TLS, RSA-2048, an instant agency";
+    hall.measure(Case { title, ..hall.case("road", hall.usual()) }).await
+}
+
+pub async fn slow_agency(hall: &Hall) -> anyhow::Result<()> {
+    let title = "An agency that takes 200 ms";
+    let clients = vec![hall.most_clients()];
+    hall.measure(Case { title, delay: SLOW, clients, ..hall.case("slow-agency", hall.usual()) }).await
+}
+
+pub async fn p256(hall: &Hall) -> anyhow::Result<()> {
+    let title = "P-256 in the place of RSA-2048";
+    let furnishing = Furnishing { algorithm: "ecdsa-sha256", ..hall.usual() };
+    hall.measure(Case { title, ..hall.case("p256", furnishing) }).await
+}
+
+pub async fn postgres(hall: &Hall) -> anyhow::Result<()> {
+    let title = "PostgreSQL in the place of SQLite";
+    let url = hall.postgres().await?;
+    let furnishing = Furnishing { postgres: Some(&url), ..hall.usual() };
+    hall.measure(Case { title, ..hall.case("postgres", furnishing) }).await
+}
+
+pub async fn embedded(hall: &Hall) -> anyhow::Result<()> {
+    let title = "The embedded broker in the place of RabbitMQ (the floor keeps RabbitMQ)";
+    let furnishing = Furnishing { amqp: None, ..hall.usual() };
+    hall.measure(Case { title, ..hall.case("embedded", furnishing) }).await
+}
+
+impl Hall {
+    fn case<'a>(&self, scenario: &'static str, furnishing: Furnishing<'a>) -> Case<'a> {
+        let clients = self.arguments.clients.clone();
+        Case { scenario, title: "", furnishing, delay: Duration::ZERO, clients }
+    }
+
+    async fn measure(&self, case: Case<'_>) -> anyhow::Result<()> {
+        let installation = Installation::furnish(case.furnishing).await?;
+        installation.agency.answer_after(case.delay);
+        let punte = installation.open().await?;
+        let floor = Yardstick::begin(&installation, self.amqp())?;
+        let question = floor.question(&installation)?;
+        let floor = Subject { name: "floor", pid: floor.process.pid(), question, agency: None, beside: None };
+        let subjects = [floor, Subject::punte("punte", &punte, &installation)?];
+        self.report.title(case.title);
+        for clients in case.clients {
+            let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
+            let rules = self.rules(case.scenario);
+            let figures = rules.contest_with(&subjects, clients, async || raw.round().await).await?;
+            figures.iter().for_each(|it| self.report.figures(it));
+            if let [floor, punte] = figures.as_slice() {
+                self.report.ratio(punte, floor);
+                raw.report(self, punte);
+            }
+            if !case.delay.is_zero() {
+                figures.iter().for_each(|it| self.beside_ideal(it, case.delay));
+            }
+        }
+        let spot = installation.agency.desk.signed_on_the_spot.load(Ordering::Relaxed);
+        self.report.note(
+            &format!("         answers that the agency had to sign while it was asked: {spot}"),
+            json!({"scenario": case.scenario, "signed_on_the_spot": spot}),
+        );
+        Ok(())
+    }
+
+    /// Nothing can be quicker than the agency.
+    fn beside_ideal(&self, figures: &Figures, delay: Duration) {
+        let ideal = figures.clients as f64 / delay.as_secs_f64();
+        let share = figures.median.per_second / ideal;
+        self.report.note(
+            &format!("{:>7}  {} ÷ ideal of {ideal:.0}/s: {share:.3}", figures.clients, figures.subject),
+            json!({
+                "scenario": figures.scenario,
+                "ratio": format!("{}/ideal", figures.subject),
+                "clients": figures.clients,
+                "ideal_per_second": rounded(ideal, 1),
+                "requests_per_second": rounded(share, 3),
+            }),
+        );
+    }
+}
+
+/// The raw queue's turns, where they are wanted.
+struct RawRounds {
+    queue: Option<RawQueue>,
+    duration: Duration,
+    medians: Vec<f64>,
+}
+
+impl RawRounds {
+    async fn new(hall: &Hall, is_wanted: bool) -> anyhow::Result<Self> {
+        let queue = if is_wanted { Some(RawQueue::open(hall.amqp()).await?) } else { None };
+        Ok(Self { queue, duration: Duration::from_secs_f64(hall.arguments.seconds / 2.0), medians: Vec::new() })
+    }
+
+    async fn round(&mut self) -> anyhow::Result<()> {
+        if let Some(queue) = &mut self.queue {
+            self.medians.push(queue.publish_to_delivery_ms(self.duration).await?);
+        }
+        Ok(())
+    }
+
+    /// How much slower than the queue alone.
+    fn report(&self, hall: &Hall, punte: &Figures) {
+        if self.queue.is_none() {
+            return;
+        }
+        let raw = median(self.medians.clone());
+        let more = punte.median.p50_ms - raw;
+        hall.report.note(
+            &format!(
+                "      1  raw quorum queue, publish to delivery: p50 {raw:.2} ms; punte's p50 is {more:.2} ms more"
+            ),
+            json!({
+                "scenario": punte.scenario,
+                "subject": "raw queue",
+                "clients": 1,
+                "publish_to_delivery_p50_ms": rounded(raw, 3),
+                "punte_p50_more_ms": rounded(more, 3),
+            }),
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! One scenario a file: the services that it needs come in, its figures go out.
+
+mod attachments;
+mod backlog;
+mod beside_floor;
+mod dead_agencies;
+mod flooding_office;
+mod full_journal;
+
+use crate::{
+    arguments::{Arguments, Scenario},
+    bus::{Furnishing, Installation, Punte},
+    contest::{Rules, Subject},
+    report::Report,
+    services::Service,
+};
+use std::{path::PathBuf, sync::OnceLock};
+use tempfile::TempDir;
+
+/// What a scenario may use.
+pub struct Hall {
+    pub arguments: Arguments,
+    pub report: Report,
+    rabbitmq: Service,
+    postgres: OnceLock<Service>,
+    folder: TempDir,
+}
+
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    for scenario in arguments.scenarios() {
+        // Queues that one scenario leaves behind must not burden the next.
+        let hall = Hall::open(arguments.clone()).await?;
+        match scenario {
+            Scenario::Road => beside_floor::road(&hall).await?,
+            Scenario::SlowAgency => beside_floor::slow_agency(&hall).await?,
+            Scenario::P256 => beside_floor::p256(&hall).await?,
+            Scenario::Postgres => beside_floor::postgres(&hall).await?,
+            Scenario::Embedded => beside_floor::embedded(&hall).await?,
+            Scenario::DeadAgencies => dead_agencies::run(&hall).await?,
+            Scenario::FloodingOffice => flooding_office::run(&hall).await?,
+            Scenario::FullJournal => full_journal::run(&hall).await?,
+            Scenario::Backlog => backlog::run(&hall).await?,
+            Scenario::Attachments => attachments::run(&hall).await?,
+            Scenario::All => {}
+        }
+    }
+    Ok(())
+}
+
+impl Hall {
+    async fn open(arguments: Arguments) -> anyhow::Result<Self> {
+        // PostgreSQL runs as a user of its own, who must be able to get there.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let folder = tempfile::Builder::new().prefix("punte-road.").permissions(mode).tempdir()?;
+        let rabbitmq = service(&arguments, "rabbitmq", "PUNTE_TEST_AMQP_URL", folder.path().to_owned()).await?;
+        let report = Report { is_json: arguments.json };
+        Ok(Self { arguments, report, rabbitmq, postgres: OnceLock::new(), folder })
+    }
+
+    pub fn amqp(&self) -> &str {
+        &self.rabbitmq.url
+    }
+
+    /// Started when it is first needed; every scenario has a database of its own in it.
+    pub async fn postgres(&self) -> anyhow::Result<String> {
+        if self.postgres.get().is_none() {
+            let folder = self.folder.path().to_owned();
+            let service = service(&self.arguments, "postgres", "PUNTE_TEST_POSTGRES_URL", folder).await?;
+            let _ = self.postgres.set(service);
+        }
+        let url = self.postgres.get().map(|service| service.url.clone()).unwrap_or_default();
+        crate::journal_rows::new_database(&url).await
+    }
+
+    pub fn rules(&self, scenario: &'static str) -> Rules {
+        let Arguments { rounds, seconds, .. } = self.arguments;
+        Rules { scenario, rounds, seconds, broker: self.rabbitmq.pid() }
+    }
+
+    /// RabbitMQ, SQLite, RSA-2048, one agency.
+    pub fn usual(&self) -> Furnishing<'_> {
+        Furnishing { amqp: Some(self.amqp()), ..Furnishing::default() }
+    }
+
+    pub fn most_clients(&self) -> usize {
+        self.arguments.clients.iter().copied().max().unwrap_or(1)
+    }
+
+    /// Not so many that the machine itself is all that is measured.
+    pub fn some_clients(&self) -> usize {
+        self.most_clients().min(16)
+    }
+}
+
+impl<'a> Subject<'a> {
+    pub fn punte(name: &'static str, punte: &Punte, installation: &'a Installation) -> anyhow::Result<Self> {
+        let question = installation.question(punte)?;
+        Ok(Self { name, pid: punte.process.pid(), question, agency: Some(&installation.agency), beside: None })
+    }
+}
+
+async fn service(
+    arguments: &Arguments,
+    name: &'static str,
+    variable: &'static str,
+    folder: PathBuf,
+) -> anyhow::Result<Service> {
+    match std::env::var(variable) {
+        Ok(url) if arguments.smoke => Ok(Service::of_somebody_else(url)),
+        _ => tokio::task::spawn_blocking(move || Service::start(name, variable, &folder)).await?,
+    }
+}
