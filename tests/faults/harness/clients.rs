@@ -79,12 +79,14 @@ struct Seen {
     turn: AtomicU16,
     /// Answers of the class 5xx.
     server_errors: AtomicU64,
+    /// Requests that were not answered at all.
+    unanswered: AtomicU64,
 }
 
 impl Doors {
     pub fn of(ports: Vec<u16>) -> Self {
         let ports = Mutex::new(ports);
-        Self(Arc::new(Seen { ports, turn: 0.into(), server_errors: 0.into() }))
+        Self(Arc::new(Seen { ports, turn: 0.into(), server_errors: 0.into(), unanswered: 0.into() }))
     }
 
     /// Offices go to these from now on.
@@ -94,6 +96,10 @@ impl Doors {
 
     pub fn server_errors(&self) -> u64 {
         self.0.server_errors.load(Ordering::Relaxed)
+    }
+
+    pub fn unanswered(&self) -> u64 {
+        self.0.unanswered.load(Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {
@@ -129,7 +135,10 @@ impl Office {
     async fn try_once(&self, key: &str, body: &str) -> Option<String> {
         let request = self.client.post(self.doors.url()).timeout(Duration::from_secs(5));
         let request = request.header("content-type", "application/json").header("idempotency-key", key);
-        let response = request.body(body.to_owned()).send().await.ok()?;
+        let Ok(response) = request.body(body.to_owned()).send().await else {
+            self.doors.0.unanswered.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
         let status = response.status();
         let body = response.bytes().await;
         assert!(!status.is_client_error() || status == 429, "{status}: {body:?}");

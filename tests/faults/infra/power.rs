@@ -56,7 +56,7 @@ fn key(number: usize) -> IdempotencyKey {
 /// One submission's whole life; the error, and how far it came, if the journal fails.
 async fn live(journal: &SqliteJournal, submission: &Submission, number: usize) -> Result<(), JournalError> {
     let told = |state: usize| recorder::tell(number * STATES.len() + state);
-    if journal.accept(submission, &key(number), true).await? == Acceptance::New {
+    if journal.accept(submission, &key(number), true, None).await? == Acceptance::New {
         told(0);
     }
     journal.claim_outbox(5, at(1), at(60), &[]).await?;
@@ -238,7 +238,7 @@ async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() 
             refused += 1;
             assert!(matches!(error, JournalError::Unavailable(_)), "{error:?}");
             // The same again, as an office would with its key: it goes on where it was.
-            let again = journal.accept(submission, &key(*number), true).await.unwrap();
+            let again = journal.accept(submission, &key(*number), true, None).await.unwrap();
             assert_ne!(again, Acceptance::KeyReused);
             let progress = journal.find(submission.id).await.unwrap().unwrap().progress;
             assert!(STATES.contains(&progress.state.name().as_str()));
