@@ -3,14 +3,20 @@
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
 use super::{
-    connection::{Wire, unavailable},
+    connection::{Wire, answered, unavailable},
     link::Link,
     topology::Topology,
 };
 use crate::broker::{Announcement, BrokerError};
-use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
+use lapin::{
+    BasicProperties, Channel, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Announcements that may wait for the broker.
@@ -27,8 +33,23 @@ struct Desk {
     /// Of this process, so that it knows its own announcements again.
     sender: String,
     patience: Duration,
-    channel: Option<(Arc<Wire>, Channel)>,
+    plain: Option<OpenChannel>,
+    /// On it the broker says of each message whether anybody gets it.
+    asking: Option<OpenChannel>,
+    audience: Option<Audience>,
 }
+
+type OpenChannel = (Arc<Wire>, Channel);
+
+/// What the broker has said last.
+struct Audience {
+    is_there: bool,
+    asked_at: Instant,
+}
+
+/// What nobody listens to costs the broker more than anything else that we do, so it is asked whether anybody does. Who
+/// begins to listen hears everything from then on at the latest.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 impl Announcer {
     pub(super) fn start(
@@ -40,7 +61,9 @@ impl Announcer {
         stop: CancellationToken,
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
-        tasks.spawn(Desk { link, topology, sender, patience, channel: None }.run(taken, stop));
+        tasks.spawn(
+            Desk { link, topology, sender, patience, plain: None, asking: None, audience: None }.run(taken, stop),
+        );
         Self { waiting }
     }
 
@@ -66,36 +89,56 @@ impl Desk {
     }
 
     async fn publish(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let channel = self.channel().await?;
-        let body = serde_json::to_vec(announcement).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
-        let published = channel.basic_publish(
-            self.topology.names.events_exchange(),
-            announcement.topic().into(),
-            BasicPublishOptions::default(),
-            &body,
-            self.properties(announcement),
-        );
-        match timeout(self.patience, published).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unavailable(error)),
-            Err(_) => {
-                self.channel = None;
-                Err(BrokerError::NotConfirmed)
+        match &self.audience {
+            Some(audience) if audience.asked_at.elapsed() < ASK_EVERY => match audience.is_there {
+                true => self.tell(announcement).await,
+                false => Ok(()),
+            },
+            _ => {
+                let is_there = self.ask(announcement).await?;
+                self.audience = Some(Audience { is_there, asked_at: Instant::now() });
+                Ok(())
             }
         }
     }
 
-    async fn channel(&mut self) -> Result<Channel, BrokerError> {
-        let wire = self.link.now()?;
-        if let Some((opened_on, channel)) = &self.channel
-            && Arc::ptr_eq(opened_on, &wire)
-            && channel.status().connected()
-        {
-            return Ok(channel.clone());
+    async fn tell(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
+        let channel = open(&self.link, &mut self.plain, false).await?;
+        let told = self.sent(&channel, announcement, BasicPublishOptions::default()).await;
+        if told.is_err() {
+            self.plain = None;
         }
-        let channel = wire.channel().await?;
-        self.channel = Some((wire, channel.clone()));
-        Ok(channel)
+        told.map(drop)
+    }
+
+    /// Whether it has reached anybody.
+    async fn ask(&mut self, announcement: &Announcement) -> Result<bool, BrokerError> {
+        let channel = open(&self.link, &mut self.asking, true).await?;
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let said = async {
+            let confirm = self.sent(&channel, announcement, options).await?;
+            confirm.await.map_err(unavailable)
+        };
+        match timeout(self.patience, said).await.unwrap_or(Err(BrokerError::NotConfirmed)) {
+            // A message that reaches nobody is acknowledged, and comes back.
+            Ok(said) => Ok(said.take_message().is_none()),
+            Err(error) => {
+                self.asking = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn sent(
+        &self,
+        channel: &Channel,
+        announcement: &Announcement,
+        options: BasicPublishOptions,
+    ) -> Result<PublisherConfirm, BrokerError> {
+        let body = serde_json::to_vec(announcement).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+        let (exchange, properties) = (self.topology.names.events_exchange(), self.properties(announcement));
+        let published = channel.basic_publish(exchange, announcement.topic().into(), options, &body, properties);
+        timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(unavailable)
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {
@@ -105,4 +148,21 @@ impl Desk {
             .with_timestamp(super::publisher::seconds(announcement.at))
             .with_app_id(self.sender.as_str().into())
     }
+}
+
+async fn open(link: &Link, kept: &mut Option<OpenChannel>, confirms: bool) -> Result<Channel, BrokerError> {
+    let wire = link.now()?;
+    if let Some((opened_on, channel)) = kept
+        && Arc::ptr_eq(opened_on, &wire)
+        && channel.status().connected()
+    {
+        return Ok(channel.clone());
+    }
+    *kept = None;
+    let channel = wire.channel().await?;
+    if confirms {
+        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    }
+    *kept = Some((wire, channel.clone()));
+    Ok(channel)
 }

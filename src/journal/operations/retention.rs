@@ -60,7 +60,7 @@ impl Operation for EraseContent {
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
         let sql = format!(
             "SELECT id, state_data, attempts, tries, in_doubt FROM submissions WHERE erased_at IS NULL \
-             AND state IN ('completed', 'refused', 'expired', 'cancelled') AND changed_at < $1 \
+             AND (state = 'completed' OR state = 'refused' OR state = 'expired' OR state = 'cancelled') AND changed_at < $1 \
              ORDER BY changed_at LIMIT $2{}",
             S::LOCKED
         );

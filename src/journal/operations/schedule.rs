@@ -27,7 +27,7 @@ impl Operation for DueNow {
 }
 
 /// In the words of the partial index, or the databases would not use it.
-const OPEN: &str = "state IN ('accepted', 'queued', 'retrying', 'waiting')";
+const OPEN: &str = "(state = 'accepted' OR state = 'queued' OR state = 'retrying' OR state = 'waiting')";
 
 pub struct Overdue {
     pub now: Timestamp,

@@ -21,7 +21,8 @@ use reader::Readers;
 use std::path::Path;
 use writer::Writer;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_quick_partial_indexes.sql")];
 
 pub struct SqliteJournal {
     writer: Writer,

@@ -259,3 +259,21 @@ async fn accept_until_killed(path: &Path) {
     });
     futures_util::future::join_all(workers).await;
 }
+
+#[tokio::test]
+async fn changes_make_no_temporary_tables_and_due_times_are_found_by_their_index() {
+    let (path, _home) = file();
+    drop(open(&path));
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let column = |sql: &str, column: usize| -> Vec<String> {
+        let mut prepared = raw.prepare(sql).unwrap();
+        let rows = prepared.query_map((), |row| row.get::<_, String>(column)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let steps = column("EXPLAIN UPDATE submissions SET state = 'x', due_at = 1, changed_at = 1 WHERE id = 'y'", 1);
+    assert!(steps.iter().any(|step| step == "IdxInsert"), "{steps:?}");
+    assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+    let open = "(state = 'accepted' OR state = 'queued' OR state = 'retrying' OR state = 'waiting')";
+    let overdue = format!("EXPLAIN QUERY PLAN SELECT id FROM submissions WHERE {open} AND expires_at <= 1");
+    assert!(column(&overdue, 3)[0].contains("submissions_open"), "{:?}", column(&overdue, 3));
+}
