@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Takes less time than the system's, and gives memory back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     punte::cli::run()
 }
