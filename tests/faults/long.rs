@@ -71,7 +71,7 @@ fn die(house: &mut House, random: &mut StdRng) {
 
 fn is_of(point: Point, role: &str) -> bool {
     let of = point.name().split('.').next().unwrap();
-    of == role || (of == "relay" && role == "scheduler") || (of == "postgres" && role != "courier")
+    of == role || (of == "relay" && matches!(role, "scheduler" | "gateway")) || (of == "postgres" && role != "courier")
 }
 
 /// Whoever has died at a point begins again.

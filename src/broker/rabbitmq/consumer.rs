@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
-const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One queue to consume.
 pub(super) struct Lane {

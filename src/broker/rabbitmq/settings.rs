@@ -66,7 +66,7 @@ impl RabbitmqSettings {
             heartbeat_secs: 20,
             renew_idle_consumers_after: Duration::from_secs(60),
             reconnect_after_at_least: Duration::from_millis(200),
-            reconnect_after_at_most: Duration::from_secs(10),
+            reconnect_after_at_most: Duration::from_secs(3),
             hears_others: true,
         }
     }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// More than this many announcements that nobody fetches are forgotten, oldest first.
 const QUEUE_LIMIT: i64 = 10_000;
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
-const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 pub(super) struct Subscriber {
     pub link: Link,

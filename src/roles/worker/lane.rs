@@ -6,7 +6,7 @@ use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
-    domain::{Clock, Event, Forbidden, StateName},
+    domain::{Clock, Event, Forbidden, StateName, SubmissionId},
     journal::{Entry, JournalError},
     road::{Delivered, Road, Sign},
     telemetry::{BreakerState, Metrics},
@@ -203,8 +203,7 @@ impl Lane {
         deliveries.ordinary.close();
         while let Some(delivery) = next(&mut deliveries).await {
             let Ok(item) = &delivery.item else { continue };
-            let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
-            let recorded = self.road.journal().record(item.submission, entry).await;
+            let recorded = self.requeued(item.submission, not_before).await;
             crash::here(Point::WorkerPutBack);
             match recorded {
                 // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
@@ -213,6 +212,18 @@ impl Lane {
                 Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
             }
         }
+    }
+
+    /// Only what is in the queue: a message that came twice may speak of something that waits for its retry, and a retry
+    /// keeps its time.
+    async fn requeued(&self, id: SubmissionId, not_before: Option<Timestamp>) -> Result<(), JournalError> {
+        let found = self.road.journal().find(id).await?;
+        let state = found.map(|record| record.progress.state.name());
+        if state.is_some_and(|state| !matches!(state, StateName::Accepted | StateName::Queued)) {
+            return Ok(());
+        }
+        let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
+        self.road.journal().record(id, entry).await.map(drop)
     }
 
     async fn rest(&self, until: Timestamp, stop: &CancellationToken) {

@@ -189,8 +189,8 @@ async fn the_scheduler_s_questions_find_their_indexes() {
     for (sql, index) in [
         ("SELECT id FROM submissions WHERE due_at <= 1 ORDER BY due_at, id LIMIT 5", "submissions_due"),
         (
-            "SELECT id FROM submissions WHERE state IN ('accepted', 'queued', 'retrying', 'waiting') \
-             AND expires_at <= 1 ORDER BY expires_at, id LIMIT 5",
+            "SELECT id FROM submissions WHERE (state = 'accepted' OR state = 'queued' OR state = 'retrying' OR \
+             state = 'waiting') AND expires_at <= 1 ORDER BY expires_at, id LIMIT 5",
             "submissions_open",
         ),
         (
@@ -261,19 +261,14 @@ async fn accept_until_killed(path: &Path) {
 }
 
 #[tokio::test]
-async fn changes_make_no_temporary_tables_and_due_times_are_found_by_their_index() {
+async fn a_change_makes_no_temporary_table() {
     let (path, _home) = file();
     drop(open(&path));
     let raw = rusqlite::Connection::open(&path).unwrap();
-    let column = |sql: &str, column: usize| -> Vec<String> {
-        let mut prepared = raw.prepare(sql).unwrap();
-        let rows = prepared.query_map((), |row| row.get::<_, String>(column)).unwrap();
-        rows.map(Result::unwrap).collect()
-    };
-    let steps = column("EXPLAIN UPDATE submissions SET state = 'x', due_at = 1, changed_at = 1 WHERE id = 'y'", 1);
+    let steps: Vec<String> = raw
+        .prepare("EXPLAIN UPDATE submissions SET state = 'x', due_at = 1, changed_at = 1 WHERE id = 'y'")
+        .and_then(|mut it| it.query_map((), |row| row.get(1))?.collect())
+        .unwrap();
     assert!(steps.iter().any(|step| step == "IdxInsert"), "{steps:?}");
     assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
-    let open = "(state = 'accepted' OR state = 'queued' OR state = 'retrying' OR state = 'waiting')";
-    let overdue = format!("EXPLAIN QUERY PLAN SELECT id FROM submissions WHERE {open} AND expires_at <= 1");
-    assert!(column(&overdue, 3)[0].contains("submissions_open"), "{:?}", column(&overdue, 3));
 }
