@@ -1,7 +1,7 @@
 //! A verified message's fingerprint comes in; whether it was seen before goes out. The memory is bounded.
 
 use aws_lc_rs::digest;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
@@ -33,7 +33,11 @@ pub struct ReplayCache {
 struct Seen {
     until: HashMap<Fingerprint, Timestamp>,
     by_time: BTreeSet<(Timestamp, Fingerprint)>,
+    warned_at: Option<Timestamp>,
 }
+
+/// Once it is full, every message would say so.
+const WARNING_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Default for ReplayCache {
     fn default() -> Self {
@@ -59,7 +63,9 @@ impl ReplayCache {
             return false;
         }
         if seen.until.len() >= self.capacity {
-            tracing::warn!(capacity = self.capacity, "the replay memory is full; its oldest entry makes room");
+            if seen.is_to_warn(now) {
+                tracing::warn!(capacity = self.capacity, "the replay memory is full; its oldest entries make room");
+            }
             seen.forget_first();
         }
         seen.until.insert(fingerprint, until);
@@ -69,6 +75,15 @@ impl ReplayCache {
 }
 
 impl Seen {
+    fn is_to_warn(&mut self, now: Timestamp) -> bool {
+        // By its amount, because a clock may be set back.
+        let is_due = self.warned_at.is_none_or(|at| now.duration_since(at).abs() >= WARNING_PAUSE);
+        if is_due {
+            self.warned_at = Some(now);
+        }
+        is_due
+    }
+
     fn forget_first(&mut self) {
         if let Some((_, fingerprint)) = self.by_time.pop_first() {
             self.until.remove(&fingerprint);
@@ -101,5 +116,24 @@ mod tests {
         }
         assert_eq!(cache.seen.lock().unwrap().until.len(), 3);
         assert!(!cache.is_first(Fingerprint([99; 32]), at(2000), at(0)));
+    }
+
+    #[test]
+    fn a_full_memory_says_so_once_a_minute() {
+        let lines = tempfile::NamedTempFile::new().unwrap();
+        let log = tracing_subscriber::fmt().with_writer(Mutex::new(lines.reopen().unwrap())).finish();
+        // With one subscriber alone, a line that another test's thread reaches first would be unwanted for good.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+        let _guard = tracing::subscriber::set_default(log);
+        let cache = ReplayCache::with_capacity(1);
+        let warnings_after = |seconds: std::ops::RangeInclusive<i64>| {
+            for second in seconds {
+                assert!(cache.is_first(Fingerprint::of(&second.to_be_bytes()), at(second + 600), at(second)));
+            }
+            std::fs::read_to_string(lines.path()).unwrap().matches("the replay memory is full").count()
+        };
+        // The first one fills it.
+        assert_eq!(warnings_after(0..=60), 1);
+        assert_eq!(warnings_after(61..=120), 2);
     }
 }

@@ -48,6 +48,8 @@ pub struct UnderWay {
 }
 
 const UNIT_BYTES: usize = 1024;
+/// So many requests may come at once, however few a minute: a person's page asks for several.
+const MIN_BURST: u32 = 10;
 
 /// A request that waits for an answer, or an open stream of events.
 pub struct Waiting {
@@ -95,9 +97,8 @@ impl OfficeLimits {
     pub fn new(requests_per_minute: u32, whole: Capacity) -> Self {
         let of = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
         let memory_bytes = whole.max_memory_bytes.div_ceil(2).max(whole.max_body_bytes).min(whole.max_memory_bytes);
-        let quota = Quota::per_minute(NonZeroU32::new(requests_per_minute).unwrap_or(NonZeroU32::MIN));
         Self {
-            rate: RateLimiter::direct(quota),
+            rate: RateLimiter::direct(quota(requests_per_minute)),
             connections: of(whole.max_connections.div_ceil(2)),
             requests: of(whole.max_requests.div_ceil(2)),
             waits: of(whole.max_requests.div_ceil(4)),
@@ -116,6 +117,13 @@ impl OfficeLimits {
             Problem::from(Code::RateLimited).retry_after(wait)
         })
     }
+}
+
+/// Of a whole minute's requests at once, others would feel the backlog: a tenth of them may come together.
+fn quota(requests_per_minute: u32) -> Quota {
+    let burst = (requests_per_minute / 10).max(MIN_BURST).min(requests_per_minute);
+    let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    Quota::per_minute(at_least_one(requests_per_minute)).allow_burst(at_least_one(burst))
 }
 
 fn overloaded() -> Problem {
@@ -179,6 +187,19 @@ mod tests {
         assert!(limits.request(&other).is_ok());
         drop(held);
         assert!(limits.request(&one).is_ok());
+    }
+
+    #[test]
+    fn a_tenth_of_a_minutes_requests_may_come_at_once_and_the_rate_is_the_whole() {
+        for (requests_per_minute, at_once, pause) in [(600, 60, 100), (60, 10, 1000), (4, 4, 15_000)] {
+            let limits = office(requests_per_minute, 1);
+            let begun = std::time::Instant::now();
+            let taken = (0..requests_per_minute).take_while(|_| limits.take_request().is_ok()).count();
+            let come_back = begun.elapsed().as_millis() as usize / pause;
+            assert!((at_once..=at_once + come_back).contains(&taken), "{taken} of {requests_per_minute} at once");
+            let wait = limits.take_request().unwrap_err().retry_after.unwrap();
+            assert!(wait <= Duration::from_millis(pause as u64), "{wait:?}");
+        }
     }
 
     #[test]
