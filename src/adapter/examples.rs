@@ -19,10 +19,14 @@ use crate::{
     wire, xml,
 };
 use aws_lc_rs::digest;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -32,7 +36,8 @@ pub struct Example {
     pub submission: Submission,
     pub attempt: u32,
     pub now: Timestamp,
-    pub attachments: Vec<(AttachmentRef, Vec<u8>)>,
+    /// Of its attachments, in base64.
+    pub contents: Vec<Arc<str>>,
     /// As the template makes it; empty if the request has no body.
     pub wire_request: Vec<u8>,
     pub answer: WireReply,
@@ -98,7 +103,7 @@ impl Example {
             submission: &self.submission,
             attempt: self.attempt,
             now: self.now,
-            attachments: &self.attachments,
+            contents: Some(&self.contents),
         }
     }
 }
@@ -170,10 +175,10 @@ impl Place<'_> {
                 format!("write {service}"),
             );
         }
-        let attachments = written.attachments.iter().map(attachment).collect();
+        let contents = written.attachments.iter().map(|it| STANDARD.encode(&it.text).into()).collect();
         Some(Example {
             name,
-            attachments,
+            contents,
             folder: self.folder.to_owned(),
             attempt: written.attempt,
             now: written.now.unwrap_or(written.accepted_at),
@@ -252,18 +257,20 @@ fn submission(written: RequestWritten, agency: &AgencyName, effect: Effect) -> S
         context: written.context,
         subject: written.subject,
         data: Value::Object(written.data),
-        attachments: written.attachments.iter().map(|it| attachment(it).0).collect(),
+        attachments: written.attachments.iter().map(attachment).collect(),
         accepted_at: written.accepted_at,
         expires_at: Timestamp::MAX,
         trace: written.traceparent.unwrap_or_else(TraceParent::fresh),
     }
 }
 
-fn attachment(written: &AttachmentWritten) -> (AttachmentRef, Vec<u8>) {
-    let bytes = written.text.clone().into_bytes();
-    let digest = digest::digest(&digest::SHA256, &bytes);
-    let sha256 = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let (name, media_type) = (written.name.clone(), written.media_type.clone());
-    let size_bytes = bytes.len() as u64;
-    (AttachmentRef { id: AttachmentId::from(Uuid::nil()), sha256, size_bytes, media_type, name }, bytes)
+fn attachment(written: &AttachmentWritten) -> AttachmentRef {
+    let digest = digest::digest(&digest::SHA256, written.text.as_bytes());
+    AttachmentRef {
+        id: AttachmentId::from(Uuid::nil()),
+        sha256: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        size_bytes: written.text.len() as u64,
+        media_type: written.media_type.clone(),
+        name: written.name.clone(),
+    }
 }

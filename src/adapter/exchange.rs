@@ -1,17 +1,21 @@
 //! One exchange with an agency: a submission comes in and its wire request goes out; a wire answer comes in and its
 //! reading goes out.
 
-use super::{Address, Contract, Filter, Reading, Template};
+use super::{
+    Address, Contract, Filter, Reading, Template,
+    attachments::{self, Wanted},
+};
 use crate::{
-    domain::{AttachmentRef, Submission},
+    domain::Submission,
     json::{self, JsonFault, Rules},
     wire::{self, SoapFault, SoapRefusal, XmlToJson},
     xml,
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use minijinja::value::{Serde, Value as Seen, merge_maps};
 use roxmltree::Node;
 use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The family of a message on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,8 @@ pub struct TransformInput<'a> {
     pub submission: &'a Submission,
     pub attempt: u32,
     pub now: Timestamp,
-    pub attachments: &'a [(AttachmentRef, Vec<u8>)],
+    /// Of the submission's attachments, in their order and in base64; `None`: they were not read.
+    pub contents: Option<&'a [Arc<str>]>,
 }
 
 /// A request in the agency's form, not yet sealed.
@@ -80,6 +85,9 @@ pub enum ComposeError {
     Template { file: String, line: u32, problem: String },
     #[error("the request does not fit the agency's contract: {0}")]
     Contract(String),
+    /// What it composes then is the same in all else.
+    #[error("the template uses the contents of attachments, which were not read")]
+    ContentsWanted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +123,7 @@ impl Exchange {
     pub fn compose(&self, input: &TransformInput<'_>) -> Result<WireRequest, ComposeError> {
         let body = match &self.template {
             None => Vec::new(),
-            Some(template) => self.body(template, &template_input(input))?,
+            Some(template) => self.body(template, input)?,
         };
         Ok(WireRequest {
             method: self.method.clone(),
@@ -180,9 +188,14 @@ impl Exchange {
         Ok(WireAnswer { status, body: self.names.children(document.root())?, soap_fault: None })
     }
 
-    fn body(&self, template: &Template, input: &Value) -> Result<Vec<u8>, ComposeError> {
+    fn body(&self, template: &Template, input: &TransformInput<'_>) -> Result<Vec<u8>, ComposeError> {
         let at_fault = |line, problem| ComposeError::Template { file: self.template_file.clone(), line, problem };
-        let body = template.render(input).map_err(|fault| at_fault(fault.line, fault.problem))?;
+        let wanted = Wanted::default();
+        let rendered = template.render_seen(template_input(input, &wanted));
+        if wanted.is_told() {
+            return Err(ComposeError::ContentsWanted);
+        }
+        let body = rendered.map_err(|fault| at_fault(fault.line, fault.problem))?;
         if self.request_form == Form::Xml {
             let document = xml::decode(&body).and_then(xml::parse);
             let document = document.map_err(|refusal| at_fault(0, format!("what it makes: {refusal}")))?;
@@ -194,11 +207,9 @@ impl Exchange {
     }
 }
 
-fn template_input(input: &TransformInput<'_>) -> Value {
+fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
     let submission = input.submission;
-    let attachments: Vec<_> =
-        input.attachments.iter().map(|(attachment, bytes)| attachment_input(attachment, bytes)).collect();
-    json!({
+    let seen = json!({
         "reference": submission.id,
         "attempt": input.attempt,
         "now": input.now.to_string(),
@@ -209,16 +220,7 @@ fn template_input(input: &TransformInput<'_>) -> Value {
         "context": submission.context,
         "subject": submission.subject,
         "data": submission.data,
-        "attachments": attachments,
-    })
-}
-
-fn attachment_input(attachment: &AttachmentRef, bytes: &[u8]) -> Value {
-    json!({
-        "name": attachment.name,
-        "media_type": attachment.media_type,
-        "size_bytes": attachment.size_bytes,
-        "sha256": attachment.sha256,
-        "base64": STANDARD.encode(bytes),
-    })
+    });
+    let attachments = attachments::list(&submission.attachments, input.contents, wanted);
+    merge_maps([Seen::from(Serde(seen)), Seen::from(BTreeMap::from([("attachments", attachments)]))])
 }

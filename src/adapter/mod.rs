@@ -8,6 +8,7 @@ mod operation;
 mod exchange;
 
 mod address;
+mod attachments;
 mod contract;
 mod filter;
 mod reading;

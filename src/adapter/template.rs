@@ -84,9 +84,14 @@ impl Template {
 
     /// The rendered text; for JSON it has been read back and is one valid value.
     pub fn render(&self, input: &serde_json::Value) -> Result<Vec<u8>, TemplateFault> {
+        self.render_seen(Value::from(Serde(input)))
+    }
+
+    /// The same, of values that may be made when the template looks at them.
+    pub(super) fn render_seen(&self, input: Value) -> Result<Vec<u8>, TemplateFault> {
         let template = self.environment.get_template(NAME).map_err(|error| fault(&error, &self.source))?;
         let mut text = Capped(Vec::new());
-        let rendered = template.render_captured_to(Value::from(Serde(input)), &mut text);
+        let rendered = template.render_captured_to(input, &mut text);
         rendered.map_err(|error| fault(&error, &self.source))?;
         match self.form {
             Form::Xml => Ok(text.0),

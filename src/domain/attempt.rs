@@ -42,16 +42,6 @@ pub struct WireRecord {
     pub truncated: bool,
 }
 
-impl WireRecord {
-    /// Cuts both directions at `limit_bytes`.
-    pub fn capped(mut self, limit_bytes: usize) -> Self {
-        self.truncated |= self.sent.len() > limit_bytes || self.received.len() > limit_bytes;
-        self.sent.truncate(limit_bytes);
-        self.received.truncate(limit_bytes);
-        self
-    }
-}
-
 impl std::fmt::Debug for WireRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WireRecord")

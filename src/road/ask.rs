@@ -2,9 +2,9 @@
 //! it has certainly never seen is sent again.
 
 use super::{
-    Road, Sealed,
+    Road,
     begin::later,
-    exchange::{Ending, Outcome, Turn},
+    exchange::{Ending, Outcome, Prepared, Turn},
 };
 use crate::{
     adapter::Reading,
@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 impl Road {
-    pub(super) async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Sealed) -> Result<Outcome, JournalError> {
+    pub(super) async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Prepared) -> Result<Outcome, JournalError> {
         let asked_at = self.clock.now();
         let asked = self.exchange(turn, lookup, true).await;
         let reading = match asked.ending {
@@ -31,7 +31,7 @@ impl Road {
             Asked::NeverSeen => {
                 crash::here(Point::WorkerAsked);
                 match self.prepare(turn.record, turn.line, false).await {
-                    Ok(sealed) => return Ok(self.exchange(turn, sealed, false).await),
+                    Ok(prepared) => return Ok(self.exchange(turn, prepared, false).await),
                     Err(fault) => Ending::Read(Err(fault)),
                 }
             }

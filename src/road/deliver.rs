@@ -1,7 +1,7 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrivals, Case, Line, Lines, Reply, Sign, Steady,
+    Arrivals, Case, Contents, Line, Lines, Reply, Sign, Steady,
     begin::later,
     exchange::{Ending, Turn},
     settle,
@@ -29,6 +29,7 @@ pub struct Road {
     pub catalogue: Arc<Catalogue>,
     pub lines: Arc<Lines>,
     pub attachments: AttachmentStore,
+    pub contents: Contents,
     pub clock: Arc<dyn Clock>,
     pub steady: Steady,
     pub metrics: Metrics,
@@ -99,8 +100,8 @@ impl Road {
         };
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = asks_first(operation.effect, &record.progress);
-        let sealed = match self.prepare(record, &line, asks_first).await {
-            Ok(sealed) => sealed,
+        let prepared = match self.prepare(record, &line, asks_first).await {
+            Ok(prepared) => prepared,
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
         crash::here(Point::WorkerSealed);
@@ -110,21 +111,20 @@ impl Road {
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
         let outcome = if asks_first {
-            self.ask_then_send(&turn, sealed).await?
+            self.ask_then_send(&turn, prepared).await?
         } else {
-            self.exchange(&turn, sealed, false).await
+            self.exchange(&turn, prepared, false).await
         };
 
         let now = self.clock.now();
         let case =
             Case { effect: operation.effect, attempt, tries: begun.tries, schedule: &line.adapter.schedule, now };
-        let wire = Some(outcome.wire.capped(self.wire_max_bytes));
         let (sign, event, not_before) = match outcome.ending {
             Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),
             Ending::TooEarly(until) => (Sign::Well, Event::PutBack { attempt }, Some(until)),
         };
         self.report(record, &event, now.duration_since(begun.at));
-        let entry = Entry { wire, not_before, ..Entry::new(event, now) };
+        let entry = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
         crash::here(Point::WorkerSettled);
         let recorded = self.patiently(|| self.reply.record(submission, entry.clone())).await;
         crash::here(Point::WorkerRecorded);

@@ -1,14 +1,19 @@
 //! One exchange: a begun attempt comes in; it is prepared, sent and read away from the threads that serve the network, and
 //! what it came to goes out.
 
-use super::{Answering, Line, Road, Sealed, begin::later, read, seal, send, transform};
+use super::{
+    Answering, Line, Road, Sealed,
+    begin::later,
+    contents::{Base64, Held},
+    read, seal, send, transform,
+};
 use crate::{
     adapter::{
         Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
         stacks::{self, NotDone},
     },
     crash::{self, Point},
-    domain::{AttachmentRef, Code, Fault, Stage, Verdict, WireRecord},
+    domain::{Code, Fault, Stage, Verdict, WireRecord},
     journal::Record,
     wire::Received,
 };
@@ -25,6 +30,13 @@ pub(super) struct Turn<'a> {
     pub lease_until: Timestamp,
 }
 
+/// A request that may leave.
+pub(super) struct Prepared {
+    sealed: Sealed,
+    /// Of the contents in it.
+    held: Option<Held>,
+}
+
 /// What one attempt came to.
 pub(super) struct Outcome {
     pub ending: Ending,
@@ -38,30 +50,43 @@ pub(super) enum Ending {
 }
 
 impl Road {
-    /// Transform and seal, away from the threads that serve the network.
+    /// Transform and seal, away from the threads that serve the network. Attachments are read only if the template uses
+    /// what is in them, which it tells by asking for it.
     pub(super) async fn prepare(
         &self,
         record: &Arc<Record>,
         line: &Arc<Line>,
         is_lookup: bool,
-    ) -> Result<Sealed, Fault> {
-        let mut attachments = Vec::new();
-        for attachment in &record.submission.attachments {
-            let lost =
-                |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
-            attachments.push((attachment.clone(), self.attachments.read(attachment).await.map_err(lost)?));
-        }
+    ) -> Result<Prepared, Fault> {
         let now = self.clock.now();
-        if attachments.is_empty() && is_small(&record.submission.data, &mut { LARGE_BYTES }) {
+        let without = if is_small(&record.submission.data, &mut { LARGE_BYTES }) {
             // Less than a millisecond, most of it the signature: another thread would cost more than it spares.
-            return prepared(record, line, &attachments, is_lookup, now);
+            sealed(record, line, None, is_lookup, now)
+        } else {
+            self.sealed_aside(record, line, None, is_lookup).await
+        };
+        if let Some(sealed) = without? {
+            return Ok(Prepared { sealed, held: None });
         }
-        let (record, line) = (record.clone(), line.clone());
-        let blocking = tokio::task::spawn_blocking(move || prepared(&record, &line, &attachments, is_lookup, now));
-        blocking.await.map_err(|_| missing(Code::Internal))?
+        let held = self.contents.place(record).await;
+        let contents = self.contents_of(&record.submission).await?;
+        let sealed = self.sealed_aside(record, line, Some(contents), is_lookup).await?;
+        Ok(Prepared { sealed: sealed.ok_or_else(|| missing(Code::Internal))?, held: Some(held) })
     }
 
-    pub(super) async fn exchange(&self, turn: &Turn<'_>, sealed: Sealed, is_lookup: bool) -> Outcome {
+    async fn sealed_aside(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        contents: Option<Vec<Base64>>,
+        is_lookup: bool,
+    ) -> Result<Option<Sealed>, Fault> {
+        let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
+        let blocking = move || sealed(&record, &line, contents.as_deref(), is_lookup, now);
+        tokio::task::spawn_blocking(blocking).await.map_err(|_| missing(Code::Internal))?
+    }
+
+    pub(super) async fn exchange(&self, turn: &Turn<'_>, prepared: Prepared, is_lookup: bool) -> Outcome {
         let timeout = turn.operation.timeout;
         // From before the look at the lease: a pause after it shortens what is left of the exchange.
         let deadline = Instant::now() + timeout;
@@ -69,13 +94,18 @@ impl Road {
         if let Err(fault) = may_leave(self.clock.now(), timeout, turn.lease_until) {
             return Outcome { ending: Ending::Read(Err(fault)), wire };
         }
-        wire.sent = sealed.as_bytes();
+        let Prepared { sealed, held } = prepared;
+        (wire.sent, wire.truncated) = sealed.beginning(self.wire_max_bytes);
         crash::here(Point::WorkerSending);
-        let reading = match send(sealed, turn.line, deadline).await {
+        let answer = send(sealed, turn.line, deadline).await;
+        // Of what was sent, no more is left than the journal keeps.
+        drop(held);
+        let reading = match answer {
             Ok(received) => {
                 crash::here(Point::WorkerAnswered);
                 wire.http_status = Some(received.status);
-                wire.received = received.body.to_vec();
+                wire.received = received.body[..received.body.len().min(self.wire_max_bytes)].to_vec();
+                wire.truncated |= received.body.len() > self.wire_max_bytes;
                 self.read(turn.record, turn.line, received, is_lookup).await
             }
             Err(fault) => Err(fault),
@@ -134,18 +164,20 @@ fn is_small(value: &Value, bytes: &mut usize) -> bool {
     }
 }
 
-fn prepared(
+/// `None`: the contents of its attachments are needed.
+fn sealed(
     record: &Record,
     line: &Line,
-    attachments: &[(AttachmentRef, Vec<u8>)],
+    contents: Option<&[Base64]>,
     is_lookup: bool,
     now: Timestamp,
-) -> Result<Sealed, Fault> {
+) -> Result<Option<Sealed>, Fault> {
     let submission = &record.submission;
     let attempt = record.progress.attempts + 1;
-    let input = TransformInput { submission, attempt, now, attachments };
+    let input = TransformInput { submission, attempt, now, contents };
     let (_, exchange) = exchange_of(line, record, is_lookup)?;
-    seal(transform(exchange, &input)?, line, submission.trace.child(), now)
+    let Some(transformed) = transform(exchange, &input)? else { return Ok(None) };
+    seal(transformed, line, submission.trace.child(), now).map(Some)
 }
 
 /// Whoever wakes up after a long pause may find that others have taken it up meanwhile.

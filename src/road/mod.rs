@@ -5,6 +5,7 @@ mod arrivals;
 
 mod deliver;
 mod begin;
+mod contents;
 mod exchange;
 mod ask;
 mod report;
@@ -22,6 +23,7 @@ mod reply;
 
 pub use arrivals::Arrivals;
 pub use ask::{Asked, after_asking, settled_at};
+pub use contents::Contents;
 pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
 pub use exchange::may_leave;
 pub use line::{Line, Lines};

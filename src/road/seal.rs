@@ -45,8 +45,8 @@ impl Sealed {
         self.outgoing
     }
 
-    /// The request as an HTTP/1.1 message, for the journal.
-    pub fn as_bytes(&self) -> Vec<u8> {
+    /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.
+    pub fn beginning(&self, limit_bytes: usize) -> (Vec<u8>, bool) {
         let Outgoing { method, url, headers, body } = &self.outgoing;
         let mut message = format!("{method} {} HTTP/1.1\r\nhost: {}\r\n", path_of(url), url.authority()).into_bytes();
         for (name, value) in headers {
@@ -56,8 +56,10 @@ impl Sealed {
             message.extend_from_slice(b"\r\n");
         }
         message.extend_from_slice(b"\r\n");
-        message.extend_from_slice(body);
-        message
+        let size_bytes = message.len() + body.len();
+        message.truncate(limit_bytes);
+        message.extend_from_slice(&body[..body.len().min(limit_bytes - message.len())]);
+        (message, size_bytes > limit_bytes)
     }
 }
 

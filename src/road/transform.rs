@@ -10,9 +10,11 @@ pub struct Transformed {
     pub(super) request: WireRequest,
 }
 
-pub fn transform(exchange: &Exchange, input: &TransformInput<'_>) -> Result<Transformed, Fault> {
+/// `None`: the template uses the contents of attachments, and the input is without them.
+pub fn transform(exchange: &Exchange, input: &TransformInput<'_>) -> Result<Option<Transformed>, Fault> {
     match exchange.compose(input) {
-        Ok(request) => Ok(Transformed { request }),
+        Ok(request) => Ok(Some(Transformed { request })),
+        Err(ComposeError::ContentsWanted) => Ok(None),
         Err(error @ ComposeError::Template { .. }) => Err(Fault::new(Code::TemplateFailed, Stage::Transform, error)),
         Err(error @ ComposeError::Contract(_)) => Err(Fault::new(Code::ContractBroken, Stage::Transform, error)),
     }

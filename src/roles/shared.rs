@@ -15,7 +15,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Reply, Road, Steady},
+    road::{Arrivals, Contents, Reply, Road, Steady},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -139,6 +139,7 @@ impl Shared {
             catalogue: installation.catalogue.clone(),
             lines: installation.lines.clone(),
             attachments: self.attachments.clone(),
+            contents: Contents::default(),
             clock: self.clock.clone(),
             steady: Steady::beginning(self.clock.now()),
             metrics: self.metrics.clone(),

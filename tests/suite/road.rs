@@ -2,6 +2,7 @@
 //! where the design says.
 
 mod answers;
+mod attachments;
 mod broker;
 mod circuit;
 mod effects;
