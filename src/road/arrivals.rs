@@ -3,6 +3,7 @@
 //!
 //! Never the truth: a delivery still begins by the journal's leave, and what is not here is read there.
 
+use super::exchange::is_small;
 use crate::{
     domain::{Progress, Submission, SubmissionId},
     journal::Record,
@@ -11,6 +12,9 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
+
+/// Larger ones are read from the journal, so that a queue that stands still takes little memory.
+const LARGE_BYTES: usize = 16 << 10;
 
 /// The newest submissions, at most so many.
 #[derive(Default)]
@@ -33,7 +37,7 @@ impl Arrivals {
     }
 
     pub fn put(&self, submission: Submission) {
-        if self.kept == 0 {
+        if self.kept == 0 || !is_small(&submission.data, &mut { LARGE_BYTES }) {
             return;
         }
         let (id, changed_at) = (submission.id, submission.accepted_at);
@@ -86,6 +90,10 @@ mod tests {
         assert_eq!(arrivals.take(submissions[2].id).unwrap().submission, submissions[2]);
         assert!(arrivals.take(submissions[2].id).is_none());
         assert!(arrivals.take(submissions[1].id).is_some());
+        let mut large = submission();
+        large.data = serde_json::json!({ "text": "x".repeat(LARGE_BYTES) });
+        arrivals.put(large.clone());
+        assert!(arrivals.take(large.id).is_none());
         let none = Arrivals::new(0);
         none.put(submissions[0].clone());
         assert!(none.take(submissions[0].id).is_none());

@@ -149,7 +149,7 @@ impl Road {
 }
 
 /// Whether all texts and members together take no more than what is left of `bytes`.
-fn is_small(value: &Value, bytes: &mut usize) -> bool {
+pub(super) fn is_small(value: &Value, bytes: &mut usize) -> bool {
     let own = match value {
         Value::String(text) => text.len(),
         Value::Object(members) => members.keys().map(String::len).sum(),

@@ -8,7 +8,7 @@ use super::scheduler::{Carried, Relay};
 use crate::{
     broker::WorkItem,
     crash::{self, Point},
-    domain::{Submission, SubmissionId},
+    domain::SubmissionId,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -85,9 +85,8 @@ impl Place {
         accepted_at.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
     }
 
-    pub fn fill(self, submission: &Submission) {
-        let Submission { id, agency, priority, trace, .. } = submission;
-        self.0.send(WorkItem { submission: *id, agency: agency.clone(), priority: *priority, trace: *trace });
+    pub fn fill(self, item: WorkItem) {
+        self.0.send(item);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     wish::Wish,
 };
 use crate::{
-    broker::Watch,
+    broker::{Watch, WorkItem},
     crash::{self, Point},
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
@@ -95,11 +95,13 @@ fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken,
 
 /// To the broker at once, if there is room; otherwise by the relay.
 fn pass_on(desk: &Desk, submission: Submission, place: Option<Place>) {
+    let Submission { id, ref agency, priority, trace, .. } = submission;
+    let item = WorkItem { submission: id, agency: agency.clone(), priority, trace };
+    desk.arrivals.put(submission);
     match place {
-        Some(place) => place.fill(&submission),
+        Some(place) => place.fill(item),
         None => desk.outbox_work.iter().for_each(|work| work.notify_one()),
     }
-    desk.arrivals.put(submission);
 }
 
 async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {
