@@ -7,7 +7,7 @@ pub const PERSON: &str = "2000000099911";
 pub const CLERK: &str = "2000000099912";
 pub const ENTITY: &str = "1000000099913";
 pub const BASIS: &str = "canary-basis-99914";
-pub const REASON: &str = "Canary Înștiințare 99915";
+pub const REASON: &str = "Canary Înștiințare 9991500042815";
 pub const NOTE: &str = "canary-note-99916";
 /// In the base64 of the webhook's secret.
 pub const WEBHOOK_KEY: &[u8; 32] = b"canary-webhook-key-of-32-bytes!!";
@@ -31,7 +31,7 @@ pub struct Canaries(Vec<String>);
 impl Canaries {
     pub fn new() -> Self {
         use base64::{Engine, engine::general_purpose::STANDARD};
-        let fixed = [PERSON, CLERK, ENTITY, BASIS, REASON, "99915", NOTE, PASSWORD, "whsec_"];
+        let fixed = [PERSON, CLERK, ENTITY, BASIS, REASON, "9991500042815", NOTE, PASSWORD, "whsec_"];
         let mut all: Vec<_> = fixed.map(str::to_owned).into();
         // As logs and JSON may write them too.
         all.push(STANDARD.encode(WEBHOOK_KEY));

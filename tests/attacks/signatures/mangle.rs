@@ -253,7 +253,7 @@ fn namespaces(bytes: &[u8], chance: &mut StdRng) -> Vec<u8> {
         .match_indices("xmlns")
         .filter_map(|(at, _)| {
             let open = at + text[at..].find('"')? + 1;
-            Some((text[at..open - 2].to_owned(), open..open + text[open..].find('"')?))
+            Some((text.get(at..open - 2)?.to_owned(), open..open + text[open..].find('"')?))
         })
         .filter(|(name, _)| name.len() < 20)
         .collect();

@@ -84,6 +84,19 @@ async fn what_the_agency_has_never_seen_is_sent_after_it_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_answered_about_another_request_is_not_answered_with_no() {
+    let quick = |_: &str, text: String| text.replace("timeout_secs = 20", "timeout_secs = 2");
+    let town = Town::with_adapters(quick, |_| {}).await;
+    town.behave("legal-events", json!({"fault": "reset-after-effect", "times": 1}));
+    let id = town.post("legal-event").await;
+    town.until(&id, &["retrying"]).await;
+    town.behave("legal-events", json!({"fault": "other-reference"}));
+    town.ends(&id, "parked").await;
+    assert_eq!(town.effects("legal-events"), 1);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_repeated_becomes_uncertain_and_is_never_sent_again_by_machine() {
     let town = Town::with_adapters(as_once, |_| {}).await;
     town.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
