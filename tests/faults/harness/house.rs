@@ -4,7 +4,7 @@
 use super::{
     PATIENCE,
     agency::{self, Agencies, Agency},
-    checker::{self, Evidence, Queue},
+    checker::{self, Evidence, Queue, Seen},
     clients::{ClientLedger, Counters, Doors, Office, SERVICES},
     figures::Figures,
     furniture::furnish,
@@ -213,12 +213,13 @@ impl House {
                 (left, last_seen) = (now, Instant::now());
             }
         }
+        let seen = outside::everything(&journal).await.unwrap();
         Evidence {
             postings: self.office.ledger.postings(),
             effects: self.agencies.values().flat_map(Agency::effects).collect(),
             arrivals: self.agencies.values().flat_map(Agency::arrivals).collect(),
-            seen: outside::everything(&journal).await.unwrap(),
-            queues: self.queues().await,
+            queues: self.queues(&seen).await,
+            seen,
             footprints: self.footprints().await,
         }
     }
@@ -238,11 +239,14 @@ impl House {
     }
 
     /// Messages that were delivered twice are dropped before long, so they get a moment.
-    async fn queues(&self) -> Vec<Queue> {
+    async fn queues(&self, seen: &[Seen]) -> Vec<Queue> {
+        let settled = seen.iter().filter(|it| it.progress.state.name().is_settled());
+        let settled = settled.map(|it| it.id.parse().unwrap()).collect();
         let begun = Instant::now();
         loop {
-            let mut queues = outside::queues(&self.stage.config(), self.agencies.values().map(|it| &it.name)).await;
-            queues.iter_mut().for_each(|it| it.explained = self.explained.get(&it.name).copied().unwrap_or_default());
+            let agencies = self.agencies.values().map(|it| &it.name);
+            let mut queues = outside::queues(&self.stage.config(), agencies, self.figures.deaths(), &settled).await;
+            queues.iter_mut().for_each(|it| it.explained += self.explained.get(&it.name).copied().unwrap_or_default());
             if begun.elapsed() > PATIENCE / 4 || queues.iter().all(|it| it.messages <= it.explained) {
                 return queues;
             }

@@ -1,16 +1,25 @@
 //! What can be seen from outside the processes: the journal through its own reading, the broker's queues through AMQP.
 
-use super::checker::{Queue, Seen};
+use super::{
+    PATIENCE,
+    checker::{Queue, Seen},
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use lapin::{Channel, options::QueueDeclareOptions, types::FieldTable};
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{BasicGetOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
 use punte::{
-    broker::rabbitmq::names::Names,
-    domain::{AgencyName, Priority},
+    broker::{WorkItem, rabbitmq::names::Names},
+    domain::{AgencyName, Priority, SubmissionId},
     journal::{Journal, JournalError, ListFilter, Record},
     roles::open_journal,
     settings::{BrokerSettings, Settings},
 };
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+use tokio::time::timeout;
 
 const PAGE: u32 = 1000;
 const AT_ONCE: usize = 8;
@@ -61,25 +70,58 @@ async fn seen(journal: &Arc<dyn Journal>, record: Record) -> Result<Seen, Journa
 }
 
 /// How many messages wait in each queue. None of the embedded broker, which lives inside the process.
-pub async fn queues<'a>(config: &Path, agencies: impl Iterator<Item = &'a AgencyName>) -> Vec<Queue> {
+///
+/// Of the dead letters those explain themselves that RabbitMQ has delivered more often than it may, each time to a process
+/// that died (there were so many `deaths`), and whose submission is one of `settled`: the journal did not need them.
+pub async fn queues<'a>(
+    config: &Path,
+    agencies: impl Iterator<Item = &'a AgencyName>,
+    deaths: u64,
+    settled: &BTreeSet<SubmissionId>,
+) -> Vec<Queue> {
     let settings = Settings::load(config).unwrap_or_else(|faults| panic!("{faults}"));
     let BrokerSettings::Rabbitmq(place) = &settings.broker else { return Vec::new() };
     let names = Names::new(&place.prefix).unwrap();
-    let connection = lapin::Connection::connect(place.uri.reveal(), Default::default()).await.unwrap();
+    let connection = answered(lapin::Connection::connect(place.uri.reveal(), Default::default())).await.unwrap();
     let mut queues = Vec::new();
     for agency in agencies {
-        let channel = connection.create_channel().await.unwrap();
-        let work = [Priority::Ordinary, Priority::Urgent].map(|priority| names.work_queue(agency, priority));
-        for name in work.into_iter().chain([names.dead_queue(agency)]) {
+        // What is read is not settled, so that the end of the channel puts it back.
+        let channel = answered(connection.create_channel()).await.unwrap();
+        for name in Priority::ALL.map(|priority| names.work_queue(agency, priority)) {
             queues.push(Queue { messages: depth(&channel, &name).await, name: name.to_string(), explained: 0 });
         }
+        let name = names.dead_queue(agency);
+        let messages = depth(&channel, &name).await;
+        let mut explained = 0;
+        while let Some(letter) = next(&channel, &name).await {
+            explained += u64::from(deaths > place.delivery_limit.into() && came_too_often(&letter, settled));
+        }
+        queues.push(Queue { messages, name: name.to_string(), explained });
+        let _ = answered(channel.close(200, "done".into())).await;
     }
-    let _ = connection.close(200, "done".into()).await;
+    let _ = answered(connection.close(200, "done".into())).await;
     queues
 }
 
-async fn depth(channel: &Channel, queue: &lapin::types::ShortString) -> u64 {
+async fn depth(channel: &Channel, queue: &ShortString) -> u64 {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    let declared = channel.queue_declare(queue.clone(), options, FieldTable::default()).await;
+    let declared = answered(channel.queue_declare(queue.clone(), options, FieldTable::default())).await;
     declared.map_or(0, |queue| queue.message_count().into())
+}
+
+async fn next(channel: &Channel, queue: &ShortString) -> Option<Delivery> {
+    let got = answered(channel.basic_get(queue.clone(), BasicGetOptions::default())).await;
+    got.ok().flatten().map(|message| message.delivery)
+}
+
+fn came_too_often(letter: &Delivery, settled: &BTreeSet<SubmissionId>) -> bool {
+    let headers = letter.properties.headers().as_ref();
+    let reason = headers.and_then(|headers| headers.inner().get("x-first-death-reason"));
+    let is_too_often = matches!(reason, Some(AMQPValue::LongString(reason)) if reason.as_bytes() == b"delivery_limit");
+    is_too_often && WorkItem::from_bytes(&letter.data).is_ok_and(|item| settled.contains(&item.submission))
+}
+
+/// A broker that never answers fails the test; it does not hang it.
+async fn answered<T>(method: impl Future<Output = lapin::Result<T>>) -> lapin::Result<T> {
+    timeout(PATIENCE, method).await.expect("RabbitMQ does not answer")
 }
