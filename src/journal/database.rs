@@ -64,6 +64,10 @@ impl<D: Database> Journal for D {
         Ok(self.perform(op::RecordChange { id, entry }).await??)
     }
 
+    async fn record_whole(&self, id: SubmissionId, entry: Entry) -> Result<(Progress, Vec<Change>), JournalError> {
+        Ok(self.perform(op::RecordWhole(op::RecordChange { id, entry })).await??)
+    }
+
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError> {
         self.perform(op::Attempts(id)).await
     }
@@ -118,7 +122,9 @@ impl<D: Database> Journal for D {
         let mut total = 0;
         while total < at_most {
             let limit = (at_most - total).min(CHUNK_ROWS.into());
-            let count = self.perform(op::Requeue { agency: agency.clone(), before, now, limit }).await?;
+            let count = self
+                .perform(op::Requeue { agency: agency.clone(), lost: op::Lost::Before(before), now, limit })
+                .await?;
             total += count;
             if count < limit {
                 break;
@@ -129,7 +135,7 @@ impl<D: Database> Journal for D {
 
     async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
         let limit = CHUNK_ROWS.into();
-        in_chunks(self, || op::RequeueAhead { agency: agency.clone(), after, now, limit }).await
+        in_chunks(self, || op::Requeue { agency: agency.clone(), lost: op::Lost::Ahead(after), now, limit }).await
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {

@@ -185,6 +185,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A
     /// forbidden event changes nothing, but the bytes of an attempt that has none yet are kept: they are the only proof.
     async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError>;
+    /// The same; with the timeline.
+    async fn record_whole(&self, id: SubmissionId, entry: Entry) -> Result<(Progress, Vec<Change>), JournalError>;
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
 
     // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,11 +58,11 @@ impl Arrivals {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::{CallContext, Effect, Priority, Subject, TraceParent};
 
-    fn submission() -> Submission {
+    pub fn submission() -> Submission {
         let now = jiff::Timestamp::UNIX_EPOCH;
         Submission {
             id: SubmissionId::new(),

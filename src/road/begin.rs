@@ -1,13 +1,19 @@
-//! Begin: a submission that is to be sent comes in; a lease on it goes out, recorded before anything leaves, or the news
-//! that somebody else has it.
+//! Begin: a submission that is to be sent comes in; a lease on it and a sealed request go out, the lease recorded before
+//! anything leaves, or the news that nothing is to be sent.
 
-use super::{Road, deliver::JOURNAL_PAUSE};
+use super::{
+    Line, Road, Sign,
+    deliver::{JOURNAL_PAUSE, KEY_WAIT, unsendable},
+    exchange::Prepared,
+};
 use crate::{
     adapter::Operation,
-    domain::{Event, State, whole_microseconds},
+    crash::{self, Point},
+    domain::{Effect, Event, Fault, State, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 
 /// An attempt that is ours until its lease runs out.
 pub(super) struct Begun {
@@ -17,12 +23,63 @@ pub(super) struct Begun {
     pub lease_until: Timestamp,
 }
 
+/// What the circuit learns where nothing is sent; `None` where somebody else has it.
+type NotSent = Option<Sign>;
+
 /// A lease outlasts the exchange by this, so that only a dead worker loses it.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 /// No two workers' leases on one attempt end in the same microsecond, so that each knows its own.
 const LEASE_SPREAD_MICROS: i64 = 1_000_000;
 
 impl Road {
+    pub(super) async fn ready(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        operation: &Operation,
+        asks_first: bool,
+    ) -> Result<Result<(Begun, Prepared), NotSent>, JournalError> {
+        let composed = match self.compose(record, line, asks_first).await {
+            Ok(composed) => composed,
+            Err(fault) => return self.not_sendable(record, fault).await.map(|sign| Err(Some(sign))),
+        };
+        let begin = self.begin(record, operation, asks_first);
+        let seal = async {
+            let prepared = composed.seal(record, line, self.clock.now());
+            crash::here(Point::WorkerSealed);
+            prepared
+        };
+        let (begun, prepared) = if operation.effect == Effect::Once {
+            match seal.await {
+                Ok(prepared) => (begin.await?, Ok(prepared)),
+                Err(fault) => return self.not_sendable(record, fault).await.map(|sign| Err(Some(sign))),
+            }
+        } else {
+            // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no
+            // harm where it may be sent again, or asked about.
+            let (begun, prepared) = tokio::join!(biased; begin, seal);
+            (begun?, prepared)
+        };
+        let Some(begun) = begun else { return Ok(Err(None)) };
+        crash::here(Point::WorkerBegun);
+        match prepared {
+            Ok(prepared) => Ok(Ok((begun, prepared))),
+            Err(fault) => self.put_back(record, begun.attempt, fault).await.map(|sign| Err(Some(sign))),
+        }
+    }
+
+    /// Begun, but not to be sent.
+    async fn put_back(&self, record: &Record, attempt: u32, fault: Fault) -> Result<Sign, JournalError> {
+        let now = self.clock.now();
+        let entry = Entry { not_before: Some(later(now, KEY_WAIT)), ..Entry::new(Event::PutBack { attempt }, now) };
+        match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
+            Ok(_) if matches!(unsendable(fault.clone()), Event::Requeued) => Ok(Sign::None),
+            Ok(_) => self.not_sendable(record, fault).await,
+            Err(JournalError::Forbidden(_)) => Ok(Sign::None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
     /// try without an answer may have been recorded all the same.
     pub(super) async fn begin(

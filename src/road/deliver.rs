@@ -49,7 +49,7 @@ pub enum Delivered {
 }
 
 /// How long something waits that cannot be sent for want of a usable key.
-const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
@@ -100,13 +100,10 @@ impl Road {
         };
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = asks_first(operation.effect, &record.progress);
-        let prepared = match self.prepare(record, &line, asks_first).await {
-            Ok(prepared) => prepared,
-            Err(fault) => return self.not_sendable(record, fault).await.map(Some),
+        let (begun, prepared) = match self.ready(record, &line, operation, asks_first).await? {
+            Ok(ready) => ready,
+            Err(sign) => return Ok(sign),
         };
-        crash::here(Point::WorkerSealed);
-        let Some(begun) = self.begin(record, operation, asks_first).await? else { return Ok(None) };
-        crash::here(Point::WorkerBegun);
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
@@ -126,10 +123,10 @@ impl Road {
         self.report(record, &event, now.duration_since(begun.at));
         let entry = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
         crash::here(Point::WorkerSettled);
-        let recorded = self.patiently(|| self.reply.record(submission, entry.clone())).await;
+        let recorded = self.patiently(|| self.reply.end(record, entry.clone())).await;
         crash::here(Point::WorkerRecorded);
         match recorded {
-            Ok(_) => Ok(Some(sign)),
+            Ok(()) => Ok(Some(sign)),
             Err(JournalError::Forbidden(error)) => {
                 tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");
                 Ok(Some(sign))
@@ -148,7 +145,7 @@ impl Road {
     }
 
     /// Nothing has been sent: what can be mended by itself waits, everything else goes in front of an operator.
-    async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
+    pub(super) async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
         tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
         let now = self.clock.now();
         let event = unsendable(fault);

@@ -6,6 +6,7 @@ use super::{
     begin::later,
     contents::{Base64, Held},
     read, seal, send, transform,
+    transform::Transformed,
 };
 use crate::{
     adapter::{
@@ -30,6 +31,19 @@ pub(super) struct Turn<'a> {
     pub lease_until: Timestamp,
 }
 
+/// A request in the agency's format.
+pub(super) struct Composed {
+    request: Request,
+    /// Of the contents in it.
+    held: Option<Held>,
+}
+
+enum Request {
+    Transformed(Transformed),
+    /// A large one is sealed at once, where it does not keep anybody waiting.
+    Sealed(Sealed),
+}
+
 /// A request that may leave.
 pub(super) struct Prepared {
     sealed: Sealed,
@@ -50,28 +64,35 @@ pub(super) enum Ending {
 }
 
 impl Road {
-    /// Transform and seal, away from the threads that serve the network. Attachments are read only if the template uses
-    /// what is in them, which it tells by asking for it.
     pub(super) async fn prepare(
         &self,
         record: &Arc<Record>,
         line: &Arc<Line>,
         is_lookup: bool,
     ) -> Result<Prepared, Fault> {
-        let now = self.clock.now();
-        let without = if is_small(&record.submission.data, &mut { LARGE_BYTES }) {
-            // Less than a millisecond, most of it the signature: another thread would cost more than it spares.
-            sealed(record, line, None, is_lookup, now)
+        self.compose(record, line, is_lookup).await?.seal(record, line, self.clock.now())
+    }
+
+    /// Attachments are read only if the template uses what is in them, which it tells by asking for it.
+    pub(super) async fn compose(
+        &self,
+        record: &Arc<Record>,
+        line: &Arc<Line>,
+        is_lookup: bool,
+    ) -> Result<Composed, Fault> {
+        let request = if is_small(&record.submission.data, &mut { LARGE_BYTES }) {
+            transformed(record, line, None, is_lookup, self.clock.now())?.map(Request::Transformed)
         } else {
-            self.sealed_aside(record, line, None, is_lookup).await
+            self.sealed_aside(record, line, None, is_lookup).await?.map(Request::Sealed)
         };
-        if let Some(sealed) = without? {
-            return Ok(Prepared { sealed, held: None });
+        if let Some(request) = request {
+            return Ok(Composed { request, held: None });
         }
         let held = self.contents.place(record).await;
         let contents = self.contents_of(&record.submission).await?;
         let sealed = self.sealed_aside(record, line, Some(contents), is_lookup).await?;
-        Ok(Prepared { sealed: sealed.ok_or_else(|| missing(Code::Internal))?, held: Some(held) })
+        let request = Request::Sealed(sealed.ok_or_else(|| missing(Code::Internal))?);
+        Ok(Composed { request, held: Some(held) })
     }
 
     async fn sealed_aside(
@@ -82,7 +103,10 @@ impl Road {
         is_lookup: bool,
     ) -> Result<Option<Sealed>, Fault> {
         let (record, line, now) = (record.clone(), line.clone(), self.clock.now());
-        let blocking = move || sealed(&record, &line, contents.as_deref(), is_lookup, now);
+        let blocking = move || {
+            let transformed = transformed(&record, &line, contents.as_deref(), is_lookup, now)?;
+            transformed.map(|it| seal(it, &line, record.submission.trace.child(), now)).transpose()
+        };
         tokio::task::spawn_blocking(blocking).await.map_err(|_| missing(Code::Internal))?
     }
 
@@ -148,6 +172,17 @@ impl Road {
     }
 }
 
+impl Composed {
+    /// A small one costs less than a millisecond, most of it the signature: another thread would cost more than it spares.
+    pub(super) fn seal(self, record: &Record, line: &Line, now: Timestamp) -> Result<Prepared, Fault> {
+        let sealed = match self.request {
+            Request::Transformed(transformed) => seal(transformed, line, record.submission.trace.child(), now)?,
+            Request::Sealed(sealed) => sealed,
+        };
+        Ok(Prepared { sealed, held: self.held })
+    }
+}
+
 /// Whether all texts and members together take no more than what is left of `bytes`.
 pub(super) fn is_small(value: &Value, bytes: &mut usize) -> bool {
     let own = match value {
@@ -165,19 +200,18 @@ pub(super) fn is_small(value: &Value, bytes: &mut usize) -> bool {
 }
 
 /// `None`: the contents of its attachments are needed.
-fn sealed(
+fn transformed(
     record: &Record,
     line: &Line,
     contents: Option<&[Base64]>,
     is_lookup: bool,
     now: Timestamp,
-) -> Result<Option<Sealed>, Fault> {
+) -> Result<Option<Transformed>, Fault> {
     let submission = &record.submission;
     let attempt = record.progress.attempts + 1;
     let input = TransformInput { submission, attempt, now, contents };
     let (_, exchange) = exchange_of(line, record, is_lookup)?;
-    let Some(transformed) = transform(exchange, &input)? else { return Ok(None) };
-    seal(transformed, line, submission.trace.child(), now).map(Some)
+    transform(exchange, &input)
 }
 
 /// Whoever wakes up after a long pause may find that others have taken it up meanwhile.

@@ -2,6 +2,7 @@
 //! `seal` can make, so nothing leaves unsigned. First try, retry and an operator's replay all come by here.
 
 mod arrivals;
+mod awaited;
 
 mod deliver;
 mod begin;
@@ -23,6 +24,7 @@ mod reply;
 
 pub use arrivals::Arrivals;
 pub use ask::{Asked, after_asking, settled_at};
+pub use awaited::{Awaited, Whole};
 pub use contents::Contents;
 pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
 pub use exchange::may_leave;

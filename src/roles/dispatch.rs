@@ -47,7 +47,7 @@ const BATCH: usize = 256;
 /// Batches that wait for their confirms at the same time.
 const AT_ONCE: usize = 4;
 /// Most submissions have been taken up by then, and need no note of having been queued.
-const LINGER: Duration = Duration::from_millis(50);
+const LINGER: Duration = Duration::from_millis(200);
 const REST: Duration = Duration::from_secs(1);
 /// A process that dies between accepting and the confirm delays its submissions by this long.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);

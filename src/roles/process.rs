@@ -109,6 +109,7 @@ impl Process {
             attachments,
             outbox_filled: Arc::new(Notify::new()),
             arrivals: Arc::new(Arrivals::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
+            awaited: Arc::default(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -15,7 +15,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Contents, Reply, Road, Steady},
+    road::{Arrivals, Awaited, Contents, Reply, Road, Steady},
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub attachments: AttachmentStore,
     pub outbox_filled: Arc<Notify>,
     pub arrivals: Arc<Arrivals>,
+    pub awaited: Arc<Awaited>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
@@ -70,6 +71,7 @@ impl Shared {
             outbox_work: Some(self.outbox_filled.clone()),
             dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
             arrivals: self.arrivals.clone(),
+            awaited: self.awaited.clone(),
         })
         .await?;
         self.tasks.spawn(gateway.ended);
@@ -135,7 +137,7 @@ impl Shared {
         let road = Road {
             journal: self.journal.clone(),
             arrivals: self.arrivals.clone(),
-            reply: Reply::new(self.journal.clone(), self.broker.clone()),
+            reply: Reply::new(self.journal.clone(), self.broker.clone(), self.awaited.clone()),
             catalogue: installation.catalogue.clone(),
             lines: installation.lines.clone(),
             attachments: self.attachments.clone(),

@@ -1,7 +1,7 @@
 //! What is away, frozen or late for a while: a worker, PostgreSQL, the disk, an agency. All goes on afterwards, and nothing is
 //! done twice that must not be.
 
-use crate::harness::{ALL, House, in_postgres, over_rabbitmq};
+use crate::harness::{ALL, House, over_rabbitmq, shared};
 use serde_json::{Value, json};
 use std::{process::Command, time::Duration};
 use tokio::time::sleep;
@@ -10,11 +10,7 @@ use tokio::time::sleep;
 async fn a_worker_that_wakes_up_after_its_lease_does_nothing_twice() {
     const WORKERS: [usize; 2] = [1, 2];
     let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
-    let mut house = House::build(&processes, |plan| {
-        over_rabbitmq(plan);
-        in_postgres(plan);
-    })
-    .await;
+    let mut house = House::build(&processes, shared).await;
     // One of them works while we see that everything is up.
     let first = house.post("person-lookup").await;
     house.until(&first, &["completed"]).await;

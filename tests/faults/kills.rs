@@ -1,7 +1,7 @@
 //! Processes are killed and frozen at random moments while offices post and agencies have bad days: nothing accepted is
 //! lost, nothing is done twice that must not be, and nothing stays silent.
 
-use crate::harness::{ALL, House, in_postgres, over_rabbitmq};
+use crate::harness::{ALL, House, over_rabbitmq, shared};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
@@ -100,10 +100,7 @@ async fn one_process_over_rabbitmq_is_killed_again_and_again() {
 async fn processes_that_share_postgres_and_rabbitmq_are_killed_in_turn() {
     let processes: [&[&str]; 7] =
         [&["gateway"], &["gateway"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["courier"]];
-    let house = House::build(&processes, |plan| {
-        over_rabbitmq(plan);
-        in_postgres(plan);
-    });
+    let house = House::build(&processes, shared);
     survives(house.await).await;
 }
 

@@ -1,7 +1,7 @@
 //! One run in which submissions flow at full speed from many clients while deaths are spread over it. `tests/faults/long`
 //! asks for a thousand deaths and a million submissions; otherwise it is short.
 
-use crate::harness::{House, in_postgres, over_rabbitmq};
+use crate::harness::{House, shared};
 use punte::crash::Point;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
@@ -26,14 +26,7 @@ async fn deaths_are_spread_over_a_run_at_full_speed() {
     let seed = asked_for("PUNTE_SOAK_SEED", rand::random());
     println!("PUNTE_SOAK_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let house = House::furnished(
-        &PROCESSES,
-        |plan| {
-            over_rabbitmq(plan);
-            in_postgres(plan);
-        },
-        unhurried,
-    );
+    let house = House::furnished(&PROCESSES, shared, unhurried);
     let mut house = house.await;
     house.post("person-lookup").await;
     let counters = house.open_counters(16, Duration::ZERO);

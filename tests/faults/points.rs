@@ -2,9 +2,9 @@
 //! it repairs what the death before has left, and nothing is lost or done twice.
 
 use crate::harness::{
-    ALL, House, PATIENCE, in_postgres, over_rabbitmq,
+    ALL, House, PATIENCE, over_rabbitmq,
     receiver::{Bound, Receiver},
-    variable,
+    shared, variable,
 };
 use lapin::options::QueuePurgeOptions;
 use punte::{
@@ -239,11 +239,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on() {
     let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["courier"], &["gateway"], &["worker"]];
-    let mut house = House::build(&processes, |plan| {
-        over_rabbitmq(plan);
-        in_postgres(plan);
-    })
-    .await;
+    let mut house = House::build(&processes, shared).await;
     let counters = house.open_counters(4, Duration::from_millis(10));
     for point in of_many_processes() {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();

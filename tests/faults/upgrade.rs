@@ -1,6 +1,6 @@
 //! A rolling upgrade: new processes join while old ones drain, under load; messages of two releases lie side by side.
 
-use crate::harness::{House, PATIENCE, in_postgres, over_rabbitmq, variable};
+use crate::harness::{House, PATIENCE, shared, variable};
 use lapin::{
     BasicProperties, Channel,
     options::{BasicGetOptions, BasicPublishOptions},
@@ -39,11 +39,7 @@ async fn drains(house: &mut House, number: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing() {
     let processes: [&[&str]; 5] = [&["gateway"], &["gateway"], &["worker"], &["scheduler"], &["courier"]];
-    let mut house = House::build(&processes, |plan| {
-        over_rabbitmq(plan);
-        in_postgres(plan);
-    })
-    .await;
+    let mut house = House::build(&processes, shared).await;
     // Whoever is not up yet refuses connections.
     house.post("person-lookup").await;
     house.post("person-lookup").await;
@@ -70,15 +66,7 @@ async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_a_newer_release_is_understood_or_set_aside_and_replaced() {
     let processes: [&[&str]; 2] = [&["gateway", "scheduler", "courier"], &["worker"]];
-    let mut house = House::empty(
-        &processes,
-        |plan| {
-            over_rabbitmq(plan);
-            in_postgres(plan);
-        },
-        |_, text| text,
-    )
-    .await;
+    let mut house = House::empty(&processes, shared, |_, text| text).await;
     house.start(0);
     let (extended, other) = (house.post("civil-status-extract").await, house.post("certified-extract").await);
     for id in [&extended, &other] {

@@ -1,7 +1,7 @@
 //! A worker is frozen for longer than its lease and every time-out, and goes on as if nothing had happened: it neither
 //! sends nor settles what others have decided meanwhile.
 
-use crate::harness::{House, agency::Agency, in_postgres, over_rabbitmq};
+use crate::harness::{House, agency::Agency, shared};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -12,15 +12,7 @@ const SUCCESSOR: usize = 2;
 /// A worker that froze at the point with a lookup or a `once` in its hands; others have brought everything to its end.
 async fn frozen_at(point: &str) -> House {
     let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
-    let mut house = House::empty(
-        &processes,
-        |plan| {
-            over_rabbitmq(plan);
-            in_postgres(plan);
-        },
-        |_, text| text,
-    )
-    .await;
+    let mut house = House::empty(&processes, shared, |_, text| text).await;
     house.start(OTHERS);
     house.start_armed(ZOMBIE, &format!("{point}=1*return(freeze)"));
     for service in ["legal-event", "certified-extract", "civil-status-extract"].repeat(2) {
@@ -39,25 +31,23 @@ fn requests(house: &House) -> usize {
     house.agencies.values().map(|agency: &Agency| agency.arrivals().len()).sum()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_wakes_up_after_its_last_look_at_the_lease_sends_nothing() {
-    let mut house = frozen_at("worker.sending").await;
+/// What had left before is all that may have come: the others' ways through the lane are over, too.
+async fn sends_nothing_any_more(mut house: House) {
     let before = requests(&house);
     house.signal(ZOMBIE, "CONT");
     sleep(Duration::from_secs(4)).await;
-    // What had left before is all that may have come: the others' ways through the lane are over, too.
     assert_eq!(requests(&house), before, "the zombie has sent");
     house.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_wakes_up_after_its_last_look_at_the_lease_sends_nothing() {
+    sends_nothing_any_more(frozen_at("worker.sending").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_wakes_up_before_it_looks_at_the_lease_sends_nothing() {
-    let mut house = frozen_at("worker.begun").await;
-    let before = requests(&house);
-    house.signal(ZOMBIE, "CONT");
-    sleep(Duration::from_secs(4)).await;
-    assert_eq!(requests(&house), before, "the zombie has sent");
-    house.audit().await;
+    sends_nothing_any_more(frozen_at("worker.begun").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,16 +2,9 @@
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
-use super::{
-    connection::{Wire, answered, unavailable},
-    link::Link,
-    topology::Topology,
-};
+use super::{connection::unavailable, link::Link, open_channel::OpenChannel, topology::Topology};
 use crate::broker::{Announcement, BrokerError};
-use lapin::{
-    BasicProperties, Channel, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-};
+use lapin::{BasicProperties, Channel, PublisherConfirm, options::BasicPublishOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -33,13 +26,11 @@ struct Desk {
     /// Of this process, so that it knows its own announcements again.
     sender: String,
     patience: Duration,
-    plain: Option<OpenChannel>,
+    plain: OpenChannel,
     /// On it the broker says of each message whether anybody gets it.
-    asking: Option<OpenChannel>,
+    asking: OpenChannel,
     audience: Option<Audience>,
 }
-
-type OpenChannel = (Arc<Wire>, Channel);
 
 /// What the broker has said last.
 struct Audience {
@@ -61,9 +52,9 @@ impl Announcer {
         stop: CancellationToken,
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
-        tasks.spawn(
-            Desk { link, topology, sender, patience, plain: None, asking: None, audience: None }.run(taken, stop),
-        );
+        let (plain, asking) = (OpenChannel::plain(), OpenChannel::confirming());
+        let desk = Desk { link, topology, sender, patience, plain, asking, audience: None };
+        tasks.spawn(desk.run(taken, stop));
         Self { waiting }
     }
 
@@ -103,17 +94,17 @@ impl Desk {
     }
 
     async fn tell(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let channel = open(&self.link, &mut self.plain, false).await?;
+        let channel = self.plain.get(&self.link).await?;
         let told = self.sent(&channel, announcement, BasicPublishOptions::default()).await;
         if told.is_err() {
-            self.plain = None;
+            self.plain.forget();
         }
         told.map(drop)
     }
 
     /// Whether it has reached anybody.
     async fn ask(&mut self, announcement: &Announcement) -> Result<bool, BrokerError> {
-        let channel = open(&self.link, &mut self.asking, true).await?;
+        let channel = self.asking.get(&self.link).await?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let said = async {
             let confirm = self.sent(&channel, announcement, options).await?;
@@ -123,7 +114,7 @@ impl Desk {
             // A message that reaches nobody is acknowledged, and comes back.
             Ok(said) => Ok(said.take_message().is_none()),
             Err(error) => {
-                self.asking = None;
+                self.asking.forget();
                 Err(error)
             }
         }
@@ -148,21 +139,4 @@ impl Desk {
             .with_timestamp(super::publisher::seconds(announcement.at))
             .with_app_id(self.sender.as_str().into())
     }
-}
-
-async fn open(link: &Link, kept: &mut Option<OpenChannel>, confirms: bool) -> Result<Channel, BrokerError> {
-    let wire = link.now()?;
-    if let Some((opened_on, channel)) = kept
-        && Arc::ptr_eq(opened_on, &wire)
-        && channel.status().connected()
-    {
-        return Ok(channel.clone());
-    }
-    *kept = None;
-    let channel = wire.channel().await?;
-    if confirms {
-        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    }
-    *kept = Some((wire, channel.clone()));
-    Ok(channel)
 }

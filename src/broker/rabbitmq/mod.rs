@@ -13,6 +13,7 @@ mod consumer;
 mod inspection;
 mod link;
 pub mod names;
+mod open_channel;
 mod publisher;
 mod removal;
 mod restorer;

@@ -1,17 +1,13 @@
 //! Publishing: messages come in, what the broker has said about each goes out, in their order.
 
 use super::{
-    connection::{Wire, answered, unavailable},
-    link::Link,
-    names,
-    restorer::Restorer,
-    topology::Topology,
+    connection::unavailable, link::Link, names, open_channel::OpenChannel, restorer::Restorer, topology::Topology,
 };
 use crate::broker::{BrokerError, WorkItem};
 use jiff::Timestamp;
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    options::BasicPublishOptions,
     types::{AMQPValue, FieldTable, ShortString},
 };
 use std::{
@@ -39,19 +35,15 @@ pub(super) struct Publisher {
     restorer: Restorer,
     confirm_timeout: Duration,
     /// One batch at a time on each: a returned message must be matched within its own batch.
-    channels: [Mutex<Option<OpenChannel>>; CHANNELS],
+    channels: [Mutex<OpenChannel>; CHANNELS],
     /// Which channel the next batch waits for if none is free.
     turn: AtomicUsize,
 }
 
-struct OpenChannel {
-    wire: Arc<Wire>,
-    channel: Channel,
-}
-
 impl Publisher {
     pub(super) fn new(link: Link, topology: Arc<Topology>, restorer: Restorer, confirm_timeout: Duration) -> Self {
-        let (channels, turn) = (Default::default(), AtomicUsize::new(0));
+        let channels = std::array::from_fn(|_| Mutex::new(OpenChannel::confirming()));
+        let turn = AtomicUsize::new(0);
         Self { link, topology, restorer, confirm_timeout, channels, turn }
     }
 
@@ -60,7 +52,7 @@ impl Publisher {
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            let window_results = match self.channel(&mut slot).await {
+            let window_results = match slot.get(&self.link).await {
                 Ok(channel) => self.publish_window(&channel, window, deadline).await,
                 Err(error) => window.iter().map(|_| Err(copy(&error))).collect(),
             };
@@ -68,7 +60,7 @@ impl Publisher {
             results.extend(window_results);
             if is_silent {
                 // Confirms that are still to come would pile up in the channel, and the next window would wait as long.
-                *slot = None;
+                slot.forget();
                 break;
             }
         }
@@ -82,27 +74,12 @@ impl Publisher {
     }
 
     /// The first by preference, so that a lone publisher opens no more than one.
-    async fn free_channel(&self) -> MutexGuard<'_, Option<OpenChannel>> {
+    async fn free_channel(&self) -> MutexGuard<'_, OpenChannel> {
         if let Some(free) = self.channels.iter().find_map(|channel| channel.try_lock().ok()) {
             return free;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % CHANNELS;
         self.channels[turn].lock().await
-    }
-
-    async fn channel(&self, slot: &mut Option<OpenChannel>) -> Result<Channel, BrokerError> {
-        let wire = self.link.now()?;
-        if let Some(open) = slot
-            && Arc::ptr_eq(&open.wire, &wire)
-            && open.channel.status().connected()
-        {
-            return Ok(open.channel.clone());
-        }
-        *slot = None;
-        let channel = wire.channel().await?;
-        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        *slot = Some(OpenChannel { wire, channel: channel.clone() });
-        Ok(channel)
     }
 
     /// Sends the whole window, then waits for its confirms.

@@ -1,9 +1,9 @@
 //! One event of one submission comes in; the change of state and all rows beside it go into the journal.
 
-use super::{Access, Operation};
+use super::{Access, Operation, Timeline};
 use crate::domain::{
-    AgencyName, AttemptOutcome, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId, TraceParent,
-    WireRecord, apply,
+    AgencyName, AttemptOutcome, Change, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId,
+    TraceParent, WireRecord, apply,
 };
 use crate::journal::{
     Entry, JournalError, SideRows, rows, side_rows,
@@ -49,6 +49,21 @@ impl RecordChange {
              WHERE submission = $1 AND number = $2 AND sent IS NULL AND erased_at IS NULL",
             values![self.id, number, wire.sent.clone(), wire.received.clone(), wire.http_status, wire.truncated],
         ))
+    }
+}
+
+/// With the timeline that it makes.
+pub struct RecordWhole(pub RecordChange);
+
+impl Operation for RecordWhole {
+    type Output = Result<(Progress, Vec<Change>), Forbidden>;
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
+        match self.0.run(store).await? {
+            Ok(progress) => Ok(Ok((progress, Timeline(self.0.id).run(store).await?))),
+            Err(forbidden) => Ok(Err(forbidden)),
+        }
     }
 }
 

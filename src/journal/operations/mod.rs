@@ -10,12 +10,12 @@ mod retention;
 mod schedule;
 
 pub use accept::{Accept, AddAttachment, FindKey};
-pub use change::RecordChange;
+pub use change::{RecordChange, RecordWhole};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
 pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Ping, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
-pub use schedule::{DueNow, NextDue, Overdue, QueuedSince, Requeue, RequeueAhead, VoidLeases};
+pub use schedule::{DueNow, Lost, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
 
 use super::{JournalError, store::Store};
 

@@ -86,10 +86,18 @@ impl Operation for QueuedSince {
     }
 }
 
+/// Which of an agency's submissions the broker may have lost.
+pub enum Lost {
+    /// Those that have been queued since before then.
+    Before(Timestamp),
+    /// Those that a clock wrote which was ahead: nothing can have happened after then.
+    Ahead(Timestamp),
+}
+
 /// How many there were.
 pub struct Requeue {
     pub agency: AgencyName,
-    pub before: Timestamp,
+    pub lost: Lost,
     pub now: Timestamp,
     pub limit: u64,
 }
@@ -99,50 +107,26 @@ impl Operation for Requeue {
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let (condition, time) = match self.lost {
+            Lost::Before(time) => ("state = 'queued' AND changed_at < $2", time),
+            Lost::Ahead(time) => ("state IN ('queued', 'retrying') AND changed_at > $2", time),
+        };
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND state = 'queued' AND changed_at < $2 \
-             ORDER BY changed_at, id LIMIT $3{}",
+            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND {condition} ORDER BY changed_at, id LIMIT $3{}",
             S::LOCKED
         );
-        let found = store.query(statement(sql, values![self.agency.as_str(), self.before, self.limit])).await?;
-        requeue_all(store, found, self.now).await
-    }
-}
-
-/// How many there were.
-pub struct RequeueAhead {
-    pub agency: AgencyName,
-    pub after: Timestamp,
-    pub now: Timestamp,
-    pub limit: u64,
-}
-
-impl Operation for RequeueAhead {
-    type Output = u64;
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
-        let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND state IN ('queued', 'retrying') \
-             AND changed_at > $2 ORDER BY changed_at, id LIMIT $3{}",
-            S::LOCKED
-        );
-        let found = store.query(statement(sql, values![self.agency.as_str(), self.after, self.limit])).await?;
-        requeue_all(store, found, self.now).await
-    }
-}
-
-async fn requeue_all<S: Store>(store: &mut S, found: Vec<Row>, now: Timestamp) -> Result<u64, JournalError> {
-    let entry = Entry::new(Event::Requeued, now);
-    let (mut count, mut statements) = (0, Vec::new());
-    for row in found {
-        if let Ok((_, changes)) = change(&Standing::read(row)?, &entry)? {
-            statements.extend(changes);
-            count += 1;
+        let found = store.query(statement(sql, values![self.agency.as_str(), time, self.limit])).await?;
+        let entry = Entry::new(Event::Requeued, self.now);
+        let (mut count, mut statements) = (0, Vec::new());
+        for row in found {
+            if let Ok((_, changes)) = change(&Standing::read(row)?, &entry)? {
+                statements.extend(changes);
+                count += 1;
+            }
         }
+        store.execute(statements).await?;
+        Ok(count)
     }
-    store.execute(statements).await?;
-    Ok(count)
 }
 
 pub struct VoidLeases {

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 const BATCH_COMMANDS: usize = 256;
 /// Commands that may wait before callers have to.
 const WAITING_COMMANDS: usize = 1024;
+/// With so many commands at least, a transaction waits a little for more: they share pages, and the wait for the disk.
+const COMMIT_SIBLINGS: usize = 3;
+const COMMIT_DELAY: Duration = Duration::from_millis(1);
 
 pub struct Writer {
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
@@ -87,11 +91,10 @@ impl Drop for Writer {
 fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>, counters: &Counters) {
     while let Some(first) = waiting.blocking_recv() {
         let mut batch = vec![first];
-        // What came in while the last transaction went to disk.
-        while batch.len() < BATCH_COMMANDS
-            && let Ok(next) = waiting.try_recv()
-        {
-            batch.push(next);
+        gather(&mut batch, &mut waiting);
+        if batch.len() >= COMMIT_SIBLINGS {
+            std::thread::sleep(COMMIT_DELAY);
+            gather(&mut batch, &mut waiting);
         }
         let written = write_batch(&mut connection, &mut batch);
         if let Err(error) = &written {
@@ -102,6 +105,15 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Bo
         counters.commits.fetch_add(u64::from(written.is_ok()), Ordering::Relaxed);
         let failure = written.err().map(|error| error.to_string());
         batch.into_iter().for_each(|command| command.answer(failure.as_deref()));
+    }
+}
+
+/// What has come in meanwhile.
+fn gather(batch: &mut Vec<Box<dyn Command>>, waiting: &mut mpsc::Receiver<Box<dyn Command>>) {
+    while batch.len() < BATCH_COMMANDS
+        && let Ok(next) = waiting.try_recv()
+    {
+        batch.push(next);
     }
 }
 

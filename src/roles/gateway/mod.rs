@@ -36,7 +36,7 @@ use crate::{
     catalogue::Catalogue,
     domain::{Clock, Code, SubmissionId, TraceParent},
     journal::{Journal, Record},
-    road::Arrivals,
+    road::{Arrivals, Awaited},
     settings::{GatewaySettings, OfficeSettings},
     telemetry::Metrics,
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
@@ -70,6 +70,8 @@ pub struct GatewayParts {
     pub dispatch: Option<Dispatch>,
     /// What was accepted, for a worker in this process.
     pub arrivals: Arc<Arrivals>,
+    /// Who waits here for what a worker of this process settles.
+    pub awaited: Arc<Awaited>,
 }
 
 /// A gateway that runs.
@@ -110,6 +112,7 @@ pub struct Desk {
     outbox_work: Option<Arc<Notify>>,
     dispatch: Option<Dispatch>,
     arrivals: Arc<Arrivals>,
+    awaited: Arc<Awaited>,
     shutdown: CancellationToken,
 }
 
@@ -215,6 +218,7 @@ impl Desk {
             outbox_work: parts.outbox_work,
             dispatch: parts.dispatch,
             arrivals: parts.arrivals,
+            awaited: parts.awaited,
             shutdown: parts.shutdown,
         }
     }

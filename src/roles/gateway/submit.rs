@@ -15,6 +15,7 @@ use crate::{
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
+    road::Whole,
     roles::dispatch::{Dispatch, Place},
 };
 use axum::body::Body;
@@ -109,15 +110,15 @@ async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Dur
     let waiting = wait.and_then(|wait| desk.limits.wait(&office.limits).map(|permit| (wait, permit)));
     let applied = waiting.as_ref().map(|(wait, _)| *wait);
     let Taken { id, is_repeated, watch } = taken;
-    let (record, timeline) = match waiting {
+    let found = match waiting {
         Some((wait, permit)) => until_settled(desk, id, is_repeated, wait, watch, permit).await?,
         None => whole(desk, id).await?,
     };
-    Ok(written(&record, &timeline, is_repeated, applied))
+    Ok(written(&found.0, &found.1, is_repeated, applied))
 }
 
-async fn whole(desk: &Desk, id: SubmissionId) -> Result<(Record, Vec<Change>), Problem> {
-    Ok(desk.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?)
+async fn whole(desk: &Desk, id: SubmissionId) -> Result<Whole, Problem> {
+    Ok(Arc::new(desk.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
 }
 
 fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {
@@ -147,14 +148,18 @@ async fn until_settled(
     wait: Duration,
     mut watch: Watch,
     _permit: Waiting,
-) -> Result<(Record, Vec<Change>), Problem> {
+) -> Result<Whole, Problem> {
+    let awaiting = desk.awaited.wait(id);
     let deadline = Instant::now() + wait;
     loop {
         let is_over = Instant::now() >= deadline || desk.shutdown.is_cancelled();
+        if let Some(settled) = awaiting.settled() {
+            return Ok(settled);
+        }
         if may_be_settled || is_over {
-            let (record, timeline) = whole(desk, id).await?;
-            if is_over || record.progress.state.name().is_settled() {
-                return Ok((record, timeline));
+            let found = whole(desk, id).await?;
+            if is_over || found.0.progress.state.name().is_settled() {
+                return Ok(found);
             }
         }
         let look_at = deadline.min(Instant::now() + LOOK_EVERY);

@@ -60,7 +60,7 @@ impl Scheduler {
     }
 
     fn reply(&self) -> Reply {
-        Reply::new(self.journal.clone(), self.broker.clone())
+        Reply::new(self.journal.clone(), self.broker.clone(), Arc::default())
     }
 
     /// Moves the outbox into the broker: at once when told, and at every tick.

@@ -42,9 +42,9 @@ pub fn endpoint(adapters: &Path, agency: &AgencyName, port: u16) -> String {
 }
 
 impl Agency {
-    pub async fn open(folder: &Path, name: &AgencyName, port: u16, secrets: &Path) -> Self {
+    pub async fn open(folder: &Path, ledgers: &Path, name: &AgencyName, port: u16, secrets: &Path) -> Self {
         let adapter = adapter_of(&folder.join("adapters"), &folder.join("services"), name).unwrap();
-        let ledger = folder.join(format!("{name}.ledger.jsonl"));
+        let ledger = ledgers.join(format!("{name}.ledger.jsonl"));
         let (name, secrets) = (name.clone(), secrets.to_owned());
         let mut agency = Self { name, adapter, port, secrets, ledger, simulator: None };
         agency.come_back().await;

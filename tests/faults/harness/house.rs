@@ -15,6 +15,7 @@ use punte::roles::stage::{OFFICE, Stage, StagePlan};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use tokio::time::sleep;
@@ -73,9 +74,10 @@ impl House {
         }
         change(&mut plan);
         let stage = Stage::prepare(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
+        let ledgers = std::env::var("PUNTE_FAULTS_LEDGERS").map_or(folder.path().to_owned(), PathBuf::from);
         let mut agencies = Agencies::new();
         for (name, port) in ports {
-            let agency = Agency::open(folder.path(), &name, port, &stage.secrets()).await;
+            let agency = Agency::open(folder.path(), &ledgers, &name, port, &stage.secrets()).await;
             agencies.insert(name.to_string(), agency);
         }
         let log = |number: usize| stage.folder.path().join(format!("process-{number}.log"));
@@ -83,7 +85,7 @@ impl House {
         let processes: Vec<Running> = processes.iter().enumerate().map(running).collect();
         let office = Office {
             client: stage.client(OFFICE).unwrap(),
-            ledger: ClientLedger::open(&folder.path().join("office.ledger.jsonl")),
+            ledger: ClientLedger::open(&ledgers.join("office.ledger.jsonl")),
             doors: Doors::of(processes.iter().filter_map(|it| it.gateway_port).collect()),
         };
         let (figures, explained, rests) = (Figures::begin(), BTreeMap::new(), BTreeMap::new());

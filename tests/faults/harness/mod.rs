@@ -13,8 +13,14 @@ pub mod process;
 pub mod receiver;
 pub mod replay;
 
-pub use crate::town::{in_postgres, over_rabbitmq, variable};
+pub use crate::town::{over_rabbitmq, variable};
 pub use house::{ALL, House};
 
 /// How long anything may take on a busy machine before it counts as never.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// As several processes need it.
+pub fn shared(plan: &mut punte::roles::stage::StagePlan) {
+    over_rabbitmq(plan);
+    crate::town::in_postgres(plan);
+}

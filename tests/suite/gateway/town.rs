@@ -84,6 +84,7 @@ impl Town {
             outbox_work: None,
             dispatch: None,
             arrivals: Arc::default(),
+            awaited: Arc::default(),
         })
         .await
     }
