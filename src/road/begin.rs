@@ -23,8 +23,13 @@ pub(super) struct Begun {
     pub lease_until: Timestamp,
 }
 
-/// What the circuit learns where nothing is sent; `None` where somebody else has it.
-type NotSent = Option<Sign>;
+pub(super) enum Ready {
+    ToSend(Begun, Box<Prepared>),
+    /// Nothing is sent, and why is recorded.
+    NotSent(Sign),
+    /// Somebody else has it.
+    Taken,
+}
 
 /// A lease outlasts the exchange by this, so that only a dead worker loses it.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
@@ -38,10 +43,10 @@ impl Road {
         line: &Arc<Line>,
         operation: &Operation,
         asks_first: bool,
-    ) -> Result<Result<(Begun, Prepared), NotSent>, JournalError> {
+    ) -> Result<Ready, JournalError> {
         let composed = match self.compose(record, line, asks_first).await {
             Ok(composed) => composed,
-            Err(fault) => return self.not_sendable(record, fault).await.map(|sign| Err(Some(sign))),
+            Err(fault) => return self.not_sendable(record, fault).await.map(Ready::NotSent),
         };
         let begin = self.begin(record, operation, asks_first);
         let seal = async {
@@ -52,7 +57,7 @@ impl Road {
         let (begun, prepared) = if operation.effect == Effect::Once {
             match seal.await {
                 Ok(prepared) => (begin.await?, Ok(prepared)),
-                Err(fault) => return self.not_sendable(record, fault).await.map(|sign| Err(Some(sign))),
+                Err(fault) => return self.not_sendable(record, fault).await.map(Ready::NotSent),
             }
         } else {
             // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no
@@ -60,11 +65,11 @@ impl Road {
             let (begun, prepared) = tokio::join!(biased; begin, seal);
             (begun?, prepared)
         };
-        let Some(begun) = begun else { return Ok(Err(None)) };
+        let Some(begun) = begun else { return Ok(Ready::Taken) };
         crash::here(Point::WorkerBegun);
         match prepared {
-            Ok(prepared) => Ok(Ok((begun, prepared))),
-            Err(fault) => self.put_back(record, begun.attempt, fault).await.map(|sign| Err(Some(sign))),
+            Ok(prepared) => Ok(Ready::ToSend(begun, Box::new(prepared))),
+            Err(fault) => self.put_back(record, begun.attempt, fault).await.map(Ready::NotSent),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Arrivals, Case, Contents, Line, Lines, Reply, Sign, Steady,
-    begin::later,
+    begin::{Ready, later},
     exchange::{Ending, Turn},
     settle,
 };
@@ -101,8 +101,9 @@ impl Road {
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = asks_first(operation.effect, &record.progress);
         let (begun, prepared) = match self.ready(record, &line, operation, asks_first).await? {
-            Ok(ready) => ready,
-            Err(sign) => return Ok(sign),
+            Ready::ToSend(begun, prepared) => (begun, *prepared),
+            Ready::NotSent(sign) => return Ok(Some(sign)),
+            Ready::Taken => return Ok(None),
         };
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };

@@ -136,6 +136,35 @@ async fn new_key_files_are_taken_up_and_bad_ones_are_not() {
     town.leave().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_that_has_expired_cannot_sign_waits_unsent() {
+    let town = Town::found().await;
+    let folder = town.stage.secrets().join("agencies/civil-registry");
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    let now = Duration::from_secs(jiff::Timestamp::now().as_second().try_into().unwrap());
+    // Long enough to be taken up.
+    parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(9);
+    std::fs::write(folder.join("signing.key"), key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("signing.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let before = town.simulator("civil-registry").requests();
+    let id = town.post("person-lookup").await;
+    let begun = std::time::Instant::now();
+    loop {
+        let shown = town.show(&id).await;
+        assert!(begun.elapsed() < Duration::from_secs(30), "{shown:#}");
+        let last = shown["timeline"].as_array().unwrap().last().unwrap().clone();
+        if (&last["state"], &last["cause"]) == (&json!("accepted"), &json!("put back unsent")) {
+            break;
+        }
+        assert!(!["completed", "retrying", "parked"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(town.simulator("civil-registry").requests(), before, "it was sent");
+    town.leave().await;
+}
+
 /// Changes a file of the stage while it is stopped.
 fn edit(town: &Town, file: &str, change: impl Fn(String) -> String) {
     let path = town.stage.folder.path().join(file);
