@@ -37,6 +37,7 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 const LEASE_SPREAD_MICROS: i64 = 1_000_000;
 
 impl Road {
+    /// Begins the attempt and seals its request, the two at once where that can do no harm.
     pub(super) async fn ready(
         &self,
         record: &Arc<Record>,
@@ -87,7 +88,7 @@ impl Road {
 
     /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
     /// try without an answer may have been recorded all the same.
-    pub(super) async fn begin(
+    async fn begin(
         &self,
         record: &Record,
         operation: &Operation,

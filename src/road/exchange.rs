@@ -1,5 +1,5 @@
-//! One exchange: a begun attempt comes in; it is prepared, sent and read away from the threads that serve the network, and
-//! what it came to goes out.
+//! One exchange: a begun attempt comes in; it is prepared, sent and read, what takes long away from the threads that serve
+//! the network, and what it came to goes out.
 
 use super::{
     Answering, Line, Road, Sealed,
@@ -64,6 +64,7 @@ pub(super) enum Ending {
 }
 
 impl Road {
+    /// Composed and sealed.
     pub(super) async fn prepare(
         &self,
         record: &Arc<Record>,

@@ -26,8 +26,7 @@ async fn deaths_are_spread_over_a_run_at_full_speed() {
     let seed = asked_for("PUNTE_SOAK_SEED", rand::random());
     println!("PUNTE_SOAK_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let house = House::furnished(&PROCESSES, shared, unhurried);
-    let mut house = house.await;
+    let mut house = House::furnished(&PROCESSES, shared, unhurried).await;
     house.post("person-lookup").await;
     let counters = house.open_counters(16, Duration::ZERO);
     for death in 0..kills {

@@ -69,6 +69,11 @@ impl Figures {
         let twice = |it: &&checker::Seen| it.effect != Effect::Read && done.effects(&it.id) > 1;
         self.done_twice = evidence.seen.iter().filter(twice).count() as u64;
         self.lost = checker::lost(evidence).len() as u64;
+        // Explained ones, or the test fails; but nobody should have to guess how many there were.
+        let left: u64 = evidence.queues.iter().map(|queue| queue.messages).sum();
+        if left > 0 {
+            self.faults.insert("message left among the dead letters".into(), left);
+        }
         let took = evidence.seen.iter().map(|it| it.changed_at.duration_since(it.accepted_at).as_millis());
         self.longest_ms = took.max().and_then(|longest| u64::try_from(longest).ok()).unwrap_or_default();
         self.took_ms = self.begun.map_or(0, |begun| begun.elapsed().as_millis() as u64);
