@@ -16,11 +16,27 @@ impl Sink for Vec<u8> {
     }
 }
 
+/// An attribute that the apex is going to have. Its prefix means its namespace there, or nothing yet.
+pub struct Planned<'a> {
+    pub namespace: &'a str,
+    pub prefix: &'a str,
+    pub name: &'a str,
+    pub value: &'a str,
+}
+
 /// Writes the canonical form of the subtree at `apex`. `inclusive_prefixes` is the `PrefixList` of `InclusiveNamespaces`
 /// (`#default` for the default namespace), treated as inclusive canonicalization would.
 pub fn canonicalize(apex: Node<'_, '_>, inclusive_prefixes: &[&str], out: &mut impl Sink) {
-    Walk { out, source: apex.document().input_text(), inclusive_prefixes, rendered: Vec::new(), open: Vec::new() }
-        .run(apex);
+    let source = apex.document().input_text();
+    Walk { out, source, inclusive_prefixes, planned: None, rendered: Vec::new(), open: Vec::new() }.run(apex);
+}
+
+/// Writes the canonical form that `apex` will have with that attribute, and no inclusive prefixes.
+pub fn canonicalize_planned(apex: Node<'_, '_>, planned: &Planned<'_>, out: &mut impl Sink) {
+    let qualified = format!("{}:{}", planned.prefix, planned.name);
+    let source = apex.document().input_text();
+    let planned = Some((planned.namespace, qualified.as_str(), planned.value));
+    Walk { out, source, inclusive_prefixes: &[], planned, rendered: Vec::new(), open: Vec::new() }.run(apex);
 }
 
 struct Open<'a> {
@@ -32,6 +48,8 @@ struct Walk<'a, 'p, S> {
     out: &'p mut S,
     source: &'a str,
     inclusive_prefixes: &'p [&'p str],
+    /// What the apex will have: namespace, qualified name, value. Taken when it starts.
+    planned: Option<(&'a str, &'a str, &'a str)>,
     /// Namespace declarations already written by open elements: prefix and URI, the innermost last.
     rendered: Vec<(&'a str, &'a str)>,
     open: Vec<Open<'a>>,
@@ -90,6 +108,10 @@ impl<'a, S: Sink> Walk<'a, '_, S> {
             }
             // Sorted by namespace, then local name (C14N §2.2, document order).
             attributes.push((namespace, local_of(qualified), qualified, attribute.value()));
+        }
+        if let Some((namespace, qualified, value)) = self.planned.take() {
+            used.push((prefix_of(qualified), namespace));
+            attributes.push((namespace, local_of(qualified), qualified, value));
         }
         self.add_inclusive(element, &mut used);
         self.declare(used);
@@ -221,13 +243,34 @@ mod tests {
 
     fn canonical(text: &str, path: &[&str], prefixes: &[&str]) -> String {
         let document = roxmltree::Document::parse(text).unwrap();
-        let mut node = document.root_element();
-        for name in path {
-            node = node.children().find(|child| child.tag_name().name() == *name).unwrap();
-        }
         let mut out = Vec::new();
-        canonicalize(node, prefixes, &mut out);
+        canonicalize(at(&document, path), prefixes, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    fn at<'a, 'i>(document: &'a roxmltree::Document<'i>, path: &[&str]) -> Node<'a, 'i> {
+        let child = |node: Node<'a, 'i>, name| node.children().find(|child| child.tag_name().name() == name).unwrap();
+        path.iter().fold(document.root_element(), |node, name| child(node, *name))
+    }
+
+    #[test]
+    fn a_planned_attribute_makes_the_form_that_it_will_have() {
+        for (scope, attributes, inside) in [
+            ("", "", "<c/>text"),
+            ("xmlns='urn:d'", "b='1' a='2'", "<p:c xmlns:p='urn:wsu' p:Id='x'/>"),
+            ("xmlns:wsu='urn:wsu'", "wsu:Other='1' z='2'", "<wsu:c/><d xmlns:wsu='urn:other' wsu:e='1'/>"),
+            ("xmlns:wsu='urn:wsu' xmlns:a='urn:a' xmlns:z='urn:z'", "z:z='1' a:a='2' xml:lang='en'", "<a:c/>"),
+        ] {
+            let is_declared = scope.contains("xmlns:wsu");
+            let declaration = if is_declared { "" } else { " xmlns:wsu='urn:wsu'" };
+            let before = format!("<r {scope}><b {attributes}>{inside}</b></r>");
+            let after = format!("<r {scope}><b{declaration} wsu:Id='it' {attributes}>{inside}</b></r>");
+            let planned = Planned { namespace: "urn:wsu", prefix: "wsu", name: "Id", value: "it" };
+            let document = roxmltree::Document::parse(&before).unwrap();
+            let mut out = Vec::new();
+            canonicalize_planned(at(&document, &["b"]), &planned, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), canonical(&after, &["b"], &[]));
+        }
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod canonical;
 mod escape;
 mod guard;
 
-pub use canonical::{Sink, canonicalize};
+pub use canonical::{Planned, Sink, canonicalize, canonicalize_planned};
 pub use escape::{ForbiddenCharacter, attribute, is_xml_char, text};
 pub use guard::{Limits, XmlRefusal, decode, parse, parse_within};

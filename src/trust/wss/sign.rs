@@ -2,7 +2,7 @@
 //!
 //! Nothing in the envelope is re-written: identifiers and the Security header are spliced in at byte positions of its
 //! source. Timestamp and SignedInfo are written in their canonical form, so only the Body and the named headers are
-//! canonicalized.
+//! canonicalized: as they will be, from the one tree that is made of the envelope.
 
 use super::{
     Hash, names,
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     trust::{Identity, WssProfile, key::KeyFault, policy::later},
-    xml::{self, XmlRefusal},
+    xml::{self, Planned, XmlRefusal},
 };
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 use std::fmt::Write;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,21 +39,24 @@ pub enum WssError {
 pub fn sign(envelope: &str, profile: &WssProfile, identity: &Identity, now: Timestamp) -> Result<String, WssError> {
     let envelope = envelope.strip_prefix('\u{FEFF}').unwrap_or(envelope);
     let unique = uuid::Uuid::new_v4().simple().to_string();
-    let prepared = prepare(envelope, profile, &unique, identity, now)?;
-    let document = xml::parse(&prepared.text)?;
-    let signature = signature(&document, &prepared, profile, identity, &unique)?;
-    let mut signed = prepared.text.clone();
-    signed.insert_str(prepared.signature_at, &signature);
-    Ok(signed)
+    let Prepared { mut text, signature_at, references } = prepare(envelope, profile, &unique, identity, now)?;
+    text.insert_str(signature_at, &signature(&references, profile, identity, &unique)?);
+    Ok(text)
 }
 
 /// The envelope with its identifiers and its Security header, except for the Signature.
 struct Prepared {
     text: String,
     signature_at: usize,
-    timestamp: String,
-    /// What is to be digested, besides the Timestamp.
-    identifiers: Vec<String>,
+    /// What is signed, with its digest.
+    references: String,
+}
+
+/// The identifier of an element that is to be signed.
+struct Identification {
+    prefix: String,
+    is_declared: bool,
+    value: String,
 }
 
 fn prepare(
@@ -68,21 +71,25 @@ fn prepare(
     let soap = soap_namespace(root).ok_or(WssError::NotSoap)?;
     let body = only(root, soap, "Body").map_err(|()| WssError::EnvelopeShape)?;
     let header = only_header(root, soap, body)?;
-    let mut splices = Vec::new();
-    let mut identifiers = Vec::new();
-    for (index, element) in to_be_signed(header, body, profile)?.into_iter().enumerate() {
-        let identifier = format!("Signed-{index}-{unique}");
-        splices.push((end_of_name(envelope, element), identification(element, &identifier)?));
-        identifiers.push(identifier);
-    }
     let timestamp = timestamp(profile, unique, now);
+    let (_, digest_algorithm) = names::digest_for(profile.algorithm);
+    let digested = digest::digest(digest_algorithm, timestamp.as_bytes());
+    let mut references = reference(profile, &format!("TS-{unique}"), digested.as_ref());
+    let mut splices = Vec::new();
+    for (index, element) in to_be_signed(header, body, profile)?.into_iter().enumerate() {
+        let identification = Identification::of(element, format!("Signed-{index}-{unique}"))?;
+        let mut hash = Hash::new(digest_algorithm);
+        xml::canonicalize_planned(element, &identification.planned(), &mut hash);
+        references.push_str(&reference(profile, &identification.value, hash.finish().as_ref()));
+        splices.push((end_of_name(envelope, element), identification.written()));
+    }
     let security = security(soap, &timestamp, profile, unique, identity);
     let (at, before, after) = place_of_security(envelope, root, header, body);
     let replaced = header.filter(|header| is_self_closing(envelope, *header)).map(|header| header.range());
     splices.push((at, format!("{before}{security}{after}")));
     let (text, security_at) = splice(envelope, splices, at, replaced);
     let signature_at = security_at + before.len() + security.len() - SECURITY_END.len();
-    Ok(Prepared { text, signature_at, timestamp, identifiers })
+    Ok(Prepared { text, signature_at, references })
 }
 
 fn only_header<'a, 'i>(root: Node<'a, 'i>, soap: &str, body: Node<'a, 'i>) -> Result<Option<Node<'a, 'i>>, WssError> {
@@ -112,20 +119,33 @@ fn to_be_signed<'a, 'i>(
     Ok(elements)
 }
 
-/// The attribute `wsu:Id`, with a declaration of its prefix unless that is in scope, and never over another meaning of it.
-fn identification(element: Node<'_, '_>, identifier: &str) -> Result<String, WssError> {
-    if element.has_attribute((names::WSU, "Id")) {
-        return Err(WssError::AlreadyIdentified);
-    }
-    let candidates = std::iter::once("wsu".to_owned()).chain((0..).map(|number| format!("wsu{number}")));
-    for prefix in candidates.take(1000) {
-        match element.lookup_namespace_uri(Some(&prefix)) {
-            Some(names::WSU) => return Ok(format!(" {prefix}:Id=\"{identifier}\"")),
-            Some(_) => {}
-            None => return Ok(format!(" xmlns:{prefix}=\"{}\" {prefix}:Id=\"{identifier}\"", names::WSU)),
+impl Identification {
+    /// Its prefix is `wsu` if that is free, or means what it should.
+    fn of(element: Node<'_, '_>, value: String) -> Result<Self, WssError> {
+        if element.has_attribute((names::WSU, "Id")) {
+            return Err(WssError::AlreadyIdentified);
         }
+        let candidates = std::iter::once("wsu".to_owned()).chain((0..).map(|number| format!("wsu{number}")));
+        for prefix in candidates.take(1000) {
+            match element.lookup_namespace_uri(Some(&prefix)) {
+                Some(names::WSU) => return Ok(Self { prefix, is_declared: true, value }),
+                Some(_) => {}
+                None => return Ok(Self { prefix, is_declared: false, value }),
+            }
+        }
+        Err(WssError::EnvelopeShape)
     }
-    Err(WssError::EnvelopeShape)
+
+    fn planned(&self) -> Planned<'_> {
+        Planned { namespace: names::WSU, prefix: &self.prefix, name: "Id", value: &self.value }
+    }
+
+    /// The attribute, with a declaration of its prefix unless that is in scope.
+    fn written(&self) -> String {
+        let Self { prefix, is_declared, value } = self;
+        let attribute = format!(" {prefix}:Id=\"{value}\"");
+        if *is_declared { attribute } else { format!(" xmlns:{prefix}=\"{}\"{attribute}", names::WSU) }
+    }
 }
 
 fn timestamp(profile: &WssProfile, unique: &str, now: Timestamp) -> String {
@@ -235,23 +255,7 @@ fn is_self_closing(source: &str, element: Node<'_, '_>) -> bool {
     end == element.range().end && source.get(..end).is_some_and(|tag| tag.ends_with("/>"))
 }
 
-fn signature(
-    document: &Document<'_>,
-    prepared: &Prepared,
-    profile: &WssProfile,
-    identity: &Identity,
-    unique: &str,
-) -> Result<String, WssError> {
-    let (_, digest_algorithm) = names::digest_for(profile.algorithm);
-    let timestamp = digest::digest(digest_algorithm, prepared.timestamp.as_bytes());
-    let mut references = reference(profile, &format!("TS-{unique}"), timestamp.as_ref());
-    for identifier in &prepared.identifiers {
-        let is_it = |node: &Node<'_, '_>| node.attribute((names::WSU, "Id")) == Some(identifier);
-        let element = document.descendants().find(is_it).ok_or(WssError::EnvelopeShape)?;
-        let mut hash = Hash::new(digest_algorithm);
-        xml::canonicalize(element, &[], &mut hash);
-        references.push_str(&reference(profile, identifier, hash.finish().as_ref()));
-    }
+fn signature(references: &str, profile: &WssProfile, identity: &Identity, unique: &str) -> Result<String, WssError> {
     let signed_info = format!(
         "<ds:SignedInfo xmlns:ds=\"{}\"><ds:CanonicalizationMethod Algorithm=\"{}\"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\"></ds:SignatureMethod>{references}</ds:SignedInfo>",
         names::DS,
