@@ -4,6 +4,7 @@
 //! filter that never ends would keep the agency's place for ever. Still, whoever runs one keeps it off the async threads.
 
 use super::{
+    jq_values::{Unfit, from_jq, text_bytes, to_jq},
     recursion::recursive_definition,
     stacks::{self, NotDone},
 };
@@ -71,13 +72,13 @@ impl Filter {
 
     /// The one value that the filter gives, or `None` if it gives nothing. Errors never quote what was given to it.
     pub fn run(&self, input: &Value) -> Result<Option<Value>, String> {
-        // Through text, because numbers keep their digits that way and no other.
-        let text = input.to_string();
-        if text.len() > MAX_INPUT_BYTES {
+        let size_bytes = text_bytes(input);
+        if size_bytes > MAX_INPUT_BYTES {
             return Err("its input is too large".to_owned());
         }
+        let input = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
-        stacks::run(text.len() > LARGE_BYTES, MAX_TIME, move || compiled.run(&text)).unwrap_or_else(|why| {
+        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input)).unwrap_or_else(|why| {
             Err(match why {
                 NotDone::NoThread => "no thread can be had for it".to_owned(),
                 NotDone::TakesTooLong => "it takes too long".to_owned(),
@@ -88,24 +89,18 @@ impl Filter {
 }
 
 impl Compiled {
-    fn run(&self, text: &str) -> Result<Option<Value>, String> {
-        let input = read::parse_single(text.as_bytes()).map_err(|_| "its input cannot be read".to_owned())?;
+    fn run(&self, input: Val) -> Result<Option<Value>, String> {
         let context = Ctx::<data::JustLut<Val>>::new(&self.program.lut, Vars::new([]));
         let mut outputs = self.program.id.run((context, input));
         let Some(output) = outputs.next() else { return Ok(None) };
         let output = output.map_err(|exception| self.raised(exception))?;
         match outputs.next() {
-            None => self.json(&output).map(Some),
+            None => from_jq(&output, MAX_OUTPUT_BYTES).map(Some).map_err(|unfit| match unfit {
+                Unfit::TooLarge => "what it gives is too large".to_owned(),
+                Unfit::NoJson => "what it gives is no JSON".to_owned(),
+            }),
             Some(_) => Err("it gives more than one value".to_owned()),
         }
-    }
-
-    fn json(&self, output: &Val) -> Result<Value, String> {
-        let text = output.to_string();
-        if text.len() > MAX_OUTPUT_BYTES {
-            return Err("what it gives is too large".to_owned());
-        }
-        serde_json::from_str(&text).map_err(|_| "what it gives is no JSON".to_owned())
     }
 
     /// An error's text may hold anything from the answer; it is told only if it stands in the filter itself.

@@ -11,6 +11,7 @@ mod address;
 mod attachments;
 mod contract;
 mod filter;
+mod jq_values;
 mod reading;
 mod recursion;
 pub mod stacks;
