@@ -20,6 +20,7 @@ use std::{
     path::Path,
     time::Duration,
 };
+use uuid::Uuid;
 
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT_MILLIS: u64 = 10_000;
@@ -131,21 +132,22 @@ impl SqliteStore<'_> {
         Ok(self.bound(statement)?.raw_execute()? as u64)
     }
 
-    /// SQLite takes `$1` for a name, and numbers names as they first appear: so each is asked for its name.
+    /// `$1` is a name to SQLite, and names are numbered as they first appear; `?1` is the number itself. No literal in our
+    /// SQL has either sign in it.
     fn bound(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
-        let mut prepared = self.0.prepare_cached(&statement.sql)?;
+        let mut prepared = self.0.prepare_cached(&statement.sql.replace('$', "?"))?;
         for index in 1..=prepared.parameter_count() {
-            let number = prepared.parameter_name(index).and_then(number_of);
-            let value = number.and_then(|number| statement.values.get(number.checked_sub(1)?));
-            prepared.raw_bind_parameter(index, value.ok_or(rusqlite::Error::InvalidParameterName(String::new()))?)?;
+            match statement.values.get(index - 1) {
+                Some(Value::Id(id)) => {
+                    let mut text = Uuid::encode_buffer();
+                    prepared.raw_bind_parameter(index, &*id.hyphenated().encode_lower(&mut text))?;
+                }
+                Some(value) => prepared.raw_bind_parameter(index, value)?,
+                None => return Err(rusqlite::Error::InvalidParameterCount(statement.values.len(), index)),
+            }
         }
         Ok(prepared)
     }
-}
-
-/// `$12`
-fn number_of(name: &str) -> Option<usize> {
-    name.strip_prefix('$')?.parse().ok()
 }
 
 fn value(column: ValueRef<'_>) -> Value {
