@@ -70,7 +70,7 @@ fn is_of(point: Point, role: &str) -> bool {
 fn come_back(house: &mut House) {
     for number in 0..PROCESSES.len() {
         if let Some(point) = house.died_at_a_point(number) {
-            house.figures.met(&point);
+            house.figures.met(&point, PROCESSES[number][0]);
             house.start(number);
         }
     }
@@ -79,7 +79,7 @@ fn come_back(house: &mut House) {
 /// An armed process could still die when nobody looks.
 fn disarm(house: &mut House, number: usize) {
     if let Some(point) = house.died_at_a_point(number) {
-        house.figures.met(&point);
+        house.figures.met(&point, PROCESSES[number][0]);
     }
     house.kill(number);
     house.start(number);

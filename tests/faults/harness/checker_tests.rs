@@ -1,7 +1,7 @@
 //! The checker is checked: ledgers that are sound pass, and each kind of lie in them is found and called by its name.
 
 use super::{
-    checker::{Evidence, Invariant, Queue, Seen, check},
+    checker::{Evidence, Invariant, Letter, Queue, Seen, check},
     clients::Posting,
     process::Footprint,
 };
@@ -101,7 +101,9 @@ fn sound() -> Evidence {
         numbers: vec![seen.id.clone()],
     };
     evidence.postings = evidence.seen.iter().map(post).collect();
-    evidence.queues = vec![Queue { name: "dead".into(), messages: 1, explained: 1 }];
+    let letter = Letter { submission: Some(evidence.seen[READ].id.clone()), came_too_often: true };
+    evidence.queues = vec![Queue { name: "dead".into(), messages: 2, explained: 1, letters: vec![letter] }];
+    (evidence.deaths_of_takers, evidence.delivery_limit) = (21, 20);
     let rest = Footprint { resident_kib: 60_000, handles: 40 };
     evidence.footprints = vec![("worker".into(), rest, rest)];
     evidence
@@ -197,7 +199,18 @@ const LIES: &[Lie] = &[
         it.seen[READ].progress.attempts = 2;
     }),
     (Invariant::TimelineAndStateAgree, "a doubt is forgotten", |it| it.seen[LOOKUP].progress.in_doubt = true),
-    (Invariant::QueuesAreExplained, "a message is left", |it| it.queues[0].messages = 2),
+    (Invariant::QueuesAreExplained, "a message is left", |it| it.queues[0].messages = 3),
+    (Invariant::QueuesAreExplained, "a dead letter did not come too often", |it| {
+        it.queues[0].letters[0].came_too_often = false;
+    }),
+    (Invariant::QueuesAreExplained, "a dead letter came too often, and few have died", |it| it.deaths_of_takers = 20),
+    (Invariant::QueuesAreExplained, "a dead letter is about nothing that the journal knows", |it| {
+        it.queues[0].letters[0].submission = None;
+    }),
+    (Invariant::QueuesAreExplained, "a dead letter was still needed", |it| {
+        it.seen[READ] = life(Effect::Read, "person-lookup", vec![Event::Published]);
+        it.queues[0].letters[0].submission = Some(it.seen[READ].id.clone());
+    }),
     (Invariant::ReturnsToRest, "handles are left", |it| it.footprints[0].2.handles += 25),
     (Invariant::ReturnsToRest, "memory is left", |it| it.footprints[0].2.resident_kib += 25_000),
 ];

@@ -25,6 +25,8 @@ pub struct Figures {
     pub longest_ms: u64,
     pub took_ms: u64,
     #[serde(skip)]
+    deaths_of_takers: u64,
+    #[serde(skip)]
     begun: Option<Instant>,
 }
 
@@ -36,10 +38,17 @@ impl Figures {
 
     pub fn killed(&mut self, role: &str) {
         *self.kills.entry(role.to_owned()).or_default() += 1;
+        self.mourn(role);
     }
 
-    pub fn met(&mut self, point: &str) {
+    pub fn met(&mut self, point: &str, role: &str) {
         *self.points.entry(point.to_owned()).or_default() += 1;
+        self.mourn(role);
+    }
+
+    /// A worker may have had a message in its hands.
+    fn mourn(&mut self, role: &str) {
+        self.deaths_of_takers += u64::from(role.contains("worker") || role == "all roles");
     }
 
     pub fn frozen(&mut self, role: &str) {
@@ -53,6 +62,10 @@ impl Figures {
     /// All deaths, wherever they came.
     pub fn deaths(&self) -> u64 {
         self.kills.values().sum::<u64>() + self.points.values().sum::<u64>()
+    }
+
+    pub fn deaths_of_takers(&self) -> u64 {
+        self.deaths_of_takers
     }
 
     /// What the end looks like.

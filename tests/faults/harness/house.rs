@@ -4,7 +4,7 @@
 use super::{
     PATIENCE,
     agency::{self, Agencies, Agency},
-    checker::{self, Evidence, Queue, Seen},
+    checker::{self, Evidence},
     clients::{ClientLedger, Counters, Doors, Office, SERVICES},
     figures::Figures,
     furniture::furnish,
@@ -135,7 +135,7 @@ impl House {
         let words = self.processes[number].last_words();
         assert_eq!(status.signal(), Some(9), "{point}: {status}\n{words}");
         assert!(self.processes[number].has_met(point), "it did not die at {point}\n{words}");
-        self.figures.met(point);
+        self.figures.met(point, &self.processes[number].role());
         true
     }
 
@@ -215,15 +215,15 @@ impl House {
                 (left, last_seen) = (now, Instant::now());
             }
         }
-        let seen = outside::everything(&journal).await.unwrap();
-        Evidence {
+        let evidence = Evidence {
             postings: self.office.ledger.postings(),
             effects: self.agencies.values().flat_map(Agency::effects).collect(),
             arrivals: self.agencies.values().flat_map(Agency::arrivals).collect(),
-            queues: self.queues(&seen).await,
-            seen,
-            footprints: self.footprints().await,
-        }
+            seen: outside::everything(&journal).await.unwrap(),
+            deaths_of_takers: self.figures.deaths_of_takers(),
+            ..Evidence::default()
+        };
+        Evidence { footprints: self.footprints().await, ..self.with_queues(evidence).await }
     }
 
     /// Everything has come to its end, every promise is kept, and the figures are written down.
@@ -241,16 +241,15 @@ impl House {
     }
 
     /// Messages that were delivered twice are dropped before long, so they get a moment.
-    async fn queues(&self, seen: &[Seen]) -> Vec<Queue> {
-        let settled = seen.iter().filter(|it| it.progress.state.name().is_settled());
-        let settled = settled.map(|it| it.id.parse().unwrap()).collect();
+    async fn with_queues(&self, mut evidence: Evidence) -> Evidence {
         let begun = Instant::now();
         loop {
             let agencies = self.agencies.values().map(|it| &it.name);
-            let mut queues = outside::queues(&self.stage.config(), agencies, self.figures.deaths(), &settled).await;
-            queues.iter_mut().for_each(|it| it.explained += self.explained.get(&it.name).copied().unwrap_or_default());
-            if begun.elapsed() > PATIENCE / 4 || queues.iter().all(|it| it.messages <= it.explained) {
-                return queues;
+            let (mut queues, delivery_limit) = outside::queues(&self.stage.config(), agencies).await;
+            queues.iter_mut().for_each(|it| it.explained = self.explained.get(&it.name).copied().unwrap_or_default());
+            evidence = Evidence { queues, delivery_limit, ..evidence };
+            if begun.elapsed() > PATIENCE / 4 || checker::is_at_rest(&evidence) {
+                return evidence;
             }
             sleep(Duration::from_millis(200)).await;
         }

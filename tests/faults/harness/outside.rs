@@ -2,7 +2,7 @@
 
 use super::{
     PATIENCE,
-    checker::{Queue, Seen},
+    checker::{Letter, Queue, Seen},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::{
@@ -13,12 +13,12 @@ use lapin::{
 };
 use punte::{
     broker::{WorkItem, rabbitmq::names::Names},
-    domain::{AgencyName, Priority, SubmissionId},
+    domain::{AgencyName, Priority},
     journal::{Journal, JournalError, ListFilter, Record},
     roles::open_journal,
     settings::{BrokerSettings, Settings},
 };
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 use tokio::time::timeout;
 
 const PAGE: u32 = 1000;
@@ -69,18 +69,11 @@ async fn seen(journal: &Arc<dyn Journal>, record: Record) -> Result<Seen, Journa
     })
 }
 
-/// How many messages wait in each queue. None of the embedded broker, which lives inside the process.
-///
-/// Of the dead letters those explain themselves that RabbitMQ has delivered more often than it may, each time to a process
-/// that died (there were so many `deaths`), and whose submission is one of `settled`: the journal did not need them.
-pub async fn queues<'a>(
-    config: &Path,
-    agencies: impl Iterator<Item = &'a AgencyName>,
-    deaths: u64,
-    settled: &BTreeSet<SubmissionId>,
-) -> Vec<Queue> {
+/// What is in each queue, and how often RabbitMQ delivers a message. None of the embedded broker, which lives inside the
+/// process.
+pub async fn queues<'a>(config: &Path, agencies: impl Iterator<Item = &'a AgencyName>) -> (Vec<Queue>, u64) {
     let settings = Settings::load(config).unwrap_or_else(|faults| panic!("{faults}"));
-    let BrokerSettings::Rabbitmq(place) = &settings.broker else { return Vec::new() };
+    let BrokerSettings::Rabbitmq(place) = &settings.broker else { return (Vec::new(), 0) };
     let names = Names::new(&place.prefix).unwrap();
     let connection = answered(lapin::Connection::connect(place.uri.reveal(), Default::default())).await.unwrap();
     let mut queues = Vec::new();
@@ -88,19 +81,20 @@ pub async fn queues<'a>(
         // What is read is not settled, so that the end of the channel puts it back.
         let channel = answered(connection.create_channel()).await.unwrap();
         for name in Priority::ALL.map(|priority| names.work_queue(agency, priority)) {
-            queues.push(Queue { messages: depth(&channel, &name).await, name: name.to_string(), explained: 0 });
+            let messages = depth(&channel, &name).await;
+            queues.push(Queue { name: name.to_string(), messages, explained: 0, letters: Vec::new() });
         }
         let name = names.dead_queue(agency);
         let messages = depth(&channel, &name).await;
-        let mut explained = 0;
-        while let Some(letter) = next(&channel, &name).await {
-            explained += u64::from(deaths > place.delivery_limit.into() && came_too_often(&letter, settled));
+        let mut letters = Vec::new();
+        while let Some(message) = next(&channel, &name).await {
+            letters.push(letter(&message));
         }
-        queues.push(Queue { messages, name: name.to_string(), explained });
+        queues.push(Queue { name: name.to_string(), messages, explained: 0, letters });
         let _ = answered(channel.close(200, "done".into())).await;
     }
     let _ = answered(connection.close(200, "done".into())).await;
-    queues
+    (queues, place.delivery_limit.into())
 }
 
 async fn depth(channel: &Channel, queue: &ShortString) -> u64 {
@@ -114,11 +108,13 @@ async fn next(channel: &Channel, queue: &ShortString) -> Option<Delivery> {
     got.ok().flatten().map(|message| message.delivery)
 }
 
-fn came_too_often(letter: &Delivery, settled: &BTreeSet<SubmissionId>) -> bool {
-    let headers = letter.properties.headers().as_ref();
+fn letter(message: &Delivery) -> Letter {
+    let headers = message.properties.headers().as_ref();
     let reason = headers.and_then(|headers| headers.inner().get("x-first-death-reason"));
-    let is_too_often = matches!(reason, Some(AMQPValue::LongString(reason)) if reason.as_bytes() == b"delivery_limit");
-    is_too_often && WorkItem::from_bytes(&letter.data).is_ok_and(|item| settled.contains(&item.submission))
+    Letter {
+        submission: WorkItem::from_bytes(&message.data).ok().map(|item| item.submission.to_string()),
+        came_too_often: matches!(reason, Some(AMQPValue::LongString(it)) if it.as_bytes() == b"delivery_limit"),
+    }
 }
 
 /// A broker that never answers fails the test; it does not hang it.
