@@ -229,6 +229,7 @@ pub trait Journal: Send + Sync + 'static {
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
     /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;
+    /// By agency and state, of what is not over.
     async fn counts(&self) -> Result<Vec<StateCount>, JournalError>;
 
     // ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -168,7 +168,7 @@ impl Metrics {
         it.register("refusals", "Requests that were refused, by code", self.refusals.clone());
         it.register("connections", "Connections of offices that are open", self.connections.clone());
         it.register("submissions", "Submissions that entered a state", self.submissions.clone());
-        it.register("submissions_in_state", "Submissions that are in a state now", self.in_state.clone());
+        it.register("submissions_in_state", "Submissions that are not over, by their state", self.in_state.clone());
         it.register("attempts", "Attempts that ended, by outcome", self.attempts.clone());
         it.register("attempt_seconds", "Time that an attempt took", self.attempt_seconds.clone());
         it.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());

@@ -20,8 +20,9 @@ pub struct Address {
     pub schema: Option<String>,
 }
 
-/// No statement of the journal is slow, and no other transaction holds its rows for long.
-const SESSION: &str = "-c statement_timeout=30s -c lock_timeout=15s -c idle_in_transaction_session_timeout=60s";
+/// No statement of the journal is slow enough to be worth compiling, and no other transaction holds its rows for long.
+const SESSION: &str =
+    "-c statement_timeout=30s -c lock_timeout=15s -c idle_in_transaction_session_timeout=60s -c jit=off";
 
 pub fn unusable(remedy: &str) -> JournalError {
     JournalError::Unavailable(format!("the URL of PostgreSQL cannot be used: {remedy}"))

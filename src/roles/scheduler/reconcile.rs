@@ -73,12 +73,12 @@ async fn after_clock_was_set_back(
     Ok(())
 }
 
-/// Every state of every agency, so that what has become none is shown as none.
+/// Every state but the last ones of every agency, so that what has become none is shown as none.
 fn measure(scheduler: &Scheduler, counts: &[StateCount]) {
     let agencies: BTreeSet<&AgencyName> =
         scheduler.adapters.iter().map(|adapter| &adapter.agency).chain(counts.iter().map(|it| &it.agency)).collect();
     for agency in agencies {
-        for state in StateName::ALL {
+        for state in StateName::ALL.into_iter().filter(|it| !it.is_terminal()) {
             let counted = counts.iter().find(|it| it.agency == *agency && it.state == state);
             scheduler.metrics.submissions_in_state(agency, state, counted.map_or(0, |it| it.count));
         }

@@ -258,7 +258,7 @@ async fn the_metrics_show_what_is_in_a_state_now_and_none_where_there_is_none_an
     let gauge = |state: &str, count: u32| {
         format!("punte_submissions_in_state{{agency=\"legal-events\",state=\"{state}\"}} {count}\n")
     };
-    for expected in [[gauge("sending", 1), gauge("completed", 0)], [gauge("sending", 0), gauge("completed", 1)]] {
+    for expected in [[gauge("sending", 1), gauge("retrying", 0)], [gauge("sending", 0), gauge("retrying", 0)]] {
         let begun = std::time::Instant::now();
         loop {
             let metrics = town.operations("/metrics").await;
