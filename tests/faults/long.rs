@@ -68,9 +68,9 @@ fn is_of(point: Point, role: &str) -> bool {
 
 /// Whoever has died at a point begins again.
 fn come_back(house: &mut House) {
-    for number in 0..PROCESSES.len() {
+    for (number, roles) in PROCESSES.iter().enumerate() {
         if let Some(point) = house.died_at_a_point(number) {
-            house.figures.met(&point, PROCESSES[number][0]);
+            house.figures.met(&point, roles[0]);
             house.start(number);
         }
     }
