@@ -1,7 +1,7 @@
 //! Questions that change nothing.
 
 use super::{Access, Operation};
-use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, OfficeName, SubmissionId};
+use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, OfficeName, StateName, SubmissionId};
 use crate::journal::{
     JournalError, ListFilter, Record, StateCount, rows,
     store::{Statement, Store, Value, statement, values},
@@ -130,22 +130,23 @@ impl List {
 
 pub struct Counts;
 
-/// One look into the index for each agency and state: what is over is never read, however much there is of it.
-const COUNTS: &str = "WITH RECURSIVE agencies(agency) AS (SELECT min(agency) FROM submissions UNION ALL \
-                      SELECT (SELECT min(agency) FROM submissions WHERE agency > agencies.agency) FROM agencies \
-                      WHERE agency IS NOT NULL), \
-                      states(state) AS (VALUES ('accepted'), ('queued'), ('sending'), ('waiting'), ('retrying'), \
-                      ('parked'), ('uncertain')) \
-                      SELECT agency, state, (SELECT count(*) FROM submissions AS it \
-                      WHERE it.agency = agencies.agency AND it.state = states.state) \
-                      FROM agencies CROSS JOIN states WHERE agency IS NOT NULL ORDER BY agency, state";
-
 impl Operation for Counts {
     type Output = Vec<StateCount>;
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<StateCount>, JournalError> {
-        let rows = store.query(statement(COUNTS, vec![])).await?;
+        // One look into the index for each agency and state: what is over is never read, however much there is of it.
+        let states = StateName::ALL.into_iter().filter(|it| !it.is_terminal()).map(|it| format!("('{it}')"));
+        let sql = format!(
+            "WITH RECURSIVE agencies(agency) AS (SELECT min(agency) FROM submissions UNION ALL \
+             SELECT (SELECT min(agency) FROM submissions WHERE agency > agencies.agency) FROM agencies \
+             WHERE agency IS NOT NULL), states(state) AS (VALUES {}) \
+             SELECT agency, state, (SELECT count(*) FROM submissions AS it \
+             WHERE it.agency = agencies.agency AND it.state = states.state) \
+             FROM agencies CROSS JOIN states WHERE agency IS NOT NULL ORDER BY agency, state",
+            states.collect::<Vec<_>>().join(", ")
+        );
+        let rows = store.query(statement(sql, vec![])).await?;
         let counts: Vec<_> = rows.into_iter().map(rows::state_count).collect::<Result<_, _>>()?;
         Ok(counts.into_iter().filter(|it| it.count > 0).collect())
     }
