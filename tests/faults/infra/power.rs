@@ -54,8 +54,12 @@ fn key(number: usize) -> IdempotencyKey {
 }
 
 /// One submission's whole life; the error, and how far it came, if the journal fails.
-async fn live(journal: &SqliteJournal, submission: &Submission, number: usize) -> Result<(), JournalError> {
-    let told = |state: usize| recorder::tell(number * STATES.len() + state);
+async fn live(
+    (journal, path): (&SqliteJournal, &Path),
+    submission: &Submission,
+    number: usize,
+) -> Result<(), JournalError> {
+    let told = |state: usize| recorder::tell(path, number * STATES.len() + state);
     if journal.accept(submission, &key(number), true, None).await? == Acceptance::New {
         told(0);
     }
@@ -153,15 +157,15 @@ fn moments(steps: &[Step], of_a_sort: usize, random: &mut StdRng) -> Vec<usize> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_is_there_after_the_power_is_lost_at_any_write() {
-    recorder::begin();
     let home = tempfile::tempdir().unwrap();
+    recorder::begin(home.path());
     let path = home.path().join("journal.db");
     let journal = Arc::new(SqliteJournal::open(&path).unwrap());
     let lives: Vec<_> = (0..320).map(submission).collect();
     let ids: Vec<_> = lives.iter().map(|submission| submission.id).collect();
     // Eight at once, as offices are, so that commits carry several.
     for (begin, together) in (0..).step_by(8).zip(lives.chunks(8)) {
-        let together = (begin..).zip(together).map(|(number, submission)| live(&journal, submission, number));
+        let together = (begin..).zip(together).map(|(number, submission)| live((&journal, &path), submission, number));
         for lived in futures_util::future::join_all(together).await {
             lived.unwrap();
         }
@@ -214,11 +218,11 @@ fn a_disk_that_syncs_nothing_is_found_out(steps: &[Step], ids: &[SubmissionId]) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() {
-    recorder::begin();
     let rounds = if is_long() { 2_000 } else { 60 };
     let mut random = StdRng::seed_from_u64(rand::random());
     let (mut refused, mut answered) = (0, 0);
     let home = tempfile::tempdir().unwrap();
+    recorder::begin(home.path());
     let path = home.path().join("journal.db");
     let journal = SqliteJournal::open(&path).unwrap();
     for round in 0..rounds {
@@ -226,7 +230,7 @@ async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() 
         recorder::leave_room_for(random.random_range(0..1_500_000));
         let numbers = [2 * round, 2 * round + 1];
         let lived = futures_util::future::join_all(
-            numbers.iter().zip(&submissions).map(|(number, submission)| live(&journal, submission, *number)),
+            numbers.iter().zip(&submissions).map(|(number, submission)| live((&journal, &path), submission, *number)),
         )
         .await;
         recorder::leave_room_for(i64::MAX);

@@ -6,6 +6,7 @@ use rusqlite::ffi::{
     sqlite3_vfs_register,
 };
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, c_char, c_int, c_void},
     mem::size_of,
     path::{Path, PathBuf},
@@ -37,16 +38,28 @@ pub enum Step {
     Told(usize),
 }
 
-static STEPS: Mutex<Vec<Step>> = Mutex::new(Vec::new());
+/// By the folder whose files are recorded. Files elsewhere are none of the recorder's business: whoever looks at what a lost
+/// disk has left writes there, too.
+static STEPS: Mutex<BTreeMap<PathBuf, Vec<Step>>> = Mutex::new(BTreeMap::new());
 /// Bytes that may still be written, over all files.
 static ROOM: AtomicI64 = AtomicI64::new(i64::MAX);
 
-fn steps() -> MutexGuard<'static, Vec<Step>> {
+fn steps() -> MutexGuard<'static, BTreeMap<PathBuf, Vec<Step>>> {
     STEPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on every SQLite file of this process is written through the recorder.
-pub fn begin() {
+fn note(file: &Path, step: Step) {
+    if let Some(folder) = file.parent()
+        && let Some(steps) = steps().get_mut(folder)
+    {
+        steps.push(step);
+    }
+}
+
+/// From now on every SQLite file of this process is written through the recorder, and what becomes of those in this folder
+/// is recorded.
+pub fn begin(folder: &Path) {
+    steps().insert(folder.to_owned(), Vec::new());
     static ONCE: Once = Once::new();
     // SAFETY: the copy of the system's layer lives for ever, and only its size, its name and two functions differ.
     ONCE.call_once(|| unsafe {
@@ -61,19 +74,14 @@ pub fn begin() {
     });
 }
 
-pub fn tell(number: usize) {
-    steps().push(Step::Told(number));
+/// That somebody was told something which this file is to hold.
+pub fn tell(file: &Path, number: usize) {
+    note(file, Step::Told(number));
 }
 
-/// All steps that concern files in this folder, and all that was told.
+/// What was recorded in this folder; nothing more is.
 pub fn recorded(folder: &Path) -> Vec<Step> {
-    let concerns = |step: &&Step| match step {
-        Step::Write { file, .. } | Step::Truncate { file, .. } | Step::Sync { file } | Step::Delete { file } => {
-            file.starts_with(folder)
-        }
-        Step::Told(_) => true,
-    };
-    steps().iter().filter(concerns).cloned().collect()
+    steps().remove(folder).unwrap_or_default()
 }
 
 pub fn leave_room_for(bytes: i64) {
@@ -130,7 +138,8 @@ unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync: c_
         let system: *mut sqlite3_vfs = (*vfs).pAppData.cast();
         let code = (*system).xDelete.unwrap()(system, name, sync);
         if code == SQLITE_OK {
-            steps().push(Step::Delete { file: named(name) });
+            let file = named(name);
+            note(&file.clone(), Step::Delete { file });
         }
         code
     }
@@ -154,7 +163,7 @@ unsafe extern "C" fn write(file: *mut sqlite3_file, bytes: *const c_void, count:
         let code = methods(file).xWrite.unwrap()(real(file), bytes, count, at);
         if code == SQLITE_OK {
             let bytes = std::slice::from_raw_parts(bytes.cast::<u8>(), count as usize).to_vec();
-            steps().push(Step::Write { file: path(file), at: at as usize, bytes });
+            note(&path(file), Step::Write { file: path(file), at: at as usize, bytes });
         }
         code
     }
@@ -164,7 +173,7 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
     unsafe {
         let code = methods(file).xTruncate.unwrap()(real(file), size);
         if code == SQLITE_OK {
-            steps().push(Step::Truncate { file: path(file), size: size as usize });
+            note(&path(file), Step::Truncate { file: path(file), size: size as usize });
         }
         code
     }
@@ -174,7 +183,7 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     unsafe {
         let code = methods(file).xSync.unwrap()(real(file), flags);
         if code == SQLITE_OK {
-            steps().push(Step::Sync { file: path(file) });
+            note(&path(file), Step::Sync { file: path(file) });
         }
         code
     }
