@@ -3,6 +3,7 @@
 use crate::domain::{AgencyName, OfficeName, Priority, ServiceName, StateName, SubmissionId, TraceParent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 /// Work for an agency's worker: which submission to deliver. Everything else is in the journal.
 ///
@@ -47,12 +48,22 @@ impl WorkItem {
         struct Head {
             version: u32,
         }
-        let malformed = |error: serde_json::Error| Poison::Malformed(error.to_string());
+        let malformed = |error: serde_json::Error| Poison::Malformed(without_values(&error));
         match serde_json::from_slice::<Head>(bytes).map_err(malformed)?.version {
             VERSION => serde_json::from_slice::<Versioned<Self>>(bytes).map(|it| it.body).map_err(malformed),
             other => Err(Poison::Version(other)),
         }
     }
+}
+
+/// What JSON's reader says quotes what it has read, and who publishes to the broker may have put anything there.
+pub(super) fn without_values(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        Category::Io | Category::Eof => "it ends too early",
+        Category::Syntax => "no JSON",
+        Category::Data => "a member is missing or of another kind",
+    };
+    format!("{kind}, at line {} column {}", error.line(), error.column())
 }
 
 /// A change of state, as the topic exchange carries it: a CloudEvents 1.0 envelope in structured JSON mode.
@@ -164,6 +175,18 @@ mod tests {
         assert_eq!(WorkItem::from_bytes(other.to_string().as_bytes()), Err(Poison::Version(2)));
         for bad in [&b""[..], b"{}", b"\xff", b"[]", br#"{"version":1}"#] {
             assert!(matches!(WorkItem::from_bytes(bad), Err(Poison::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn what_poison_holds_is_not_told() {
+        for bad in [
+            r#"{"version":"2000000000900"}"#,
+            r#"{"version":1,"submission":"2000000000900","agency":"civil-registry"}"#,
+            r#"{"version":1,"2000000000900":2000000000900} 2000000000900"#,
+        ] {
+            let told = WorkItem::from_bytes(bad.as_bytes()).unwrap_err().to_string();
+            assert!(!told.contains("2000000000900"), "{told}");
         }
     }
 

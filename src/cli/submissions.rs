@@ -128,9 +128,9 @@ impl EraseWire {
         journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
         let erased = journal.erase_wire_of(self.id, jiff::Timestamp::now()).await?;
         if self.json {
-            println!("{}", serde_json::json!({"id": self.id, "attempts_erased": erased}));
+            output::line(serde_json::json!({"id": self.id, "attempts_erased": erased}));
         } else {
-            println!("{}: the bytes of {erased} attempts are erased", self.id);
+            output::line(format!("{}: the bytes of {erased} attempts are erased", self.id));
         }
         Ok(exit::DONE)
     }

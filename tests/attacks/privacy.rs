@@ -3,3 +3,6 @@
 mod broker;
 mod canaries;
 mod everywhere;
+// Built in with the feature alone, crash points can panic as well.
+#[cfg(feature = "failpoints")]
+mod panics;

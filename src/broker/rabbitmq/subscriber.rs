@@ -6,7 +6,7 @@ use super::{
     names,
     topology::Topology,
 };
-use crate::broker::{BrokerError, Listeners};
+use crate::broker::{BrokerError, Listeners, message::without_values};
 use backoff::backoff::Backoff;
 use futures_util::StreamExt;
 use lapin::{
@@ -112,7 +112,10 @@ impl Subscriber {
         }
         match serde_json::from_slice(&message.data) {
             Ok(announcement) => self.listeners.tell(&announcement),
-            Err(error) => tracing::debug!(%error, "a message on the exchange of events is not an announcement"),
+            Err(error) => tracing::debug!(
+                error = without_values(&error),
+                "a message on the exchange of events is not an announcement"
+            ),
         }
     }
 }

@@ -12,6 +12,11 @@ pub const NOTE: &str = "canary-note-99916";
 /// In the base64 of the webhook's secret.
 pub const WEBHOOK_KEY: &[u8; 32] = b"canary-webhook-key-of-32-bytes!!";
 pub const PASSWORD: &str = "canary-password-99917";
+pub const FILE_NAME: &str = "canary-file-99918.pdf";
+pub const FILE_TEXT: &str = "canary-file-text-99919";
+
+/// The log's filter that lets everything through that can be asked for.
+pub const TALKATIVE: &str = "trace,h2=trace,rustls=trace,hyper=trace,lapin=trace,tokio_postgres=trace";
 
 pub fn canary(service: &str) -> Value {
     let mut request = request(service, PERSON);
@@ -31,7 +36,8 @@ pub struct Canaries(Vec<String>);
 impl Canaries {
     pub fn new() -> Self {
         use base64::{Engine, engine::general_purpose::STANDARD};
-        let fixed = [PERSON, CLERK, ENTITY, BASIS, REASON, "9991500042815", NOTE, PASSWORD, "whsec_"];
+        let fixed =
+            [PERSON, CLERK, ENTITY, BASIS, REASON, "9991500042815", NOTE, PASSWORD, "whsec_", FILE_NAME, FILE_TEXT];
         let mut all: Vec<_> = fixed.map(str::to_owned).into();
         // As logs and JSON may write them too.
         all.push(STANDARD.encode(WEBHOOK_KEY));
@@ -40,6 +46,10 @@ impl Canaries {
         all.push(PERSON.bytes().map(|byte| format!("{byte:02x}")).collect());
         all.push(format!("{:?}", PERSON.as_bytes()));
         Self(all)
+    }
+
+    pub fn add(&mut self, text: &str) {
+        self.0.push(text.to_owned());
     }
 
     /// Names, birth dates and the like: every text of an agency's answer that is no word of its vocabulary.

@@ -1,7 +1,7 @@
 //! The program as a process of its own, at its most talkative, through every success and every fault of agencies and
 //! offices: its log, problems, metrics, URLs, process list and the operators' commands are searched for canaries.
 
-use super::canaries::{Canaries, PASSWORD, PERSON, WEBHOOK_KEY, canary};
+use super::canaries::{Canaries, FILE_NAME, FILE_TEXT, PASSWORD, PERSON, TALKATIVE, WEBHOOK_KEY, canary};
 use crate::program::Program;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use punte::roles::stage::{OFFICE, Stage, StagePlan};
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SERVICES: [&str; 3] = ["person-lookup", "civil-status-extract", "legal-event"];
+pub const SERVICES: [&str; 3] = ["person-lookup", "civil-status-extract", "legal-event"];
 
 fn faults() -> Vec<Value> {
     let mut faults: Vec<_> = [
@@ -37,7 +37,7 @@ fn faults() -> Vec<Value> {
 }
 
 /// With the office's webhook, which nobody answers.
-async fn stage(folder: &Path) -> Stage {
+pub async fn stage(folder: &Path) -> Stage {
     std::fs::write(folder.join("whsec"), format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY))).unwrap();
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut plan = StagePlan::of_project(project);
@@ -58,24 +58,32 @@ async fn stage(folder: &Path) -> Stage {
     Stage::prepare(plan).await.unwrap()
 }
 
-struct Walk<'a> {
+pub struct Walk<'a> {
     program: &'a Program,
     office: &'a reqwest::Client,
-    canaries: Canaries,
+    pub canaries: Canaries,
     ids: Vec<String>,
 }
 
-impl Walk<'_> {
-    async fn post(&self, body: String) -> (u16, String) {
+impl<'a> Walk<'a> {
+    pub fn new(program: &'a Program, office: &'a reqwest::Client) -> Self {
+        Self { program, office, canaries: Canaries::new(), ids: Vec::new() }
+    }
+
+    pub async fn post(&self, body: String) -> (u16, String) {
         let request = self.office.post(self.program.url("/v1/submissions")).header("content-type", "application/json");
         let answer =
             request.header("idempotency-key", uuid::Uuid::new_v4().to_string()).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    pub async fn submit(&mut self, service: &str) -> Value {
+        self.submit_request(&canary(service)).await
+    }
+
     /// To its end, or in front of an operator.
-    async fn submit(&mut self, service: &str) -> Value {
-        let (status, text) = self.post(canary(service).to_string()).await;
+    async fn submit_request(&mut self, request: &Value) -> Value {
+        let (status, text) = self.post(request.to_string()).await;
         assert!(status < 300, "{text}");
         let id = serde_json::from_str::<Value>(&text).unwrap()["id"].as_str().unwrap().to_owned();
         let begun = Instant::now();
@@ -92,7 +100,64 @@ impl Walk<'_> {
         }
     }
 
-    async fn err(&self) {
+    /// The status and the text of an answer that has no reason to name anybody.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> (u16, String) {
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        self.canaries.assert_absent("an answer", &text);
+        (status, text)
+    }
+
+    fn upload(&self, media_type: &str, content: &str) -> reqwest::RequestBuilder {
+        let request = self.office.post(self.program.url("/v1/attachments")).header("content-type", media_type);
+        let request = request.header("content-disposition", format!("attachment; filename=\"{FILE_NAME}\""));
+        request.body(content.to_owned())
+    }
+
+    /// A file, a submission with it, and files that are refused.
+    pub async fn attach(&mut self) {
+        let content = format!("%PDF-1.7 {FILE_TEXT} {PERSON}");
+        // The office is told the name that it gave.
+        let answer = self.upload("application/pdf", &content).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 201);
+        let attachment: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(attachment["name"], FILE_NAME);
+        let mut request = canary("legal-event");
+        request["attachments"] = json!([attachment["id"]]);
+        let shown = self.submit_request(&request).await;
+        assert_eq!(shown["state"], "completed", "{shown:#}");
+        let digest = format!("sha-256=:{PERSON}:");
+        for wrong in [
+            self.upload("application/pdf", &content[1..]),
+            self.upload(&format!("application/{FILE_TEXT}"), &content),
+            self.upload("application/pdf", &content).header("content-digest", digest),
+        ] {
+            let (status, text) = self.ask(wrong).await;
+            assert!((400..500).contains(&status), "{status} {text}");
+        }
+    }
+
+    /// The addresses around submissions that have ended: changes as events, the list, taking back.
+    pub async fn look_around(&self) {
+        let url = |path: &str| self.program.url(&format!("/v1/submissions{path}"));
+        let (one, events) = (url(&format!("/{}", self.ids[0])), url(&format!("/{}/events", self.ids[0])));
+        let (_, text) = self.ask(self.office.get(&events)).await;
+        assert!(text.contains("event: state") && text.contains("completed"), "{text}");
+        for list in ["?limit=200", "?state=completed", "?service=legal-event"] {
+            let (_, text) = self.ask(self.office.get(url(list))).await;
+            assert!(text.contains("accepted_at"), "{text}");
+        }
+        for (wrong, code) in [
+            (self.office.get(&events).header("last-event-id", format!("x{PERSON}")), 400),
+            (self.office.delete(&one), 409),
+            (self.office.delete(url(&format!("/{PERSON}"))), 404),
+        ] {
+            let (status, text) = self.ask(wrong).await;
+            assert_eq!(status, code, "{text}");
+        }
+    }
+
+    pub async fn err(&self) {
         let whole = canary("civil-status-extract").to_string();
         for body in [
             whole.replace("\"copies\":1", &format!("\"copies\":\"{PERSON}\"")),
@@ -138,15 +203,16 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
     let operations = format!("127.0.0.1:{}", rand::random_range(9_000..12_000));
     let variables =
         [("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("PUNTE__OPERATIONS__LISTEN", operations.as_str())];
-    let program =
-        Program::start(&stage, &office, &["--log", "trace,h2=trace,rustls=trace,hyper=trace"], &variables).await;
-    let mut walk = Walk { program: &program, office: &office, canaries: Canaries::new(), ids: Vec::new() };
+    let program = Program::start(&stage, &office, &["--log", TALKATIVE], &variables).await;
+    let mut walk = Walk::new(&program, &office);
     for service in SERVICES {
         let shown = walk.submit(service).await;
         assert_eq!(shown["state"], "completed", "{shown:#}");
         walk.canaries.add_texts_of(&shown["answer"]);
     }
     assert!(walk.canaries.count() > 20, "the agencies' answers named nobody");
+    walk.attach().await;
+    walk.look_around().await;
     for (agency, service) in [
         ("civil-registry", "person-lookup"),
         ("civil-registry", "civil-status-extract"),
@@ -195,7 +261,7 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
     canaries.assert_absent("the log", &log);
 }
 
-fn told(arguments: &[&str], stage: &Stage, canaries: &Canaries) {
+pub fn told(arguments: &[&str], stage: &Stage, canaries: &Canaries) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
     let done = command.args(arguments).arg("--config").arg(stage.config()).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
