@@ -1,9 +1,20 @@
 //! Agencies have every kind of bad day while offices post: slow, dead, flapping, late, garbled, with other certificates.
 
-use crate::harness::{ALL, House, clients::SERVICES, over_rabbitmq};
+use crate::harness::{ALL, House, agency::Agency, clients::SERVICES, outside, over_rabbitmq};
+use jiff::Timestamp;
+use punte::{
+    domain::{Code, StateName},
+    journal::{Journal, ListFilter, Record},
+};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::time::sleep;
+
+/// By then somebody has met what an agency does: its circuit may be open, but for a second at a time.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// What the agencies do for a while, and how it is called.
 fn bad_days() -> Vec<(&'static str, Value)> {
@@ -36,28 +47,89 @@ async fn agencies_with_every_kind_of_bad_day_get_everything_once() {
     let counters = house.open_counters(2, Duration::from_millis(20));
     for (name, behaviour) in bad_days() {
         house.behave(&behaviour);
+        let met: fn(&Agency) -> u64 =
+            if name.ends_with("certificate") { Agency::shown_another } else { Agency::requests };
+        let before: Vec<u64> = house.agencies.values().map(met).collect();
         sleep(Duration::from_millis(900)).await;
+        let is_met = || house.agencies.values().zip(&before).all(|(agency, before)| met(agency) > *before);
+        until(name, is_met).await;
         house.behave(&Value::Null);
         house.figures.fault(&format!("agency {name}"));
     }
-    for agency in SERVICES_OF {
+    let journal = outside::journal(&house.stage.config()).await;
+    for agency in AGENCIES {
         house.agency(agency).die().await;
         sleep(Duration::from_millis(600)).await;
+        until_nobody_answers(&journal, agency).await;
         house.agency(agency).come_back().await;
         house.figures.fault("agency is dead");
     }
     for _ in 0..5 {
         house.agency("legal-events").die().await;
-        sleep(Duration::from_millis(150)).await;
+        until_nobody_answers(&journal, "legal-events").await;
         house.agency("legal-events").come_back().await;
-        sleep(Duration::from_millis(150)).await;
+        until("flaps", || house.agencies["legal-events"].requests() > 0).await;
     }
     house.figures.fault("agency is flapping");
     counters.close().await;
     house.audit().await;
 }
 
-const SERVICES_OF: [&str; 3] = ["civil-registry", "legal-events", "once-registry"];
+const AGENCIES: [&str; 3] = ["civil-registry", "legal-events", "once-registry"];
+
+/// A day that nobody meets is none.
+async fn until(day: &str, is_met: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_met() {
+        assert!(begun.elapsed() < LIMIT, "nobody has met an agency that {day}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A dead agency counts nothing: the journal says that somebody has found nobody there from now on.
+async fn until_nobody_answers(journal: &Arc<dyn Journal>, agency: &str) {
+    let (begun, dead_since) = (Instant::now(), Timestamp::now());
+    let (agency, state) = (Some(agency.parse().unwrap()), Some(StateName::Retrying));
+    let filter = ListFilter { agency, state, ..ListFilter::default() };
+    let is_from_now_on = |record: &Record| {
+        let code = record.progress.state.fault().map(|fault| fault.code);
+        code == Some(Code::NetworkConnect) && record.changed_at > dead_since
+    };
+    while !journal.list(&filter, 1000).await.unwrap().iter().any(is_from_now_on) {
+        assert!(begun.elapsed() < LIMIT, "nobody has met the dead {filter:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// For an hour, if the faults are to have their full length.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_for_long_harms_nobody() {
+    let is_long = std::env::var("PUNTE_FAULTS_LONG").is_ok_and(|text| text == "1");
+    let length = Duration::from_secs(if is_long { 3600 } else { 10 });
+    let mut house = House::build(&[ALL], over_rabbitmq).await;
+    // What is made once is made now: pools, caches, the allocator's arenas.
+    let counters = house.open_counters(3, Duration::ZERO);
+    sleep(Duration::from_secs(4)).await;
+    counters.close().await;
+    house.evidence().await;
+    house.rest();
+    let counters = house.open_counters(2, Duration::from_millis(if is_long { 2000 } else { 200 }));
+    house.agencies["civil-registry"].behave(&json!({"fault": "garbage-in-turn"}));
+    let (begun, before) = (Instant::now(), house.agencies["civil-registry"].requests());
+    while begun.elapsed() < length {
+        let posted = Instant::now();
+        let id = house.post("legal-event").await;
+        house.until(&id, &["completed"]).await;
+        assert!(posted.elapsed() < LIMIT, "another agency's office waited {:?}", posted.elapsed());
+        sleep(Duration::from_millis(500)).await;
+    }
+    // Each of the six sorts.
+    until("sends garbage in turn", || house.agencies["civil-registry"].requests() >= before + 6).await;
+    house.behave(&Value::Null);
+    house.figures.fault("agency sends garbage in turn");
+    counters.close().await;
+    house.audit().await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_answer_on_the_same_connection_is_nobodys_answer() {

@@ -54,7 +54,7 @@ async fn survives(mut house: House) {
         sleep(Duration::from_millis(random.random_range(50..400))).await;
         let number = random.random_range(0..house.processes.len());
         if house.processes.len() > 1 && frozen.len() < 2 && random.random_bool(0.2) {
-            // Sometimes for longer than a lease.
+            // For longer than a lease in a long soak alone: at the end of the trouble all are thawed.
             house.signal(number, "STOP");
             let thawed_at = Instant::now() + Duration::from_millis(random.random_range(500..25_000));
             frozen.entry(number).or_insert(thawed_at);

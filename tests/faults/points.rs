@@ -2,7 +2,7 @@
 //! it repairs what the death before has left, and nothing is lost or done twice.
 
 use crate::harness::{
-    ALL, House, PATIENCE, over_rabbitmq,
+    ALL, House, PATIENCE, chance, over_rabbitmq,
     receiver::{Bound, Receiver},
     shared, variable,
 };
@@ -226,7 +226,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
         meets(&mut house, 0, &[0], point).await;
     }
     let mut again: Vec<_> = of_one_process().into_iter().filter(|point| way(*point) == Way::Work).collect();
-    again.shuffle(&mut rand::rng());
+    again.shuffle(&mut chance());
     for point in again {
         meets(&mut house, 0, &[0], point).await;
     }

@@ -33,6 +33,8 @@ pub(super) struct Agency {
     pub script: Script,
     pub ledger: Ledger,
     pub received: AtomicU64,
+    /// Connections that were shown another certificate than its own.
+    pub shown_another: AtomicU64,
     /// Why requests were turned away: the rules that the bus has broken.
     pub refusals: Mutex<Vec<String>>,
     /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.

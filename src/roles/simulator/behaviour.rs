@@ -55,6 +55,8 @@ pub enum SimulatedFault {
     ResetAfterEffect,
     /// The answers below come after the effect: the agency has acted, and its answer is of no use.
     Garbage,
+    /// Each time garbage of another sort.
+    GarbageInTurn,
     WrongContentType,
     HugeAnswer,
     TruncatedAnswer,

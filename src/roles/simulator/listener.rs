@@ -7,7 +7,11 @@ use super::{
 };
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -45,13 +49,18 @@ pub(super) async fn listen(listener: TcpListener, acceptors: Acceptors, agency: 
 }
 
 async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, stop: CancellationToken) {
-    let other = match agency.script.of_connection() {
+    let shown = agency.script.of_connection();
+    let other = match shown {
         Shown::Own => None,
         Shown::Renewed => acceptors.renewed,
         Shown::Rogue => acceptors.rogue,
     };
     let acceptor = other.unwrap_or(acceptors.own);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else { return };
+    let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+    if shown != Shown::Own {
+        agency.shown_another.fetch_add(1, Ordering::Relaxed);
+    }
+    let Ok(Ok(stream)) = accepted else { return };
     let mut generation = agency.generation.subscribe();
     let (stream, echo) = Echo::around(stream);
     // An agency goes on with what it has begun, also when nobody waits for its answer any longer.

@@ -114,6 +114,7 @@ impl Simulator {
             script: behaviour::Script::default(),
             ledger: Ledger::open(plan.ledger_file.as_deref())?,
             received: Default::default(),
+            shown_another: Default::default(),
             refusals: Default::default(),
             generation: Default::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
@@ -172,6 +173,11 @@ impl Simulator {
     /// All requests that came, whatever became of them.
     pub fn requests(&self) -> u64 {
         self.agency.received.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were shown another certificate than the agency's own, whether or not they came about.
+    pub fn shown_another(&self) -> u64 {
+        self.agency.shown_another.load(Ordering::Relaxed)
     }
 
     /// Why requests were turned away.

@@ -6,7 +6,11 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
 
@@ -32,6 +36,7 @@ pub(super) fn with(
 ) -> Response<Body> {
     let body = match fault {
         Some(SimulatedFault::Garbage) => whole(Bytes::from_static(b"\x00\xFF<<{{garbage")),
+        Some(SimulatedFault::GarbageInTurn) => garbage_in_turn(body, &mut headers, max_bytes),
         Some(SimulatedFault::WrongContentType) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
             whole(body.into())
@@ -55,6 +60,26 @@ pub(super) fn with(
 
 fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+/// Bytes, an envelope that never ends, the answer's first half as if it were all, as much text as is taken, nothing, a page
+/// for people.
+fn garbage_in_turn(mut body: Vec<u8>, headers: &mut HeaderMap, max_bytes: usize) -> Body {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    whole(match TURN.fetch_add(1, Ordering::Relaxed) % 6 {
+        0 => Bytes::copy_from_slice(&rand::random::<[u8; 512]>()),
+        1 => Bytes::from_static(b"<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><answer"),
+        2 => {
+            body.truncate(body.len() / 2);
+            body.into()
+        }
+        3 => vec![b'x'; max_bytes].into(),
+        4 => Bytes::new(),
+        _ => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            Bytes::from_static(b"<html><body>Back soon</body></html>")
+        }
+    })
 }
 
 /// The answer, and white space until it is larger than anybody takes.

@@ -83,6 +83,11 @@ impl Agency {
         self.simulator.as_ref().map_or(0, Simulator::requests)
     }
 
+    /// Connections that were shown another certificate than its own. None while it is dead.
+    pub fn shown_another(&self) -> u64 {
+        self.simulator.as_ref().map_or(0, Simulator::shown_another)
+    }
+
     /// What its file says it has done.
     pub fn effects(&self) -> Vec<LedgerEntry> {
         let mut effects = BTreeMap::new();

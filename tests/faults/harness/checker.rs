@@ -18,6 +18,8 @@ pub struct Evidence {
     pub arrivals: Vec<Arrival>,
     /// The journal.
     pub seen: Vec<Seen>,
+    /// When the journal will have something to be done. What is settled is never due, but the outbox may hold it still.
+    pub next_due: Option<Timestamp>,
     pub queues: Vec<Queue>,
     /// Deaths of processes that take messages, and how many of them RabbitMQ forgives a message.
     pub deaths_of_takers: u64,
@@ -269,6 +271,9 @@ fn uncertain_is_not_sent_again(seen: &Seen, done: &Done<'_>, report: &mut impl F
 fn queues_are_explained(evidence: &Evidence, report: &mut impl FnMut(Invariant, String)) {
     let settled = evidence.seen.iter().filter(|it| it.progress.state.name().is_settled());
     let settled: BTreeSet<&str> = settled.map(|it| it.id.as_str()).collect();
+    if let Some(at) = evidence.next_due.filter(|_| settled.len() == evidence.seen.len()) {
+        report(Invariant::QueuesAreExplained, format!("all is settled, and the outbox holds something for {at}"));
+    }
     let is_explained = |letter: &&Letter| {
         let is_settled = letter.submission.as_deref().is_some_and(|id| settled.contains(id));
         is_settled && letter.came_too_often && evidence.deaths_of_takers > evidence.delivery_limit

@@ -200,6 +200,7 @@ const LIES: &[Lie] = &[
     }),
     (Invariant::TimelineAndStateAgree, "a doubt is forgotten", |it| it.seen[LOOKUP].progress.in_doubt = true),
     (Invariant::QueuesAreExplained, "a message is left", |it| it.queues[0].messages = 3),
+    (Invariant::QueuesAreExplained, "the outbox is not empty", |it| it.next_due = Some(at(9))),
     (Invariant::QueuesAreExplained, "a dead letter did not come too often", |it| {
         it.queues[0].letters[0].came_too_often = false;
     }),

@@ -220,6 +220,7 @@ impl House {
             effects: self.agencies.values().flat_map(Agency::effects).collect(),
             arrivals: self.agencies.values().flat_map(Agency::arrivals).collect(),
             seen: outside::everything(&journal).await.unwrap(),
+            next_due: journal.next_due().await.unwrap(),
             deaths_of_takers: self.figures.deaths_of_takers(),
             ..Evidence::default()
         };

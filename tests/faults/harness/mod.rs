@@ -15,9 +15,18 @@ pub mod replay;
 
 pub use crate::town::{over_rabbitmq, variable};
 pub use house::{ALL, House};
+use rand::{SeedableRng, rngs::StdRng};
 
 /// How long anything may take on a busy machine before it counts as never.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// `PUNTE_SOAK_SEED` repeats a test's choices.
+pub fn chance() -> StdRng {
+    let given = std::env::var("PUNTE_SOAK_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
+    println!("PUNTE_SOAK_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
 
 /// As several processes need it.
 pub fn shared(plan: &mut punte::roles::stage::StagePlan) {

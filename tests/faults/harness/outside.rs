@@ -18,11 +18,19 @@ use punte::{
     roles::open_journal,
     settings::{BrokerSettings, Settings},
 };
-use std::{path::Path, sync::Arc};
-use tokio::time::timeout;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
 
 const PAGE: u32 = 1000;
 const AT_ONCE: usize = 8;
+/// RabbitMQ counts every five seconds what a queue's consumers have not settled.
+const COUNTED_ANEW: Duration = Duration::from_secs(6);
 
 /// Opened beside the processes that work with it.
 pub async fn journal(config: &Path) -> Arc<dyn Journal> {
@@ -75,17 +83,18 @@ pub async fn queues<'a>(config: &Path, agencies: impl Iterator<Item = &'a Agency
     let settings = Settings::load(config).unwrap_or_else(|faults| panic!("{faults}"));
     let BrokerSettings::Rabbitmq(place) = &settings.broker else { return (Vec::new(), 0) };
     let names = Names::new(&place.prefix).unwrap();
+    let counted = counted(place.uri.reveal()).await;
     let connection = answered(lapin::Connection::connect(place.uri.reveal(), Default::default())).await.unwrap();
     let mut queues = Vec::new();
     for agency in agencies {
         // What is read is not settled, so that the end of the channel puts it back.
         let channel = answered(connection.create_channel()).await.unwrap();
         for name in Priority::ALL.map(|priority| names.work_queue(agency, priority)) {
-            let messages = depth(&channel, &name).await;
+            let messages = depth(&channel, &name, counted.as_ref()).await;
             queues.push(Queue { name: name.to_string(), messages, explained: 0, letters: Vec::new() });
         }
         let name = names.dead_queue(agency);
-        let messages = depth(&channel, &name).await;
+        let messages = depth(&channel, &name, counted.as_ref()).await;
         let mut letters = Vec::new();
         while let Some(message) = next(&channel, &name).await {
             letters.push(letter(&message));
@@ -97,10 +106,38 @@ pub async fn queues<'a>(config: &Path, agencies: impl Iterator<Item = &'a Agency
     (queues, place.delivery_limit.into())
 }
 
-async fn depth(channel: &Channel, queue: &ShortString) -> u64 {
+/// A queue that is missing would look empty: that is an error.
+async fn depth(channel: &Channel, queue: &ShortString, counted: Option<&BTreeMap<String, u64>>) -> u64 {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let declared = answered(channel.queue_declare(queue.clone(), options, FieldTable::default())).await;
-    declared.map_or(0, |queue| queue.message_count().into())
+    let ready = u64::from(declared.unwrap_or_else(|error| panic!("{queue}: {error}")).message_count());
+    let Some(counted) = counted else { return ready };
+    let all = counted.get(queue.as_str()).unwrap_or_else(|| panic!("{queue} is not among {counted:?}"));
+    ready.max(*all)
+}
+
+/// All messages of each queue, by its name: AMQP does not tell of those that a consumer holds. Known of the suite's own
+/// node alone, because the folder of another one is its test's.
+async fn counted(uri: &str) -> Option<BTreeMap<String, u64>> {
+    let folder = suites_node(uri)?;
+    sleep(COUNTED_ANEW).await;
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/rabbitmq"));
+    command.arg("ctl").arg(folder).args(["list_queues", "--silent", "--no-table-headers", "name", "messages"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let count = |line: &str| {
+        let (name, all) = line.split_once('\t')?;
+        Some((name.to_owned(), all.trim().parse::<u64>().ok()?))
+    };
+    Some(listed.lines().filter_map(count).collect())
+}
+
+/// Its certificates lie in its folder.
+fn suites_node(uri: &str) -> Option<PathBuf> {
+    let is_suites = std::env::var("PUNTE_TEST_AMQP_URL").is_ok_and(|suites| suites == uri);
+    let authority = std::env::var("PUNTE_TEST_AMQPS_CA").ok().filter(|_| is_suites)?;
+    Path::new(&authority).ancestors().nth(2).map(Path::to_path_buf)
 }
 
 async fn next(channel: &Channel, queue: &ShortString) -> Option<Delivery> {

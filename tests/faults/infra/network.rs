@@ -48,7 +48,7 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
     let mut seen: Vec<Frame> = often.keys().copied().collect();
     // What comes once when a connection begins does not come again later on the line.
     let last = |frame: &Frame| (often.get(frame).unwrap_or(&0) / proxy.connections().max(1)).saturating_sub(1);
-    // A busy line needs none of ours; between two cuts it may.
+    // A busy line needs none of ours; between two cuts it may, or not.
     let beat = Frame { way: Way::ToServer, kind: Kind::Heartbeat };
     if !seen.contains(&beat) {
         seen.push(beat);
@@ -79,7 +79,8 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
         begun.elapsed()
     );
     assert_eq!(proxy.cuts(), cut.len());
-    assert!(missed.len() * 4 <= seen.len() * if is_long() { 20 } else { 1 }, "too few came again: {missed:?}");
+    missed.retain(|frame| *frame != beat.to_string());
+    assert!(missed.is_empty(), "these did not come again: {missed:?}");
     trial.end_at_first_attempts().await;
 }
 
@@ -93,7 +94,7 @@ async fn cut_once(proxy: &Proxy, frame: Frame, cut: Cut, spare: usize) -> bool {
             proxy.cut_all();
             is_provoked = true;
         }
-        if begun.elapsed() > Duration::from_secs(8) {
+        if begun.elapsed() > Duration::from_secs(15) {
             proxy.disarm();
             return false;
         }

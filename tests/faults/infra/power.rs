@@ -6,6 +6,7 @@ use super::{
     platter::{FATES, OnDisk, Unsynced, happen},
     recorder::{self, Step},
 };
+use crate::harness::chance;
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::*,
@@ -171,7 +172,7 @@ async fn what_was_answered_is_there_after_the_power_is_lost_at_any_write() {
         }
     }
     let steps = recorder::recorded(home.path());
-    let mut random = StdRng::seed_from_u64(rand::random());
+    let mut random = chance();
     let moments = moments(&steps, if is_long() { 2_000 } else { 25 }, &mut random);
     let (mut disk, mut told, mut losses) = (BTreeMap::<PathBuf, OnDisk>::new(), BTreeMap::new(), 0);
     let mut next = moments.iter().copied().peekable();
@@ -219,7 +220,7 @@ fn a_disk_that_syncs_nothing_is_found_out(steps: &[Step], ids: &[SubmissionId]) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() {
     let rounds = if is_long() { 2_000 } else { 60 };
-    let mut random = StdRng::seed_from_u64(rand::random());
+    let mut random = chance();
     let (mut refused, mut answered) = (0, 0);
     let home = tempfile::tempdir().unwrap();
     recorder::begin(home.path());
@@ -227,13 +228,13 @@ async fn a_disk_that_is_full_at_any_write_refuses_and_keeps_what_was_answered() 
     let journal = SqliteJournal::open(&path).unwrap();
     for round in 0..rounds {
         let submissions = [submission(round), submission(round + 1)];
-        recorder::leave_room_for(random.random_range(0..1_500_000));
+        recorder::leave_room_for(home.path(), random.random_range(0..1_500_000));
         let numbers = [2 * round, 2 * round + 1];
         let lived = futures_util::future::join_all(
             numbers.iter().zip(&submissions).map(|(number, submission)| live((&journal, &path), submission, *number)),
         )
         .await;
-        recorder::leave_room_for(i64::MAX);
+        recorder::leave_room_for(home.path(), i64::MAX);
         for ((number, submission), lived) in numbers.iter().zip(&submissions).zip(lived) {
             let Err(error) = lived else {
                 answered += 1;

@@ -11,10 +11,7 @@ use std::{
     mem::size_of,
     path::{Path, PathBuf},
     ptr::null_mut,
-    sync::{
-        Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
+    sync::{Mutex, MutexGuard, Once, PoisonError},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,26 +37,38 @@ pub enum Step {
 
 /// By the folder whose files are recorded. Files elsewhere are none of the recorder's business: whoever looks at what a lost
 /// disk has left writes there, too.
-static STEPS: Mutex<BTreeMap<PathBuf, Vec<Step>>> = Mutex::new(BTreeMap::new());
-/// Bytes that may still be written, over all files.
-static ROOM: AtomicI64 = AtomicI64::new(i64::MAX);
+static FOLDERS: Mutex<BTreeMap<PathBuf, Folder>> = Mutex::new(BTreeMap::new());
 
-fn steps() -> MutexGuard<'static, BTreeMap<PathBuf, Vec<Step>>> {
-    STEPS.lock().unwrap_or_else(PoisonError::into_inner)
+struct Folder {
+    steps: Vec<Step>,
+    /// Bytes that may still be written, over all its files.
+    room: i64,
+}
+fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, Folder>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn note(file: &Path, step: Step) {
-    if let Some(folder) = file.parent()
-        && let Some(steps) = steps().get_mut(folder)
+    if let Some(parent) = file.parent()
+        && let Some(folder) = folders().get_mut(parent)
     {
-        steps.push(step);
+        folder.steps.push(step);
     }
+}
+
+/// Whether so many bytes still find room; what does not has filled the folder.
+fn has_room(file: &Path, bytes: i64) -> bool {
+    let mut folders = folders();
+    let Some(folder) = file.parent().and_then(|parent| folders.get_mut(parent)) else { return true };
+    let has_room = bytes <= folder.room;
+    folder.room = if has_room { folder.room - bytes } else { 0 };
+    has_room
 }
 
 /// From now on every SQLite file of this process is written through the recorder, and what becomes of those in this folder
 /// is recorded.
 pub fn begin(folder: &Path) {
-    steps().insert(folder.to_owned(), Vec::new());
+    folders().insert(folder.to_owned(), Folder { steps: Vec::new(), room: i64::MAX });
     static ONCE: Once = Once::new();
     // SAFETY: the copy of the system's layer lives for ever, and only its size, its name and two functions differ.
     ONCE.call_once(|| unsafe {
@@ -81,11 +90,13 @@ pub fn tell(file: &Path, number: usize) {
 
 /// What was recorded in this folder; nothing more is.
 pub fn recorded(folder: &Path) -> Vec<Step> {
-    steps().remove(folder).unwrap_or_default()
+    folders().remove(folder).map(|folder| folder.steps).unwrap_or_default()
 }
 
-pub fn leave_room_for(bytes: i64) {
-    ROOM.store(bytes, Relaxed);
+pub fn leave_room_for(folder: &Path, bytes: i64) {
+    if let Some(folder) = folders().get_mut(folder) {
+        folder.room = bytes;
+    }
 }
 
 /// An open file as SQLite sees it. The system's own follows in the same memory.
@@ -156,8 +167,7 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
 
 unsafe extern "C" fn write(file: *mut sqlite3_file, bytes: *const c_void, count: c_int, at: sqlite3_int64) -> c_int {
     unsafe {
-        if ROOM.fetch_sub(count.into(), Relaxed) < i64::from(count) {
-            ROOM.store(0, Relaxed);
+        if !has_room(&path(file), count.into()) {
             return SQLITE_FULL;
         }
         let code = methods(file).xWrite.unwrap()(real(file), bytes, count, at);
