@@ -77,6 +77,7 @@ fn rows() -> Vec<Row> {
             get(it, &format!("/v1/submissions?cursor={}", has.submission))
         }),
         row("listSubmissions", "an office's name", |it, _| get(it, "/v1/submissions?office=causeni")),
+        row("listSubmissions", "service", |it, _| get(it, "/v1/submissions?service=person-lookup")),
         row("listSubmissions", "state", |it, _| get(it, "/v1/submissions?state=completed")),
         row("listSubmissions", "since", |it, _| get(it, "/v1/submissions?since=2020-01-01T00:00:00Z&limit=200")),
         row("submit", "attachment", |it, has| {
@@ -188,6 +189,35 @@ async fn another_offices_things_are_as_if_they_did_not_exist() {
         .collect();
     let tried: BTreeSet<_> = rows.iter().map(|row| row.operation).collect();
     assert_eq!(tried, documented, "each operation needs a row");
+    let missing = untried(&document, &rows, &other, &things);
+    assert!(missing.is_empty(), "each parameter needs a row: {missing:?}");
+}
+
+/// Parameters that name nothing of anybody's.
+const NAMELESS: [&str; 4] = ["traceparent", "Accept-Language", "Prefer", "Content-Digest"];
+
+/// The parameters of the document that no row gives. Those in a path must have been somebody's submission.
+fn untried(document: &Value, rows: &[Row], visitor: &Visitor, things: &Things) -> Vec<String> {
+    let asked: Vec<_> = rows.iter().map(|row| (row.operation, (row.ask)(visitor, things).build().unwrap())).collect();
+    let mut missing = Vec::new();
+    let paths = document["paths"].as_object().unwrap().values();
+    for operation in paths.flat_map(|path| path.as_object().unwrap().values()) {
+        let id = operation["operationId"].as_str().unwrap();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let reference = parameter["$ref"].as_str();
+            let parameter = reference.map_or(parameter, |reference| document.pointer(&reference[1..]).unwrap());
+            let (place, name) = (parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap());
+            let is_given = |request: &reqwest::Request| match place {
+                "path" => request.url().path().contains(&things.submission),
+                "query" => request.url().query_pairs().any(|(key, _)| key == name),
+                _ => request.headers().contains_key(name),
+            };
+            if !NAMELESS.contains(&name) && !asked.iter().any(|(of, request)| *of == id && is_given(request)) {
+                missing.push(format!("{name} of {id}"));
+            }
+        }
+    }
+    missing
 }
 
 /// The office itself gets something else in most rows: the matrix could fail.

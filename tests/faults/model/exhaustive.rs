@@ -1,6 +1,6 @@
 //! Production's rules, looked through to the end: every order of events within the model's bounds.
 
-use super::{escape::Graph, moves::Model};
+use super::{escape::Graph, events, moves::Model};
 use punte::domain::Effect;
 use stateright::{Checker, HasDiscoveries, Model as _};
 use std::time::Instant;
@@ -53,6 +53,7 @@ fn with_many_faults(effect: Effect) {
 fn to_the_end(effect: Effect) {
     let (model, what) = with_one_worker(effect, 1);
     escape_from_everywhere(&model, &what);
+    assert_eq!(model.recorded.events(), events::of(effect), "{what}: other events came to pass than should");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `asks_first`, `after_asking`,
 //! `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`, `Progress::may_repeat`.
 //! The model has only the order of the worker's steps (find, begin, look at the lease, send, hear, record, ack) and the
-//! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order.
+//! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs`
+//! sees to it that each of production's events comes to pass.
 //!
 //! **What may happen.** A worker may die, be frozen or lose the broker between any two steps, fail before it sends, or not
 //! hear that the journal has done what it said. The relay may die or freeze between claim, publish and confirm. The broker may
@@ -25,6 +26,7 @@
 
 mod rules;
 mod town;
+mod events;
 mod moves;
 mod broker;
 mod worker;

@@ -1,7 +1,9 @@
 //! Moves: everything that may happen next in a town. What each of them does stands with its actor.
 
 use super::{
-    agency, broker, people,
+    agency, broker,
+    events::Recorded,
+    people,
     rules::{Rules, schedule},
     scheduler,
     town::{Breach, Doubt, OutboxRow, Step, Town},
@@ -20,6 +22,7 @@ pub struct Model {
     pub workers: u8,
     pub faults: u8,
     pub replays: u8,
+    pub recorded: Recorded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,12 +38,14 @@ pub enum Move {
 impl Model {
     pub fn new(effect: Effect, workers: u8, tries: u32) -> Self {
         let rules = Rules::of_production();
-        Self { rules, effect, schedule: schedule(tries), workers, faults: 2, replays: 1 }
+        let (schedule, recorded) = (schedule(tries), Recorded::default());
+        Self { rules, effect, schedule, workers, faults: 2, replays: 1, recorded }
     }
 
     /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden.
     pub fn record(&self, town: &mut Town, event: Event) -> bool {
         let Ok(after) = (self.rules.apply)(&town.journal.progress, event.clone()) else { return false };
+        self.recorded.note(event.name());
         let before = std::mem::replace(&mut town.journal.progress, after);
         let side = SideRows::of(&before, &event, &town.journal.progress);
         let journal = &mut town.journal;

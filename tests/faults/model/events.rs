@@ -1,0 +1,83 @@
+//! Events: which of production's the model brings about. One that no move brings about would never be looked through.
+
+use punte::domain::{Effect, EventName};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+const ALL: [EventName; 15] = [
+    EventName::Published,
+    EventName::Begun,
+    EventName::Answered,
+    EventName::RefusedByAgency,
+    EventName::TakenByAgency,
+    EventName::RetryPlanned,
+    EventName::GivenUp,
+    EventName::OutcomeUnknown,
+    EventName::PutBack,
+    EventName::Requeued,
+    EventName::Parked,
+    EventName::DeadlinePassed,
+    EventName::CancelledByOffice,
+    EventName::Replayed,
+    EventName::Discarded,
+];
+
+/// Whether a move brings it about, and whose. Exhaustive, so that a new event cannot be forgotten.
+fn has_a_move(event: EventName, effect: Effect) -> bool {
+    match event {
+        // Of the broker: the relay's confirm.
+        EventName::Published => true,
+        // Of a worker, and of an agency that brings its answer later.
+        EventName::Begun
+        | EventName::Answered
+        | EventName::RefusedByAgency
+        | EventName::TakenByAgency
+        | EventName::RetryPlanned
+        | EventName::GivenUp
+        | EventName::Parked => true,
+        EventName::OutcomeUnknown => effect == Effect::Once,
+        // "Not seen" that came too early: only such an agency is asked.
+        EventName::PutBack => effect == Effect::Lookup,
+        // Of the scheduler.
+        EventName::Requeued | EventName::DeadlinePassed => true,
+        // Of people. A read has no effect that an operator could repeat.
+        EventName::CancelledByOffice | EventName::Discarded => true,
+        EventName::Replayed => effect != Effect::Read,
+    }
+}
+
+/// All that has to come to pass while a model with such an effect is looked through.
+pub fn of(effect: Effect) -> Vec<EventName> {
+    ALL.into_iter().filter(|event| has_a_move(*event, effect)).collect()
+}
+
+/// What has been recorded in any town so far.
+#[derive(Clone, Default)]
+pub struct Recorded(Arc<AtomicU32>);
+
+impl Recorded {
+    pub fn note(&self, event: EventName) {
+        self.0.fetch_or(bit(event), Ordering::Relaxed);
+    }
+
+    pub fn events(&self) -> Vec<EventName> {
+        let bits = self.0.load(Ordering::Relaxed);
+        ALL.into_iter().filter(|event| bits & bit(*event) != 0).collect()
+    }
+}
+
+fn bit(event: EventName) -> u32 {
+    1 << event as u32
+}
+
+#[test]
+fn every_event_is_in_the_list_and_can_be_brought_about() {
+    for (place, event) in ALL.into_iter().enumerate() {
+        assert_eq!(event as usize, place, "{event:?}");
+        assert!(Effect::ALL.into_iter().any(|effect| has_a_move(event, effect)), "{event:?}");
+    }
+    // The last variant's place: a new one that is not in the list shows here.
+    assert_eq!(EventName::Discarded as usize + 1, ALL.len());
+}
