@@ -19,6 +19,7 @@ fn faults() -> Vec<Value> {
         "reset-before-effect",
         "reset-after-effect",
         "garbage",
+        "garbage-in-turn",
         "wrong-content-type",
         "truncated-answer",
         "wrong-signature",
