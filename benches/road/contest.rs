@@ -7,7 +7,13 @@ use crate::{
     figures::{Clocks, Figures, Round},
     process::Usage,
 };
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 use tokio::task::JoinSet;
 
 /// Somebody who is measured.
@@ -79,12 +85,17 @@ impl Rules {
             let beside = subject.beside.as_ref().map_or(0.0, |beside| beside.per_second);
             agency.stock_up(((rate + beside) * self.seconds) as usize + 2 * clients).await?;
         }
+        let answered = Arc::new(AtomicUsize::new(0));
         let mut beside = match &subject.beside {
-            Some(beside) => Some(pour(&beside.question, beside.clients, beside.per_second).await?),
+            Some(beside) => Some(pour(&beside.question, beside.clients, beside.per_second, &answered).await?),
             None => None,
         };
-        let duration = Duration::from_secs_f64(self.seconds);
+        let (begun, duration) = (Instant::now(), Duration::from_secs_f64(self.seconds));
         let (served, begin) = ask(&subject.question, clients, duration, || self.clocks(subject.pid)).await?;
+        if beside.is_some() {
+            let rate = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+            eprintln!("{}: {rate:.0} requests/s were answered beside it", subject.name);
+        }
         // Those beside go on until they are no longer wanted.
         if let Some(Some(ended)) = beside.as_mut().map(JoinSet::try_join_next) {
             ended??;

@@ -5,7 +5,10 @@ use crate::exchange::{Buffer, find};
 use anyhow::{Context, ensure};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Barrier, task::JoinSet, time::MissedTickBehavior};
@@ -92,17 +95,25 @@ pub async fn ask<T>(
     Ok((served, at_begin))
 }
 
-/// Requests that come at their own pace, whatever becomes of them: no faster than `per_second` over all clients.
-pub async fn pour(question: &Question, clients: usize, per_second: f64) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+/// Requests that come at their own pace, whatever becomes of them: no faster than `per_second` over all clients. Each that
+/// was answered is counted.
+pub async fn pour(
+    question: &Question,
+    clients: usize,
+    per_second: f64,
+    answered: &Arc<AtomicUsize>,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
     let mut pouring = JoinSet::new();
     for number in 0..clients {
         let mut client = Client::connect(question, number).await?;
         let mut pace = tokio::time::interval(Duration::from_secs_f64(clients as f64 / per_second));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let answered = answered.clone();
         pouring.spawn(async move {
             loop {
                 pace.tick().await;
                 client.ask().await?;
+                answered.fetch_add(1, Ordering::Relaxed);
             }
         });
     }

@@ -11,6 +11,7 @@ use crate::{
 };
 use clap::Args;
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::sync::Arc;
 
 #[derive(Args)]
@@ -45,6 +46,10 @@ impl Serve {
         if let Err(error) = begin_logging(self.log_format, &self.log) {
             output::aside(format_args!("punte: {error}"));
             return exit::USAGE;
+        }
+        // A core file would hold keys and personal data.
+        if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+            tracing::warn!(%error, "the system does not let us forbid core files");
         }
         let installation = match Installation::load(&self.config.config, Timestamp::now()) {
             Ok(installation) => installation,

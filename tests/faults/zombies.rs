@@ -1,7 +1,8 @@
 //! A worker is frozen for longer than its lease and every time-out, and goes on as if nothing had happened: it neither
-//! sends nor settles what others have decided meanwhile.
+//! sends nor settles what others have decided meanwhile. A relay publishes late, and nobody takes it up.
 
 use crate::harness::{House, agency::Agency, shared};
+use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -65,5 +66,29 @@ async fn a_worker_that_wakes_up_with_an_old_answer_changes_nothing_that_has_ende
     for (id, timeline) in before {
         assert!(after.contains(&(id.clone(), timeline)), "{id} has ended and was changed");
     }
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_relay_publishes_after_its_claim_has_run_out_is_done_once() {
+    let processes: [&[&str]; 3] = [&["gateway", "worker", "courier"], &["scheduler"], &["scheduler"]];
+    let mut house = House::empty(&processes, shared, |_, text| text).await;
+    house.start(OTHERS);
+    house.start_armed(ZOMBIE, "relay.claimed=1*return(freeze)");
+    // The gateway publishes what it accepts; what is tried again is the relay's.
+    house.behave(&json!({"fault": {"status": {"code": 503}}, "times": 2}));
+    for service in ["legal-event", "civil-status-extract"].repeat(2) {
+        house.post(service).await;
+    }
+    house.processes[ZOMBIE].until_frozen().await;
+    assert!(house.processes[ZOMBIE].has_met("relay.claimed"));
+    house.figures.frozen("scheduler");
+    house.start(SUCCESSOR);
+    let journal = house.evidence().await;
+    assert!(journal.seen.iter().all(|it| it.progress.state.name().is_settled()), "the successor has not done its work");
+    let before = requests(&house);
+    house.signal(ZOMBIE, "CONT");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(requests(&house), before, "what was published late was sent");
     house.audit().await;
 }

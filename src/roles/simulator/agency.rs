@@ -124,8 +124,6 @@ impl Agency {
             }
             SimulatedFault::ResetBeforeEffect if !is_after => Some(Err(Reset)),
             SimulatedFault::ResetAfterEffect if is_after => Some(Err(Reset)),
-            // Meant for new connections; this one is older.
-            SimulatedFault::RogueCertificate if !is_after => Some(Err(Reset)),
             _ => None,
         }
     }

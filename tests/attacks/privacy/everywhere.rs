@@ -242,6 +242,9 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
             &String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/{file}", program.id())).unwrap()),
         );
     }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     for id in &walk.ids {
         told(&["submissions", "show", id], &stage, canaries);
         told(&["submissions", "show", id, "--json"], &stage, canaries);

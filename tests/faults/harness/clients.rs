@@ -145,6 +145,9 @@ impl Office {
         if status.is_server_error() {
             self.doors.0.server_errors.fetch_add(1, Ordering::Relaxed);
         }
+        if body.is_err() {
+            self.doors.0.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
         let body = body.ok().filter(|_| status.is_success())?;
         let body: Value = serde_json::from_slice(&body).unwrap();
         Some(body["id"].as_str().unwrap().to_owned())
