@@ -1,6 +1,6 @@
 //! Agencies have every kind of bad day while offices post: slow, dead, flapping, late, garbled, with other certificates.
 
-use crate::harness::{ALL, House, agency::Agency, clients::SERVICES, outside, over_rabbitmq};
+use crate::harness::{ALL, House, agency::Agency, clients::SERVICES, is_long, outside, over_rabbitmq};
 use jiff::Timestamp;
 use punte::{
     domain::{Code, StateName},
@@ -16,9 +16,12 @@ use tokio::time::sleep;
 /// By then somebody has met what an agency does: its circuit may be open, but for a second at a time.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What the agencies do for a while, and how it is called.
-fn bad_days() -> Vec<(&'static str, Value)> {
-    vec![
+/// How often an agency was met so far.
+type Met = fn(&Agency) -> u64;
+
+/// What the agencies do for a while, how it is called, and what tells that somebody has met it.
+fn bad_days() -> Vec<(&'static str, Value, Met)> {
+    let to_requests = [
         ("slow", json!({"delay_ms": 1500})),
         ("acts after we gave up", json!({"delay_ms": 3300, "times": 3})),
         ("answers after we gave up", json!({"answer_delay_ms": 3300, "times": 3})),
@@ -35,9 +38,14 @@ fn bad_days() -> Vec<(&'static str, Value)> {
         ("is overloaded", json!({"fault": {"status": {"code": 503, "retry_after_secs": 1}}})),
         ("fails after the effect", json!({"fault": {"status": {"code": 500, "after_effect": true}}})),
         ("blames itself", json!({"fault": {"soap-fault": {"blames": "server", "after_effect": true}}, "times": 3})),
+    ];
+    let to_connections = [
         ("shows a stranger's certificate", json!({"fault": "rogue-certificate"})),
         ("shows a renewed certificate", json!({"fault": "renewed-certificate"})),
-    ]
+    ];
+    let to_requests = to_requests.map(|(name, behaviour)| (name, behaviour, Agency::requests as Met));
+    let to_connections = to_connections.map(|(name, behaviour)| (name, behaviour, Agency::shown_another as Met));
+    to_requests.into_iter().chain(to_connections).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,10 +53,8 @@ async fn agencies_with_every_kind_of_bad_day_get_everything_once() {
     let mut house = House::build(&[ALL], over_rabbitmq).await;
     house.post("person-lookup").await;
     let counters = house.open_counters(2, Duration::from_millis(20));
-    for (name, behaviour) in bad_days() {
+    for (name, behaviour, met) in bad_days() {
         house.behave(&behaviour);
-        let met: fn(&Agency) -> u64 =
-            if name.ends_with("certificate") { Agency::shown_another } else { Agency::requests };
         let before: Vec<u64> = house.agencies.values().map(met).collect();
         sleep(Duration::from_millis(900)).await;
         let is_met = || house.agencies.values().zip(&before).all(|(agency, before)| met(agency) > *before);
@@ -104,16 +110,10 @@ async fn until_nobody_answers(journal: &Arc<dyn Journal>, agency: &str) {
 /// For an hour, if the faults are to have their full length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_for_long_harms_nobody() {
-    let is_long = std::env::var("PUNTE_FAULTS_LONG").is_ok_and(|text| text == "1");
-    let length = Duration::from_secs(if is_long { 3600 } else { 10 });
+    let length = Duration::from_secs(if is_long() { 3600 } else { 10 });
     let mut house = House::build(&[ALL], over_rabbitmq).await;
-    // What is made once is made now: pools, caches, the allocator's arenas.
-    let counters = house.open_counters(3, Duration::ZERO);
-    sleep(Duration::from_secs(4)).await;
-    counters.close().await;
-    house.evidence().await;
-    house.rest();
-    let counters = house.open_counters(2, Duration::from_millis(if is_long { 2000 } else { 200 }));
+    house.warm_up().await;
+    let counters = house.open_counters(2, Duration::from_millis(if is_long() { 2000 } else { 200 }));
     house.agencies["civil-registry"].behave(&json!({"fault": "garbage-in-turn"}));
     let (begun, before) = (Instant::now(), house.agencies["civil-registry"].requests());
     while begun.elapsed() < length {

@@ -16,7 +16,3 @@ mod recorder;
 mod servers;
 mod summer_time;
 mod trial;
-
-fn is_long() -> bool {
-    std::env::var("PUNTE_FAULTS_LONG").is_ok_and(|text| text == "1")
-}

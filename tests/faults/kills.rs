@@ -1,8 +1,8 @@
 //! Processes are killed and frozen at random moments while offices post and agencies have bad days: nothing accepted is
 //! lost, nothing is done twice that must not be, and nothing stays silent.
 
-use crate::harness::{ALL, House, over_rabbitmq, shared};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use crate::harness::{ALL, House, chance, over_rabbitmq, shared};
+use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -14,14 +14,6 @@ use tokio::time::sleep;
 fn trouble() -> Duration {
     let secs = std::env::var("PUNTE_SOAK_SECS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(secs.unwrap_or(8))
-}
-
-/// `PUNTE_SOAK_SEED` repeats a run's choices.
-fn chance() -> StdRng {
-    let given = std::env::var("PUNTE_SOAK_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(rand::random);
-    println!("PUNTE_SOAK_SEED={seed}");
-    StdRng::seed_from_u64(seed)
 }
 
 /// What an agency does on a bad day.
@@ -107,12 +99,7 @@ async fn processes_that_share_postgres_and_rabbitmq_are_killed_in_turn() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_handles_are_back_where_they_were_after_a_bad_day() {
     let mut house = House::build(&[ALL], over_rabbitmq).await;
-    // What is made once is made now: pools, caches, the allocator's arenas.
-    let counters = house.open_counters(3, Duration::ZERO);
-    sleep(Duration::from_secs(4)).await;
-    counters.close().await;
-    house.evidence().await;
-    house.rest();
+    house.warm_up().await;
     let mut random = chance();
     let counters = house.open_counters(3, Duration::from_millis(5));
     for _ in 0..10 {

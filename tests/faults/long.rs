@@ -1,9 +1,9 @@
 //! One run in which submissions flow at full speed from many clients while deaths are spread over it. `tests/faults/long`
 //! asks for a thousand deaths and a million submissions; otherwise it is short.
 
-use crate::harness::{House, shared};
+use crate::harness::{House, chance, shared};
 use punte::crash::Point;
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -23,9 +23,7 @@ fn unhurried(_: &str, text: String) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deaths_are_spread_over_a_run_at_full_speed() {
     let (kills, submissions) = (asked_for("PUNTE_FAULTS_KILLS", 12), asked_for("PUNTE_FAULTS_SUBMISSIONS", 250));
-    let seed = asked_for("PUNTE_SOAK_SEED", rand::random());
-    println!("PUNTE_SOAK_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = chance();
     let mut house = House::furnished(&PROCESSES, shared, unhurried).await;
     house.post("person-lookup").await;
     let counters = house.open_counters(16, Duration::ZERO);

@@ -197,8 +197,17 @@ impl House {
 
     // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// What is made once is made now: pools, caches, the allocator's arenas; what is held afterwards is noted.
+    pub async fn warm_up(&mut self) {
+        let counters = self.open_counters(3, Duration::ZERO);
+        sleep(Duration::from_secs(4)).await;
+        counters.close().await;
+        self.evidence().await;
+        self.rest();
+    }
+
     /// Notes what every process holds now, when nothing is to be done: it has to come back to that.
-    pub fn rest(&mut self) {
+    fn rest(&mut self) {
         let running = self.processes.iter().enumerate().filter(|(_, it)| it.is_started());
         self.rests = running.map(|(number, it)| (number, (it.pid().unwrap(), it.footprint()))).collect();
     }

@@ -28,6 +28,11 @@ pub fn chance() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
+/// `PUNTE_FAULTS_LONG=1` asks for faults of their full length.
+pub fn is_long() -> bool {
+    std::env::var("PUNTE_FAULTS_LONG").is_ok_and(|text| text == "1")
+}
+
 /// As several processes need it.
 pub fn shared(plan: &mut punte::roles::stage::StagePlan) {
     over_rabbitmq(plan);

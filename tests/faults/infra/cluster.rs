@@ -2,11 +2,11 @@
 //! cut off from the others; offices notice nothing but a little more waiting.
 
 use super::{
-    is_long,
     proxy::{Proxy, place},
     servers::{Cluster, Rabbitmq, work_queue},
     trial::Trial,
 };
+use crate::harness::is_long;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 

@@ -1,8 +1,8 @@
 //! The disk below the SQLite journal is full, or cannot be written: offices are told to come again, what is under way waits,
 //! and all goes on when there is room.
 
-use super::{is_long, trial::Trial};
-use crate::harness::House;
+use super::trial::Trial;
+use crate::harness::{House, is_long};
 use std::{
     fs::File,
     io::Write,

@@ -3,11 +3,11 @@
 
 use super::{
     frames::{Frame, Kind, Way},
-    is_long,
     proxy::{Cut, Mode, Proxy, place},
     servers::Rabbitmq,
     trial::Trial,
 };
+use crate::harness::is_long;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -47,7 +47,7 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
     let often = proxy.seen();
     let mut seen: Vec<Frame> = often.keys().copied().collect();
     // What comes once when a connection begins does not come again later on the line.
-    let last = |frame: &Frame| (often.get(frame).unwrap_or(&0) / proxy.connections().max(1)).saturating_sub(1);
+    let most_spare = |frame: &Frame| (often.get(frame).unwrap_or(&0) / proxy.connections().max(1)).saturating_sub(1);
     // A busy line needs none of ours; between two cuts it may, or not.
     let beat = Frame { way: Way::ToServer, kind: Kind::Heartbeat };
     if !seen.contains(&beat) {
@@ -63,7 +63,7 @@ async fn a_connection_that_is_cut_at_any_kind_of_frame_costs_only_time() {
         for (number, frame) in seen.iter().enumerate() {
             // In one run each kind is cut one way, in long ones both ways and later on the line.
             let where_to = if (number + round) % 2 == 0 { Cut::Within } else { Cut::After };
-            match cut_once(&proxy, *frame, where_to, last(frame).min(round / 2)).await {
+            match cut_once(&proxy, *frame, where_to, most_spare(frame).min(round / 2)).await {
                 true => {
                     trial.count(&format!("cut at {frame}"));
                     cut.push(*frame);

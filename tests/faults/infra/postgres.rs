@@ -2,12 +2,11 @@
 //! accepted is done, and nothing is done twice that must not be.
 
 use super::{
-    is_long,
     proxy::{Mode, Proxy, place},
     servers::Postgres,
     trial::Trial,
 };
-use crate::harness::over_rabbitmq;
+use crate::harness::{is_long, over_rabbitmq};
 use std::time::Duration;
 use tokio::time::sleep;
 

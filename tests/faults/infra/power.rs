@@ -2,11 +2,10 @@
 //! whole or absent. The disk keeps what was synced, and of the rest what it likes, torn where it likes.
 
 use super::{
-    is_long,
     platter::{FATES, OnDisk, Unsynced, happen},
     recorder::{self, Step},
 };
-use crate::harness::chance;
+use crate::harness::{chance, is_long};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::*,

@@ -2,10 +2,10 @@
 //! first attempt. (What the broker's own client does then is proved in `tests/suite/broker`.)
 
 use super::{
-    is_long,
     servers::{Rabbitmq, work_queue},
     trial::Trial,
 };
+use crate::harness::is_long;
 use lapin::{
     BasicProperties,
     options::{BasicPublishOptions, QueueDeleteOptions, QueuePurgeOptions},
