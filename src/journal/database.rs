@@ -61,11 +61,19 @@ impl<D: Database> Journal for D {
     }
 
     async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError> {
-        Ok(self.perform(op::RecordChange { id, entry }).await??)
+        self.record_all(id, vec![entry]).await
     }
 
-    async fn record_whole(&self, id: SubmissionId, entry: Entry) -> Result<(Progress, Vec<Change>), JournalError> {
-        Ok(self.perform(op::RecordWhole(op::RecordChange { id, entry })).await??)
+    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Progress, JournalError> {
+        Ok(self.perform(op::RecordChanges { id, entries }).await??)
+    }
+
+    async fn record_whole(
+        &self,
+        id: SubmissionId,
+        entries: Vec<Entry>,
+    ) -> Result<(Progress, Vec<Change>), JournalError> {
+        Ok(self.perform(op::RecordWhole(op::RecordChanges { id, entries })).await??)
     }
 
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError> {

@@ -70,6 +70,14 @@ pub struct Record {
     pub erased_at: Option<Timestamp>,
 }
 
+impl Record {
+    /// As it is when it is new.
+    pub fn accepted(submission: Submission) -> Self {
+        let changed_at = submission.accepted_at;
+        Self { submission, progress: Progress::accepted(), changed_at, erased_at: None }
+    }
+}
+
 /// One change to record, with what belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -185,8 +193,14 @@ pub trait Journal: Send + Sync + 'static {
     /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A
     /// forbidden event changes nothing, but the bytes of an attempt that has none yet are kept: they are the only proof.
     async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError>;
+    /// The same for several, one after the other, in one transaction: all of them, or none.
+    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Progress, JournalError>;
     /// The same; with the timeline.
-    async fn record_whole(&self, id: SubmissionId, entry: Entry) -> Result<(Progress, Vec<Change>), JournalError>;
+    async fn record_whole(
+        &self,
+        id: SubmissionId,
+        entries: Vec<Entry>,
+    ) -> Result<(Progress, Vec<Change>), JournalError>;
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
 
     // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────

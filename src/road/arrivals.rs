@@ -1,17 +1,15 @@
-//! Arrivals: what this process has just accepted comes in, and goes out once to the worker that delivers it, which is
-//! spared reading the journal.
+//! Arrivals: what this process is accepting comes in, and goes out once to the worker that delivers it, which is spared
+//! reading the journal. A message may be quicker than the journal: then its worker waits here until the journal has it.
 //!
-//! Never the truth: a delivery still begins by the journal's leave, and what is not here is read there.
+//! Never the truth: an attempt is recorded only by the journal's leave, and what is not here is read there.
 
 use super::exchange::is_small;
-use crate::{
-    domain::{Progress, Submission, SubmissionId},
-    journal::Record,
-};
+use crate::{domain::SubmissionId, journal::Record};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::oneshot;
 
 /// Larger ones are read from the journal, so that a queue that stands still takes little memory.
 const LARGE_BYTES: usize = 16 << 10;
@@ -23,9 +21,23 @@ pub struct Arrivals {
     inner: Mutex<Kept>,
 }
 
+/// What this process knows of a submission.
+#[derive(Debug)]
+pub enum Arrival {
+    /// The journal has it, like this.
+    Accepted(Arc<Record>),
+    /// The journal has not taken it: nobody was told of its number.
+    NeverAccepted,
+    /// Nothing: the journal knows.
+    Unknown,
+}
+
+/// One that the journal does not have yet. It never will if this is dropped.
+pub struct Coming(oneshot::Sender<()>);
+
 #[derive(Default)]
 struct Kept {
-    records: HashMap<SubmissionId, Arc<Record>>,
+    records: HashMap<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>,
     /// Oldest first, also those that were taken.
     order: VecDeque<SubmissionId>,
 }
@@ -36,31 +48,46 @@ impl Arrivals {
         Self { kept, inner: Mutex::default() }
     }
 
-    pub fn put(&self, submission: Submission) {
-        if self.kept == 0 || !is_small(&submission.data, &mut { LARGE_BYTES }) {
-            return;
+    /// `None`: it is not kept here.
+    pub fn put(&self, record: &Arc<Record>) -> Option<Coming> {
+        if self.kept == 0 || !is_small(&record.submission.data, &mut { LARGE_BYTES }) {
+            return None;
         }
-        let (id, changed_at) = (submission.id, submission.accepted_at);
-        let record = Record { submission, progress: Progress::accepted(), changed_at, erased_at: None };
+        let (id, (accepted, outcome)) = (record.submission.id, oneshot::channel());
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.records.insert(id, Arc::new(record));
+        inner.records.insert(id, (record.clone(), outcome));
         inner.order.push_back(id);
         if inner.order.len() > self.kept
             && let Some(oldest) = inner.order.pop_front()
         {
             inner.records.remove(&oldest);
         }
+        Some(Coming(accepted))
     }
 
-    pub fn take(&self, id: SubmissionId) -> Option<Arc<Record>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).records.remove(&id)
+    /// Once it is known whether the journal has it.
+    pub async fn take(&self, id: SubmissionId) -> Arrival {
+        let kept = self.inner.lock().unwrap_or_else(PoisonError::into_inner).records.remove(&id);
+        let Some((record, outcome)) = kept else { return Arrival::Unknown };
+        match outcome.await {
+            Ok(()) => Arrival::Accepted(record),
+            Err(_) => Arrival::NeverAccepted,
+        }
+    }
+}
+
+impl Coming {
+    pub fn is_accepted(self) {
+        // It may have been forgotten among many newer ones.
+        let _ = self.0.send(());
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::{CallContext, Effect, Priority, Subject, TraceParent};
+    use crate::domain::{CallContext, Effect, Priority, Subject, Submission, TraceParent};
+    use tokio::task::yield_now;
 
     pub fn submission() -> Submission {
         let now = jiff::Timestamp::UNIX_EPOCH;
@@ -81,21 +108,45 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn each_is_given_out_once_and_the_oldest_are_forgotten() {
+    fn record() -> Arc<Record> {
+        Arc::new(Record::accepted(submission()))
+    }
+
+    #[tokio::test]
+    async fn each_is_given_out_once_and_the_oldest_are_forgotten() {
         let arrivals = Arrivals::new(2);
-        let submissions: Vec<_> = (0..3).map(|_| submission()).collect();
-        submissions.iter().for_each(|it| arrivals.put(it.clone()));
-        assert!(arrivals.take(submissions[0].id).is_none());
-        assert_eq!(arrivals.take(submissions[2].id).unwrap().submission, submissions[2]);
-        assert!(arrivals.take(submissions[2].id).is_none());
-        assert!(arrivals.take(submissions[1].id).is_some());
+        let records: Vec<_> = (0..3).map(|_| record()).collect();
+        records.iter().for_each(|it| arrivals.put(it).unwrap().is_accepted());
+        let take = async |number: usize| arrivals.take(records[number].submission.id).await;
+        assert!(matches!(take(0).await, Arrival::Unknown));
+        assert!(matches!(take(2).await, Arrival::Accepted(it) if it == records[2]));
+        assert!(matches!(take(2).await, Arrival::Unknown));
+        assert!(matches!(take(1).await, Arrival::Accepted(_)));
         let mut large = submission();
         large.data = serde_json::json!({ "text": "x".repeat(LARGE_BYTES) });
-        arrivals.put(large.clone());
-        assert!(arrivals.take(large.id).is_none());
-        let none = Arrivals::new(0);
-        none.put(submissions[0].clone());
-        assert!(none.take(submissions[0].id).is_none());
+        assert!(arrivals.put(&Arc::new(Record::accepted(large))).is_none());
+        assert!(Arrivals::new(0).put(&records[0]).is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_quicker_than_the_journal_waits_for_it() {
+        let arrivals = Arc::new(Arrivals::new(2));
+        let (good, bad) = (record(), record());
+        let coming = [arrivals.put(&good).unwrap(), arrivals.put(&bad).unwrap()];
+        let take = |id| {
+            let arrivals = arrivals.clone();
+            tokio::spawn(async move { arrivals.take(id).await })
+        };
+        let takers = [take(good.submission.id), take(bad.submission.id)];
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(takers.iter().all(|taker| !taker.is_finished()));
+        let [to_good, to_bad] = coming;
+        to_good.is_accepted();
+        drop(to_bad);
+        let [of_good, of_bad] = takers;
+        assert!(matches!(of_good.await.unwrap(), Arrival::Accepted(it) if it == good));
+        assert!(matches!(of_bad.await.unwrap(), Arrival::NeverAccepted));
     }
 }

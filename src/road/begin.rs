@@ -1,5 +1,5 @@
-//! Begin: a submission that is to be sent comes in; a lease on it and a sealed request go out, the lease recorded before
-//! anything leaves, or the news that nothing is to be sent.
+//! Begin: a submission that is to be sent comes in; a lease on it and a sealed request go out, or the news that nothing is
+//! to be sent. The lease is recorded before anything leaves that may change something at the agency.
 
 use super::{
     Line, Road, Sign,
@@ -9,18 +9,21 @@ use super::{
 use crate::{
     adapter::Operation,
     crash::{self, Point},
-    domain::{Effect, Event, Fault, State, whole_microseconds},
+    domain::{Effect, Event, Fault, Progress, State, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// An attempt that is ours until its lease runs out.
+#[derive(Clone, Copy)]
 pub(super) struct Begun {
     pub attempt: u32,
     pub tries: u32,
     pub at: Timestamp,
     pub lease_until: Timestamp,
+    /// Whether the journal knows of it.
+    pub is_recorded: bool,
 }
 
 pub(super) enum Ready {
@@ -36,6 +39,22 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 /// No two workers' leases on one attempt end in the same microsecond, so that each knows its own.
 const LEASE_SPREAD_MICROS: i64 = 1_000_000;
 
+/// What was known of a submission so long ago may have changed: somebody has taken it back, or another worker has it.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(1);
+
+/// What comes before the request.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub asks_first: bool,
+    pub begins_first: bool,
+}
+
+/// Whether the journal must know of an attempt before anything leaves. `known`: how long ago it was to be sent. A read
+/// changes nothing: one that nobody knows of, or that two workers send at once, does no harm.
+pub fn begins_first(effect: Effect, known: SignedDuration) -> bool {
+    effect != Effect::Read || !(SignedDuration::ZERO..KNOWN_FOR).contains(&known)
+}
+
 impl Road {
     /// Begins the attempt and seals its request, the two at once where that can do no harm.
     pub(super) async fn ready(
@@ -43,31 +62,39 @@ impl Road {
         record: &Arc<Record>,
         line: &Arc<Line>,
         operation: &Operation,
-        asks_first: bool,
+        order: Order,
     ) -> Result<Ready, JournalError> {
-        let composed = match self.compose(record, line, asks_first).await {
+        let composed = match self.compose(record, line, order.asks_first).await {
             Ok(composed) => composed,
             Err(fault) => return self.not_sendable(record, fault).await.map(Ready::NotSent),
         };
-        let begin = self.begin(record, operation, asks_first);
+        let begin = async |is_recorded_first| {
+            let first = self.first(record, operation, order.asks_first);
+            if is_recorded_first { self.begin(record, first).await } else { Ok(Some(first)) }
+        };
         let seal = async {
             let prepared = composed.seal(record, line, self.clock.now());
             crash::here(Point::WorkerSealed);
             prepared
         };
-        let (begun, prepared) = if operation.effect == Effect::Once {
-            match seal.await {
-                Ok(prepared) => (begin.await?, Ok(prepared)),
-                Err(fault) => return self.not_sendable(record, fault).await.map(Ready::NotSent),
-            }
-        } else {
+        let (begun, prepared) = if order.begins_first && operation.effect != Effect::Once {
             // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no
             // harm where it may be sent again, or asked about.
-            let (begun, prepared) = tokio::join!(biased; begin, seal);
+            let (begun, prepared) = tokio::join!(biased; begin(true), seal);
             (begun?, prepared)
+        } else {
+            match seal.await {
+                Ok(prepared) => (begin(order.begins_first).await?, Ok(prepared)),
+                Err(fault) if operation.effect == Effect::Once => {
+                    return self.not_sendable(record, fault).await.map(Ready::NotSent);
+                }
+                Err(fault) => (begin(true).await?, Err(fault)),
+            }
         };
         let Some(begun) = begun else { return Ok(Ready::Taken) };
-        crash::here(Point::WorkerBegun);
+        if begun.is_recorded {
+            crash::here(Point::WorkerBegun);
+        }
         match prepared {
             Ok(prepared) => Ok(Ready::ToSend(begun, Box::new(prepared))),
             Err(fault) => self.put_back(record, begun.attempt, fault).await.map(Ready::NotSent),
@@ -86,29 +113,29 @@ impl Road {
         }
     }
 
+    fn first(&self, record: &Record, operation: &Operation, asks_first: bool) -> Begun {
+        let (at, Progress { attempts, tries, .. }) = (self.clock.now(), &record.progress);
+        let lease_until = whole_microseconds(later(at, lease(operation, asks_first)));
+        Begun { attempt: attempts + 1, tries: tries + 1, at, lease_until, is_recorded: false }
+    }
+
     /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
     /// try without an answer may have been recorded all the same.
-    async fn begin(
-        &self,
-        record: &Record,
-        operation: &Operation,
-        asks_first: bool,
-    ) -> Result<Option<Begun>, JournalError> {
-        let attempt = record.progress.attempts + 1;
-        let mut unanswered = Vec::new();
+    pub(super) async fn begin(&self, record: &Record, first: Begun) -> Result<Option<Begun>, JournalError> {
+        let lease = first.lease_until.duration_since(first.at);
+        let (mut begun, mut unanswered) = (first, Vec::new());
         loop {
-            let at = self.clock.now();
-            let lease_until = whole_microseconds(later(at, lease(operation, asks_first)));
-            let entry = Entry::new(Event::Begun { attempt, lease_until }, at);
-            match self.reply.record(&record.submission, entry).await {
-                Ok(progress) => return Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until })),
+            match self.reply.record(&record.submission, begun.entry()).await {
+                Ok(Progress { tries, .. }) => return Ok(Some(Begun { tries, is_recorded: true, ..begun })),
                 Err(JournalError::Unavailable(error)) if !self.abort.is_cancelled() => {
                     tracing::warn!(%error, "the journal does not answer; waiting for it");
-                    unanswered.push(lease_until);
+                    unanswered.push(begun.lease_until);
                     tokio::time::sleep(JOURNAL_PAUSE).await;
+                    let at = self.clock.now();
+                    begun = Begun { at, lease_until: whole_microseconds(later(at, lease)), ..begun };
                 }
                 Err(JournalError::Forbidden(_)) if unanswered.is_empty() => return Ok(None),
-                Err(JournalError::Forbidden(_)) => return self.begun_unheard(record, attempt, &unanswered).await,
+                Err(JournalError::Forbidden(_)) => return self.begun_unheard(record, begun, &unanswered).await,
                 Err(error) => return Err(error),
             }
         }
@@ -117,17 +144,23 @@ impl Road {
     async fn begun_unheard(
         &self,
         record: &Record,
-        attempt: u32,
+        begun: Begun,
         leases: &[Timestamp],
     ) -> Result<Option<Begun>, JournalError> {
         let found = self.patiently(|| self.journal.find(record.submission.id)).await?;
         let Some(Record { progress, changed_at: at, .. }) = found else { return Ok(None) };
         match progress.state {
-            State::Sending { attempt: current, lease_until } if current == attempt && leases.contains(&lease_until) => {
-                Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until }))
+            State::Sending { attempt, lease_until } if attempt == begun.attempt && leases.contains(&lease_until) => {
+                Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until, is_recorded: true }))
             }
             _ => Ok(None),
         }
+    }
+}
+
+impl Begun {
+    pub(super) fn entry(&self) -> Entry {
+        Entry::new(Event::Begun { attempt: self.attempt, lease_until: self.lease_until }, self.at)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrivals, Case, Contents, Line, Lines, Reply, Sign, Steady,
-    begin::{Ready, later},
+    Arrival, Arrivals, Case, Contents, Line, Lines, Reply, Sign, Steady,
+    begin::{Order, Ready, begins_first, later},
     exchange::{Ending, Turn},
     settle,
 };
@@ -17,7 +17,7 @@ use crate::{
     telemetry::Metrics,
 };
 use futures_util::FutureExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -54,30 +54,40 @@ pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
     pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
-        if let Some(record) = self.arrivals.take(item.submission)
-            && let Some(delivered) = self.guarded(item, &record).await
-        {
-            return delivered;
+        match self.arrivals.take(item.submission).await {
+            Arrival::Accepted(record) => {
+                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at).await {
+                    return delivered;
+                }
+            }
+            Arrival::NeverAccepted => {
+                tracing::debug!(submission = %item.submission, %agency, "the journal has not taken it; dropped");
+                return Delivered::Done(Sign::None);
+            }
+            Arrival::Unknown => {}
         }
+        let asked_at = self.clock.now();
         let found = match self.patiently(|| self.journal.find(item.submission)).await {
             Ok(found) => found,
             Err(error) => return unrecorded(item, &error),
         };
         let Some(record) = found else {
-            tracing::error!(submission = %item.submission, %agency, "the journal knows no such submission; dropped");
+            let text = "the journal knows no such submission; dropped. A process may have died while it accepted it";
+            tracing::warn!(submission = %item.submission, %agency, "{text}; or the journal is older than the queue");
             return Delivered::Done(Sign::None);
         };
         if !is_to_do(record.progress.state.name()) {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
-        self.guarded(item, &Arc::new(record)).await.unwrap_or(Delivered::Done(Sign::None))
+        self.guarded(item, &Arc::new(record), asked_at).await.unwrap_or(Delivered::Done(Sign::None))
     }
 
-    /// `None`: the journal did not let it begin, because the record is no longer how it stands.
-    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>) -> Option<Delivered> {
+    /// `known_at`: when the journal's record was certainly like this. `None`: the journal did not let it begin, because that
+    /// is no longer how it stands.
+    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>, known_at: Timestamp) -> Option<Delivered> {
         crash::here(Point::WorkerDelivered);
-        match AssertUnwindSafe(self.walk(record)).catch_unwind().await {
+        match AssertUnwindSafe(self.walk(record, known_at)).catch_unwind().await {
             Ok(Ok(sign)) => sign.map(Delivered::Done),
             Ok(Err(error)) => Some(unrecorded(item, &error)),
             Err(_) => Some(self.after_panic(record).await),
@@ -88,9 +98,10 @@ impl Road {
         &self.journal
     }
 
-    async fn walk(&self, record: &Arc<Record>) -> Result<Option<Sign>, JournalError> {
+    async fn walk(&self, record: &Arc<Record>, known_at: Timestamp) -> Result<Option<Sign>, JournalError> {
         let submission = &record.submission;
-        if self.clock.now() >= submission.expires_at {
+        let now = self.clock.now();
+        if now >= submission.expires_at {
             // The scheduler ends it.
             return Ok(Some(Sign::None));
         }
@@ -100,7 +111,8 @@ impl Road {
         };
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = asks_first(operation.effect, &record.progress);
-        let (begun, prepared) = match self.ready(record, &line, operation, asks_first).await? {
+        let begins_first = begins_first(operation.effect, now.duration_since(known_at));
+        let (begun, prepared) = match self.ready(record, &line, operation, Order { asks_first, begins_first }).await? {
             Ready::ToSend(begun, prepared) => (begun, *prepared),
             Ready::NotSent(sign) => return Ok(Some(sign)),
             Ready::Taken => return Ok(None),
@@ -108,10 +120,13 @@ impl Road {
         let attempt = begun.attempt;
         let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
 
-        let outcome = if asks_first {
-            self.ask_then_send(&turn, prepared).await?
-        } else {
-            self.exchange(&turn, prepared, false).await
+        let (begun, outcome) = match begun.is_recorded {
+            true if asks_first => (begun, self.ask_then_send(&turn, prepared).await?),
+            true => (begun, self.exchange(&turn, prepared, false).await),
+            false => match self.exchange_and_begin(&turn, begun, prepared).await? {
+                Some(both) => both,
+                None => return Ok(None),
+            },
         };
 
         let now = self.clock.now();
@@ -122,9 +137,10 @@ impl Road {
             Ending::TooEarly(until) => (Sign::Well, Event::PutBack { attempt }, Some(until)),
         };
         self.report(record, &event, now.duration_since(begun.at));
-        let entry = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
+        let end = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
+        let entries = if begun.is_recorded { vec![end] } else { vec![begun.entry(), end] };
         crash::here(Point::WorkerSettled);
-        let recorded = self.patiently(|| self.reply.end(record, entry.clone())).await;
+        let recorded = self.patiently(|| self.reply.end(record, entries.clone())).await;
         crash::here(Point::WorkerRecorded);
         match recorded {
             Ok(()) => Ok(Some(sign)),

@@ -3,7 +3,7 @@
 
 use super::{
     Answering, Line, Road, Sealed,
-    begin::later,
+    begin::{Begun, later},
     contents::{Base64, Held},
     read, seal, send, transform,
     transform::Transformed,
@@ -15,13 +15,13 @@ use crate::{
     },
     crash::{self, Point},
     domain::{Code, Fault, Stage, Verdict, WireRecord},
-    journal::Record,
+    journal::{JournalError, Record},
     wire::Received,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// An attempt that has been begun.
 pub(super) struct Turn<'a> {
@@ -62,6 +62,9 @@ pub(super) enum Ending {
     /// The agency has not seen it, but until then an earlier attempt may still be on its way through the agency.
     TooEarly(Timestamp),
 }
+
+/// Nobody who looks at a submission misses for so short a time that it is being sent.
+const SOON: Duration = Duration::from_millis(50);
 
 impl Road {
     /// Composed and sealed.
@@ -111,12 +114,38 @@ impl Road {
         tokio::task::spawn_blocking(blocking).await.map_err(|_| missing(Code::Internal))?
     }
 
+    /// What is answered soon is begun and ended in one change of the journal; what takes longer is begun meanwhile. `None`:
+    /// somebody else has it, and what the agency says is left to them.
+    pub(super) async fn exchange_and_begin(
+        &self,
+        turn: &Turn<'_>,
+        first: Begun,
+        prepared: Prepared,
+    ) -> Result<Option<(Begun, Outcome)>, JournalError> {
+        let mut exchange = pin!(self.exchange(turn, prepared, false));
+        if let Ok(outcome) = timeout(SOON, &mut exchange).await {
+            return Ok(Some((first, outcome)));
+        }
+        let mut begin = pin!(self.begin(turn.record, first));
+        let (begun, answered) = tokio::select! {
+            begun = &mut begin => (begun?, None),
+            outcome = &mut exchange => (begin.await?, Some(outcome)),
+        };
+        let Some(begun) = begun else { return Ok(None) };
+        crash::here(Point::WorkerBegun);
+        let outcome = match answered {
+            Some(outcome) => outcome,
+            None => exchange.await,
+        };
+        Ok(Some((begun, outcome)))
+    }
+
     pub(super) async fn exchange(&self, turn: &Turn<'_>, prepared: Prepared, is_lookup: bool) -> Outcome {
-        let timeout = turn.operation.timeout;
+        let limit = turn.operation.timeout;
         // From before the look at the lease: a pause after it shortens what is left of the exchange.
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + limit;
         let mut wire = WireRecord::default();
-        if let Err(fault) = may_leave(self.clock.now(), timeout, turn.lease_until) {
+        if let Err(fault) = may_leave(self.clock.now(), limit, turn.lease_until) {
             return Outcome { ending: Ending::Read(Err(fault)), wire };
         }
         let Prepared { sealed, held } = prepared;

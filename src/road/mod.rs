@@ -22,9 +22,10 @@ mod read;
 mod settle;
 mod reply;
 
-pub use arrivals::Arrivals;
+pub use arrivals::{Arrival, Arrivals, Coming};
 pub use ask::{Asked, after_asking, settled_at};
 pub use awaited::{Awaited, Whole};
+pub use begin::begins_first;
 pub use contents::Contents;
 pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
 pub use exchange::may_leave;

@@ -30,16 +30,18 @@ impl Reply {
         Ok(progress)
     }
 
-    /// The same for the end of an attempt, for which somebody may wait here.
-    pub async fn end(&self, record: &Record, entry: Entry) -> Result<(), JournalError> {
+    /// The same for the last entries of an attempt, for whose end somebody may wait here.
+    pub async fn end(&self, record: &Record, entries: Vec<Entry>) -> Result<(), JournalError> {
         let submission = &record.submission;
-        if !self.awaited.is_awaited(submission.id) {
-            return self.record(submission, entry).await.map(drop);
-        }
-        let at = entry.at;
-        let (progress, timeline) = self.journal.record_whole(submission.id, entry).await?;
+        let Some(at) = entries.last().map(|entry| entry.at) else { return Ok(()) };
+        let (progress, timeline) = if self.awaited.is_awaited(submission.id) {
+            let (progress, timeline) = self.journal.record_whole(submission.id, entries).await?;
+            (progress, Some(timeline))
+        } else {
+            (self.journal.record_all(submission.id, entries).await?, None)
+        };
         let state = progress.state.name();
-        if state.is_settled() {
+        if let Some(timeline) = timeline.filter(|_| state.is_settled()) {
             let changed_at = whole_microseconds(at);
             self.awaited
                 .put(Record { submission: submission.clone(), progress, changed_at, erased_at: None }, timeline);

@@ -5,7 +5,7 @@ use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
     road::Lines,
-    settings::{ConfigFaults, Settings},
+    settings::{ConfigFaults, JournalPlace, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity},
 };
 use jiff::Timestamp;
@@ -21,6 +21,11 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Whether no other process shares this one's journal.
+    pub fn is_alone(&self) -> bool {
+        matches!(self.settings.journal.place, JournalPlace::Sqlite { .. })
+    }
+
     /// Reads and checks all there is: settings, catalogue, adapters with their examples, keys and certificates.
     pub fn load(config: &Path, now: Timestamp) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();

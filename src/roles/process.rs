@@ -159,8 +159,7 @@ impl Process {
 
 /// Whether somebody here waits for what other processes do.
 fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
-    let is_alone = matches!(installation.settings.journal.place, JournalPlace::Sqlite { .. });
-    roles.contains(&Role::Gateway) && !is_alone
+    roles.contains(&Role::Gateway) && !installation.is_alone()
 }
 
 /// What lives inside one process cannot be spread over several.

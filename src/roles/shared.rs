@@ -71,6 +71,7 @@ impl Shared {
             outbox_work: Some(self.outbox_filled.clone()),
             dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
             arrivals: self.arrivals.clone(),
+            publishes_early: installation.is_alone(),
             awaited: self.awaited.clone(),
         })
         .await?;

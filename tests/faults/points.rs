@@ -293,6 +293,33 @@ async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everyth
     assert_eq!(figures.ends["completed"], 20, "{figures:?}");
 }
 
+/// The disk is so slow that every message is with its worker before the journal has the submission.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_if_that_never_comes() {
+    const SLOW_DISK: &str = "sqlite.committing=sleep(300)";
+    let mut house = House::empty(&[ALL], over_rabbitmq, |_, text| text).await;
+    house.start_armed(0, SLOW_DISK);
+    for service in crate::harness::clients::SERVICES {
+        let id = house.post(service).await;
+        house.until(&id, &["completed"]).await;
+    }
+    let is_dropped = |house: &House| {
+        let log = std::fs::read_to_string(&house.processes[0].log).unwrap();
+        log.contains("the journal knows no such submission")
+    };
+    assert!(!is_dropped(&house));
+    house.kill(0);
+    let point = Point::RelayPublished;
+    house.start_armed(0, &format!("{SLOW_DISK};{}", arming(point)));
+    let counters = house.open_counters(1, Duration::from_millis(10));
+    assert!(house.dies_at(0, point.name(), PATIENCE).await, "nothing was published");
+    house.start(0);
+    sleep(Duration::from_secs(2)).await;
+    counters.close().await;
+    house.audit().await;
+    assert!(is_dropped(&house), "its submission was in the journal after all");
+}
+
 fn with_deadlines(text: &str, secs: u64) -> String {
     let line = |line: &str| match line.starts_with("deadline_secs") {
         true => format!("deadline_secs = {secs}\n"),

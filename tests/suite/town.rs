@@ -110,6 +110,13 @@ impl Town {
         self.get(&format!("/v1/submissions/{id}")).await
     }
 
+    pub async fn cancel(&self, id: &str) -> (u16, Value) {
+        let path = format!("{}/v1/submissions/{id}", self.stage.gateway());
+        let response = self.office.delete(path).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+    }
+
     /// Waits until the submission is in one of these states.
     pub async fn until(&self, id: &str, states: &[&str]) -> Value {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! One event of one submission comes in; the change of state and all rows beside it go into the journal.
+//! Events of one submission come in; the changes of its state and all rows beside it go into the journal.
 
 use super::{Access, Operation, Timeline};
 use crate::domain::{
@@ -11,12 +11,12 @@ use crate::journal::{
 };
 use uuid::Uuid;
 
-pub struct RecordChange {
+pub struct RecordChanges {
     pub id: SubmissionId,
-    pub entry: Entry,
+    pub entries: Vec<Entry>,
 }
 
-impl Operation for RecordChange {
+impl Operation for RecordChanges {
     /// A forbidden event is an answer here, not an error: its wire bytes may still have to be committed.
     type Output = Result<Progress, Forbidden>;
     const ACCESS: Access = Access::Write;
@@ -25,7 +25,7 @@ impl Operation for RecordChange {
         let sql = format!("SELECT {STANDING} FROM submissions WHERE id = $1{}", S::LOCKED);
         let found = store.query(statement(sql, values![self.id])).await?.into_iter().next();
         let standing = Standing::read(found.ok_or(JournalError::NotFound(self.id))?)?;
-        match change(&standing, &self.entry)? {
+        match changes(standing, &self.entries)? {
             Ok((progress, statements)) => {
                 store.execute(statements).await?;
                 Ok(Ok(progress))
@@ -38,12 +38,13 @@ impl Operation for RecordChange {
     }
 }
 
-impl RecordChange {
+impl RecordChanges {
     /// The worker of an attempt whose lease has run out may come too late to change anything, but what it has sent and
-    /// received is kept.
+    /// received is kept. Of an attempt that was not begun there is no row, or it is somebody else's.
     fn keep_late_wire(&self) -> Option<Statement> {
-        let (number, _) = side_rows::ended(&self.entry.event)?;
-        let wire = self.entry.wire.as_ref()?;
+        let [entry] = self.entries.as_slice() else { return None };
+        let (number, _) = side_rows::ended(&entry.event)?;
+        let wire = entry.wire.as_ref()?;
         Some(statement(
             "UPDATE attempts SET sent = $3, received = $4, http_status = $5, truncated = $6 \
              WHERE submission = $1 AND number = $2 AND sent IS NULL AND erased_at IS NULL",
@@ -53,7 +54,7 @@ impl RecordChange {
 }
 
 /// With the timeline that it makes.
-pub struct RecordWhole(pub RecordChange);
+pub struct RecordWhole(pub RecordChanges);
 
 impl Operation for RecordWhole {
     type Output = Result<(Progress, Vec<Change>), Forbidden>;
@@ -99,13 +100,40 @@ type Changed = Result<(Progress, Vec<Statement>), Forbidden>;
 
 /// The next progress, and what has to be written for it.
 pub fn change(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
+    let mut changed = beside(standing, entry)?;
+    if let Ok((after, statements)) = &mut changed {
+        statements.push(update_progress(standing.id, after, entry)?);
+    }
+    Ok(changed)
+}
+
+/// The same for several: of the progresses only the last is written.
+fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, JournalError> {
+    let mut all = Vec::new();
+    for entry in entries {
+        match beside(&standing, entry)? {
+            Ok((after, statements)) => {
+                all.extend(statements);
+                standing.progress = after;
+            }
+            Err(forbidden) => return Ok(Err(forbidden)),
+        }
+    }
+    if let Some(last) = entries.last() {
+        all.push(update_progress(standing.id, &standing.progress, last)?);
+    }
+    Ok(Ok((standing.progress, all)))
+}
+
+/// The next progress, and what has to be written beside it.
+fn beside(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
     let before = &standing.progress;
     let after = match apply(before, entry.event.clone()) {
         Ok(after) => after,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
     let side = SideRows::of(before, &entry.event, &after);
-    let mut statements = vec![update_progress(standing.id, &after, entry)?, add_change(standing, &after, entry)];
+    let mut statements = vec![add_change(standing, &after, entry)];
     statements.extend(side.outbox.map(|add| outbox(standing, entry, add)));
     statements.extend(side.begun.map(|number| begin_attempt(standing.id, number, entry)));
     if let Some((number, outcome)) = side.ended {

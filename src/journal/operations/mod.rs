@@ -10,7 +10,7 @@ mod retention;
 mod schedule;
 
 pub use accept::{Accept, AddAttachment, FindKey};
-pub use change::{RecordChange, RecordWhole};
+pub use change::{RecordChanges, RecordWhole};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
 pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Ping, Timeline, UnusedAttachmentBytes};

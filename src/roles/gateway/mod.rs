@@ -68,8 +68,11 @@ pub struct GatewayParts {
     pub outbox_work: Option<Arc<Notify>>,
     /// What was accepted goes to the broker through it at once; otherwise by the relay.
     pub dispatch: Option<Dispatch>,
-    /// What was accepted, for a worker in this process.
+    /// What is accepted, for a worker in this process.
     pub arrivals: Arc<Arrivals>,
+    /// Whether a message may be with the broker before the journal has its submission: all who may get it wait for the
+    /// journal, because they live in this process.
+    pub publishes_early: bool,
     /// Who waits here for what a worker of this process settles.
     pub awaited: Arc<Awaited>,
 }
@@ -112,6 +115,7 @@ pub struct Desk {
     outbox_work: Option<Arc<Notify>>,
     dispatch: Option<Dispatch>,
     arrivals: Arc<Arrivals>,
+    publishes_early: bool,
     awaited: Arc<Awaited>,
     shutdown: CancellationToken,
 }
@@ -218,6 +222,7 @@ impl Desk {
             outbox_work: parts.outbox_work,
             dispatch: parts.dispatch,
             arrivals: parts.arrivals,
+            publishes_early: parts.publishes_early,
             awaited: parts.awaited,
             shutdown: parts.shutdown,
         }

@@ -15,7 +15,7 @@ use crate::{
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
-    road::Whole,
+    road::{Coming, Whole},
     roles::dispatch::{Dispatch, Place},
 };
 use axum::body::Body;
@@ -70,19 +70,30 @@ async fn accept(
             return repeated(desk, desk.journal.find_key(&office.office.name, &key).await?).ok_or(problem)?;
         }
     };
-    let (id, watch, place) =
-        (submission.id, desk.broker.watch(submission.id), desk.dispatch.as_ref().and_then(Dispatch::place));
-    let claimed_until = place.as_ref().map(|_| Place::claimed_until(submission.accepted_at));
+    let record = Arc::new(Record::accepted(submission));
+    let submission = &record.submission;
+    let watch = desk.broker.watch(submission.id);
+    let claimed_until = |_: &Place| Place::claimed_until(submission.accepted_at);
     crash::here(Point::GatewayValidated);
-    let acceptance = desk.journal.accept(&submission, &key, office.office.has_webhook, claimed_until).await?;
+    let mut place = desk.dispatch.as_ref().and_then(Dispatch::place);
+    let journaled = desk.journal.accept(submission, &key, office.office.has_webhook, place.as_ref().map(claimed_until));
+    let coming = desk.arrivals.put(&record);
+    let early = if desk.publishes_early && coming.is_some() { place.take() } else { None };
+    let is_early = early.is_some();
+    let published = async { early.into_iter().for_each(|place| place.fill(work_item(submission))) };
+    let (acceptance, ()) = tokio::join!(biased; journaled, published);
+    let acceptance = acceptance?;
     crash::here(Point::GatewayJournaled);
     if acceptance != Acceptance::New {
         return repeated(desk, Some(acceptance)).ok_or(Code::Internal)?;
     }
+    coming.into_iter().for_each(Coming::is_accepted);
     desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
-    tracing::info!(submission = %id, service = %submission.service, "accepted");
-    pass_on(desk, submission, place);
-    Ok(Taken { id, is_repeated: false, watch })
+    tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
+    if !is_early {
+        pass_on(desk, submission, place);
+    }
+    Ok(Taken { id: submission.id, is_repeated: false, watch })
 }
 
 /// `None` if the key did not come before.
@@ -95,14 +106,16 @@ fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken,
 }
 
 /// To the broker at once, if there is room; otherwise by the relay.
-fn pass_on(desk: &Desk, submission: Submission, place: Option<Place>) {
-    let Submission { id, ref agency, priority, trace, .. } = submission;
-    let item = WorkItem { submission: id, agency: agency.clone(), priority, trace };
-    desk.arrivals.put(submission);
+fn pass_on(desk: &Desk, submission: &Submission, place: Option<Place>) {
     match place {
-        Some(place) => place.fill(item),
+        Some(place) => place.fill(work_item(submission)),
         None => desk.outbox_work.iter().for_each(|work| work.notify_one()),
     }
+}
+
+fn work_item(submission: &Submission) -> WorkItem {
+    let Submission { id, ref agency, priority, trace, .. } = *submission;
+    WorkItem { submission: id, agency: agency.clone(), priority, trace }
 }
 
 async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {

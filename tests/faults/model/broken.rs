@@ -100,9 +100,11 @@ fn a_late_word_that_counts_for_a_later_attempt_is_found() {
 
 #[test]
 fn beginning_only_after_sending_is_found() {
-    let break_it = |rules: &mut Rules| rules.order.begins_before_sending = false;
+    let break_it = |rules: &mut Rules| rules.begins_first = |_, _| false;
     is_found(model(Effect::Once, 1, break_it), ONE_EFFECT);
     is_found(model(Effect::Once, 1, break_it), NO_BREACH);
+    is_found(model(Effect::Idempotent, 1, break_it), NEVER_DONE);
+    is_found(model(Effect::Lookup, 1, break_it), ONE_EFFECT);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! act on it, looked through to the end.
 //!
 //! **How it is tied to production.** The journal of the model holds production's `Progress`, changed by production's `apply`
-//! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `asks_first`, `after_asking`,
-//! `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`, `Progress::may_repeat`.
-//! The model has only the order of the worker's steps (find, begin, look at the lease, send, hear, record, ack) and the
+//! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `asks_first`, `begins_first`,
+//! `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`,
+//! `Progress::may_repeat`. The model has only the order of the worker's steps (find, begin, look at the lease, send, hear,
+//! record, ack; what need not begin first is recorded as begun while it is under way, or together with its end) and the
 //! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs`
 //! sees to it that each of production's events comes to pass.
 //!
@@ -22,7 +23,8 @@
 //! recognises the reference; `broken.rs` shows it. What the agency says of itself is true.
 //!
 //! **What is not modelled.** Time in seconds, the circuit breaker's own states, rate limits, webhooks, retention, other
-//! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect.
+//! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect, a
+//! message that comes before the journal has accepted its submission (its worker waits for that, in the same process).
 
 mod rules;
 mod town;

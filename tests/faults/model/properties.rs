@@ -9,7 +9,8 @@ use punte::domain::{Effect, State, StateName};
 use stateright::Property;
 
 pub const ONE_EFFECT: &str = "an effect happens once, unless an operator has allowed that it may repeat";
-pub const NO_BREACH: &str = "only what is being sent leaves, ends are final, and the machine lets uncertain rest";
+pub const NO_BREACH: &str =
+    "only what is being sent leaves, but for reads; ends are final, and the machine lets uncertain rest";
 pub const COMPLETED: &str = "completed means done";
 pub const REFUSED: &str = "refused means that the agency said no";
 pub const NEVER_DONE: &str = "what has expired or was taken back was never done";

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use punte::{
     adapter::Reading,
     domain::{Effect, Event, Fault, Forbidden, Progress, Schedule, StateName, apply},
-    road::{Asked, Case, after_asking, asks_first, is_to_do, may_leave, settle, unsendable},
+    road::{Asked, Case, after_asking, asks_first, begins_first, is_to_do, may_leave, settle, unsendable},
     roles::scheduler::{after_due_time, deadline_fault, missing},
 };
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Rules {
     pub is_to_do: fn(StateName) -> bool,
     pub unsendable: fn(Fault) -> Event,
     pub asks_first: fn(Effect, &Progress) -> bool,
+    /// How long it has been known that the submission is to be sent.
+    pub begins_first: fn(Effect, SignedDuration) -> bool,
     pub after_asking: fn(Outcome, Timestamp, Timestamp) -> Asked,
     pub may_leave: fn(Timestamp, Duration, Timestamp) -> Result<(), Fault>,
     pub settle: for<'a> fn(Outcome, Case<'a>) -> Event,
@@ -30,7 +32,6 @@ pub struct Rules {
 
 #[derive(Clone, Copy)]
 pub struct Order {
-    pub begins_before_sending: bool,
     /// "Not seen" speaks of the moment at which it was asked, not of that at which the answer came.
     pub judges_by_the_time_of_asking: bool,
     /// The worker is not frozen just between the look at its lease and the first byte on the wire.
@@ -46,6 +47,7 @@ impl Rules {
             is_to_do,
             unsendable,
             asks_first,
+            begins_first,
             after_asking,
             may_leave,
             settle,
@@ -54,7 +56,6 @@ impl Rules {
             missing,
             may_repeat: Progress::may_repeat,
             order: Order {
-                begins_before_sending: true,
                 judges_by_the_time_of_asking: true,
                 looks_and_sends_at_once: true,
                 confirms_only_what_is_claimed: true,

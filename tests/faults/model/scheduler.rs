@@ -4,7 +4,7 @@
 use super::{
     moves::{Model, goes_wrong},
     rules::START,
-    town::{Doubt, Step, Town},
+    town::{Doubt, Step, Town, Turn},
 };
 use punte::domain::{Event, State, StateName};
 
@@ -35,13 +35,14 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
         Move::LeaseRunsOut => {
             (state == StateName::Sending && !town.journal.lease_over).then_some(())?;
             let current = town.journal.progress.attempts;
-            if town.workers.iter_mut().any(|it| it.step.turn_mut().is_some_and(|turn| turn.attempt == current)) {
+            let is_it = |turn: &Turn| turn.recorded && turn.attempt == current;
+            if town.workers.iter_mut().any(|it| it.step.turn_mut().is_some_and(|turn| is_it(turn))) {
                 // The worker is frozen, and goes on later.
                 goes_wrong(town)?;
             }
             town.journal.lease_over = true;
             let turns = town.workers.iter_mut().filter_map(|worker| worker.step.turn_mut());
-            turns.filter(|turn| turn.attempt == current).for_each(|turn| turn.lease_over = true);
+            turns.filter(|turn| is_it(turn)).for_each(|turn| turn.lease_over = true);
         }
         Move::RetryFallsDue => {
             (state == StateName::Retrying).then_some(())?;

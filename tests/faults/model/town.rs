@@ -102,6 +102,8 @@ pub struct Turn {
     pub tries: u32,
     pub asks: bool,
     pub lease_over: bool,
+    /// The journal knows of it.
+    pub recorded: bool,
 }
 
 /// What came of an exchange.

@@ -7,8 +7,9 @@ use super::{
     rules::{Outcome, START, TIMEOUT, after_start, lease_end},
     town::{Breach, Came, Doubt, Step, Town, Turn, Worker},
 };
+use jiff::SignedDuration;
 use punte::{
-    domain::{Attempt, AttemptOutcome, Code, Event, Fault, Stage, SubmissionId},
+    domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Stage, SubmissionId},
     road::{Asked, Case, may_leave, settled_at},
 };
 
@@ -19,23 +20,29 @@ pub enum Move {
         mends_itself: bool,
     },
     Begins,
+    /// The journal learns of it later.
+    BeginsUnrecorded,
     LooksAtItsLease,
     Leaves,
     AgencyIsAsked,
     AgencyMeetsIt(Deed),
     Hears,
     GivesUp,
+    /// The exchange takes so long that the journal learns of it meanwhile.
+    RecordsItsBeginning,
     Records,
     /// The journal has done it, but its word does not reach the worker, which says it again.
     RecordsUnheard,
     Acks,
     /// The broker gives the message to somebody else; the worker goes on.
     IsCutOff,
+    /// For longer than the lease that nobody else knows of.
+    Freezes,
     Crashes,
 }
 
 pub fn is_fault(it: Move) -> bool {
-    matches!(it, Move::CannotPrepare { .. } | Move::RecordsUnheard | Move::IsCutOff | Move::Crashes)
+    matches!(it, Move::CannotPrepare { .. } | Move::RecordsUnheard | Move::IsCutOff | Move::Freezes | Move::Crashes)
 }
 
 pub fn moves(worker: &Worker) -> Vec<Move> {
@@ -44,17 +51,19 @@ pub fn moves(worker: &Worker) -> Vec<Move> {
         Step::Absent => return vec![],
         Step::Found { .. } => {
             let cannot = |mends_itself| Move::CannotPrepare { mends_itself };
-            vec![Move::Begins, cannot(true), cannot(false)]
+            vec![Move::Begins, Move::BeginsUnrecorded, cannot(true), cannot(false)]
         }
         Step::Begun(_) | Step::Cleared(_) => vec![Move::LooksAtItsLease],
         Step::Leaving(_) => vec![Move::Leaves],
         Step::Asking { heard: None, .. } => vec![Move::AgencyIsAsked, Move::GivesUp],
-        Step::Sent { said: None, .. } => DEEDS.into_iter().map(Move::AgencyMeetsIt).chain([Move::GivesUp]).collect(),
+        Step::Sent { said: None, .. } => {
+            DEEDS.into_iter().map(Move::AgencyMeetsIt).chain([Move::GivesUp, Move::RecordsItsBeginning]).collect()
+        }
         Step::Asking { heard: Some(_), .. } | Step::Sent { said: Some(_), .. } => vec![Move::Hears, Move::GivesUp],
         Step::Heard { .. } => vec![Move::Records, Move::RecordsUnheard],
         Step::Done => vec![Move::Acks],
     };
-    moves.extend([Move::IsCutOff, Move::Crashes]);
+    moves.extend([Move::IsCutOff, Move::Freezes, Move::Crashes]);
     moves
 }
 
@@ -68,7 +77,25 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             model.record(town, (model.rules.unsendable)(fault(code)));
             Step::Done
         }
-        (Move::Begins, Step::Found { attempts, asks }) => begins(model, town, attempts + 1, asks),
+        (Move::Begins, Step::Found { attempts, asks }) => match begins(model, town, attempts + 1) {
+            Some(tries) => Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: true }),
+            None => Step::Done,
+        },
+        (Move::BeginsUnrecorded, Step::Found { attempts, asks }) => {
+            (!(model.rules.begins_first)(model.effect, SignedDuration::ZERO)).then_some(())?;
+            let tries = town.journal.progress.tries + 1;
+            Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: false })
+        }
+        (Move::RecordsItsBeginning, Step::Sent { turn, said: None }) => {
+            (!turn.recorded).then_some(())?;
+            match begins(model, town, turn.attempt) {
+                Some(tries) => Step::Sent { turn: Turn { tries, recorded: true, ..turn }, said: None },
+                None => {
+                    goes_astray(town, None);
+                    Step::Done
+                }
+            }
+        }
         (Move::LooksAtItsLease, Step::Begun(turn)) if turn.asks => match lease(model, turn) {
             Ok(()) => Step::Asking { turn, early: town.journal.doubt == Doubt::Fresh, heard: None },
             Err(fault) => told(model, town, turn, Err(fault), true),
@@ -115,6 +142,12 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             goes_wrong(town)?;
             step
         }
+        (Move::Freezes, _) => {
+            let turn = town.workers[place].step.turn_mut().filter(|turn| !turn.recorded && !turn.lease_over)?;
+            turn.lease_over = true;
+            goes_wrong(town)?;
+            town.workers[place].step
+        }
         (Move::Crashes, _) => {
             goes_wrong(town)?;
             gives_back(town, place);
@@ -139,14 +172,10 @@ fn takes(model: &Model, town: &mut Town, place: usize) -> Option<Step> {
     Some(Step::Found { attempts: progress.attempts, asks: (model.rules.asks_first)(model.effect, progress) })
 }
 
-fn begins(model: &Model, town: &mut Town, attempt: u32, asks: bool) -> Step {
-    if !model.rules.order.begins_before_sending {
-        return Step::Begun(Turn { attempt, tries: town.journal.progress.tries + 1, asks, lease_over: false });
-    }
-    match model.record(town, Event::Begun { attempt, lease_until: lease_end() }) {
-        true => Step::Begun(Turn { attempt, tries: town.journal.progress.tries, asks, lease_over: false }),
-        false => Step::Done,
-    }
+/// Its tries, unless somebody else has it.
+fn begins(model: &Model, town: &mut Town, attempt: u32) -> Option<u32> {
+    let is_ours = model.record(town, Event::Begun { attempt, lease_until: lease_end() });
+    is_ours.then_some(town.journal.progress.tries)
 }
 
 fn lease(model: &Model, turn: Turn) -> Result<(), Fault> {
@@ -154,7 +183,8 @@ fn lease(model: &Model, turn: Turn) -> Result<(), Fault> {
 }
 
 fn leaves(model: &Model, town: &mut Town, turn: Turn) -> Step {
-    if !town.is_sending(turn.attempt) && model.rules.order.looks_and_sends_at_once {
+    // Two reads of which the journal does not know may bear one number, and the answer to the one ends the other as well.
+    if model.effect != Effect::Read && !town.is_sending(turn.attempt) && model.rules.order.looks_and_sends_at_once {
         town.breach = Some(Breach::SentWhatIsNotBeingSent);
     }
     Step::Sent { turn, said: None }
@@ -190,11 +220,10 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
         Came::TooEarly => Event::PutBack { attempt },
         _ => (model.rules.settle)(outcome(came), case),
     };
-    if !model.rules.order.begins_before_sending {
-        model.record(town, Event::Begun { attempt, lease_until: lease_end() });
+    // Forbidden is an answer as well: somebody has taken it up meanwhile. Both are recorded, or neither.
+    if turn.recorded || begins(model, town, attempt).is_some() {
+        model.record(town, event);
     }
-    // Forbidden is an answer as well: somebody has taken it up meanwhile.
-    model.record(town, event);
 }
 
 fn outcome(came: Came) -> Outcome {

@@ -84,6 +84,7 @@ impl Town {
             outbox_work: None,
             dispatch: None,
             arrivals: Arc::default(),
+            publishes_early: false,
             awaited: Arc::default(),
         })
         .await

@@ -7,6 +7,7 @@ on_both! {
     every_event_is_recorded_in_the_order_in_which_it_happened
     a_forbidden_event_leaves_everything_as_it_was
     an_attempt_keeps_its_bytes_and_its_outcome
+    an_attempt_is_begun_and_ended_in_one_change_or_not_at_all
     the_late_word_of_a_lost_worker_changes_nothing_but_its_bytes_are_kept
     a_late_answer_ends_its_attempt_again_and_loses_no_bytes
     the_same_event_from_many_workers_succeeds_once
@@ -109,6 +110,38 @@ async fn an_attempt_keeps_its_bytes_and_its_outcome(journal: Tested) {
         wire: Some(record),
     };
     assert_eq!(journal.attempts(id).await.unwrap(), [ended]);
+}
+
+async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Tested) {
+    let id = accepted(&journal).await;
+    let entries = |attempt| {
+        let begun = Event::Begun { attempt, lease_until: at(60) };
+        let end = Event::Answered { attempt, answer: answer() };
+        vec![Entry::new(begun, at(1)), Entry { wire: Some(wire("sent", "answer")), ..Entry::new(end, at(2)) }]
+    };
+    // Its second attempt cannot be the first to begin, and its end alone is not recorded either.
+    let refused = journal.record_all(id, entries(2)).await;
+    let forbidden = Forbidden { state: StateName::Accepted, event: EventName::Begun };
+    assert!(matches!(&refused, Err(JournalError::Forbidden(it)) if *it == forbidden), "{refused:?}");
+    assert_eq!((journal.timeline(id).await.unwrap().len(), journal.attempts(id).await.unwrap()), (1, vec![]));
+    assert_eq!(journal.claim_outbox(10, at(1), at(2), &[]).await.unwrap().len(), 1);
+
+    let (progress, timeline) = journal.record_whole(id, entries(1)).await.unwrap();
+    assert_eq!((progress.state.name(), progress.attempts, progress.tries), (StateName::Completed, 1, 1));
+    let story: Vec<_> = timeline.iter().map(|it| (it.from, it.to, it.at)).collect();
+    let begun = (Some(StateName::Accepted), StateName::Sending, at(1));
+    assert_eq!(story[1..], [begun, (Some(StateName::Sending), StateName::Completed, at(2))]);
+    assert_eq!(journal.find(id).await.unwrap().unwrap().progress, progress);
+    let attempts = journal.attempts(id).await.unwrap();
+    assert_eq!((attempts.len(), attempts[0].begun_at, attempts[0].ended_at), (1, at(1), Some(at(2))));
+    assert_eq!(attempts[0].wire, Some(wire("sent", "answer")));
+    assert!(journal.claim_outbox(10, at(100), at(110), &[]).await.unwrap().is_empty());
+
+    // Said again, and by another worker with other bytes: it is over, and the bytes are those of the attempt.
+    let mut late = entries(1);
+    late[1].wire = Some(wire("other", "other"));
+    assert!(matches!(journal.record_all(id, late).await, Err(JournalError::Forbidden(_))));
+    assert_eq!(journal.attempts(id).await.unwrap(), attempts);
 }
 
 async fn the_late_word_of_a_lost_worker_changes_nothing_but_its_bytes_are_kept(journal: Tested) {

@@ -26,6 +26,41 @@ async fn each_service_is_completed_at_its_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_takes_long_is_seen_to_be_on_its_way() {
+    let town = Town::found().await;
+    town.behave("civil-registry", json!({"delay_ms": 1500, "times": 1}));
+    let id = town.post("person-lookup").await;
+    let shown = town.until(&id, &["sending", "completed"]).await;
+    assert_eq!(shown["state"], "sending", "{shown:#}");
+    let shown = town.ends(&id, "completed").await;
+    let times: Vec<&str> = shown["timeline"].as_array().unwrap().iter().map(|it| it["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{shown:#}");
+    assert_eq!(shown["attempts"], 1);
+    town.leave().await;
+}
+
+/// It has waited in a queue: what was known of it when it came may be true no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_was_taken_back_while_it_waited_is_not_sent() {
+    let slowly = |_: &str, text: String| text.replace("requests_per_second = 50", "requests_per_second = 1");
+    let town = Town::with_adapters(slowly, |_| {}).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(town.post("person-lookup").await);
+    }
+    let last = ids.pop().unwrap();
+    assert_eq!(town.cancel(&last).await.0, 200);
+    for id in &ids {
+        town.ends(id, "completed").await;
+    }
+    // It would have had its turn by then.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(town.ends(&last, "cancelled").await["attempts"], 0);
+    assert_eq!(town.simulator("civil-registry").requests(), 3);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_no_of_the_agency_is_an_answer_and_not_a_failure() {
     let town = Town::found().await;
     let id = town.post_request(&request("person-lookup", "2000000000404")).await;

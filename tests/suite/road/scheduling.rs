@@ -47,12 +47,6 @@ async fn a_deadline_that_leaves_doubt_goes_in_front_of_an_operator() {
     town.leave().await;
 }
 
-async fn delete(town: &Town, id: &str) -> (u16, Value) {
-    let response = town.office.delete(format!("{}/v1/submissions/{id}", town.stage.gateway())).send().await.unwrap();
-    let status = response.status().as_u16();
-    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_office_cancels_what_was_not_sent_and_nothing_else() {
     let town = Town::planned(|plan| plan.retry = "first_wait_secs = 30\nmax_wait_secs = 30\nmax_attempts = 9\n").await;
@@ -62,12 +56,12 @@ async fn an_office_cancels_what_was_not_sent_and_nothing_else() {
     );
     let unsent = town.post("civil-status-extract").await;
     town.until(&unsent, &["retrying"]).await;
-    let (status, body) = delete(&town, &unsent).await;
+    let (status, body) = town.cancel(&unsent).await;
     assert_eq!(status, 200, "{body:#}");
     town.ends(&unsent, "cancelled").await;
     let in_doubt = town.post("civil-status-extract").await;
     town.until(&in_doubt, &["retrying"]).await;
-    let (status, problem) = delete(&town, &in_doubt).await;
+    let (status, problem) = town.cancel(&in_doubt).await;
     assert_eq!((status, &problem["code"]), (409, &json!("office.submission.not-cancellable")));
     town.leave().await;
 }
