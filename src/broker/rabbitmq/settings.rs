@@ -44,6 +44,10 @@ pub enum SettingsError {
     Prefix(String),
 }
 
+/// lapin keeps room for 64 frames a connection, and lets go of it when the connection breaks. Of RabbitMQ's own 128 KiB that
+/// would be 8 MiB, and our messages are smaller than one KiB.
+const FRAME_MAX_BYTES: u32 = 16 << 10;
+
 /// Settings that have been checked.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -83,6 +87,7 @@ impl RabbitmqSettings {
         }
         let names = Names::new(&self.prefix).ok_or_else(|| SettingsError::Prefix(self.prefix.clone()))?;
         uri.query.heartbeat.get_or_insert(self.heartbeat_secs);
+        uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);
         let host = &uri.authority.host;
         let tls = match uri.scheme {
             AMQPScheme::AMQPS => Some(self.tls.clone().ok_or(SettingsError::TlsMissing)?),

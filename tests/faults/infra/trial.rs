@@ -19,11 +19,12 @@ impl Trial {
     pub async fn begin(name: &'static str, processes: &[&[&'static str]], change: impl FnOnce(&mut StagePlan)) -> Self {
         // A busy machine must not look like a slow agency.
         let patient = |_: &str, text: String| text.replace("timeout_secs = 3\n", "timeout_secs = 20\n");
-        let house = House::furnished(processes, change, patient).await;
+        let mut house = House::furnished(processes, change, patient).await;
         for service in SERVICES {
             let id = house.post(service).await;
             house.until(&id, &["completed"]).await;
         }
+        house.warm_up().await;
         let counters = Some(house.open_counters(2, Duration::from_millis(100)));
         Self { house, counters, name }
     }
