@@ -12,14 +12,14 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// A file system of a few megabytes, in memory.
+/// A file system of some megabytes, in memory.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None`, and the reason printed, where nothing may be mounted.
     fn mounted() -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "none"]).arg(home.path()).output();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(home.path()).output();
         match mount {
             Ok(output) if output.status.success() => Some(Self(home)),
             Ok(output) => {
