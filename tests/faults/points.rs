@@ -296,9 +296,10 @@ async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everyth
 /// The disk is so slow that every message is with its worker before the journal has the submission.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_if_that_never_comes() {
-    const SLOW_DISK: &str = "sqlite.committing=sleep(300)";
+    const SLOW: &str = "sqlite.committing=sleep(300)";
+    const VERY_SLOW: &str = "sqlite.committing=sleep(1500)";
     let mut house = House::empty(&[ALL], over_rabbitmq, |_, text| text).await;
-    house.start_armed(0, SLOW_DISK);
+    house.start_armed(0, SLOW);
     for service in crate::harness::clients::SERVICES {
         let id = house.post(service).await;
         house.until(&id, &["completed"]).await;
@@ -310,7 +311,7 @@ async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_
     assert!(!is_dropped(&house));
     house.kill(0);
     let point = Point::RelayPublished;
-    house.start_armed(0, &format!("{SLOW_DISK};{}", arming(point)));
+    house.start_armed(0, &format!("{VERY_SLOW};{}", arming(point)));
     let counters = house.open_counters(1, Duration::from_millis(10));
     assert!(house.dies_at(0, point.name(), PATIENCE).await, "nothing was published");
     house.start(0);

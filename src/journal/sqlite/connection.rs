@@ -18,12 +18,13 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use uuid::Uuid;
 
 /// How long a connection waits for another process that writes.
-const BUSY_TIMEOUT_MILLIS: u64 = 10_000;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// `secure_delete`: what is erased must not stay readable in free pages of the file. `wal_autocheckpoint`: 16 MiB of WAL, in
 /// which a page that is changed often is written to the file once.
@@ -44,19 +45,33 @@ pub fn create_private(path: &Path) -> Result<(), JournalError> {
 }
 
 pub fn open(path: &Path) -> Result<Connection, JournalError> {
-    let settled = Connection::open(path).and_then(|connection| {
-        connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MILLIS))?;
-        connection.execute_batch(SETTINGS)?;
-        // A plan once made stays: it does not depend on the values that are bound.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    });
+    let begun = Instant::now();
+    let settled = loop {
+        match settled(path) {
+            // Who makes a new file a WAL at the same moment as another is told so without any waiting.
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BUSY_PAUSE),
+            settled => break settled,
+        }
+    };
     settled.map_err(|error| match failed(error) {
         JournalError::Unavailable(why) => JournalError::Unavailable(format!("{}: {why}", path.display())),
         JournalError::Corrupt(why) => JournalError::Corrupt(format!("{}: {why}", path.display())),
         other => other,
     })
+}
+
+fn settled(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(SETTINGS)?;
+    // A plan once made stays: it does not depend on the values that are bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// Takes the write lock at once: a transaction that begins with reading could not get it later.
