@@ -26,13 +26,14 @@ pub struct Arrivals {
 pub enum Arrival {
     /// The journal has it, like this.
     Accepted(Arc<Record>),
-    /// The journal has not taken it: nobody was told of its number.
+    /// Nobody was told of its number. Should the journal have it all the same, because its office hung up meanwhile, the
+    /// relay publishes it.
     NeverAccepted,
     /// Nothing: the journal knows.
     Unknown,
 }
 
-/// One that the journal does not have yet. It never will if this is dropped.
+/// One that the journal does not have yet. Whoever drops it gives it up.
 pub struct Coming(oneshot::Sender<()>);
 
 #[derive(Default)]

@@ -71,27 +71,21 @@ impl Drop for Awaiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Progress, road::arrivals::tests::submission};
+    use crate::road::arrivals::tests::submission;
 
     #[test]
     fn all_who_wait_are_given_it_and_nothing_stays_behind() {
         let awaited = Arc::new(Awaited::default());
         let (ours, others) = (submission(), submission());
-        let record =
-            |submission| Record { submission, progress: Progress::accepted(), changed_at: now(), erased_at: None };
         let (first, second) = (awaited.wait(ours.id), awaited.wait(ours.id));
         assert!(awaited.is_awaited(ours.id) && first.settled().is_none());
-        awaited.put(record(ours.clone()), Vec::new());
-        awaited.put(record(others.clone()), Vec::new());
+        awaited.put(Record::accepted(ours.clone()), Vec::new());
+        awaited.put(Record::accepted(others.clone()), Vec::new());
         assert_eq!(first.settled().unwrap().0.submission, ours);
         drop(first);
         assert_eq!(second.settled().unwrap().0.submission, ours);
         drop(second);
         assert!(!awaited.is_awaited(ours.id) && !awaited.is_awaited(others.id));
         assert!(awaited.wait(ours.id).settled().is_none());
-    }
-
-    fn now() -> jiff::Timestamp {
-        jiff::Timestamp::UNIX_EPOCH
     }
 }

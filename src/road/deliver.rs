@@ -61,7 +61,7 @@ impl Road {
                 }
             }
             Arrival::NeverAccepted => {
-                tracing::debug!(submission = %item.submission, %agency, "the journal has not taken it; dropped");
+                tracing::debug!(submission = %item.submission, %agency, "it was not accepted; dropped");
                 return Delivered::Done(Sign::None);
             }
             Arrival::Unknown => {}

@@ -23,7 +23,7 @@ use serde_json::Value;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
-/// An attempt that has been begun.
+/// An attempt that has been begun; a read perhaps without the journal knowing yet.
 pub(super) struct Turn<'a> {
     pub record: &'a Arc<Record>,
     pub line: &'a Arc<Line>,

@@ -99,12 +99,8 @@ impl Standing {
 type Changed = Result<(Progress, Vec<Statement>), Forbidden>;
 
 /// The next progress, and what has to be written for it.
-pub fn change(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
-    let mut changed = beside(standing, entry)?;
-    if let Ok((after, statements)) = &mut changed {
-        statements.push(update_progress(standing.id, after, entry)?);
-    }
-    Ok(changed)
+pub fn change(standing: Standing, entry: &Entry) -> Result<Changed, JournalError> {
+    changes(standing, std::slice::from_ref(entry))
 }
 
 /// The same for several: of the progresses only the last is written.

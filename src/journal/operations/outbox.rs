@@ -70,7 +70,7 @@ impl Operation for Published {
         let entry = Entry::new(Event::Published, self.now);
         let mut statements = Vec::new();
         for row in found {
-            if let Ok((_, changes)) = change(&Standing::read(row)?, &entry)? {
+            if let Ok((_, changes)) = change(Standing::read(row)?, &entry)? {
                 statements.extend(changes);
             }
         }

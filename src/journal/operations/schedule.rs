@@ -119,7 +119,7 @@ impl Operation for Requeue {
         let entry = Entry::new(Event::Requeued, self.now);
         let (mut count, mut statements) = (0, Vec::new());
         for row in found {
-            if let Ok((_, changes)) = change(&Standing::read(row)?, &entry)? {
+            if let Ok((_, changes)) = change(Standing::read(row)?, &entry)? {
                 statements.extend(changes);
                 count += 1;
             }
