@@ -244,12 +244,24 @@ async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on
     for point in of_many_processes() {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
         house.kill(number);
+        if point.name().starts_with("relay.") {
+            leave_to_the_relay(&mut house, 4).await;
+        }
         meets(&mut house, number, &[1, 5], point).await;
         let dead = [1, 5, number].into_iter().filter(|it| !house.processes[*it].is_started()).collect::<BTreeSet<_>>();
         dead.into_iter().for_each(|dead| house.start(dead));
     }
     counters.close().await;
     house.audit().await;
+}
+
+/// A gateway publishes what it accepts: the scheduler's relay has nothing to do, unless a gateway dies before.
+async fn leave_to_the_relay(house: &mut House, gateway: usize) {
+    let point = Point::RelayClaimed;
+    house.kill(gateway);
+    house.start_armed(gateway, &arming(point));
+    assert!(house.dies_at(gateway, point.name(), PATIENCE).await, "that gateway has accepted nothing");
+    house.start(gateway);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
