@@ -53,6 +53,15 @@ async fn tell(cluster: &Cluster, alone: usize, said: impl Fn(String) -> String) 
     cluster.nodes[alone].ctl(&["eval", &format!("{}.", said.join(", "))]).await;
 }
 
+/// Nothing passes between the node and the others any more, and nobody is told: only silence says so.
+async fn pull_out_the_cable(cluster: &Cluster, alone: usize) {
+    cluster.nodes[alone].action("unplug").await;
+    running(&cluster.nodes[(alone + 1) % 3], 2).await;
+    sleep(Duration::from_secs(if is_long() { 60 } else { 5 })).await;
+    cluster.nodes[alone].action("plug").await;
+    running(&cluster.nodes[(alone + 1) % 3], 3).await;
+}
+
 /// Waits until this many nodes run, as this node sees it.
 async fn running(node: &Rabbitmq, count: usize) {
     let begun = Instant::now();
@@ -94,6 +103,14 @@ async fn a_cluster_that_loses_a_node_its_leader_or_its_network_costs_only_time()
             running(&cluster.nodes[(led + 1) % 3], 3).await;
         };
         trial.blow("the leader cut off from the others, then joined again", partition).await;
+        match &cluster.cables {
+            Ok(()) => {
+                let led = leader(&cluster, (led + 1) % 3).await;
+                turn_to(&proxy, &cluster, led);
+                trial.blow("the leader's cable to the others pulled out", pull_out_the_cable(&cluster, led)).await;
+            }
+            Err(reason) => println!("cluster: skipped, no cable can be pulled out: {reason}"),
+        }
     }
     trial.end_at_first_attempts().await;
 }

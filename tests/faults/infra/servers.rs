@@ -19,6 +19,8 @@ pub struct Rabbitmq {
 pub struct Cluster {
     home: TempDir,
     pub nodes: Vec<Rabbitmq>,
+    /// Each node has a cable to the others that can be pulled out; else why not.
+    pub cables: Result<(), String>,
 }
 
 pub struct Postgres {
@@ -106,7 +108,11 @@ impl Cluster {
             home: None,
         };
         let nodes = (1..=3).map(node).collect();
-        Self { home, nodes }
+        let cables = match exported(&exports, "PUNTE_TEST_CLUSTER_CABLES").as_str() {
+            "yes" => Ok(()),
+            reason => Err(reason.to_owned()),
+        };
+        Self { home, nodes, cables }
     }
 }
 
