@@ -2,7 +2,7 @@
 //! it repairs what the death before has left, and nothing is lost or done twice.
 
 use crate::harness::{
-    ALL, House, PATIENCE, chance, over_rabbitmq,
+    ALL, House, PATIENCE, chance, is_long, over_rabbitmq,
     receiver::{Bound, Receiver},
     shared, variable,
 };
@@ -207,7 +207,24 @@ fn of_one_process() -> Vec<Point> {
     Point::ALL.into_iter().filter(|point| !others.contains(point) && !APART.contains(point)).collect()
 }
 
-/// Twice, and the second time in another order: each death is followed by another one in the repair of it.
+/// Each point after each other one, itself included: every pair of neighbours is there once.
+fn in_all_pairs(points: &[Point]) -> Vec<Point> {
+    let from = |first: usize| {
+        let pairs = points[first + 1..].iter().flat_map(move |second| [points[first], *second]);
+        std::iter::once(points[first]).chain(pairs)
+    };
+    (0..points.len()).flat_map(from).chain(points.first().copied()).collect()
+}
+
+#[test]
+fn every_pair_of_points_is_there_once() {
+    let points = of_one_process();
+    let pairs: BTreeSet<_> = in_all_pairs(&points).windows(2).map(|pair| (pair[0], pair[1])).collect();
+    assert_eq!((pairs.len(), in_all_pairs(&points).len()), (points.len().pow(2), points.len().pow(2) + 1));
+}
+
+/// Twice, and the second time in another order: each death is followed by another one in the repair of it. In the long run
+/// each is followed by each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     let bound = Bound::new();
@@ -227,7 +244,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     }
     let mut again: Vec<_> = of_one_process().into_iter().filter(|point| way(*point) == Way::Work).collect();
     again.shuffle(&mut chance());
-    for point in again {
+    for point in if is_long() { in_all_pairs(&again) } else { again } {
         meets(&mut house, 0, &[0], point).await;
     }
     house.start(0);
