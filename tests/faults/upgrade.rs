@@ -1,6 +1,6 @@
 //! A rolling upgrade: new processes join while old ones drain, under load; messages of two releases lie side by side.
 
-use crate::harness::{House, PATIENCE, shared, variable};
+use crate::harness::{House, PATIENCE, clients::SERVICES, shared, variable};
 use lapin::{
     BasicProperties, Channel,
     options::{BasicGetOptions, BasicPublishOptions},
@@ -105,9 +105,11 @@ async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_pos
     let patient = |_: &str, text: String| text.replace("timeout_secs = 3\n", "timeout_secs = 20\n");
     let mut house = House::empty(&processes, shared, patient).await;
     house.start(0);
-    // The broker has queues once the first submission is queued.
-    let first = house.post("civil-status-extract").await;
-    house.until(&first, &["queued"]).await;
+    // An agency has its queue once a submission to it is queued.
+    for service in SERVICES {
+        let first = house.post(service).await;
+        house.until(&first, &["queued"]).await;
+    }
     let counters = house.open_counters(2, Duration::from_millis(20));
     let (names, channel) = amqp(&house).await;
     for agency in ["civil-registry", "legal-events", "once-registry"] {
