@@ -26,6 +26,8 @@ use tokio::time::sleep;
 enum Way {
     /// Ordinary work.
     Work,
+    /// A gateway that has died with what it had accepted, unless the process is one that accepts itself.
+    Left,
     /// Agencies that break off, before and after they have acted.
     Resets,
     /// Agencies that have never seen what may have reached them.
@@ -41,9 +43,6 @@ fn way(point: Point) -> Way {
     match point {
         Point::GatewayValidated
         | Point::GatewayJournaled
-        | Point::RelayClaimed
-        | Point::RelayPublished
-        | Point::RelayRecorded
         | Point::WorkerDelivered
         | Point::WorkerSealed
         | Point::WorkerBegun
@@ -62,6 +61,7 @@ fn way(point: Point) -> Way {
         | Point::SqliteCommitted
         | Point::PostgresCommitting
         | Point::PostgresCommitted => Way::Work,
+        Point::RelayClaimed | Point::RelayPublished | Point::RelayRecorded => Way::Left,
         Point::SchedulerDue | Point::SchedulerRequeued => Way::Resets,
         Point::SchedulerDecided => Way::Interrupted,
         Point::WorkerAsked => Way::Unseen,
@@ -87,7 +87,7 @@ fn role(point: Point) -> &'static str {
 
 fn behaviour(way: Way) -> Value {
     match way {
-        Way::Work => Value::Null,
+        Way::Work | Way::Left => Value::Null,
         Way::Resets => {
             json!([{"fault": "reset-after-effect", "times": 1}, {"times": 2}, {"fault": "reset-before-effect", "times": 1}])
         }
@@ -115,6 +115,7 @@ async fn meets(house: &mut House, number: usize, workers: &[usize], point: Point
     house.behave(&behaviour(way));
     match way {
         Way::Interrupted => interrupt(house, number, workers).await,
+        Way::Left => leave_to_the_relay(house, number).await,
         // Whoever asks has to be the one that is armed.
         Way::Unseen => workers.iter().for_each(|worker| house.kill(*worker)),
         _ => {}
@@ -150,6 +151,21 @@ async fn interrupt(house: &mut House, number: usize, workers: &[usize]) {
         sleep(Duration::from_millis(20)).await;
     }
     all.into_iter().for_each(|number| house.kill(number));
+}
+
+/// A gateway publishes what it accepts: the relay of a process that accepts nothing has nothing to do, unless a gateway dies
+/// before.
+async fn leave_to_the_relay(house: &mut House, number: usize) {
+    let accepts = |number: usize, house: &House| house.processes[number].gateway_port.is_some();
+    if accepts(number, house) {
+        return;
+    }
+    let point = Point::RelayClaimed;
+    let gateway = (0..house.processes.len()).find(|it| accepts(*it, house)).unwrap();
+    house.kill(gateway);
+    house.start_armed(gateway, &arming(point));
+    assert!(house.dies_at(gateway, point.name(), PATIENCE).await, "that gateway has accepted nothing");
+    house.start(gateway);
 }
 
 /// Empties the agencies' queues again and again, so that the broker holds less than the journal says.
@@ -242,7 +258,8 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     for point in of_one_process() {
         meets(&mut house, 0, &[0], point).await;
     }
-    let mut again: Vec<_> = of_one_process().into_iter().filter(|point| way(*point) == Way::Work).collect();
+    let mut again: Vec<_> =
+        of_one_process().into_iter().filter(|point| matches!(way(*point), Way::Work | Way::Left)).collect();
     again.shuffle(&mut chance());
     for point in if is_long() { in_all_pairs(&again) } else { again } {
         meets(&mut house, 0, &[0], point).await;
@@ -261,24 +278,12 @@ async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on
     for point in of_many_processes() {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
         house.kill(number);
-        if point.name().starts_with("relay.") {
-            leave_to_the_relay(&mut house, 4).await;
-        }
         meets(&mut house, number, &[1, 5], point).await;
         let dead = [1, 5, number].into_iter().filter(|it| !house.processes[*it].is_started()).collect::<BTreeSet<_>>();
         dead.into_iter().for_each(|dead| house.start(dead));
     }
     counters.close().await;
     house.audit().await;
-}
-
-/// A gateway publishes what it accepts: the scheduler's relay has nothing to do, unless a gateway dies before.
-async fn leave_to_the_relay(house: &mut House, gateway: usize) {
-    let point = Point::RelayClaimed;
-    house.kill(gateway);
-    house.start_armed(gateway, &arming(point));
-    assert!(house.dies_at(gateway, point.name(), PATIENCE).await, "that gateway has accepted nothing");
-    house.start(gateway);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,15 +35,67 @@ async fn kill_and_start(node: &Rabbitmq) {
     node.action("start").await;
 }
 
-/// It takes no call of the others any more, nor they any of it: the cookies differ, as if the network were divided. The node
-/// that is cut off pauses, for it is the minority.
-async fn divide(cluster: &Cluster, alone: usize) {
-    let cut = |name: String| format!("erlang:set_cookie('{name}', elsewhere), erlang:disconnect_node('{name}')");
-    tell(cluster, alone, cut).await;
+/// How the network is divided.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// The node takes no call of the others any more, nor they any of it: the cookies differ.
+    Refusal,
+    /// Nothing passes between the node and the others any more, and nobody is told.
+    Silence,
 }
 
-async fn join(cluster: &Cluster, alone: usize) {
-    tell(cluster, alone, |name| format!("erlang:set_cookie('{name}', erlang:get_cookie())")).await;
+impl Cut {
+    /// Those that this machine allows.
+    fn all(cluster: &Cluster) -> &'static [Self] {
+        match &cluster.cables {
+            Ok(()) => &[Self::Refusal, Self::Silence],
+            Err(reason) => {
+                println!("cluster: skipped, no cable can be pulled out: {reason}");
+                &[Self::Refusal]
+            }
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Refusal => "the leader cut off from the others, then joined again",
+            Self::Silence => "the leader's cable to the others pulled out",
+        }
+    }
+
+    /// The node that is cut off pauses, for it is the minority.
+    async fn divide(self, cluster: &Cluster, alone: usize) {
+        match self {
+            Self::Refusal => {
+                let cut = |name| format!("erlang:set_cookie('{name}', elsewhere), erlang:disconnect_node('{name}')");
+                tell(cluster, alone, cut).await;
+            }
+            Self::Silence => {
+                cluster.nodes[alone].action("unplug").await;
+            }
+        }
+    }
+
+    async fn join(self, cluster: &Cluster, alone: usize) {
+        match self {
+            Self::Refusal => {
+                let joined = |name| format!("erlang:set_cookie('{name}', erlang:get_cookie())");
+                tell(cluster, alone, joined).await;
+            }
+            Self::Silence => {
+                cluster.nodes[alone].action("plug").await;
+            }
+        }
+    }
+}
+
+async fn cut_off(cluster: &Cluster, alone: usize, cut: Cut) {
+    let other = &cluster.nodes[(alone + 1) % 3];
+    cut.divide(cluster, alone).await;
+    running(other, 2).await;
+    sleep(Duration::from_secs(if is_long() { 60 } else { 5 })).await;
+    cut.join(cluster, alone).await;
+    running(other, 3).await;
 }
 
 /// One node about each of the others.
@@ -51,15 +103,6 @@ async fn tell(cluster: &Cluster, alone: usize, said: impl Fn(String) -> String) 
     let others = (0..3).filter(|other| *other != alone);
     let said: Vec<_> = others.map(|other| said(cluster.nodes[other].name())).collect();
     cluster.nodes[alone].ctl(&["eval", &format!("{}.", said.join(", "))]).await;
-}
-
-/// Nothing passes between the node and the others any more, and nobody is told: only silence says so.
-async fn pull_out_the_cable(cluster: &Cluster, alone: usize) {
-    cluster.nodes[alone].action("unplug").await;
-    running(&cluster.nodes[(alone + 1) % 3], 2).await;
-    sleep(Duration::from_secs(if is_long() { 60 } else { 5 })).await;
-    cluster.nodes[alone].action("plug").await;
-    running(&cluster.nodes[(alone + 1) % 3], 3).await;
 }
 
 /// Waits until this many nodes run, as this node sees it.
@@ -82,6 +125,7 @@ async fn a_cluster_that_loses_a_node_its_leader_or_its_network_costs_only_time()
     let url = format!("{}?heartbeat=2", proxy.instead_of(&cluster.nodes[0].url));
     turn_to(&proxy, &cluster, 0);
     let mut trial = Trial::begin("cluster", &[&[]], |plan| plan.rabbitmq = Some((url, PREFIX.into()))).await;
+    let cuts = Cut::all(&cluster);
     for _ in 0..if is_long() { 5 } else { 1 } {
         let led = leader(&cluster, 0).await;
         let follower = (led + 1) % 3;
@@ -93,23 +137,11 @@ async fn a_cluster_that_loses_a_node_its_leader_or_its_network_costs_only_time()
         let led = leader(&cluster, led).await;
         turn_to(&proxy, &cluster, led);
         trial.blow("the leader killed that the connection is with", kill_and_start(&cluster.nodes[led])).await;
-        let led = leader(&cluster, led).await;
-        turn_to(&proxy, &cluster, led);
-        let partition = async {
-            divide(&cluster, led).await;
-            running(&cluster.nodes[(led + 1) % 3], 2).await;
-            sleep(Duration::from_secs(if is_long() { 60 } else { 5 })).await;
-            join(&cluster, led).await;
-            running(&cluster.nodes[(led + 1) % 3], 3).await;
-        };
-        trial.blow("the leader cut off from the others, then joined again", partition).await;
-        match &cluster.cables {
-            Ok(()) => {
-                let led = leader(&cluster, (led + 1) % 3).await;
-                turn_to(&proxy, &cluster, led);
-                trial.blow("the leader's cable to the others pulled out", pull_out_the_cable(&cluster, led)).await;
-            }
-            Err(reason) => println!("cluster: skipped, no cable can be pulled out: {reason}"),
+        let mut led = led;
+        for cut in cuts {
+            led = leader(&cluster, (led + 1) % 3).await;
+            turn_to(&proxy, &cluster, led);
+            trial.blow(cut.what(), cut_off(&cluster, led, *cut)).await;
         }
     }
     trial.end_at_first_attempts().await;
