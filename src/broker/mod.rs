@@ -4,10 +4,12 @@
 //! Two implementations behind [`Broker`], proved by one test-suite: RabbitMQ, and one inside the process.
 
 pub mod embedded;
+mod gathering;
 mod listeners;
 mod message;
 pub mod rabbitmq;
 
+pub use gathering::after_all_that_is_ready;
 pub use listeners::{Listeners, Watch};
 pub use message::{Announcement, Poison, WorkItem};
 

@@ -6,7 +6,7 @@
 
 use super::scheduler::{Carried, Relay};
 use crate::{
-    broker::WorkItem,
+    broker::{WorkItem, after_all_that_is_ready},
     crash::{self, Point},
     domain::SubmissionId,
 };
@@ -103,6 +103,12 @@ impl Carrier {
             }
             if batch.is_empty() {
                 break;
+            }
+            after_all_that_is_ready().await;
+            while batch.len() < BATCH
+                && let Ok(more) = taken.try_recv()
+            {
+                batch.push(more);
             }
             let carrier = self.clone();
             under_way.spawn(async move {

@@ -3,19 +3,19 @@
 use super::{
     connection::{Wire, answered, unavailable},
     link::{Link, pauses},
-    settlement::Settlement,
+    settlement::{Settled, Settlement, give_back},
     topology::Topology,
 };
 use crate::{
-    broker::{BrokerError, Delivery, WorkItem},
+    broker::{BrokerError, Delivery, WorkItem, after_all_that_is_ready},
     domain::{AgencyName, Priority},
 };
 use backoff::backoff::Backoff;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
 use lapin::{
-    Acker, Channel, Consumer,
+    Channel, Consumer,
     message::Delivery as Message,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use std::{sync::Arc, time::Duration};
@@ -50,12 +50,12 @@ enum End {
     Lost(BrokerError),
 }
 
-/// A consumer on its own channel, and the way back for what was not settled.
+/// A consumer on its own channel, and the way back for what became of its deliveries.
 struct Tap {
     channel: Channel,
     consumer: Consumer,
-    give_back: mpsc::UnboundedSender<Acker>,
-    given_back: mpsc::UnboundedReceiver<Acker>,
+    settle: mpsc::UnboundedSender<Settled>,
+    settled: mpsc::UnboundedReceiver<Settled>,
 }
 
 impl Lane {
@@ -102,8 +102,8 @@ impl Lane {
         let queue = self.topology.names.work_queue(&self.agency, self.priority);
         let options = BasicConsumeOptions::default();
         let consumer = answered(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
-        let (give_back, given_back) = mpsc::unbounded_channel();
-        Ok(Tap { channel, consumer, give_back, given_back })
+        let (settle, settled) = mpsc::unbounded_channel();
+        Ok(Tap { channel, consumer, settle, settled })
     }
 
     async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>) -> End {
@@ -112,8 +112,12 @@ impl Lane {
             tokio::select! {
                 () = self.stop.cancelled() => return tap.shut().await,
                 () = deliveries.closed() => return tap.drain(&self.stop).await,
-                Some(acker) = tap.given_back.recv() => {
-                    if let Err(error) = requeue(&acker).await {
+                Some(first) = tap.settled.recv() => {
+                    let told = tokio::select! {
+                        () = self.stop.cancelled() => return tap.shut().await,
+                        told = tell(first, &mut tap.settled) => told,
+                    };
+                    if let Err(error) = told {
                         return End::Lost(error);
                     }
                 }
@@ -127,10 +131,12 @@ impl Lane {
                 message = tap.consumer.next() => match message {
                     Some(Ok(message)) => {
                         idle.as_mut().reset(Instant::now() + self.renew_after);
-                        let delivery = delivery(message, tap.give_back.clone());
+                        let delivery = delivery(message, tap.settle.clone());
                         tokio::select! {
                             () = self.stop.cancelled() => return tap.shut().await,
-                            // A closed receiver drops the delivery, and so gives it back.
+                            // There is room: the broker gives no more than `prefetch`, and what an earlier connection has
+                            // left in the way is settled without this task. A closed receiver drops the delivery, and so
+                            // gives it back.
                             _ = deliveries.send(delivery) => {}
                         }
                     }
@@ -146,31 +152,28 @@ impl Lane {
 impl Tap {
     /// Deliveries that a worker has, or could have, taken and not settled.
     fn in_hand(&self) -> usize {
-        self.give_back.strong_count().saturating_sub(1)
+        self.settle.strong_count().saturating_sub(1)
     }
 
     /// Takes nothing new, gives back what is on its way, and waits until everything in a worker's hands is settled.
     async fn drain(self, stop: &CancellationToken) -> End {
-        let Self { channel, mut consumer, give_back, mut given_back } = self;
+        let Self { channel, mut consumer, settle, mut settled } = self;
         let tag = consumer.tag();
         if answered(channel.basic_cancel(tag, BasicCancelOptions::default())).await.is_err() {
             return End::Over;
         }
         while let Some(Ok(message)) = consumer.next().await {
-            if requeue(&message.acker).await.is_err() {
+            if give_back(&message.acker).await.is_err() {
                 return End::Over;
             }
         }
-        drop(give_back);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                acker = given_back.recv() => match acker {
-                    Some(acker) if requeue(&acker).await.is_ok() => {}
-                    Some(_) | None => break,
-                },
-            }
-        }
+        drop(settle);
+        let all_told = async {
+            while let Some(first) = settled.recv().await
+                && tell(first, &mut settled).await.is_ok()
+            {}
+        };
+        tokio::select! { () = stop.cancelled() => {}, () = all_told => {} }
         let _ = answered(channel.close(200, "done".into())).await;
         End::Over
     }
@@ -182,14 +185,20 @@ impl Tap {
     }
 }
 
-async fn requeue(acker: &Acker) -> Result<(), BrokerError> {
-    answered(acker.nack(BasicNackOptions { multiple: false, requeue: true })).await.map(|_| ())
+/// What else has been settled meanwhile goes to the broker with the first.
+async fn tell(first: Settled, settled: &mut mpsc::UnboundedReceiver<Settled>) -> Result<(), BrokerError> {
+    after_all_that_is_ready().await;
+    let mut all = vec![first];
+    while let Ok(more) = settled.try_recv() {
+        all.push(more);
+    }
+    join_all(all.into_iter().map(Settled::tell)).await.into_iter().collect()
 }
 
-fn delivery(message: Message, give_back: mpsc::UnboundedSender<Acker>) -> Delivery {
+fn delivery(message: Message, settle: mpsc::UnboundedSender<Settled>) -> Delivery {
     let redeliveries = redeliveries(&message);
     let item = WorkItem::from_bytes(&message.data);
-    Delivery { item, redeliveries, settle: Box::new(Settlement::new(message.acker, give_back)) }
+    Delivery { item, redeliveries, settle: Box::new(Settlement::new(message.acker, settle)) }
 }
 
 /// Quorum queues count in a header, which is missing at the first delivery.

@@ -4,6 +4,7 @@ use super::{
     connection::unavailable, link::Link, names, open_channel::OpenChannel, restorer::Restorer, topology::Topology,
 };
 use crate::broker::{BrokerError, WorkItem};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
@@ -89,10 +90,7 @@ impl Publisher {
         items: &[WorkItem],
         deadline: Instant,
     ) -> Vec<Result<(), BrokerError>> {
-        let mut sent = Vec::with_capacity(items.len());
-        for item in items {
-            sent.push(in_time(deadline, self.send(channel, item)).await);
-        }
+        let sent = join_all(items.iter().map(|item| in_time(deadline, self.send(channel, item)))).await;
         let mut results = Vec::with_capacity(items.len());
         let mut returned = HashSet::new();
         for confirm in sent {

@@ -5,33 +5,61 @@ use crate::broker::{BrokerError, Settle};
 use async_trait::async_trait;
 use lapin::{
     Acker,
-    options::{BasicAckOptions, BasicRejectOptions},
+    options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 /// Dropped without a decision, it gives its message to the consumer's task, which gives it back to the broker.
 pub(super) struct Settlement {
     acker: Option<Acker>,
     /// While one of these lives, the consumer's channel is kept open.
-    given_back: UnboundedSender<Acker>,
+    settled: UnboundedSender<Settled>,
+}
+
+/// What the consumer's task has to tell the broker, many at a time.
+pub(super) enum Settled {
+    /// The message may go; the worker waits until the broker has been told.
+    Done(Acker, oneshot::Sender<Result<(), BrokerError>>),
+    GivenBack(Acker),
 }
 
 impl Settlement {
-    pub(super) fn new(acker: Acker, given_back: UnboundedSender<Acker>) -> Self {
-        Self { acker: Some(acker), given_back }
+    pub(super) fn new(acker: Acker, settled: UnboundedSender<Settled>) -> Self {
+        Self { acker: Some(acker), settled }
     }
+}
+
+impl Settled {
+    /// The error is one that only the end of the channel mends: the broker believes the message to be in our hands.
+    pub(super) async fn tell(self) -> Result<(), BrokerError> {
+        match self {
+            Settled::Done(acker, told) => {
+                let result = answered(acker.ack(BasicAckOptions::default())).await.and_then(taken);
+                // A worker that has gone away needs no answer.
+                let _ = told.send(result);
+                Ok(())
+            }
+            Settled::GivenBack(acker) => give_back(&acker).await,
+        }
+    }
+}
+
+pub(super) async fn give_back(acker: &Acker) -> Result<(), BrokerError> {
+    answered(acker.nack(BasicNackOptions { multiple: false, requeue: true })).await.map(drop)
 }
 
 #[async_trait]
 impl Settle for Settlement {
     async fn ack(mut self: Box<Self>) -> Result<(), BrokerError> {
         let Some(acker) = self.acker.take() else { return Err(too_late()) };
-        taken(answered(acker.ack(BasicAckOptions::default())).await?)
+        let (told, answer) = oneshot::channel();
+        self.settled.send(Settled::Done(acker, told)).map_err(|_| too_late())?;
+        answer.await.map_err(|_| too_late())?
     }
 
     async fn reject(mut self: Box<Self>) -> Result<(), BrokerError> {
         let Some(acker) = self.acker.take() else { return Err(too_late()) };
-        taken(answered(acker.reject(BasicRejectOptions { requeue: false })).await?)
+        answered(acker.reject(BasicRejectOptions { requeue: false })).await.and_then(taken)
     }
 }
 
@@ -47,7 +75,7 @@ fn too_late() -> BrokerError {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
-            let _ = self.given_back.send(acker);
+            let _ = self.settled.send(Settled::GivenBack(acker));
         }
     }
 }
