@@ -1,6 +1,7 @@
 //! What only RabbitMQ can show: its messages, its topology, and what others do to it.
 
 use super::stage::*;
+use futures_util::future::join_all;
 use lapin::{
     BasicProperties,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
@@ -16,10 +17,16 @@ use punte::{
     },
     domain::Priority,
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 use tokio::{
-    io::AsyncReadExt,
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 
@@ -255,6 +262,58 @@ async fn thousands_of_messages_are_published_with_pipelined_confirms() {
             let channel = raw(&uri()).await.create_channel().await.unwrap();
             let queue = names.work_queue(&ours(), Priority::Ordinary);
             assert_eq!(channel.queue_purge(queue, QueuePurgeOptions::default()).await.unwrap(), 0);
+        })
+        .await;
+}
+
+/// A line to RabbitMQ: its address, and how often something was written to it.
+async fn counted_line() -> (String, Arc<AtomicUsize>) {
+    let port = uri().parse::<lapin::uri::AMQPUri>().unwrap().authority.port;
+    let (listener, writes) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(AtomicUsize::new(0)));
+    let address = uri().replace(&format!(":{port}/"), &format!(":{}/", listener.local_addr().unwrap().port()));
+    let counted = writes.clone();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (far, writes) = (TcpStream::connect(("127.0.0.1", port)).await.unwrap(), counted.clone());
+            let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(async move { copy(&mut far_in, &mut near_out).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 1 << 20];
+                while let Ok(count @ 1..) = near_in.read(&mut bytes).await {
+                    writes.fetch_add(1, Ordering::Relaxed);
+                    far_out.write_all(&bytes[..count]).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, writes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_together_is_not_a_write_a_message() {
+    const MESSAGES: usize = 200;
+    let (uri, writes) = counted_line().await;
+    let since = move |before: usize| writes.load(Ordering::Relaxed) - before;
+    Stage::with(RabbitmqSettings { uri, ..settings() })
+        .await
+        .play(|broker| async move {
+            broker.declare(&[ours()]).await.unwrap();
+            let mut deliveries = broker.consume(&ours(), MESSAGES as u16).await.unwrap();
+            publish(&*broker, &[item(&ours())]).await;
+            next_acked(&mut deliveries).await;
+
+            let before = since(0);
+            publish(&*broker, &items(&ours(), MESSAGES)).await;
+            let published = since(before);
+            let mut taken = Vec::new();
+            while taken.len() < MESSAGES {
+                taken.push(next(&mut deliveries.ordinary).await);
+            }
+            let before = since(0);
+            join_all(taken.into_iter().map(|it| it.settle.ack())).await.into_iter().for_each(|told| told.unwrap());
+            let acked = since(before);
+            println!("{published} writes to publish {MESSAGES}, {acked} to acknowledge them");
+            assert!(published < MESSAGES / 2 && acked < MESSAGES / 2, "{published} to publish, {acked} to acknowledge");
         })
         .await;
 }
