@@ -2,6 +2,7 @@
 
 use crate::floor::FloorArguments;
 use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
 
 pub enum Called {
     ToMeasure(Arguments),
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// attachments: how large each is
     #[arg(long, default_value_t = 25)]
     pub attachment_mib: usize,
+    /// Scenarios beside the floor: another build of Punte, which has its turn too
+    #[arg(long)]
+    pub rival: Option<PathBuf>,
     /// Everything once, with tiny numbers that say nothing: whether the measurement still works. Uses the RabbitMQ of
     /// PUNTE_TEST_AMQP_URL and the PostgreSQL of PUNTE_TEST_POSTGRES_URL where they are given
     #[arg(long)]

@@ -16,7 +16,7 @@ use punte::{
 use rustls::ClientConfig;
 use serde_json::json;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -31,6 +31,7 @@ pub struct Installation {
 }
 
 /// What an installation is for.
+#[derive(Clone, Copy)]
 pub struct Furnishing<'a> {
     /// `None`: the embedded broker.
     pub amqp: Option<&'a str>,
@@ -88,8 +89,13 @@ impl Installation {
 
     /// Starts Punte's process and waits until it listens.
     pub async fn open(&self) -> anyhow::Result<Punte> {
+        self.open_build(Path::new(env!("CARGO_BIN_EXE_punte"))).await
+    }
+
+    /// The same for another build.
+    pub async fn open_build(&self, program: &Path) -> anyhow::Result<Punte> {
         let log = self.stage.folder.path().join("punte.log");
-        let child = Command::new(env!("CARGO_BIN_EXE_punte"))
+        let child = Command::new(program)
             .args(["serve", "--config"])
             .arg(self.stage.config())
             .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())

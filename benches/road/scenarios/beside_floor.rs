@@ -2,7 +2,7 @@
 
 use super::Hall;
 use crate::{
-    bus::{Furnishing, Installation},
+    bus::{Furnishing, Installation, Punte},
     contest::Subject,
     figures::{Figures, median, rounded},
     raw_queue::RawQueue,
@@ -65,15 +65,20 @@ impl Hall {
         let floor = Yardstick::begin(&installation, self.amqp())?;
         let question = floor.question(&installation)?;
         let floor = Subject { name: "floor", pid: floor.process.pid(), question, agency: None, beside: None };
-        let subjects = [floor, Subject::punte("punte", &punte, &installation)?];
+        let rival = self.rival(case.furnishing, case.delay).await?;
+        let mut subjects = vec![floor, Subject::punte("punte", &punte, &installation)?];
+        if let Some((punte, installation)) = &rival {
+            subjects.push(Subject::punte("rival", punte, installation)?);
+        }
         self.report.title(case.title);
         for clients in case.clients {
             let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
             let rules = self.rules(case.scenario);
             let figures = rules.contest_with(&subjects, clients, async || raw.round().await).await?;
             figures.iter().for_each(|it| self.report.figures(it));
-            if let [floor, punte] = figures.as_slice() {
+            if let [floor, punte, rival @ ..] = figures.as_slice() {
                 self.report.ratio(punte, floor);
+                rival.iter().for_each(|rival| self.report.ratio(punte, rival));
                 raw.report(self, punte);
             }
             if !case.delay.is_zero() {
@@ -86,6 +91,22 @@ impl Hall {
             json!({"scenario": case.scenario, "signed_on_the_spot": spot}),
         );
         Ok(())
+    }
+
+    /// Another build, if one is named: over an installation of its own.
+    async fn rival(
+        &self,
+        furnishing: Furnishing<'_>,
+        delay: Duration,
+    ) -> anyhow::Result<Option<(Punte, Installation)>> {
+        let Some(program) = &self.arguments.rival else { return Ok(None) };
+        let database = match furnishing.postgres {
+            Some(_) => Some(self.postgres().await?),
+            None => None,
+        };
+        let installation = Installation::furnish(Furnishing { postgres: database.as_deref(), ..furnishing }).await?;
+        installation.agency.answer_after(delay);
+        Ok(Some((installation.open_build(program).await?, installation)))
     }
 
     /// Nothing can be quicker than the agency.
