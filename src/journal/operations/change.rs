@@ -2,7 +2,7 @@
 
 use super::{Access, Operation, Timeline};
 use crate::domain::{
-    AgencyName, AttemptOutcome, Change, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId,
+    AgencyName, AttemptOutcome, Change, Event, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId,
     TraceParent, WireRecord, apply,
 };
 use crate::journal::{
@@ -103,11 +103,16 @@ pub fn change(standing: Standing, entry: &Entry) -> Result<Changed, JournalError
     changes(standing, std::slice::from_ref(entry))
 }
 
-/// The same for several: of the progresses only the last is written.
+/// The same for several: of the progresses only the last is written, and an attempt that begins and ends is one row.
 fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, JournalError> {
     let mut all = Vec::new();
-    for entry in entries {
-        match beside(&standing, entry)? {
+    for (index, entry) in entries.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|before| entries.get(before));
+        let around = Around {
+            begun: before.filter(|before| is_whole_attempt(before, entry)),
+            is_ended_next: entries.get(index + 1).is_some_and(|next| is_whole_attempt(entry, next)),
+        };
+        match beside(&standing, entry, around)? {
             Ok((after, statements)) => {
                 all.extend(statements);
                 standing.progress = after;
@@ -121,8 +126,22 @@ fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, Journal
     Ok(Ok((standing.progress, all)))
 }
 
+/// What is recorded with an entry.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// The entry before it has begun the attempt that it ends.
+    begun: Option<&'a Entry>,
+    /// The attempt that it begins is ended by the next.
+    is_ended_next: bool,
+}
+
+fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
+    let ended = side_rows::ended(&next.event).map(|(number, _)| number);
+    matches!(first.event, Event::Begun { attempt, .. } if ended == Some(attempt))
+}
+
 /// The next progress, and what has to be written beside it.
-fn beside(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
+fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Changed, JournalError> {
     let before = &standing.progress;
     let after = match apply(before, entry.event.clone()) {
         Ok(after) => after,
@@ -131,9 +150,13 @@ fn beside(standing: &Standing, entry: &Entry) -> Result<Changed, JournalError> {
     let side = SideRows::of(before, &entry.event, &after);
     let mut statements = vec![add_change(standing, &after, entry)];
     statements.extend(side.outbox.map(|add| outbox(standing, entry, add)));
-    statements.extend(side.begun.map(|number| begin_attempt(standing.id, number, entry)));
+    let begun = side.begun.filter(|_| !around.is_ended_next);
+    statements.extend(begun.map(|number| begin_attempt(standing.id, number, entry)));
     if let Some((number, outcome)) = side.ended {
-        statements.push(end_attempt(standing.id, number, &outcome, entry)?);
+        statements.push(match around.begun {
+            Some(first) => whole_attempt(standing.id, number, first, &outcome, entry)?,
+            None => end_attempt(standing.id, number, &outcome, entry)?,
+        });
     }
     statements.extend(side.notice.filter(|_| standing.notify).map(|state| notice(standing, state, entry)));
     Ok(Ok((after, statements)))
@@ -173,6 +196,24 @@ fn outbox(standing: &Standing, entry: &Entry, add: bool) -> Statement {
 
 fn begin_attempt(id: SubmissionId, number: u32, entry: &Entry) -> Statement {
     statement("INSERT INTO attempts (submission, number, begun_at) VALUES ($1, $2, $3)", values![id, number, entry.at])
+}
+
+/// An attempt of which the journal has not heard before it was over.
+fn whole_attempt(
+    id: SubmissionId,
+    number: u32,
+    first: &Entry,
+    outcome: &AttemptOutcome,
+    entry: &Entry,
+) -> Result<Statement, JournalError> {
+    let mut sql = String::from("INSERT INTO attempts (submission, number, begun_at, ended_at, outcome");
+    let mut values = values![id, number, first.at, entry.at, rows::json_column(outcome)?];
+    let Some(wire) = &entry.wire else {
+        return Ok(statement(sql + ") VALUES ($1, $2, $3, $4, $5)", values));
+    };
+    sql.push_str(", http_status, truncated, sent, received) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    values.extend(values![wire.http_status, wire.truncated, wire.sent.clone(), wire.received.clone()]);
+    Ok(statement(sql, values))
 }
 
 /// Ends an attempt, or ends it again: what an answer brings late is added to what was kept before.
