@@ -19,7 +19,7 @@ const BATCH_COMMANDS: usize = 256;
 const WAITING_COMMANDS: usize = 1024;
 /// With so many commands at least, a transaction waits a little for more: they share pages, and the wait for the disk.
 const COMMIT_SIBLINGS: usize = 3;
-const COMMIT_DELAY: Duration = Duration::from_millis(1);
+const COMMIT_DELAY: Duration = Duration::from_micros(200);
 
 pub struct Writer {
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
