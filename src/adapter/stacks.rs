@@ -5,15 +5,19 @@
 
 use std::{
     cell::Cell,
-    sync::{Mutex, PoisonError, mpsc},
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 /// Of address space; memory is what is really used of it. Levels of an answer are a hundred or so, and take kilobytes each.
 const STACK_BYTES: usize = 256 << 20;
 /// Threads that are kept while there is nothing to do.
 const KEPT: usize = 16;
+/// Whoever has waited so long no longer waits for threads that are at work, but has another one take what lies there. Most
+/// work takes a tenth of it: a thread that is awake takes it sooner than another one wakes up.
+const IMPATIENT_AFTER: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotDone {
@@ -24,7 +28,18 @@ pub enum NotDone {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-static IDLE: Mutex<Vec<mpsc::Sender<Work>>> = Mutex::new(Vec::new());
+/// What lies there, and who is to take it.
+#[derive(Default)]
+struct Threads {
+    work: VecDeque<Work>,
+    at_work: usize,
+    asleep: usize,
+    /// Of those that are asleep: how many were told to wake up.
+    called: usize,
+}
+
+static THREADS: Mutex<Threads> = Mutex::new(Threads { work: VecDeque::new(), at_work: 0, asleep: 0, called: 0 });
+static CALL: Condvar = Condvar::new();
 
 thread_local! {
     static IS_ONE: Cell<bool> = const { Cell::new(false) };
@@ -43,9 +58,16 @@ pub fn run<T: Send + 'static>(
     }
     let (give, take) = mpsc::sync_channel(1);
     // Whoever waits no longer has no use for the outcome.
-    let work: Work = Box::new(move || drop(give.send(work())));
-    hand_over(work, is_large)?;
-    take.recv_timeout(patience).map_err(|why| match why {
+    hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
+    let soon = take.recv_timeout(IMPATIENT_AFTER.min(patience));
+    let outcome = match soon {
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            one_more()?;
+            take.recv_timeout(patience)
+        }
+        soon => soon,
+    };
+    outcome.map_err(|why| match why {
         mpsc::RecvTimeoutError::Timeout => NotDone::TakesTooLong,
         mpsc::RecvTimeoutError::Disconnected => NotDone::BreaksOff,
     })
@@ -57,49 +79,93 @@ pub async fn run_aside<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotDone> {
-    let (give, take) = oneshot::channel();
+    let (give, mut take) = oneshot::channel();
     hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
-    match tokio::time::timeout(patience, take).await {
+    let outcome = match timeout(IMPATIENT_AFTER.min(patience), &mut take).await {
+        Err(_) => {
+            one_more()?;
+            timeout(patience, take).await
+        }
+        soon => soon,
+    };
+    match outcome {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(_)) => Err(NotDone::BreaksOff),
         Err(_) => Err(NotDone::TakesTooLong),
     }
 }
 
-fn hand_over(mut work: Work, is_large: bool) -> Result<(), NotDone> {
-    while !is_large && let Some(thread) = idle().pop() {
-        match thread.send(work) {
-            Ok(()) => return Ok(()),
-            // It has broken off in what it did before.
-            Err(mpsc::SendError(unsent)) => work = unsent,
-        }
+fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
+    if is_large {
+        return begin(work);
     }
+    let mut threads = threads();
+    threads.work.push_back(work);
+    // Those that are at work or on their way take one more each when they are done with what they have.
+    let is_taken_soon = threads.work.len() <= threads.at_work + threads.called;
+    if is_taken_soon { Ok(()) } else { wake(threads) }
+}
+
+/// For what lies there, if anything does.
+fn one_more() -> Result<(), NotDone> {
+    let threads = threads();
+    if threads.work.is_empty() { Ok(()) } else { wake(threads) }
+}
+
+fn wake(mut threads: MutexGuard<'static, Threads>) -> Result<(), NotDone> {
+    if threads.asleep > threads.called {
+        threads.called += 1;
+        drop(threads);
+        CALL.notify_one();
+        return Ok(());
+    }
+    threads.at_work += 1;
+    drop(threads);
+    begin(Box::new(serve)).inspect_err(|_| self::threads().at_work -= 1)
+}
+
+fn begin(work: Work) -> Result<(), NotDone> {
     let thread = std::thread::Builder::new().name("filter".into()).stack_size(STACK_BYTES);
     let begun = thread.spawn(move || {
         IS_ONE.set(true);
-        if is_large { work() } else { serve(work) }
+        work();
     });
     begun.map(drop).map_err(|_| NotDone::NoThread)
 }
 
-fn serve(first: Work) {
-    let (sender, taken) = mpsc::channel::<Work>();
-    let mut work = Some(first);
-    while let Some(now) = work.take() {
-        now();
-        {
-            let mut idle = idle();
-            if idle.len() >= KEPT {
-                return;
-            }
-            idle.push(sender.clone());
+/// Until nothing has lain there for a while and others wait for more already.
+fn serve() {
+    /// Also when the work breaks off, and the thread with it.
+    struct AtWork;
+    impl Drop for AtWork {
+        fn drop(&mut self) {
+            threads().at_work -= 1;
         }
-        work = taken.recv().ok();
+    }
+    let _at_work = AtWork;
+    let mut threads = threads();
+    loop {
+        while let Some(work) = threads.work.pop_front() {
+            drop(threads);
+            work();
+            threads = self::threads();
+        }
+        if threads.asleep >= KEPT {
+            return drop(threads);
+        }
+        threads.asleep += 1;
+        threads.at_work -= 1;
+        while threads.called == 0 {
+            threads = CALL.wait(threads).unwrap_or_else(PoisonError::into_inner);
+        }
+        threads.called -= 1;
+        threads.asleep -= 1;
+        threads.at_work += 1;
     }
 }
 
-fn idle() -> std::sync::MutexGuard<'static, Vec<mpsc::Sender<Work>>> {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+fn threads() -> MutexGuard<'static, Threads> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -122,6 +188,18 @@ mod tests {
         let work = move || wait.recv().is_ok();
         assert_eq!(run(false, Duration::from_millis(20), work), Err(NotDone::TakesTooLong));
         drop(done);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_behind_slow_work_waits_no_longer_than_patience_asks() {
+        let (done, wait) = mpsc::channel::<()>();
+        let stuck = tokio::spawn(run_aside(false, PATIENCE, move || wait.recv().is_ok()));
+        tokio::task::yield_now().await;
+        let begun = std::time::Instant::now();
+        assert_eq!(run_aside(false, PATIENCE, || 7).await, Ok(7));
+        assert!(begun.elapsed() < PATIENCE / 10);
+        drop(done);
+        assert_eq!(stuck.await.unwrap(), Ok(false));
     }
 
     #[tokio::test]
