@@ -2,6 +2,7 @@
 //!
 //! WAL with `synchronous = FULL`: a commit is on disk when it returns. Other processes may open the same file.
 
+mod checkpointer;
 mod connection;
 mod ownership;
 mod reader;
@@ -16,6 +17,7 @@ use super::{
     operations::{Access, Operation},
     store::Store,
 };
+use checkpointer::Checkpointer;
 use futures_util::FutureExt;
 use reader::Readers;
 use std::path::Path;
@@ -26,6 +28,8 @@ const MIGRATIONS: &[&str] =
 
 pub struct SqliteJournal {
     writer: Writer,
+    /// Ends after the writer.
+    _checkpointer: Checkpointer,
     readers: Readers,
 }
 
@@ -42,7 +46,8 @@ impl SqliteJournal {
         connection::create_private(path)?;
         let mut connection = connection::open(path)?;
         connection::in_transaction(&mut connection, |store| at_once(migrate(store, MIGRATIONS)))?;
-        Ok(Self { writer: Writer::start(connection)?, readers: Readers::new(path) })
+        let checkpointer = Checkpointer::start(path, &mut connection)?;
+        Ok(Self { writer: Writer::start(connection)?, _checkpointer: checkpointer, readers: Readers::new(path) })
     }
 
     pub fn writer_counts(&self) -> WriterCounts {
@@ -50,8 +55,8 @@ impl SqliteJournal {
     }
 
     /// Waits until what was handed in is done and the file is closed. Dropping does the same, but blocks its thread.
-    pub async fn close(mut self) {
-        let _ = tokio::task::spawn_blocking(move || self.writer.stop()).await;
+    pub async fn close(self) {
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }
 

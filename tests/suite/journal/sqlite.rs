@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -68,6 +69,25 @@ async fn commands_that_wait_together_are_committed_together() {
     let after = journal.writer_counts();
     assert_eq!(after.commands - before.commands, 500);
     assert!(after.commits - before.commits < 100, "{} commits", after.commits - before.commits);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_begins_again_while_writing_goes_on() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    let (written, log) = (AtomicU64::new(0), path.with_extension("db-wal"));
+    let longest = AtomicU64::new(0);
+    let writing = (0..16).map(|_| async {
+        while written.fetch_add(1, Ordering::Relaxed) < 1500 {
+            let large = Submission { data: json!({"filling": "x".repeat(100_000)}), ..submission() };
+            accept(&journal, &large).await;
+            longest.fetch_max(log.metadata().unwrap().len(), Ordering::Relaxed);
+        }
+    });
+    futures_util::future::join_all(writing).await;
+    // 150 MB went through it.
+    let longest_bytes = longest.into_inner();
+    assert!((16 << 20..64 << 20).contains(&longest_bytes), "it was up to {longest_bytes} bytes long");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
