@@ -26,6 +26,10 @@ use arguments::{Arguments, Called};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// As Punte's own: the floor has every advantage that Punte has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let ended = match Called::from_command_line() {
         Called::AsFloor(arguments) => floor::main(&arguments),

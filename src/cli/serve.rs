@@ -41,13 +41,8 @@ pub struct Serve {
     log_format: LogFormat,
 }
 
-/// What threads free stays with their arena, and of those there are as many as eight a core unless it is forbidden.
-#[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
-
 impl Serve {
     pub fn run(self) -> u8 {
-        share_arenas();
         if let Err(error) = begin_logging(self.log_format, &self.log) {
             output::aside(format_args!("punte: {error}"));
             return exit::USAGE;
@@ -108,12 +103,4 @@ async fn serve(installation: Installation, roles: Vec<Role>) -> u8 {
 fn failed(error: &dyn std::fmt::Display) -> u8 {
     output::aside(format_args!("punte: {error}"));
     exit::FAILED
-}
-
-fn share_arenas() {
-    // SAFETY: it sets a number of the allocator's, before there is a second thread.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS)
-    };
 }
