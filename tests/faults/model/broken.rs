@@ -4,7 +4,7 @@
 use super::{
     escape::Graph,
     moves::Model,
-    properties::{DOUBT_SHOWN, NEVER_DONE, NO_BREACH, ONE_EFFECT},
+    properties::{DOUBT_SHOWN, NEVER_ACCEPTED, NEVER_DONE, NO_BREACH, ONE_EFFECT},
     rules::Rules,
 };
 use punte::{
@@ -118,6 +118,13 @@ fn a_zombie_that_does_not_look_at_its_lease_is_found() {
 fn a_freeze_just_between_the_look_at_the_lease_and_the_first_byte_is_found() {
     let break_it = |rules: &mut Rules| rules.order.looks_and_sends_at_once = false;
     is_found(model(Effect::Lookup, 2, break_it), ONE_EFFECT);
+}
+
+#[test]
+fn sending_what_the_journal_does_not_have_yet_is_found() {
+    let break_it = |rules: &mut Rules| rules.order.waits_for_the_journal = false;
+    is_found(model(Effect::Read, 1, break_it), NO_BREACH);
+    is_found(model(Effect::Read, 1, break_it), NEVER_ACCEPTED);
 }
 
 #[test]

@@ -51,14 +51,14 @@ impl Graph {
 
     /// Without the help of any person, everything ends or comes before an operator.
     pub fn without_end(&self) -> Vec<&Town> {
-        self.stuck(|town| town.state().is_settled(), |_| true)
+        self.stuck(Town::is_settled, |_| true)
     }
 
     /// The same, and it is no deadline that ends it: what only a deadline would end has been lost on the way.
     pub fn lost_on_the_way(&self) -> Vec<&Town> {
         let passes = Move::Scheduler(scheduler::Move::DeadlinePasses);
         self.stuck(
-            |town| town.deadline_passed || town.state().is_settled() || town.state() == StateName::Waiting,
+            |town| town.deadline_passed || town.is_settled() || town.state() == StateName::Waiting,
             |it| it != passes,
         )
     }

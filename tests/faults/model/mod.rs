@@ -10,7 +10,8 @@
 //! sees to it that each of production's events comes to pass.
 //!
 //! **What may happen.** A worker may die, be frozen or lose the broker between any two steps, fail before it sends, or not
-//! hear that the journal has done what it said. The relay may die or freeze between claim, publish and confirm. The broker may
+//! hear that the journal has done what it said. A message may come before the journal has its submission: its worker waits for
+//! that, in the same process, which may die, and an office may hang up or repeat itself meanwhile. The relay may die or freeze between claim, publish and confirm. The broker may
 //! deliver twice or lose everything. The agency does it, refuses, takes it for later or fails; its answer may be lost, late,
 //! or come twice, and a request that everybody has given up may still arrive. The office takes its submission back, the
 //! deadline passes, the operator replays and discards, at any time.
@@ -23,13 +24,13 @@
 //! recognises the reference; `broken.rs` shows it. What the agency says of itself is true.
 //!
 //! **What is not modelled.** Time in seconds, the circuit breaker's own states, rate limits, webhooks, retention, other
-//! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect, a
-//! message that comes before the journal has accepted its submission (its worker waits for that, in the same process).
+//! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect.
 
 mod rules;
 mod town;
 mod events;
 mod moves;
+mod gateway;
 mod broker;
 mod worker;
 mod agency;

@@ -3,10 +3,10 @@
 use super::{
     agency, broker,
     events::Recorded,
-    people,
+    gateway, people,
     rules::{Rules, schedule},
     scheduler,
-    town::{Breach, Doubt, OutboxRow, Step, Town},
+    town::{Acceptance, Breach, Doubt, OutboxRow, Step, Town},
     worker,
 };
 use punte::{
@@ -27,6 +27,7 @@ pub struct Model {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Move {
+    Gateway(gateway::Move),
     Broker(broker::Move),
     /// By the worker in this place.
     Worker(usize, worker::Move),
@@ -42,8 +43,12 @@ impl Model {
         Self { rules, effect, schedule, workers, faults: 2, replays: 1, recorded }
     }
 
-    /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden.
+    /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden, or
+    /// there is no such submission.
     pub fn record(&self, town: &mut Town, event: Event) -> bool {
+        if !town.acceptance.is_in_journal() {
+            return false;
+        }
         let Ok(after) = (self.rules.apply)(&town.journal.progress, event.clone()) else { return false };
         self.recorded.note(event.name());
         let before = std::mem::replace(&mut town.journal.progress, after);
@@ -84,8 +89,18 @@ impl Model {
         if town.state() != StateName::Sending {
             town.journal.lease_over = false;
         }
+        let may_be_told = town.is_kept || town.workers.iter().any(|it| it.step == Step::Waits);
+        if town.acceptance == Acceptance::Unheard && !may_be_told {
+            town.acceptance = Acceptance::Accepted;
+        }
         if self.effect != Effect::Lookup {
             town.journal.doubt = Doubt::None;
+        }
+        for worker in &mut town.workers {
+            let is_over = matches!(worker.step, Step::Heard { .. });
+            if let Some(turn) = worker.step.turn_mut() {
+                turn.kept &= !turn.recorded && !is_over;
+            }
         }
         if town.state().is_terminal() {
             town.journal.doubt = Doubt::None;
@@ -96,6 +111,7 @@ impl Model {
     /// Whether this move belongs to the ordinary course of things: nothing fails and no person acts.
     pub fn is_ordinary(it: Move) -> bool {
         match it {
+            Move::Gateway(it) => it == gateway::Move::Journals,
             Move::Broker(it) => !matches!(it, broker::Move::RelayCrashes | broker::Move::LosesAll),
             Move::Worker(_, it) => !worker::is_fault(it),
             Move::Agency(_) | Move::Scheduler(_) => true,
@@ -109,10 +125,11 @@ impl stateright::Model for Model {
     type Action = Move;
 
     fn init_states(&self) -> Vec<Town> {
-        vec![Town::new(self.workers, self.faults, self.replays)]
+        [Town::new, Town::early].map(|begins| begins(self.workers, self.faults, self.replays)).into()
     }
 
     fn actions(&self, town: &Town, moves: &mut Vec<Move>) {
+        moves.extend(gateway::MOVES.map(Move::Gateway));
         moves.extend(broker::MOVES.map(Move::Broker));
         for (place, worker) in town.workers.iter().enumerate() {
             // Workers in the same place of their work are one as good as the other.
@@ -129,9 +146,12 @@ impl stateright::Model for Model {
     fn next_state(&self, before: &Town, it: Move) -> Option<Town> {
         let mut town = before.clone();
         match it {
+            Move::Gateway(it) => gateway::step(self, &mut town, it),
             Move::Broker(it) => broker::step(self, &mut town, it),
             Move::Worker(place, it) => worker::step(self, &mut town, place, it),
             Move::Agency(it) => agency::step(self, &mut town, it),
+            // Neither knows of it but from the journal.
+            Move::Scheduler(_) | Move::People(_) if !town.acceptance.is_in_journal() => None,
             Move::Scheduler(it) => scheduler::step(self, &mut town, it),
             Move::People(it) => people::step(self, &mut town, it),
         }?;

@@ -3,7 +3,7 @@
 use super::{
     moves::Model,
     people::OFFICE,
-    town::{Came, Step, Town},
+    town::{Acceptance, Came, Step, Town},
 };
 use punte::domain::{Effect, State, StateName};
 use stateright::Property;
@@ -14,6 +14,7 @@ pub const NO_BREACH: &str =
 pub const COMPLETED: &str = "completed means done";
 pub const REFUSED: &str = "refused means that the agency said no";
 pub const NEVER_DONE: &str = "what has expired or was taken back was never done";
+pub const NEVER_ACCEPTED: &str = "what was never accepted is never done";
 pub const DOUBT_SHOWN: &str = "whatever may be done without our knowing is in doubt";
 pub const UNCERTAIN: &str = "uncertain is for what cannot be asked or recognised";
 
@@ -27,6 +28,9 @@ pub fn of(effect: Effect) -> Vec<Property<Model>> {
         Property::always(REFUSED, |_, town: &Town| town.state() != StateName::Refused || town.agency.refused),
         Property::always(NEVER_DONE, |model: &Model, town: &Town| {
             model.effect == Effect::Read || !is_given_back(town) || !town.is_done_or_taken()
+        }),
+        Property::always(NEVER_ACCEPTED, |_, town: &Town| {
+            town.acceptance != Acceptance::Never || !(town.is_done_or_taken() || town.agency.strays > 0)
         }),
         Property::always(DOUBT_SHOWN, is_doubt_shown),
         Property::always(UNCERTAIN, |model: &Model, town: &Town| {
@@ -69,7 +73,7 @@ fn is_doubt_shown(model: &Model, town: &Town) -> bool {
     model.effect == Effect::Read || !is_open || !is_anywhere || town.journal.progress.in_doubt
 }
 
-fn reachable() -> [Property<Model>; 12] {
+fn reachable() -> [Property<Model>; 14] {
     [
         Property::sometimes("completed", |_, town: &Town| town.state() == StateName::Completed),
         Property::sometimes("refused", |_, town: &Town| town.state() == StateName::Refused),
@@ -86,6 +90,12 @@ fn reachable() -> [Property<Model>; 12] {
         }),
         Property::sometimes("delivered before the journal knows of the confirm", |_, town: &Town| {
             town.state() == StateName::Accepted && town.workers.iter().any(|it| matches!(it.step, Step::Found { .. }))
+        }),
+        Property::sometimes("delivered before the journal has it", |_, town: &Town| {
+            town.workers.iter().any(|it| it.step == Step::Waits)
+        }),
+        Property::sometimes("dropped, because it was never accepted", |_, town: &Town| {
+            town.acceptance == Acceptance::Never && town.ready == 0 && !town.workers.iter().any(|it| it.holds_message)
         }),
         Property::sometimes("an answer after the lease", |_, town: &Town| has_late(town, Came::Answered)),
         Property::sometimes("a lease that was over before it was sent", |_, town: &Town| {

@@ -36,6 +36,8 @@ pub struct Order {
     pub judges_by_the_time_of_asking: bool,
     /// The worker is not frozen just between the look at its lease and the first byte on the wire.
     pub looks_and_sends_at_once: bool,
+    /// A worker whose message is quicker than the journal waits for it.
+    pub waits_for_the_journal: bool,
     /// A confirm moves only what the relay has claimed.
     pub confirms_only_what_is_claimed: bool,
 }
@@ -58,6 +60,7 @@ impl Rules {
             order: Order {
                 judges_by_the_time_of_asking: true,
                 looks_and_sends_at_once: true,
+                waits_for_the_journal: true,
                 confirms_only_what_is_claimed: true,
             },
         }

@@ -7,6 +7,9 @@ use std::hash::{Hash, Hasher};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Town {
+    pub acceptance: Acceptance,
+    /// Its process keeps the submission for the worker that comes first with its message.
+    pub is_kept: bool,
     pub journal: Ledger,
     /// Messages in the broker's queue that nobody has in hand.
     pub ready: u8,
@@ -20,6 +23,18 @@ pub struct Town {
     /// Replays for which an operator has said that the effect may repeat.
     pub repeats_allowed: u8,
     pub breach: Option<Breach>,
+}
+
+/// How far the gateway has come with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Acceptance {
+    /// The journal is at it, and the message is with the broker already.
+    UnderWay,
+    Accepted,
+    /// The journal has it, but whoever waits in its process is told otherwise.
+    Unheard,
+    /// The journal does not have it, and never will.
+    Never,
 }
 
 /// The journal's truth, and what time has done to it.
@@ -66,10 +81,14 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     Idle,
+    /// For the journal to have the submission.
+    Waits,
     /// It has read the record, which may be old by now.
     Found {
         attempts: u32,
         asks: bool,
+        /// Not from the journal, but from its own process, where it was accepted.
+        kept: bool,
     },
     Begun(Turn),
     Asking {
@@ -104,6 +123,8 @@ pub struct Turn {
     pub lease_over: bool,
     /// The journal knows of it.
     pub recorded: bool,
+    /// The record was kept in the worker's own process.
+    pub kept: bool,
 }
 
 /// What came of an exchange.
@@ -135,6 +156,7 @@ pub struct Agency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Breach {
     SentWhatIsNotBeingSent,
+    SentWhatIsNotAccepted,
     AnEndHasChanged,
     TheMachineLeftUncertain,
 }
@@ -144,6 +166,8 @@ impl Town {
         let idle = Worker { step: Step::Idle, holds_message: false };
         let nobody = Worker { step: Step::Absent, holds_message: false };
         Self {
+            acceptance: Acceptance::Accepted,
+            is_kept: false,
             journal: Ledger {
                 progress: Progress::accepted(),
                 outbox: Some(OutboxRow { claimed: false, waits_for_agency: false }),
@@ -161,6 +185,19 @@ impl Town {
             repeats_allowed: 0,
             breach: None,
         }
+    }
+
+    /// The same, but the message is quicker than the journal.
+    pub fn early(workers: u8, faults: u8, replays: u8) -> Self {
+        let mut town = Self::new(workers, faults, replays);
+        (town.acceptance, town.is_kept) = (Acceptance::UnderWay, true);
+        (town.journal.outbox, town.relay, town.ready) = (None, Relay::Published, 1);
+        town
+    }
+
+    /// Nothing more is to be done, or an operator is to do it.
+    pub fn is_settled(&self) -> bool {
+        self.acceptance == Acceptance::Never || self.state().is_settled()
     }
 
     pub fn state(&self) -> StateName {
@@ -186,8 +223,14 @@ impl Step {
             | Step::Leaving(turn)
             | Step::Sent { turn, .. }
             | Step::Heard { turn, .. } => Some(turn),
-            Step::Idle | Step::Found { .. } | Step::Done | Step::Absent => None,
+            Step::Idle | Step::Waits | Step::Found { .. } | Step::Done | Step::Absent => None,
         }
+    }
+}
+
+impl Acceptance {
+    pub fn is_in_journal(self) -> bool {
+        matches!(self, Acceptance::Accepted | Acceptance::Unheard)
     }
 }
 

@@ -5,17 +5,21 @@ use super::{
     agency::{DEEDS, Deed},
     moves::{Model, goes_wrong},
     rules::{Outcome, START, TIMEOUT, after_start, lease_end},
-    town::{Breach, Came, Doubt, Step, Town, Turn, Worker},
+    town::{Acceptance, Breach, Came, Doubt, Step, Town, Turn, Worker},
 };
 use jiff::SignedDuration;
 use punte::{
-    domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Stage, SubmissionId},
+    domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Progress, Stage, SubmissionId},
     road::{Asked, Case, may_leave, settled_at},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Move {
     Takes,
+    /// So many have come after it that its process has forgotten it.
+    TakesWhatIsForgotten,
+    /// What has become of the acceptance.
+    HearsOfIt,
     CannotPrepare {
         mends_itself: bool,
     },
@@ -42,13 +46,23 @@ pub enum Move {
 }
 
 pub fn is_fault(it: Move) -> bool {
-    matches!(it, Move::CannotPrepare { .. } | Move::RecordsUnheard | Move::IsCutOff | Move::Freezes | Move::Crashes)
+    matches!(
+        it,
+        Move::TakesWhatIsForgotten
+            | Move::CannotPrepare { .. }
+            | Move::RecordsUnheard
+            | Move::IsCutOff
+            | Move::Freezes
+            | Move::Crashes
+    )
 }
 
 pub fn moves(worker: &Worker) -> Vec<Move> {
     let mut moves = match worker.step {
-        Step::Idle => return vec![Move::Takes],
+        Step::Idle => return vec![Move::Takes, Move::TakesWhatIsForgotten],
         Step::Absent => return vec![],
+        // It dies with its gateway.
+        Step::Waits => return vec![Move::HearsOfIt, Move::IsCutOff],
         Step::Found { .. } => {
             let cannot = |mends_itself| Move::CannotPrepare { mends_itself };
             vec![Move::Begins, Move::BeginsUnrecorded, cannot(true), cannot(false)]
@@ -70,21 +84,37 @@ pub fn moves(worker: &Worker) -> Vec<Move> {
 pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()> {
     let step = town.workers[place].step;
     let next = match (it, step) {
-        (Move::Takes, Step::Idle) => takes(model, town, place)?,
+        (Move::Takes, Step::Idle) => {
+            let is_kept = std::mem::take(&mut town.is_kept);
+            takes(town, place)?;
+            if is_kept { kept(model, town) } else { found(model, town) }
+        }
+        (Move::TakesWhatIsForgotten, Step::Idle) => {
+            std::mem::take(&mut town.is_kept).then_some(())?;
+            goes_wrong(town)?;
+            takes(town, place)?;
+            found(model, town)
+        }
+        (Move::HearsOfIt, Step::Waits) => {
+            (town.acceptance != Acceptance::UnderWay).then_some(())?;
+            kept(model, town)
+        }
         (Move::CannotPrepare { mends_itself }, Step::Found { .. }) => {
             goes_wrong(town)?;
             let code = if mends_itself { Code::IdentityUnusable } else { Code::TemplateFailed };
             model.record(town, (model.rules.unsendable)(fault(code)));
             Step::Done
         }
-        (Move::Begins, Step::Found { attempts, asks }) => match begins(model, town, attempts + 1) {
-            Some(tries) => Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: true }),
-            None => Step::Done,
+        (Move::Begins, Step::Found { attempts, asks, kept }) => match begins(model, town, attempts + 1) {
+            Some(tries) => {
+                Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: true, kept })
+            }
+            None => after_all(model, town, kept),
         },
-        (Move::BeginsUnrecorded, Step::Found { attempts, asks }) => {
+        (Move::BeginsUnrecorded, Step::Found { attempts, asks, kept }) => {
             (!(model.rules.begins_first)(model.effect, SignedDuration::ZERO)).then_some(())?;
             let tries = town.journal.progress.tries + 1;
-            Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: false })
+            Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: false, kept })
         }
         (Move::RecordsItsBeginning, Step::Sent { turn, said: None }) => {
             (!turn.recorded).then_some(())?;
@@ -92,7 +122,7 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
                 Some(tries) => Step::Sent { turn: Turn { tries, recorded: true, ..turn }, said: None },
                 None => {
                     goes_astray(town, None);
-                    Step::Done
+                    after_all(model, town, turn.kept)
                 }
             }
         }
@@ -150,10 +180,7 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
         }
         (Move::Crashes, _) => {
             goes_wrong(town)?;
-            gives_back(town, place);
-            if let Step::Sent { said, .. } = step {
-                goes_astray(town, said);
-            }
+            dies(town, place);
             Step::Idle
         }
         _ => return None,
@@ -162,14 +189,47 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
     Some(())
 }
 
-fn takes(model: &Model, town: &mut Town, place: usize) -> Option<Step> {
+pub fn dies(town: &mut Town, place: usize) {
+    gives_back(town, place);
+    if let Step::Sent { said, .. } = town.workers[place].step {
+        goes_astray(town, said);
+    }
+    if town.workers[place].step != Step::Absent {
+        town.workers[place].step = Step::Idle;
+    }
+}
+
+fn takes(town: &mut Town, place: usize) -> Option<()> {
     town.ready = town.ready.checked_sub(1)?;
     town.workers[place].holds_message = true;
-    let progress = &town.journal.progress;
-    if !(model.rules.is_to_do)(progress.state.name()) || town.deadline_passed {
-        return Some(Step::Done);
+    Some(())
+}
+
+/// What its own process has kept of it: as it was accepted, once the journal has it.
+fn kept(model: &Model, town: &Town) -> Step {
+    match town.acceptance {
+        Acceptance::UnderWay if model.rules.order.waits_for_the_journal => Step::Waits,
+        Acceptance::UnderWay | Acceptance::Accepted if !town.deadline_passed => {
+            let asks = (model.rules.asks_first)(model.effect, &Progress::accepted());
+            Step::Found { attempts: 0, asks, kept: true }
+        }
+        Acceptance::UnderWay | Acceptance::Accepted | Acceptance::Unheard | Acceptance::Never => Step::Done,
     }
-    Some(Step::Found { attempts: progress.attempts, asks: (model.rules.asks_first)(model.effect, progress) })
+}
+
+/// As the journal has it.
+fn found(model: &Model, town: &Town) -> Step {
+    let progress = &town.journal.progress;
+    let is_to_do = town.acceptance.is_in_journal() && (model.rules.is_to_do)(progress.state.name());
+    if !is_to_do || town.deadline_passed {
+        return Step::Done;
+    }
+    Step::Found { attempts: progress.attempts, asks: (model.rules.asks_first)(model.effect, progress), kept: false }
+}
+
+/// It is not as it was when it was kept, so that the journal is asked how it is. Who has asked it already leaves it to others.
+fn after_all(model: &Model, town: &Town, kept: bool) -> Step {
+    if kept { found(model, town) } else { Step::Done }
 }
 
 /// Its tries, unless somebody else has it.
@@ -186,6 +246,9 @@ fn leaves(model: &Model, town: &mut Town, turn: Turn) -> Step {
     // Two reads of which the journal does not know may bear one number, and the answer to the one ends the other as well.
     if model.effect != Effect::Read && !town.is_sending(turn.attempt) && model.rules.order.looks_and_sends_at_once {
         town.breach = Some(Breach::SentWhatIsNotBeingSent);
+    }
+    if !town.acceptance.is_in_journal() {
+        town.breach = Some(Breach::SentWhatIsNotAccepted);
     }
     Step::Sent { turn, said: None }
 }

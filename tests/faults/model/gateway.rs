@@ -1,0 +1,47 @@
+//! Gateway: where a worker of the same process may have the message before the journal has its submission.
+
+use super::{
+    moves::{Model, goes_wrong},
+    town::{Acceptance, OutboxRow, Town},
+    worker,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Move {
+    Journals,
+    /// The office hangs up meanwhile, and nobody hears that the journal has it.
+    JournalsUnheard,
+    /// The key came before, or the journal cannot be written.
+    GivesUp,
+    /// With all workers of its process.
+    Dies {
+        journaled: bool,
+    },
+}
+
+pub const MOVES: [Move; 5] = [
+    Move::Journals,
+    Move::JournalsUnheard,
+    Move::GivesUp,
+    Move::Dies { journaled: true },
+    Move::Dies { journaled: false },
+];
+
+pub fn step(_: &Model, town: &mut Town, it: Move) -> Option<()> {
+    (town.acceptance == Acceptance::UnderWay).then_some(())?;
+    town.acceptance = match it {
+        Move::Journals => Acceptance::Accepted,
+        Move::JournalsUnheard => Acceptance::Unheard,
+        Move::GivesUp => Acceptance::Never,
+        Move::Dies { journaled } => {
+            goes_wrong(town)?;
+            (0..town.workers.len()).for_each(|place| worker::dies(town, place));
+            town.is_kept = false;
+            if journaled { Acceptance::Accepted } else { Acceptance::Never }
+        }
+    };
+    if town.acceptance.is_in_journal() {
+        town.journal.outbox = Some(OutboxRow { claimed: true, waits_for_agency: false });
+    }
+    Some(())
+}
