@@ -29,7 +29,6 @@ pub enum NotDone {
 type Work = Box<dyn FnOnce() + Send>;
 
 /// What lies there, and who is to take it.
-#[derive(Default)]
 struct Threads {
     work: VecDeque<Work>,
     at_work: usize,
@@ -59,7 +58,7 @@ pub fn run<T: Send + 'static>(
     let (give, take) = mpsc::sync_channel(1);
     // Whoever waits no longer has no use for the outcome.
     hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
-    let soon = take.recv_timeout(IMPATIENT_AFTER.min(patience));
+    let soon = take.recv_timeout(IMPATIENT_AFTER);
     let outcome = match soon {
         Err(mpsc::RecvTimeoutError::Timeout) => {
             one_more()?;
@@ -81,7 +80,7 @@ pub async fn run_aside<T: Send + 'static>(
 ) -> Result<T, NotDone> {
     let (give, mut take) = oneshot::channel();
     hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
-    let outcome = match timeout(IMPATIENT_AFTER.min(patience), &mut take).await {
+    let outcome = match timeout(IMPATIENT_AFTER, &mut take).await {
         Err(_) => {
             one_more()?;
             timeout(patience, take).await
@@ -133,7 +132,7 @@ fn begin(work: Work) -> Result<(), NotDone> {
     begun.map(drop).map_err(|_| NotDone::NoThread)
 }
 
-/// Until nothing has lain there for a while and others wait for more already.
+/// Until nothing lies there and enough others are asleep.
 fn serve() {
     /// Also when the work breaks off, and the thread with it.
     struct AtWork;

@@ -206,14 +206,16 @@ fn whole_attempt(
     outcome: &AttemptOutcome,
     entry: &Entry,
 ) -> Result<Statement, JournalError> {
-    let mut sql = String::from("INSERT INTO attempts (submission, number, begun_at, ended_at, outcome");
     let mut values = values![id, number, first.at, entry.at, rows::json_column(outcome)?];
-    let Some(wire) = &entry.wire else {
-        return Ok(statement(sql + ") VALUES ($1, $2, $3, $4, $5)", values));
-    };
-    sql.push_str(", http_status, truncated, sent, received) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
-    values.extend(values![wire.http_status, wire.truncated, wire.sent.clone(), wire.received.clone()]);
-    Ok(statement(sql, values))
+    values.extend(match &entry.wire {
+        Some(wire) => values![wire.http_status, wire.truncated, wire.sent.clone(), wire.received.clone()],
+        None => values![Value::Null, false, Value::Null, Value::Null],
+    });
+    Ok(statement(
+        "INSERT INTO attempts (submission, number, begun_at, ended_at, outcome, http_status, truncated, sent, received) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        values,
+    ))
 }
 
 /// Ends an attempt, or ends it again: what an answer brings late is added to what was kept before.

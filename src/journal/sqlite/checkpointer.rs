@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -28,7 +28,6 @@ const PASSES: usize = 4;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 pub struct Checkpointer {
-    wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,14 +36,14 @@ impl Checkpointer {
     pub fn start(path: &Path, writer: &mut Connection) -> Result<Self, JournalError> {
         let connection = connection::open(path)?;
         let (wake, woken) = sync_channel(1);
-        let (rest_is_small, told) = (Arc::new(AtomicBool::new(false)), wake.clone());
+        let rest_is_small = Arc::new(AtomicBool::new(false));
         let done = rest_is_small.clone();
         let after_commit = move |wal: &mut Wal, frames| {
             if rest_is_small.swap(false, Ordering::Relaxed) {
                 // What cannot be done now is done later: the commit is on disk in either case.
                 let _ = wal.checkpoint();
             } else if frames >= BEGIN_FRAMES {
-                let _ = told.try_send(());
+                let _ = wake.try_send(());
             }
             Ok(())
         };
@@ -53,14 +52,13 @@ impl Checkpointer {
             .name("journal-pages".into())
             .spawn(move || checkpoint_until_closed(&connection, &woken, &done))
             .map_err(|error| JournalError::Unavailable(format!("no thread for checkpoints: {error}")))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread) })
+        Ok(Self { thread: Some(thread) })
     }
 }
 
 impl Drop for Checkpointer {
-    /// After the writer's connection, which has the other end.
+    /// After the writer's connection: with that goes what wakes the thread, and the thread ends.
     fn drop(&mut self) {
-        self.wake = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the journal's thread for checkpoints panicked");
         }

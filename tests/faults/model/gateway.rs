@@ -1,8 +1,8 @@
 //! Gateway: where a worker of the same process may have the message before the journal has its submission.
 
 use super::{
-    moves::{Model, goes_wrong},
-    town::{Acceptance, OutboxRow, Town},
+    moves::goes_wrong,
+    town::{Acceptance, OutboxRow, Relay, Town},
     worker,
 };
 
@@ -13,7 +13,7 @@ pub enum Move {
     JournalsUnheard,
     /// The key came before, or the journal cannot be written.
     GivesUp,
-    /// With all workers of its process.
+    /// With all others in its process.
     Dies {
         journaled: bool,
     },
@@ -27,7 +27,7 @@ pub const MOVES: [Move; 5] = [
     Move::Dies { journaled: false },
 ];
 
-pub fn step(_: &Model, town: &mut Town, it: Move) -> Option<()> {
+pub fn step(town: &mut Town, it: Move) -> Option<()> {
     (town.acceptance == Acceptance::UnderWay).then_some(())?;
     town.acceptance = match it {
         Move::Journals => Acceptance::Accepted,
@@ -36,7 +36,7 @@ pub fn step(_: &Model, town: &mut Town, it: Move) -> Option<()> {
         Move::Dies { journaled } => {
             goes_wrong(town)?;
             (0..town.workers.len()).for_each(|place| worker::dies(town, place));
-            town.is_kept = false;
+            (town.relay, town.is_kept) = (Relay::Idle, false);
             if journaled { Acceptance::Accepted } else { Acceptance::Never }
         }
     };

@@ -146,7 +146,7 @@ impl stateright::Model for Model {
     fn next_state(&self, before: &Town, it: Move) -> Option<Town> {
         let mut town = before.clone();
         match it {
-            Move::Gateway(it) => gateway::step(self, &mut town, it),
+            Move::Gateway(it) => gateway::step(&mut town, it),
             Move::Broker(it) => broker::step(self, &mut town, it),
             Move::Worker(place, it) => worker::step(self, &mut town, place, it),
             Move::Agency(it) => agency::step(self, &mut town, it),
