@@ -142,6 +142,13 @@ async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Test
     late[1].wire = Some(wire("other", "other"));
     assert!(matches!(journal.record_all(id, late).await, Err(JournalError::Forbidden(_))));
     assert_eq!(journal.attempts(id).await.unwrap(), attempts);
+
+    // Nothing was sent, and nothing has come.
+    let silent = accepted(&journal).await;
+    let without_bytes = entries(1).into_iter().map(|entry| Entry { wire: None, ..entry }).collect();
+    journal.record_all(silent, without_bytes).await.unwrap();
+    let attempts = journal.attempts(silent).await.unwrap();
+    assert_eq!((attempts.len(), attempts[0].ended_at, &attempts[0].wire), (1, Some(at(2)), &None));
 }
 
 async fn the_late_word_of_a_lost_worker_changes_nothing_but_its_bytes_are_kept(journal: Tested) {
