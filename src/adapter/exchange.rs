@@ -149,6 +149,11 @@ impl Exchange {
         }
     }
 
+    /// Whether a small answer may be read where nobody must wait.
+    pub fn reads_briefly(&self) -> bool {
+        self.filter.is_brief()
+    }
+
     /// What the answer must be.
     pub fn expects(&self) -> Form {
         self.answer_form

@@ -1,9 +1,11 @@
 //! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and reaches nothing else.
 //!
 //! What goes in and out is bounded, and so are depth and time: a stack that ends would take the whole process along, and a
-//! filter that never ends would keep the agency's place for ever. Still, whoever runs one keeps it off the async threads.
+//! filter that never ends would keep the agency's place for ever. Still, whoever runs one that is not brief keeps it off
+//! the async threads.
 
 use super::{
+    brevity::{BRIEF_BYTES, is_brief},
     jq_values::{Unfit, from_jq, text_bytes, to_jq},
     recursion::recursive_definition,
     stacks::{self, NotDone},
@@ -39,6 +41,7 @@ pub struct Filter(Arc<Compiled>);
 struct Compiled {
     program: Program,
     source: String,
+    is_brief: bool,
 }
 
 impl Filter {
@@ -67,7 +70,13 @@ impl Filter {
             let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
             format!("names what there is not: {}", named.join(", "))
         })?;
-        Ok(Self(Arc::new(Compiled { program, source })))
+        let is_brief = is_brief(&source);
+        Ok(Self(Arc::new(Compiled { program, source, is_brief })))
+    }
+
+    /// Whether it may be run where nobody must wait: a small input takes it some milliseconds at the most.
+    pub fn is_brief(&self) -> bool {
+        self.0.is_brief
     }
 
     /// The one value that the filter gives, or `None` if it gives nothing. Errors never quote what was given to it.
@@ -78,7 +87,13 @@ impl Filter {
         }
         let input = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
-        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input)).unwrap_or_else(|why| {
+        let work = move || compiled.run(input);
+        let run = if self.0.is_brief && size_bytes <= BRIEF_BYTES {
+            stacks::run_here(work)
+        } else {
+            stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, work)
+        };
+        run.unwrap_or_else(|why| {
             Err(match why {
                 NotDone::NoThread => "no thread can be had for it".to_owned(),
                 NotDone::TakesTooLong => "it takes too long".to_owned(),

@@ -9,6 +9,7 @@ mod exchange;
 
 mod address;
 mod attachments;
+mod brevity;
 mod contract;
 mod filter;
 mod jq_values;
@@ -25,6 +26,7 @@ mod dev_keys;
 
 pub use crate::wire::SoapFault;
 pub use address::Address;
+pub use brevity::BRIEF_BYTES;
 pub use contract::Contract;
 pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};

@@ -6,6 +6,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
@@ -92,6 +93,11 @@ pub async fn run_aside<T: Send + 'static>(
         Ok(Err(_)) => Err(NotDone::BreaksOff),
         Err(_) => Err(NotDone::TakesTooLong),
     }
+}
+
+/// The same on this very thread, for what neither takes long nor goes deep.
+pub fn run_here<T>(work: impl FnOnce() -> T) -> Result<T, NotDone> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| NotDone::BreaksOff)
 }
 
 fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
@@ -213,6 +219,12 @@ mod tests {
         assert_ne!(outer, std::thread::current().id());
         let broken = run_aside(false, PATIENCE, || panic!("on purpose")).await;
         assert_eq!(broken, Err::<(), _>(NotDone::BreaksOff));
+    }
+
+    #[test]
+    fn what_breaks_off_here_harms_nobody_either() {
+        assert_eq!(run_here(|| panic!("on purpose")), Err::<(), _>(NotDone::BreaksOff));
+        assert_eq!(run_here(|| std::thread::current().id()), Ok(std::thread::current().id()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
+        BRIEF_BYTES, Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
         stacks::{self, NotDone},
     },
     crash::{self, Point},
@@ -174,10 +174,11 @@ impl Road {
         received: Received,
         is_lookup: bool,
     ) -> Result<Reading, Fault> {
+        let size_bytes = received.body.len();
+        let is_brief = size_bytes <= BRIEF_BYTES
+            && exchange_of(line, record, is_lookup).is_ok_and(|(_, exchange)| exchange.reads_briefly());
         let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
-        let is_large = received.body.len() > LARGE_BYTES;
-        // Verifying is quick, and mapping ends in the time that filters have.
-        let reading = stacks::run_aside(is_large, MAX_TIME, move || {
+        let work = move || {
             let (operation, exchange) = exchange_of(&line, &record, is_lookup)?;
             let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
             read(
@@ -191,9 +192,14 @@ impl Road {
                     now,
                 },
             )
-        });
+        };
+        // Verifying is quick, and mapping ends in the time that filters have.
+        let reading = match is_brief {
+            true => stacks::run_here(work),
+            false => stacks::run_aside(size_bytes > LARGE_BYTES, MAX_TIME, work).await,
+        };
         let unreadable = |text: &str| Err(Fault::new(Code::AnswerMappingFailed, Stage::Read, text));
-        reading.await.unwrap_or_else(|why| match why {
+        reading.unwrap_or_else(|why| match why {
             NotDone::NoThread => unreadable("no thread can be had to read it"),
             NotDone::TakesTooLong => unreadable("it takes too long"),
             // A filter that panics has met an answer that nobody can read.

@@ -28,7 +28,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// `secure_delete`: what is erased must not stay readable in free pages of the file.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                        PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192;";
+                        PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -2048;";
 
 /// Borrowed mutably though SQLite needs no more than `&`, because a `&Connection` may not go to another thread.
 pub struct SqliteStore<'a>(pub &'a mut Connection);
