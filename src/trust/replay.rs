@@ -3,23 +3,24 @@
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
-/// The SHA-256 of what was signed, not of the signature: an ECDSA signature has a mirror image that holds as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint([u8; 32]);
+/// Half of the SHA-256 of what was signed: nobody finds another message with the same. Not of the signature: an ECDSA
+/// signature has a mirror image that holds as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
     pub fn of(signed: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, signed).as_ref());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest::digest(&digest::SHA256, signed).as_ref()[..16]);
         Self(bytes)
     }
 }
 
-/// Remembers the fingerprints of accepted messages for as long as they would still count as fresh.
+/// Remembers the fingerprints of accepted messages for as long as they would still count as fresh, to the full second.
 ///
 /// Only messages whose signature holds get here, so a stranger cannot fill it. When it is full, the entry that
 /// would be forgotten soonest makes room.
@@ -31,8 +32,9 @@ pub struct ReplayCache {
 
 #[derive(Debug, Default)]
 struct Seen {
-    until: HashMap<Fingerprint, Timestamp>,
-    by_time: BTreeSet<(Timestamp, Fingerprint)>,
+    all: HashSet<Fingerprint>,
+    /// By the second in which they are forgotten; no second is without any.
+    by_second: BTreeMap<i64, Vec<Fingerprint>>,
     warned_at: Option<Timestamp>,
 }
 
@@ -54,22 +56,22 @@ impl ReplayCache {
     #[must_use]
     pub fn is_first(&self, fingerprint: Fingerprint, until: Timestamp, now: Timestamp) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((time, _)) = seen.by_time.first()
-            && *time < now
+        while let Some((second, _)) = seen.by_second.first_key_value()
+            && *second < now.as_second()
         {
-            seen.forget_first();
+            seen.forget_second();
         }
-        if seen.until.contains_key(&fingerprint) {
+        if seen.all.contains(&fingerprint) {
             return false;
         }
-        if seen.until.len() >= self.capacity {
+        if seen.all.len() >= self.capacity {
             if seen.is_to_warn(now) {
                 tracing::warn!(capacity = self.capacity, "the replay memory is full; its oldest entries make room");
             }
             seen.forget_first();
         }
-        seen.until.insert(fingerprint, until);
-        seen.by_time.insert((until, fingerprint));
+        seen.all.insert(fingerprint);
+        seen.by_second.entry(until.as_second()).or_default().push(fingerprint);
         true
     }
 }
@@ -84,9 +86,19 @@ impl Seen {
         is_due
     }
 
+    fn forget_second(&mut self) {
+        for fingerprint in self.by_second.pop_first().into_iter().flat_map(|(_, fingerprints)| fingerprints) {
+            self.all.remove(&fingerprint);
+        }
+    }
+
     fn forget_first(&mut self) {
-        if let Some((_, fingerprint)) = self.by_time.pop_first() {
-            self.until.remove(&fingerprint);
+        let Some(mut first) = self.by_second.first_entry() else { return };
+        if let Some(fingerprint) = first.get_mut().pop() {
+            self.all.remove(&fingerprint);
+        }
+        if first.get().is_empty() {
+            first.remove();
         }
     }
 }
@@ -102,20 +114,29 @@ mod tests {
     #[test]
     fn a_repetition_is_noticed_until_its_time_has_passed() {
         let cache = ReplayCache::default();
-        assert!(cache.is_first(Fingerprint([1; 32]), at(100), at(0)));
-        assert!(!cache.is_first(Fingerprint([1; 32]), at(100), at(99)));
-        assert!(cache.is_first(Fingerprint([2; 32]), at(100), at(99)));
-        assert!(cache.is_first(Fingerprint([1; 32]), at(200), at(101)));
+        assert!(cache.is_first(Fingerprint([1; 16]), at(100), at(0)));
+        assert!(!cache.is_first(Fingerprint([1; 16]), at(100), at(99)));
+        assert!(cache.is_first(Fingerprint([2; 16]), at(100), at(99)));
+        assert!(cache.is_first(Fingerprint([1; 16]), at(200), at(101)));
+    }
+
+    #[test]
+    fn what_counts_within_the_second_is_remembered_to_its_end() {
+        let (cache, half) = (ReplayCache::default(), SignedDuration::from_millis(500));
+        assert!(cache.is_first(Fingerprint([1; 16]), at(100) + half, at(0)));
+        assert!(!cache.is_first(Fingerprint([1; 16]), at(100) + half, at(100) + half));
+        assert!(cache.is_first(Fingerprint([1; 16]), at(200), at(101)));
+        assert_eq!(cache.seen.lock().unwrap().by_second.len(), 1);
     }
 
     #[test]
     fn the_memory_never_grows_beyond_its_capacity() {
         let cache = ReplayCache::with_capacity(3);
         for index in 0..100_u8 {
-            assert!(cache.is_first(Fingerprint([index; 32]), at(1000 + i64::from(index)), at(0)));
+            assert!(cache.is_first(Fingerprint([index; 16]), at(1000 + i64::from(index)), at(0)));
         }
-        assert_eq!(cache.seen.lock().unwrap().until.len(), 3);
-        assert!(!cache.is_first(Fingerprint([99; 32]), at(2000), at(0)));
+        assert_eq!(cache.seen.lock().unwrap().all.len(), 3);
+        assert!(!cache.is_first(Fingerprint([99; 16]), at(2000), at(0)));
     }
 
     #[test]
