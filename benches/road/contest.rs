@@ -3,7 +3,7 @@
 
 use crate::{
     agency::Agency,
-    counter::{Question, ask, pour},
+    counter::{Question, Shift, ask, pour},
     figures::{Clocks, Figures, Round},
     process::Usage,
 };
@@ -40,6 +40,8 @@ pub struct Rules {
     pub scenario: &'static str,
     pub rounds: usize,
     pub seconds: f64,
+    /// Over so long the clients begin, one after the other.
+    pub spread: Duration,
     /// RabbitMQ's process, if there is one.
     pub broker: Option<u32>,
 }
@@ -91,7 +93,8 @@ impl Rules {
             None => None,
         };
         let (begun, duration) = (Instant::now(), Duration::from_secs_f64(self.seconds));
-        let (served, begin) = ask(&subject.question, clients, duration, || self.clocks(subject.pid)).await?;
+        let shift = Shift { clients, duration, spread: self.spread };
+        let (served, begin) = ask(&subject.question, shift, || self.clocks(subject.pid)).await?;
         if beside.is_some() {
             let rate = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
             eprintln!("{}: {rate:.0} requests/s were answered beside it", subject.name);

@@ -53,13 +53,23 @@ struct Client {
     sent: usize,
 }
 
-/// So many clients ask for so long. `begin` is called once all are connected and have had one answer each.
-pub async fn ask<T>(
-    question: &Question,
-    clients: usize,
-    duration: Duration,
-    begin: impl FnOnce() -> T,
-) -> anyhow::Result<(Served, T)> {
+/// How many clients ask, and for how long each.
+#[derive(Debug, Clone, Copy)]
+pub struct Shift {
+    pub clients: usize,
+    pub duration: Duration,
+    /// They begin one after the other, evenly over so long.
+    pub spread: Duration,
+}
+
+impl Shift {
+    /// One request, to see that it is answered.
+    pub const TRIAL: Self = Self { clients: 1, duration: Duration::ZERO, spread: Duration::ZERO };
+}
+
+/// `begin` is called once all are connected and have had one answer each.
+pub async fn ask<T>(question: &Question, shift: Shift, begin: impl FnOnce() -> T) -> anyhow::Result<(Served, T)> {
+    let Shift { clients, duration, spread } = shift;
     let mut connected = Vec::new();
     for number in 0..clients {
         connected.push(Client::connect(question, number).await?);
@@ -74,6 +84,7 @@ pub async fn ask<T>(
                 ready.wait().await;
                 go.wait().await;
                 first?;
+                tokio::time::sleep(spread * client.number as u32 / clients as u32).await;
                 let (begun, mut latencies) = (Instant::now(), Vec::new());
                 while begun.elapsed() < duration {
                     latencies.push(client.ask().await?);

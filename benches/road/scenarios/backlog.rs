@@ -2,7 +2,14 @@
 //! wait are served by the same Punte afterwards.
 
 use super::Hall;
-use crate::{bus::Installation, contest::Subject, counter::ask, figures::rounded, journal_rows, process::Usage};
+use crate::{
+    bus::Installation,
+    contest::Subject,
+    counter::{Shift, ask},
+    figures::rounded,
+    journal_rows,
+    process::Usage,
+};
 use anyhow::ensure;
 use serde_json::json;
 use std::{
@@ -17,7 +24,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     let count = hall.arguments.backlog;
     let installation = Installation::furnish(hall.usual()).await?;
     let punte = installation.open().await?;
-    ask(&installation.question(&punte)?, 1, Duration::ZERO, || ()).await?;
+    ask(&installation.question(&punte)?, Shift::TRIAL, || ()).await?;
     drop(punte);
     let journal = installation.journal();
     tokio::task::spawn_blocking(move || journal_rows::copy_as_accepted(&journal, count)).await??;

@@ -3,7 +3,7 @@
 use super::Hall;
 use crate::{
     bus::{Furnishing, Installation, Punte},
-    contest::Subject,
+    contest::{Rules, Subject},
     figures::{Figures, median, rounded},
     raw_queue::RawQueue,
     yardstick::Yardstick,
@@ -73,7 +73,8 @@ impl Hall {
         self.report.title(case.title);
         for clients in case.clients {
             let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
-            let rules = self.rules(case.scenario);
+            // Clients who begin at once come in bursts from then on, and queue behind each other at whoever is asked.
+            let rules = Rules { spread: case.delay, ..self.rules(case.scenario) };
             let figures = rules.contest_with(&subjects, clients, async || raw.round().await).await?;
             figures.iter().for_each(|it| self.report.figures(it));
             if let [floor, punte, rival @ ..] = figures.as_slice() {

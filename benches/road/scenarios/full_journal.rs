@@ -1,8 +1,13 @@
 //! Punte over a journal that holds many submissions already, beside another over an empty one.
 
 use super::Hall;
-use crate::{bus::Installation, contest::Subject, counter::ask, journal_rows};
-use std::time::{Duration, Instant};
+use crate::{
+    bus::Installation,
+    contest::Subject,
+    counter::{Shift, ask},
+    journal_rows,
+};
+use std::time::Instant;
 
 pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     let rows = hall.arguments.full_journal_rows.clone();
@@ -36,7 +41,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
 async fn fill(installation: &Installation, count: i64) -> anyhow::Result<()> {
     let punte = installation.open().await?;
     installation.agency.stock_up(8).await?;
-    ask(&installation.question(&punte)?, 1, Duration::ZERO, || ()).await?;
+    ask(&installation.question(&punte)?, Shift::TRIAL, || ()).await?;
     drop(punte);
     let (journal, begun) = (installation.journal(), Instant::now());
     tokio::task::spawn_blocking(move || journal_rows::copy_completed(&journal, count)).await??;

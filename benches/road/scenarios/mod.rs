@@ -14,7 +14,7 @@ use crate::{
     report::Report,
     services::Service,
 };
-use std::{path::PathBuf, sync::OnceLock};
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 use tempfile::TempDir;
 
 /// What a scenario may use.
@@ -74,7 +74,7 @@ impl Hall {
 
     pub fn rules(&self, scenario: &'static str) -> Rules {
         let Arguments { rounds, seconds, .. } = self.arguments;
-        Rules { scenario, rounds, seconds, broker: self.rabbitmq.pid() }
+        Rules { scenario, rounds, seconds, spread: Duration::ZERO, broker: self.rabbitmq.pid() }
     }
 
     /// RabbitMQ, SQLite, RSA-2048, one agency.
