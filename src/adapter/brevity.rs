@@ -501,6 +501,29 @@ mod tests {
         }
     }
 
+    /// A thread that serves the network has twice as much.
+    #[test]
+    fn no_depth_of_an_answer_takes_more_than_a_small_stack() {
+        let deep = || {
+            let opened: String = (0..100).map(|_| "<a b=\"c\">").collect();
+            let text = format!("{opened}{}", "</a>".repeat(100));
+            let document = crate::xml::parse(&text).unwrap();
+            let from_xml = crate::wire::XmlToJson::default().children(document.root()).unwrap();
+            let from_json = (0..126).fold(json!(1), |inner, _| json!({"a": inner}));
+            let schema = json!({"$ref": "#/$defs/t", "$defs": {"t": {"properties": {"a": {"$ref": "#/$defs/t"}}}}});
+            let schema = crate::catalogue::Schema::compile(schema).unwrap();
+            for value in [from_xml, from_json] {
+                assert!(text_bytes(&value) <= BRIEF_BYTES);
+                for source in [".", "tojson", ". == .", "\"\\(.)\"", ". as $x | {a: $x.a}", ". + {b: .a}"] {
+                    assert!(is_brief(source), "{source}");
+                    assert!(Filter::compile(source.to_owned()).unwrap().run(&value).unwrap().is_some());
+                }
+                assert!(schema.faults(&value).is_empty());
+            }
+        };
+        std::thread::Builder::new().stack_size(1 << 20).spawn(deep).unwrap().join().unwrap();
+    }
+
     #[test]
     fn the_longest_that_is_brief_takes_milliseconds() {
         let filter = Filter::compile("[.[] | {a: ., b: [.], c: (. == \"\")}]".to_owned()).unwrap();
