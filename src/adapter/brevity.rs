@@ -18,7 +18,7 @@ use std::cell::Cell;
 
 /// Of the largest input that counts, as [`text_bytes`](super::jq_values::text_bytes) counts.
 pub const BRIEF_BYTES: usize = 16 << 10;
-/// A step takes about 50 ns, and the smallest items take two bytes at least.
+/// A step takes about 50 ns. Items are counted as if each took a byte, and take two at least.
 const MAX_STEPS: u64 = 400_000;
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 /// Terms that are looked at. A definition is looked at wherever it is called.
@@ -176,7 +176,7 @@ impl Count {
         self.left_terms.set(self.left_terms.get().checked_sub(1)?);
         Some(match term {
             Term::Id => Made::INPUT,
-            Term::Num(text) => Made::one(Linear::fixed(text.len() as u64)),
+            Term::Num(text) => Made::one(Linear::fixed(SCALAR_BYTES.max(text.len() as u64))),
             Term::Str(None, parts) => self.text(parts, place)?,
             Term::Arr(None) => Made::scalar(),
             Term::Arr(Some(inner)) => self.term(inner, place)?.gathered(),
@@ -467,6 +467,7 @@ mod tests {
             Just("\"text\"".to_owned()),
             Just("empty".to_owned()),
             Just("type".to_owned()),
+            Just("1".to_owned()),
             Just("tojson".to_owned()),
         ];
         leaf.prop_recursive(5, 24, 3, |inner| {
