@@ -5,7 +5,7 @@
 //! the async threads.
 
 use super::{
-    brevity::{BRIEF_BYTES, is_brief},
+    brevity::is_brief,
     jq_values::{Unfit, from_jq, text_bytes, to_jq},
     recursion::recursive_definition,
     stacks::{self, NotDone},
@@ -87,13 +87,7 @@ impl Filter {
         }
         let input = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
-        let work = move || compiled.run(input);
-        let run = if self.0.is_brief && size_bytes <= BRIEF_BYTES {
-            stacks::run_here(work)
-        } else {
-            stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, work)
-        };
-        run.unwrap_or_else(|why| {
+        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input)).unwrap_or_else(|why| {
             Err(match why {
                 NotDone::NoThread => "no thread can be had for it".to_owned(),
                 NotDone::TakesTooLong => "it takes too long".to_owned(),

@@ -95,9 +95,12 @@ pub async fn run_aside<T: Send + 'static>(
     }
 }
 
-/// The same on this very thread, for what neither takes long nor goes deep.
+/// The same on this very thread, with all that it would hand over: for what neither takes long nor goes deep.
 pub fn run_here<T>(work: impl FnOnce() -> T) -> Result<T, NotDone> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| NotDone::BreaksOff)
+    let was_one = IS_ONE.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    IS_ONE.set(was_one);
+    outcome.map_err(|_| NotDone::BreaksOff)
 }
 
 fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
@@ -224,7 +227,9 @@ mod tests {
     #[test]
     fn what_breaks_off_here_harms_nobody_either() {
         assert_eq!(run_here(|| panic!("on purpose")), Err::<(), _>(NotDone::BreaksOff));
-        assert_eq!(run_here(|| std::thread::current().id()), Ok(std::thread::current().id()));
+        let id = || std::thread::current().id();
+        assert_eq!(run_here(|| run(true, PATIENCE, id)), Ok(Ok(id())));
+        assert_ne!(run(false, PATIENCE, id), Ok(id()));
     }
 
     #[test]
