@@ -11,11 +11,16 @@ use serde_json::json;
   punte check
   punte check --config /etc/punte/punte.toml --json
 
-Checked are: settings, offices, services' schemas, adapters with all their examples, keys and certificates.")]
+Checked are: settings, offices, services' schemas, adapters with all their examples, keys and certificates, addresses, and
+folders that must be written. Every value in effect is listed with its source: a line of the file, an environment variable
+(which wins), or the default. Passwords are not shown.")]
 pub struct Check {
     #[command(flatten)]
     config: ConfigFile,
-    #[arg(long, help = "One JSON object: {ok, faults: [{file, key, problem, remedy}], warnings}")]
+    #[arg(
+        long,
+        help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}]}"
+    )]
     json: bool,
 }
 
@@ -23,11 +28,11 @@ impl Check {
     pub fn run(self) -> u8 {
         let result = Installation::load(&self.config.config, Timestamp::now());
         if self.json {
-            let (faults, warnings) = match &result {
-                Ok(installation) => (&[][..], &installation.warnings[..]),
-                Err(faults) => (&faults.0[..], &[][..]),
+            let (faults, warnings, settings) = match &result {
+                Ok(installation) => (&[][..], &installation.warnings[..], &installation.settings.effective[..]),
+                Err(faults) => (&faults.0[..], &[][..], &[][..]),
             };
-            output::line(json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings}));
+            output::line(json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings, "settings": settings}));
         }
         match result {
             Ok(installation) => {
@@ -49,6 +54,7 @@ impl Check {
 }
 
 fn report(installation: &Installation) {
+    installation.settings.effective.iter().for_each(output::line);
     for warning in &installation.warnings {
         output::line(format_args!("warning: {warning}"));
     }

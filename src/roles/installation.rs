@@ -1,11 +1,11 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
-use super::gateway::check_apart;
+use super::{foreseen::foresee, gateway::check_apart};
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
     road::Lines,
-    settings::{ConfigFaults, JournalPlace, Settings},
+    settings::{ConfigFaults, Effective, JournalPlace, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity},
 };
 use jiff::Timestamp;
@@ -43,7 +43,10 @@ impl Installation {
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
         let mut warnings = check_gateway(&settings, now, &mut faults);
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
+        warnings.extend(settings.effective.iter().filter_map(Effective::warning));
+        foresee(&settings, config, now, &mut faults);
         if !faults.is_empty() {
+            Settings::locate(config, &mut faults);
             return Err(faults);
         }
         Ok(Self {

@@ -10,6 +10,7 @@ pub mod worker;
 pub mod dispatch;
 mod listener;
 
+mod foreseen;
 mod installation;
 mod process;
 mod shared;

@@ -59,8 +59,11 @@ pub enum StartError {
     Gateway(#[from] GatewayError),
     #[error(transparent)]
     Courier(#[from] CourierError),
-    #[error("the listener for health and metrics: {0}")]
-    Operations(std::io::Error),
+    #[error(
+        "health and metrics cannot be served at {address}: {error}; free the port, or name another address in \
+         [operations] of punte.toml"
+    )]
+    Operations { address: SocketAddr, error: std::io::Error },
 }
 
 /// How long requests under way have to end once the process is told to stop.

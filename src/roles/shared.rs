@@ -16,6 +16,7 @@ use crate::{
     domain::{AgencyName, Clock},
     journal::Journal,
     road::{Arrivals, Awaited, Contents, Reply, Road, Steady},
+    settings::OperationsSettings,
     telemetry::Metrics,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -103,13 +104,14 @@ impl Shared {
     }
 
     pub async fn run_operations(&self, installation: &Installation, roles: &[Role]) -> Result<SocketAddr, StartError> {
+        let address = operations_address(&installation.settings.operations, roles);
         let operations = Operations::start(OperationsParts {
-            settings: installation.settings.operations.clone(),
+            listen: address,
             readiness: self.readiness(installation, roles),
             metrics: self.metrics.clone(),
             shutdown: self.stop.clone(),
         });
-        let operations = operations.await.map_err(StartError::Operations)?;
+        let operations = operations.await.map_err(|error| StartError::Operations { address, error })?;
         self.tasks.spawn(operations.ended);
         Ok(operations.address)
     }
@@ -172,6 +174,16 @@ impl Shared {
             attachments: self.attachments.clone(),
             outbox_filled: self.outbox_filled.clone(),
         }
+    }
+}
+
+fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAddr {
+    match roles {
+        [Role::Gateway] => settings.gateway,
+        [Role::Worker] => settings.worker,
+        [Role::Scheduler] => settings.scheduler,
+        [Role::Courier] => settings.courier,
+        _ => settings.listen,
     }
 }
 

@@ -6,7 +6,11 @@ use crate::{
         embedded::{EmbeddedBroker, EmbeddedSettings},
         rabbitmq::{RabbitmqBroker, RabbitmqSettings},
     },
-    journal::{Journal, JournalError, postgres::PostgresJournal, sqlite::SqliteJournal},
+    journal::{
+        Journal, JournalError,
+        postgres::{self, PostgresJournal},
+        sqlite::SqliteJournal,
+    },
     settings::{BrokerSettings, JournalPlace, JournalSettings, RabbitmqPlace},
     trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config},
 };
@@ -45,18 +49,39 @@ pub fn open_broker(
     match settings {
         BrokerSettings::Embedded => Ok(Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()))),
         BrokerSettings::Rabbitmq(place) => {
-            let settings = RabbitmqSettings {
-                tls: rabbitmq_tls(place, now)?.map(Arc::new),
-                allow_plaintext: place.allow_plaintext,
-                prefix: place.prefix.clone(),
-                delivery_limit: place.delivery_limit,
-                hears_others,
-                ..RabbitmqSettings::new(place.uri.reveal())
-            };
+            let settings = RabbitmqSettings { hears_others, ..rabbitmq_settings(place, now)? };
             let broker = RabbitmqBroker::start(settings).map_err(|error| OpenError::Broker(error.to_string()))?;
             Ok(Arc::new(broker))
         }
     }
+}
+
+/// Whether a start would take these settings.
+pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<(), OpenError> {
+    rabbitmq_settings(place, now)?.check().map_err(|error| OpenError::Broker(error.to_string()))
+}
+
+/// Whether a start would take this address and authority; nothing is connected to.
+pub fn check_journal(settings: &JournalSettings) -> Result<(), OpenError> {
+    match &settings.place {
+        JournalPlace::Sqlite { .. } => Ok(()),
+        JournalPlace::Postgres { url, ca } => {
+            if let Some(ca) = ca {
+                AgencyRoots::load(ca)?;
+            }
+            Ok(postgres::check_url(url.reveal())?)
+        }
+    }
+}
+
+fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {
+    Ok(RabbitmqSettings {
+        tls: rabbitmq_tls(place, now)?.map(Arc::new),
+        allow_plaintext: place.allow_plaintext,
+        prefix: place.prefix.clone(),
+        delivery_limit: place.delivery_limit,
+        ..RabbitmqSettings::new(place.uri.reveal())
+    })
 }
 
 fn rabbitmq_tls(place: &RabbitmqPlace, now: Timestamp) -> Result<Option<rustls::ClientConfig>, TrustError> {

@@ -2,7 +2,7 @@
 
 use super::{ConfigFaults, Document, ScheduleWritten};
 use crate::domain::{AgencyName, Schedule};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -52,7 +52,7 @@ impl SecretFiles {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     endpoint: Option<String>,
@@ -63,6 +63,7 @@ struct Written {
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencyPlace> {
     let mut places = BTreeMap::new();
     for (name, written) in main.sections::<Written>("agencies", faults) {
+        main.remember(&format!("agencies.{name}"), &written);
         match name.parse::<AgencyName>() {
             Ok(agency) => {
                 let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));

@@ -1,7 +1,10 @@
 //! `[broker]`: which queues carry the work.
 
-use super::{ConfigFaults, Document, Secret};
-use serde::Deserialize;
+use super::{
+    ConfigFaults, Document, Secret,
+    address::{PERCENT_ENCODE, fault_of_form},
+};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
@@ -25,7 +28,7 @@ pub struct RabbitmqPlace {
     pub allow_plaintext: bool,
 }
 
-#[derive(Deserialize, Clone, Copy, Default)]
+#[derive(Deserialize, Serialize, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     #[default]
@@ -33,7 +36,7 @@ enum Kind {
     Rabbitmq,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
@@ -59,7 +62,7 @@ fn default_delivery_limit() -> u32 {
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<BrokerSettings> {
-    let written: Written = main.section("broker", faults)?;
+    let written: Written = main.effective_section("broker", faults)?;
     match written.kind {
         Kind::Embedded => Some(BrokerSettings::Embedded),
         Kind::Rabbitmq => rabbitmq(main, written, faults).map(BrokerSettings::Rabbitmq),
@@ -99,6 +102,11 @@ fn uri(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<
         }
         _ => None,
     };
+    if let Some(problem) = uri.as_ref().and_then(|uri| fault_of_form(uri.reveal())) {
+        let key = if written.uri.is_some() { "broker.uri" } else { "broker.uri_file" };
+        faults.add(main.file(), key, problem, PERCENT_ENCODE);
+        return None;
+    }
     let uri = uri.filter(|uri| uri.reveal().starts_with("amqp://") || uri.reveal().starts_with("amqps://"));
     if uri.is_none() {
         let remedy = "name the broker in exactly one of uri and uri_file, as amqps://USER:PASSWORD@HOST/VHOST";

@@ -1,7 +1,10 @@
 //! One TOML file: its text comes in, its sections go out as typed values, each fault with the key it is about.
 
-use super::ConfigFaults;
-use serde::de::DeserializeOwned;
+use super::{
+    ConfigFaults, Effective,
+    sources::{Place, Sources},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -11,6 +14,9 @@ pub struct Document {
     file: PathBuf,
     folder: PathBuf,
     table: Table,
+    sources: Sources,
+    /// What has been taken out so far.
+    effective: Vec<Effective>,
 }
 
 impl Document {
@@ -28,7 +34,8 @@ impl Document {
         match text.parse::<Table>() {
             Ok(table) => {
                 let folder = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-                Some(Self { file: file.to_owned(), folder, table })
+                let sources = Sources::of(text);
+                Some(Self { file: file.to_owned(), folder, table, sources, effective: Vec::new() })
             }
             Err(error) => {
                 faults.add(file, "", format!("is not valid TOML: {}", told(&error, text)), "mend the line named");
@@ -45,6 +52,16 @@ impl Document {
     pub fn section<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T> {
         let value = self.table.remove(name).unwrap_or_else(|| Value::Table(Table::new()));
         self.typed(name, value, faults)
+    }
+
+    /// The same, and remembers what is in effect.
+    pub fn effective_section<T>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T>
+    where
+        T: DeserializeOwned + Serialize,
+    {
+        let typed = self.section(name, faults)?;
+        self.remember(name, &typed);
+        Some(typed)
     }
 
     /// Takes out one value that must be there.
@@ -73,10 +90,29 @@ impl Document {
         }
     }
 
-    /// Says what nobody has asked for.
-    pub fn finish(self, faults: &mut ConfigFaults) {
+    /// Says what nobody has asked for; what has been asked for goes out, as it is in effect.
+    pub fn finish(self, faults: &mut ConfigFaults) -> Vec<Effective> {
         for key in self.table.keys() {
             faults.add(&self.file, key, "is not known here", "remove it, or mend its spelling");
+        }
+        self.effective
+    }
+
+    /// Gives each fault of this file its line, or the name of the variable that it is about.
+    pub fn locate(&self, faults: &mut ConfigFaults) {
+        for fault in faults.0.iter_mut().filter(|fault| fault.file == self.file && fault.line.is_none()) {
+            match self.sources.nearest(&fault.key) {
+                Some(Place::Line(line)) => fault.line = Some(line),
+                Some(Place::Variable(variable)) => fault.file = variable.into(),
+                None => {}
+            }
+        }
+    }
+
+    /// Notes what is in effect under this key.
+    pub fn remember(&mut self, key: &str, typed: &impl Serialize) {
+        if let Ok(value) = Value::try_from(typed) {
+            self.effective.extend(self.sources.effective(&self.file, key, &value));
         }
     }
 
@@ -110,7 +146,9 @@ impl Document {
         for (name, text) in variables {
             let Some(path) = name.strip_prefix("PUNTE__") else { continue };
             let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            if !set(&mut self.table, &keys, environment_value(&text)) {
+            if set(&mut self.table, &keys, environment_value(&text)) {
+                self.sources.set_by(&keys.join("."), &name);
+            } else {
                 faults.add(name, "", "does not name a key of the configuration", "unset it, or mend its name");
             }
         }
@@ -180,7 +218,7 @@ mod tests {
         (document, faults)
     }
 
-    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
     #[serde(deny_unknown_fields)]
     struct Pair {
         one: u8,

@@ -4,7 +4,11 @@ use std::{fmt, path::PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigFault {
+    /// Or the environment variable that the key comes from.
     pub file: PathBuf,
+    /// From 1, where the key or its section is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// The key, in dotted form; empty where the whole file is meant.
     pub key: String,
     pub problem: String,
@@ -24,6 +28,7 @@ impl ConfigFaults {
     ) {
         self.0.push(ConfigFault {
             file: file.into(),
+            line: None,
             key: key.into(),
             problem: problem.to_string(),
             remedy: remedy.to_string(),
@@ -42,6 +47,9 @@ impl ConfigFaults {
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }

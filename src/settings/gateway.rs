@@ -1,7 +1,7 @@
 //! `[gateway]` and `[operations]`: where offices and operators come in, and how much they may ask for at once.
 
 use super::{ConfigFaults, Document};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +36,19 @@ pub struct AttachmentSettings {
     pub media_types: Vec<String>,
 }
 
-/// The listener for health and metrics: plain HTTP, meant for a loopback or management network.
+/// The listeners for health and metrics: plain HTTP, meant for a loopback or management network. A process that plays one
+/// role alone has an address of its own, so that several run on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationsSettings {
+    /// Of a process with several roles.
     pub listen: SocketAddr,
+    pub gateway: SocketAddr,
+    pub worker: SocketAddr,
+    pub scheduler: SocketAddr,
+    pub courier: SocketAddr,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default = "default_listen")]
@@ -70,7 +76,7 @@ struct Written {
     attachments: AttachmentsWritten,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct AttachmentsWritten {
     folder: PathBuf,
@@ -113,7 +119,7 @@ fn default_max_requests() -> usize {
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<GatewaySettings> {
-    let written: Written = main.section("gateway", faults)?;
+    let written: Written = main.effective_section("gateway", faults)?;
     check_ranges(&written, main, faults);
     let certificate = main.existing("gateway.certificate", &written.certificate, faults);
     let key = main.existing("gateway.key", &written.key, faults);
@@ -174,11 +180,15 @@ fn check_ranges(written: &Written, main: &Document, faults: &mut ConfigFaults) {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct OperationsWritten {
     #[serde(default = "default_operations_listen")]
     listen: SocketAddr,
+    gateway: Option<SocketAddr>,
+    worker: Option<SocketAddr>,
+    scheduler: Option<SocketAddr>,
+    courier: Option<SocketAddr>,
 }
 
 fn default_operations_listen() -> SocketAddr {
@@ -187,5 +197,22 @@ fn default_operations_listen() -> SocketAddr {
 
 pub(super) fn read_operations(main: &mut Document, faults: &mut ConfigFaults) -> Option<OperationsSettings> {
     let written: OperationsWritten = main.section("operations", faults)?;
-    Some(OperationsSettings { listen: written.listen })
+    let listen = written.listen;
+    let settings = OperationsSettings {
+        listen,
+        gateway: written.gateway.unwrap_or(listen),
+        worker: written.worker.unwrap_or_else(|| beside(listen, 1)),
+        scheduler: written.scheduler.unwrap_or_else(|| beside(listen, 2)),
+        courier: written.courier.unwrap_or_else(|| beside(listen, 3)),
+    };
+    let OperationsSettings { gateway, worker, scheduler, courier, .. } = settings;
+    let [gateway, worker, scheduler, courier] = [gateway, worker, scheduler, courier].map(Some);
+    main.remember("operations", &OperationsWritten { listen, gateway, worker, scheduler, courier });
+    Some(settings)
+}
+
+/// Port 0 is any free one, and stays that.
+fn beside(listen: SocketAddr, step: u16) -> SocketAddr {
+    let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(step) };
+    SocketAddr::new(listen.ip(), port)
 }

@@ -1,8 +1,11 @@
 //! `[journal]`: where the durable record lives and how long its parts are kept.
 
-use super::{ConfigFaults, Document, Secret};
+use super::{
+    ConfigFaults, Document, Secret,
+    address::{PERCENT_ENCODE, fault_of_form},
+};
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ pub struct Retention {
     pub keys: SignedDuration,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default = "default_url")]
@@ -63,12 +66,16 @@ fn default_key_days() -> u32 {
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<JournalSettings> {
-    let written: Written = main.section("journal", faults)?;
+    let written: Written = main.effective_section("journal", faults)?;
     if written.idempotency_key_days < 30 {
         let remedy = "must be at least 30: offices may repeat a request for that long";
         faults.add(main.file(), "journal.idempotency_key_days", "is too short", remedy);
     }
     let ca = written.ca.as_ref().and_then(|path| main.existing("journal.ca", path, faults));
+    if let Some(problem) = fault_of_form(written.url.reveal()) {
+        faults.add(main.file(), "journal.url", problem, PERCENT_ENCODE);
+        return None;
+    }
     let place = place(main, &written.url, ca);
     if place.is_none() {
         let remedy = "write sqlite:PATH or postgres://USER@HOST/DATABASE";

@@ -4,6 +4,7 @@
 //! variable: `PUNTE__GATEWAY__LISTEN=0.0.0.0:8443` stands for `listen` in `[gateway]`. Only this room reads the
 //! environment.
 
+mod address;
 mod agencies;
 mod broker;
 mod document;
@@ -14,6 +15,7 @@ mod offices;
 mod schedule;
 mod scheduler;
 mod secret;
+mod sources;
 
 pub use agencies::{AgencyPlace, SecretFiles};
 pub use broker::{BrokerSettings, RabbitmqPlace};
@@ -25,6 +27,7 @@ pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
 pub use schedule::ScheduleWritten;
 pub use scheduler::SchedulerSettings;
 pub use secret::Secret;
+pub use sources::{Effective, Source};
 
 use crate::domain::AgencyName;
 use std::{
@@ -45,6 +48,8 @@ pub struct Settings {
     /// Where each agency is reached in this installation, beside what its adapter says.
     pub agencies: BTreeMap<AgencyName, AgencyPlace>,
     pub offices: Vec<OfficeSettings>,
+    /// Every value of `punte.toml`, those left out included, and where it comes from.
+    pub effective: Vec<Effective>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +68,22 @@ impl Settings {
         let settings = Self::read(path, &mut faults);
         match settings {
             Some(settings) if faults.is_empty() => Ok(settings),
-            _ => Err(faults),
+            _ => {
+                Self::locate(path, &mut faults);
+                Err(faults)
+            }
+        }
+    }
+
+    /// Gives the faults their lines, or the environment variables that they are about.
+    pub fn locate(path: &Path, faults: &mut ConfigFaults) {
+        let mut ignored = ConfigFaults::default();
+        if let Some(mut main) = Document::read(path, &mut ignored) {
+            main.override_from(std::env::vars(), &mut ignored);
+            main.locate(faults);
+        }
+        if let Some(offices) = Document::read(&path.with_file_name("offices.toml"), &mut ignored) {
+            offices.locate(faults);
         }
     }
 
@@ -89,7 +109,7 @@ impl Settings {
         let folders = read_folders(&mut main, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
-        main.finish(faults);
+        let effective = main.finish(faults);
         Some(Self {
             gateway: gateway?,
             operations: operations?,
@@ -100,11 +120,12 @@ impl Settings {
             webhooks: webhooks?,
             agencies,
             offices: offices?,
+            effective,
         })
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct FoldersWritten {
     adapters: PathBuf,
@@ -119,7 +140,7 @@ impl Default for FoldersWritten {
 }
 
 fn read_folders(main: &mut Document, faults: &mut ConfigFaults) -> Option<Folders> {
-    let written: FoldersWritten = main.section("folders", faults)?;
+    let written: FoldersWritten = main.effective_section("folders", faults)?;
     Some(Folders {
         adapters: main.folder("folders.adapters", &written.adapters, faults)?,
         services: main.folder("folders.services", &written.services, faults)?,

@@ -2,7 +2,7 @@
 
 use super::{ConfigFaults, Document, Secret};
 use crate::domain::{Office, OfficeName, ServiceName};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct OfficeSettings {
 }
 
 /// What a certificate must have to be an office's. All that is given must hold; at least one thing is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateMatch {
     /// Lower-case hexadecimal SHA-256 of the DER certificate.
@@ -40,7 +40,7 @@ pub struct WebhookSettings {
     pub ca: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     title: String,
@@ -51,7 +51,7 @@ struct Written {
     webhook: Option<WebhookWritten>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct WebhookWritten {
     url: String,

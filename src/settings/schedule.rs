@@ -2,11 +2,11 @@
 
 use super::{ConfigFaults, Document};
 use crate::domain::{InvalidSchedule, Schedule};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Written in `punte.toml` for webhooks and in an agency's `agency.toml` for its operations.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleWritten {
     /// Wait after the first failed try, in seconds.
@@ -53,7 +53,7 @@ impl ScheduleWritten {
 }
 
 pub(super) fn read(document: &mut Document, name: &str, faults: &mut ConfigFaults) -> Option<Schedule> {
-    let written: ScheduleWritten = document.section(name, faults)?;
+    let written: ScheduleWritten = document.effective_section(name, faults)?;
     match written.check() {
         Ok(schedule) => Some(schedule),
         Err(error) => {

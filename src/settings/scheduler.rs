@@ -2,7 +2,7 @@
 
 use super::{ConfigFaults, Document};
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchedulerSettings {
@@ -10,7 +10,7 @@ pub struct SchedulerSettings {
     pub lost_after: SignedDuration,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     lost_after_secs: u32,
@@ -23,7 +23,7 @@ impl Default for Written {
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<SchedulerSettings> {
-    let written: Written = main.section("scheduler", faults)?;
+    let written: Written = main.effective_section("scheduler", faults)?;
     if !(1..=3600).contains(&written.lost_after_secs) {
         faults.add(main.file(), "scheduler.lost_after_secs", "is out of range", "must be from 1 to 3600");
     }

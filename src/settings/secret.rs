@@ -1,6 +1,6 @@
 //! A text that must not be printed: it comes from a file or the environment and goes only where it is asked for.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, io, path::Path};
 
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -22,8 +22,46 @@ impl Secret {
     }
 }
 
+/// Written out, it shows what may be known: where an address leads, and never a password.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&shown(&self.0))
+    }
+}
+
+fn shown(text: &str) -> String {
+    if text.starts_with("sqlite:") {
+        return text.to_owned();
+    }
+    let Some((scheme, _)) = text.split_once("://") else { return "…".into() };
+    // An address that is not quite right may have its password anywhere.
+    match reqwest::Url::parse(text) {
+        Ok(url) if url.host_str().is_some() && !url.path().contains('@') => {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let user = if url.username().is_empty() { "" } else { "…@" };
+            format!("{scheme}://{user}{}{port}{}", url.host_str().unwrap_or_default(), url.path())
+        }
+        Ok(_) | Err(_) => format!("{scheme}://…"),
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_secret_address_leads_is_shown_and_who_asks_there_is_not() {
+        assert_eq!(shown("sqlite:/var/lib/punte/journal.db"), "sqlite:/var/lib/punte/journal.db");
+        assert_eq!(shown("postgres://punte:canary@db:5432/punte?password=canary"), "postgres://…@db:5432/punte");
+        assert_eq!(shown("amqps://canary:canary@mq.example/%2f"), "amqps://…@mq.example/%2f");
+        for odd in ["amqps://u:canary/b@c@h:5671/v", "postgres://u:1/canary@h/d", "canary", "amqp://:canary@"] {
+            assert!(!shown(odd).contains("canary"), "{odd}");
+        }
     }
 }

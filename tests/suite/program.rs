@@ -143,6 +143,116 @@ fn check_lists_every_fault_at_once_with_file_key_and_remedy() {
 }
 
 #[test]
+fn check_names_the_line_of_each_fault_and_says_which_source_of_a_value_wins() {
+    let folder = Folder::new();
+    folder.edit("punte.toml", "idempotency_key_days = 30 ", "idempotency_key_days = 3 ");
+    let listed = text(&punte(&["check", "--config", &folder.config()]).stdout);
+    let written = std::fs::read_to_string(folder.config()).unwrap();
+    let line = 1 + written.lines().position(|line| line.starts_with("idempotency_key_days")).unwrap();
+    assert!(listed.contains(&format!("punte.toml:{line}: journal.idempotency_key_days: is too short")), "{listed}");
+    let by_variable = |name: &str, value: &str, more: &[&str]| {
+        let folder = Folder::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+        let run = command.args(["check", "--config", &folder.config()]).args(more).env(name, value).output().unwrap();
+        (code(&run), text(&run.stdout))
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/journal.db", elsewhere.path().display());
+    let (code_of, listed) = by_variable("PUNTE__JOURNAL__URL", &url, &[]);
+    assert_eq!(code_of, 0, "{listed}");
+    let effective = format!("journal.url = \"{url}\"    environment variable PUNTE__JOURNAL__URL, over line ");
+    assert!(listed.contains(&effective), "{listed}");
+    assert!(listed.contains("warning: journal.url: the environment variable PUNTE__JOURNAL__URL wins"), "{listed}");
+    assert!(listed.contains("gateway.max_requests = 1000    default"), "{listed}");
+    let (code_of, listed) = by_variable("PUNTE__JOURNAL__IDEMPOTENCY_KEY_DAYS", "3", &[]);
+    assert_eq!(code_of, 3);
+    assert!(listed.contains("PUNTE__JOURNAL__IDEMPOTENCY_KEY_DAYS: journal.idempotency_key_days"), "{listed}");
+    let (_, report) = by_variable("PUNTE__JOURNAL__URL", &url, &["--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let settings = report["settings"].as_array().unwrap();
+    let journal = settings.iter().find(|it| it["key"] == "journal.url").unwrap();
+    assert_eq!(journal["source"]["from"], "environment", "{journal}");
+}
+
+#[test]
+fn check_foresees_every_address_and_folder_that_serve_would_refuse() {
+    type Edit = (&'static str, &'static str, &'static str);
+    let rabbitmq: Edit =
+        ("punte.toml", "kind = \"embedded\"", "kind = \"rabbitmq\"\nuri = \"amqp://u:geheim@10.0.0.1/%2f\"");
+    let slash: Edit = (
+        "punte.toml",
+        "kind = \"embedded\"",
+        "kind = \"rabbitmq\"\nuri = \"amqps://u:geheim/b@c@h:5671/v\"\nca = \"secrets/gateway/server-ca.pem\"",
+    );
+    let prefix: Edit =
+        ("punte.toml", "kind = \"embedded\"", "kind = \"rabbitmq\"\nuri = \"amqp://localhost/\"\nprefix = \"a b\"");
+    let postgres: Edit =
+        ("punte.toml", "url = \"sqlite:../punte-data/journal.db\"", "url = \"postgres://u:geheim/b@c@h/d\"");
+    let plain: Edit =
+        ("punte.toml", "url = \"sqlite:../punte-data/journal.db\"", "url = \"postgres://u:geheim@10.0.0.1/d\"");
+    let no_folder: Edit =
+        ("punte.toml", "url = \"sqlite:../punte-data/journal.db\"", "url = \"sqlite:punte.toml/journal.db\"");
+    let uploads: Edit =
+        ("punte.toml", "folder = \"../punte-data/attachments\"", "folder = \"offices.toml/attachments\"");
+    let webhook = |url: &'static str| -> Edit {
+        let text =
+            format!("[offices.causeni.webhook]\nurl = \"{url}\"\nsecret_files = [\"webhook\"]\n[offices.shkoder]");
+        ("offices.toml", "[offices.shkoder]", text.leak())
+    };
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("config/webhook"), "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz").unwrap();
+    for (edit, key, told) in [
+        (rabbitmq, "broker", "plain"),
+        (slash, "broker.uri", "percent-encode"),
+        (prefix, "broker", "prefix"),
+        (postgres, "journal.url", "percent-encode"),
+        (plain, "journal", "sslmode"),
+        (no_folder, "journal.url", "is no folder"),
+        (uploads, "gateway.attachments.folder", "is no folder"),
+        (webhook("https://10.1.2.3/hook"), "offices.causeni.webhook", "allow_private_addresses"),
+        (webhook("https://user:geheim@hooks.example/"), "offices.causeni.webhook", "without a user"),
+        (webhook("https://"), "offices.causeni.webhook", "https://HOST/PATH"),
+    ] {
+        folder.edit(edit.0, edit.1, edit.2);
+        let checked = punte(&["check", "--json", "--config", &folder.config()]);
+        let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        let faults = report["faults"].as_array().unwrap();
+        let fault = faults.iter().find(|fault| fault["key"] == key && fault.to_string().contains(told));
+        assert!(fault.is_some_and(|fault| fault["line"].is_u64()), "{key} {told}: {report}");
+        assert!(!report.to_string().contains("geheim"), "{report}");
+        let served = punte(&["serve", "--config", &folder.config()]);
+        assert_eq!(code(&served), 3, "{}", text(&served.stderr));
+        folder.edit(edit.0, edit.2, edit.1);
+    }
+}
+
+#[test]
+fn the_shipped_units_layout_has_no_faults_and_its_settings_one_source() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(project.join("deploy/README.md")).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().display().to_string();
+    let made = readme.lines().find(|line| line.starts_with("sed ")).unwrap();
+    let moved =
+        made.replace("/etc/punte", &format!("{root}/etc/punte")).replace("/var/lib", &format!("{root}/var/lib"));
+    let script = format!(
+        "set -e; mkdir -p {root}/etc/punte {root}/var/lib/punte; {moved}; cp config/offices.toml {root}/etc/punte/; \
+         cp -r adapters schemas {root}/etc/punte/"
+    );
+    assert!(Command::new("sh").args(["-c", &script]).current_dir(project).status().unwrap().success());
+    let config = format!("{root}/etc/punte/punte.toml");
+    assert_eq!(code(&punte(&["pki", "dev", "--out", &format!("{root}/etc/punte/secrets")])), 0);
+    let checked = punte(&["check", "--config", &config]);
+    assert_eq!(code(&checked), 0, "{}", text(&checked.stdout));
+    let listed = text(&checked.stdout);
+    assert!(listed.contains(&format!("journal.url = \"sqlite:{root}/var/lib/punte/journal.db\"")), "{listed}");
+    for unit in ["punte.service", "punte@.service"] {
+        let unit = std::fs::read_to_string(project.join("deploy").join(unit)).unwrap();
+        assert!(!unit.contains("PUNTE__"), "{unit}");
+    }
+}
+
+#[test]
 fn check_finds_missing_keys_and_services_that_nobody_does() {
     let folder = Folder::new();
     std::fs::remove_file(folder.0.path().join("config/secrets/agencies/civil-registry/client.key")).unwrap();

@@ -8,6 +8,7 @@ mod delivery;
 mod post;
 
 pub use address::{ForbiddenAddress, check_host, is_public};
+pub use post::check_webhook;
 
 use crate::{
     domain::{Clock, OfficeName, Schedule},

@@ -46,6 +46,27 @@ pub enum PostError {
     Transport(String),
 }
 
+impl PostError {
+    /// The way out, for whoever writes offices.toml.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            PostError::Url(_) => "write https://HOST/PATH as url",
+            PostError::Secret(_) => "let each file of secret_files hold one whsec_ secret",
+            PostError::Trust(_) => "name as ca the PEM file of the authority of the webhook's server",
+            PostError::Address(_) => {
+                "name a public host; or set allow_private_addresses = true for this office if its system really is in \
+                 your own network: notices then reach every machine there that the office names"
+            }
+            PostError::Transport(_) => "mend the office's webhook",
+        }
+    }
+}
+
+/// Whether a start would take this webhook; nothing is connected to.
+pub fn check_webhook(settings: &WebhookSettings) -> Result<(), PostError> {
+    Postbox::new(settings).map(drop)
+}
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Standard Webhooks recommends 15 to 30 s.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);

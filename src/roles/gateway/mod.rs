@@ -89,7 +89,9 @@ pub struct Gateway {
 
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    #[error("the gateway cannot listen on {address}: {error}")]
+    #[error(
+        "the gateway cannot listen on {address}: {error}; free the port, or name another address as gateway.listen"
+    )]
     Listen { address: SocketAddr, error: io::Error },
     #[error("the folder of attachments cannot be used: {0}")]
     Attachments(io::Error),

@@ -5,7 +5,7 @@ mod readiness;
 pub use readiness::{Part, PartState, Readiness};
 
 use super::listener::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor};
-use crate::{settings::OperationsSettings, telemetry::Metrics};
+use crate::telemetry::Metrics;
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub struct OperationsParts {
-    pub settings: OperationsSettings,
+    pub listen: SocketAddr,
     pub readiness: Arc<Readiness>,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
@@ -42,7 +42,7 @@ const LIMITS: ListenerLimits = ListenerLimits {
 
 impl Operations {
     pub async fn start(parts: OperationsParts) -> io::Result<Self> {
-        let (socket, address) = listener::bind(parts.settings.listen).await?;
+        let (socket, address) = listener::bind(parts.listen).await?;
         let door = Arc::new(BackDoor { readiness: parts.readiness, metrics: parts.metrics });
         let ended = tokio::spawn(listener::serve(socket, door, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");

@@ -327,7 +327,8 @@ async fn passwords_are_in_no_error_of_a_start_that_fails() {
 /// A core file would hold everything: the unit allows none, and nothing else that reads another's memory.
 #[test]
 fn the_unit_of_systemd_writes_no_core_and_gives_up_what_it_does_not_need() {
-    let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/punte.service")).unwrap();
+    let read = |file| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)).unwrap();
+    let (unit, one_role) = (read("punte.service"), read("punte@.service"));
     for line in [
         "LimitCORE=0",
         "NoNewPrivileges=yes",
@@ -338,7 +339,9 @@ fn the_unit_of_systemd_writes_no_core_and_gives_up_what_it_does_not_need() {
         "UMask=0077",
         "CapabilityBoundingSet=",
     ] {
-        assert!(unit.lines().any(|have| have == line), "{line} is not in the unit");
+        for unit in [&unit, &one_role] {
+            assert!(unit.lines().any(|have| have == line), "{line} is not in the unit");
+        }
     }
     assert!(!unit.to_lowercase().contains("password"));
 }

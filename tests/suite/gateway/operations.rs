@@ -1,10 +1,7 @@
 //! Health and metrics.
 
 use super::town::{Town, wish};
-use punte::{
-    roles::operations::{Operations, OperationsParts, PartState, Readiness},
-    settings::OperationsSettings,
-};
+use punte::roles::operations::{Operations, OperationsParts, PartState, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +11,7 @@ async fn started(town: &Town) -> (Operations, Arc<Readiness>) {
     readiness.add_journal(town.journal.clone());
     readiness.add_broker(town.broker.clone());
     let parts = OperationsParts {
-        settings: OperationsSettings { listen: ([127, 0, 0, 1], 0).into() },
+        listen: ([127, 0, 0, 1], 0).into(),
         readiness: readiness.clone(),
         metrics: town.metrics.clone(),
         shutdown: CancellationToken::new(),
