@@ -3,19 +3,24 @@
 use super::{exit, output};
 use crate::{
     adapter::dev_agencies,
-    domain::AgencyName,
+    domain::{AgencyName, OfficeName},
     trust::{
         Algorithm,
-        dev_pki::{self, DevAgency},
+        dev_pki::{self, Added, DevAgency, DevPki},
     },
 };
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   punte pki dev --out config/secrets
-  punte pki dev --out /tmp/pki --agency civil-registry --agency legal-events")]
+  punte pki dev --out /tmp/pki --agency civil-registry --agency legal-events
+  punte pki dev --out config/secrets --office durres      # adds an office, or one more certificate of it
+  punte pki dev --out config/secrets --agency tax-office  # adds an agency, or one more client certificate for it
+
+A folder that has keys keeps them, and its authorities: what is named with --office and --agency is added.")]
 pub struct Pki {
     #[command(subcommand)]
     what: What,
@@ -29,9 +34,12 @@ enum What {
 
 #[derive(Args)]
 struct Dev {
-    /// Where the files go; the folder must be empty or not exist
+    /// Where the files go: a new folder; or one made by this command, to add to it
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Offices to add to the usual ones
+    #[arg(long = "office", value_name = "NAME")]
+    offices: Vec<OfficeName>,
     /// Agencies to make keys for; without it, all that have a folder
     #[arg(long = "agency", value_name = "NAME")]
     agencies: Vec<AgencyName>,
@@ -68,16 +76,8 @@ impl Dev {
 impl Pki {
     pub fn run(self) -> u8 {
         let What::Dev(dev) = self.what;
-        let is_used = std::fs::read_dir(&dev.out).is_ok_and(|mut entries| entries.next().is_some());
-        if is_used {
-            output::aside(format_args!("punte: {} is not empty; name a new folder", dev.out.display()));
-            return exit::FAILED;
-        }
-        let made = dev.agencies().and_then(|agencies| {
-            dev_pki::make(&dev.out, &agencies, jiff::Timestamp::now()).map_err(|error| error.to_string())
-        });
-        match made {
-            Ok(_) => {
+        match dev.run(Timestamp::now()) {
+            Ok(()) => {
                 output::line(format_args!("{}: for trying out only, never for real data", dev.out.display()));
                 exit::DONE
             }
@@ -86,5 +86,49 @@ impl Pki {
                 exit::FAILED
             }
         }
+    }
+}
+
+impl Dev {
+    fn run(&self, now: Timestamp) -> Result<(), String> {
+        let pki = DevPki { dir: self.out.clone() };
+        let is_used = std::fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
+        let agencies = if is_used { self.agencies_to_add(&pki)? } else { Vec::new() };
+        if !is_used {
+            dev_pki::make(&self.out, &self.agencies()?, now).map_err(|error| error.to_string())?;
+        }
+        for office in &self.offices {
+            tell(&dev_pki::add_office(&pki, office.as_str(), now).map_err(|error| error.to_string())?);
+        }
+        for agency in agencies {
+            tell(&dev_pki::add_agency(&pki, &agency, now).map_err(|error| error.to_string())?);
+        }
+        Ok(())
+    }
+
+    fn agencies_to_add(&self, pki: &DevPki) -> Result<Vec<DevAgency>, String> {
+        let out = self.out.display();
+        if self.offices.is_empty() && self.agencies.is_empty() {
+            return Err(format!(
+                "{out} is not empty; name a new folder, or say with --office and --agency what to add"
+            ));
+        }
+        if !pki.authority_key("offices").is_file() {
+            return Err(format!(
+                "{out} has no authorities' keys to issue with; name a folder that `punte pki dev` made"
+            ));
+        }
+        if self.agencies.is_empty() { Ok(Vec::new()) } else { self.agencies() }
+    }
+}
+
+fn tell(added: &Added) {
+    match added {
+        Added::Office { certificate, identifier } => output::line(format_args!(
+            "{}: in offices.toml: [[offices.NAME.certificates]] organization_identifier = \"{identifier}\"",
+            certificate.display()
+        )),
+        Added::Client { certificate } => output::line(format_args!("{}", certificate.display())),
+        Added::Agency { name } => output::line(format_args!("agencies/{name}, simulators/{name}")),
     }
 }

@@ -8,15 +8,20 @@
 //! DIR/simulators/<agency>/ what the agency holds: server.pem server.key signing.pem signing.key client-ca.pem
 //!                          request-signing.pem
 //! DIR/rogue/               a stranger's: ca.pem office.pem|.key server.pem|.key signing.pem|.key
+//! DIR/authorities/         the authorities' own keys: gateway.key offices.key agency-<agency>.key
 //! ```
 //!
 //! Servers are `localhost`, `127.0.0.1` and `::1`. Private keys are PKCS#8, readable by their owner only.
+
+mod additions;
+
+pub use additions::{Added, add_agency, add_office};
 
 use super::{Algorithm, TrustError};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams,
     RsaKeySize, SerialNumber,
 };
 use std::{
@@ -61,6 +66,11 @@ impl DevPki {
         self.dir.join("simulators").join(agency).join(file)
     }
 
+    /// With it further certificates can be issued.
+    pub fn authority_key(&self, name: &str) -> PathBuf {
+        self.dir.join("authorities").join(format!("{name}.key"))
+    }
+
     pub fn rogue(&self, file: &str) -> PathBuf {
         self.dir.join("rogue").join(file)
     }
@@ -76,14 +86,16 @@ pub fn make(dir: &Path, agencies: &[DevAgency], now: Timestamp) -> Result<DevPki
     Ok(pki)
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn make_gateway_and_offices(pki: &DevPki, now: Timestamp) -> Result<(), TrustError> {
     let server_ca = authority("Demo gateway CA", now)?;
     write(&pki.gateway("server-ca.pem"), &server_ca.pem())?;
+    write_private(&pki.authority_key("gateway"), &server_ca.key().serialize_pem())?;
     Leaf::server("Demo gateway").issue(&server_ca, &pki.gateway("server"), now)?;
     let office_ca = authority("Demo offices CA", now)?;
     write(&pki.gateway("office-ca.pem"), &office_ca.pem())?;
+    write_private(&pki.authority_key("offices"), &office_ca.key().serialize_pem())?;
     for (name, identifier) in OFFICES {
         Leaf::office(name, identifier).issue(&office_ca, &pki.office(name), now)?;
     }
@@ -101,6 +113,7 @@ fn make_agency(pki: &DevPki, agency: &DevAgency, now: Timestamp) -> Result<(), T
     let name = &agency.name;
     let ca = authority(&format!("Demo {name} CA"), now)?;
     write(&pki.agency(name, "ca.pem"), &ca.pem())?;
+    write_private(&pki.authority_key(&format!("agency-{name}")), &ca.key().serialize_pem())?;
     write(&pki.simulator(name, "client-ca.pem"), &ca.pem())?;
     Leaf::server(&format!("Demo {name}")).issue(&ca, &pki.simulator(name, "server"), now)?;
     Leaf::server(&format!("Demo {name}, renewed")).issue(&ca, &pki.simulator(name, "server-renewed"), now)?;
@@ -166,7 +179,7 @@ impl Leaf {
     }
 
     /// Writes `<stem>.pem` and `<stem>.key`, and gives back the certificate's PEM.
-    fn issue(&self, issuer: &Issuer, stem: &Path, now: Timestamp) -> Result<String, TrustError> {
+    fn issue(&self, issuer: &Issuer<'_, KeyPair>, stem: &Path, now: Timestamp) -> Result<String, TrustError> {
         let key = new_key(self.key)?;
         let mut params = CertificateParams::new(self.server_names.clone()).map_err(failed)?;
         name(&mut params, &self.common_name);
@@ -186,7 +199,7 @@ impl Leaf {
     }
 }
 
-fn authority(common_name: &str, now: Timestamp) -> Result<Issuer, TrustError> {
+fn authority(common_name: &str, now: Timestamp) -> Result<Authority, TrustError> {
     let mut params = CertificateParams::default();
     name(&mut params, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -195,7 +208,7 @@ fn authority(common_name: &str, now: Timestamp) -> Result<Issuer, TrustError> {
     CertifiedIssuer::self_signed(params, new_key(Algorithm::EcdsaSha256)?).map_err(failed)
 }
 
-fn revocations(issuer: &Issuer, serial: u64, now: Timestamp) -> Result<String, TrustError> {
+fn revocations(issuer: &Authority, serial: u64, now: Timestamp) -> Result<String, TrustError> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let (this_update, _) = usual_dates(now);
     let next_update = now + SignedDuration::from_hours(24 * 30);
@@ -267,5 +280,8 @@ fn write_private(path: &Path, text: &str) -> Result<(), TrustError> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(fault)?;
+    }
     options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(fault)
 }

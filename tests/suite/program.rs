@@ -640,3 +640,44 @@ fn pki_dev_does_not_write_over_what_is_there() {
     assert_eq!(code(&again), 1);
     assert!(text(&again.stderr).contains("is not empty"));
 }
+
+#[test]
+fn pki_dev_adds_offices_agencies_and_second_certificates_and_keeps_its_authorities() {
+    let folder = Folder::new();
+    let secrets = folder.0.path().join("config/secrets");
+    let everything = || {
+        let listed =
+            Command::new("sh").args(["-c", "find . -type f | sort | xargs sha256sum"]).current_dir(&secrets).output();
+        text(&listed.unwrap().stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = everything();
+    let out = secrets.to_str().unwrap();
+    let add = |more: &[&str]| punte(&[&["pki", "dev", "--out", out][..], more].concat());
+    let added =
+        add(&["--office", "durres", "--office", "causeni", "--agency", "tax-office", "--agency", "legal-events"]);
+    assert_eq!(code(&added), 0, "{}", text(&added.stderr));
+    assert_eq!(code(&add(&["--office", "durres"])), 0);
+    let after = everything();
+    assert!(before.iter().all(|line| after.contains(line)), "something was written over");
+    for file in [
+        "offices/durres.pem",
+        "offices/durres-2.key",
+        "offices/causeni-2.pem",
+        "agencies/tax-office/client.pem",
+        "simulators/tax-office/server.key",
+        "agencies/legal-events/client-2.key",
+    ] {
+        assert!(secrets.join(file).is_file(), "{file}");
+    }
+    let verified = |ca: &str, file: &str| {
+        let verify = Command::new("openssl").args(["verify", "-CAfile", ca, file]).current_dir(&secrets).output();
+        assert!(verify.unwrap().status.success(), "{file} is not of {ca}");
+    };
+    verified("gateway/office-ca.pem", "offices/durres-2.pem");
+    verified("agencies/legal-events/ca.pem", "agencies/legal-events/client-2.pem");
+    let told = text(&added.stdout);
+    assert!(told.contains("organization_identifier = \"GOVXX-1"), "{told}");
+    std::fs::remove_dir_all(secrets.join("authorities")).unwrap();
+    let refused = add(&["--office", "durres"]);
+    assert!(code(&refused) == 1 && text(&refused.stderr).contains("authorities' keys"), "{}", text(&refused.stderr));
+}
