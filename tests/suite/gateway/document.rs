@@ -43,6 +43,31 @@ fn every_reference_in_the_document_leads_somewhere_and_every_schema_compiles() {
     }
 }
 
+/// Redocly's recommended rules and Spectral's own, warnings included: what generators of clients stumble over.
+#[test]
+fn the_linters_of_others_have_nothing_to_say_about_the_document() {
+    let lint = std::env::var("PUNTE_TEST_OPENAPI_LINT").expect("PUNTE_TEST_OPENAPI_LINT is not set: run tests/run");
+    let folder = tempfile::tempdir().unwrap();
+    let linted = |document: &str| {
+        let file = folder.path().join("openapi.json");
+        std::fs::write(&file, document).unwrap();
+        std::process::Command::new("node").arg(&lint).arg(&file).output().unwrap()
+    };
+    let told = linted(DOCUMENT);
+    assert!(
+        told.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&told.stdout),
+        String::from_utf8_lossy(&told.stderr)
+    );
+    // They do look: a document without servers is found by both.
+    let mut broken = document();
+    broken.as_object_mut().unwrap().remove("servers");
+    let told = linted(&broken.to_string());
+    let text = String::from_utf8_lossy(&told.stdout);
+    assert!(!told.status.success() && text.contains("no-empty-servers") && text.contains("oas3-api-servers"), "{text}");
+}
+
 fn collect<'a>(value: &'a Value, references: &mut Vec<&'a str>) {
     match value {
         Value::Object(object) => {
