@@ -4,6 +4,7 @@
 use super::{
     Address, Contract, Filter, Reading, Template,
     attachments::{self, Wanted},
+    template_values::seen,
 };
 use crate::{
     domain::Submission,
@@ -12,7 +13,7 @@ use crate::{
     xml,
 };
 use jiff::Timestamp;
-use minijinja::value::{Serde, Value as Seen, merge_maps};
+use minijinja::value::{Value as Seen, merge_maps};
 use roxmltree::Node;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -214,7 +215,7 @@ impl Exchange {
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
     let submission = input.submission;
-    let seen = json!({
+    let told = json!({
         "reference": submission.id,
         "attempt": input.attempt,
         "now": input.now.to_string(),
@@ -227,5 +228,5 @@ fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
         "data": submission.data,
     });
     let attachments = attachments::list(&submission.attachments, input.contents, wanted);
-    merge_maps([Seen::from(Serde(seen)), Seen::from(BTreeMap::from([("attachments", attachments)]))])
+    merge_maps([seen(&told), Seen::from(BTreeMap::from([("attachments", attachments)]))])
 }

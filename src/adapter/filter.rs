@@ -6,17 +6,16 @@
 
 use super::{
     brevity::is_brief,
-    jq_values::{Unfit, from_jq, text_bytes, to_jq},
+    jq_values::{Unfit, from_jq, has_long_decimal, text_bytes, to_jq},
+    natives,
     recursion::recursive_definition,
     stacks::{self, NotDone},
 };
-use crate::json::{self, Rules};
 use jaq_core::{
-    Compiler, Ctx, Error, Exn, Native, Vars, data,
+    Compiler, Ctx, Exn, Vars, data,
     load::{self, Arena, File, Loader},
-    native::{bome, run, v},
 };
-use jaq_json::{Val, read};
+use jaq_json::Val;
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -30,8 +29,6 @@ pub const MAX_TIME: Duration = Duration::from_secs(10);
 /// What reaches out of the filter: the environment, the clock, the program's own end, standard error.
 const FORBIDDEN_NATIVES: [&str; 8] =
     ["env", "now", "halt", "localtime", "strflocaltime", "debug_empty", "stderr_empty", "input_line_number"];
-/// It reads a text of any depth, and ends the process on a deep one. `tonumber` and `toboolean` are made of it.
-const REPLACED_NATIVE: &str = "fromjson";
 const FORBIDDEN_DEFINITIONS: [&str; 5] = ["halt", "halt_error", "debug", "stderr", "localtime"];
 
 type Program = jaq_core::Filter<data::JustLut<Val>>;
@@ -53,8 +50,9 @@ impl Filter {
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let definitions = definitions.filter(|definition| !FORBIDDEN_DEFINITIONS.contains(&definition.name));
         let natives = jaq_core::funs::<data::JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let natives = natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0) && native.0 != REPLACED_NATIVE);
-        let natives = natives.chain([bounded_fromjson()]);
+        let natives =
+            natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0) && !natives::REPLACED.contains(&native.0));
+        let natives = natives.chain(natives::replacing());
         let arena = Arena::default();
         if let Some(name) = recursive_definition(&source) {
             return Err(format!("`{name}` calls itself: use recurse, walk, reduce, until or while instead"));
@@ -85,28 +83,36 @@ impl Filter {
         if size_bytes > MAX_INPUT_BYTES {
             return Err("its input is too large".to_owned());
         }
+        let had_long_decimal = has_long_decimal(input);
         let input = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
-        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input)).unwrap_or_else(|why| {
-            Err(match why {
-                NotDone::NoThread => "no thread can be had for it".to_owned(),
-                NotDone::TakesTooLong => "it takes too long".to_owned(),
-                NotDone::BreaksOff => "it breaks off inside".to_owned(),
-            })
-        })
+        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input, had_long_decimal)).unwrap_or_else(
+            |why| {
+                Err(match why {
+                    NotDone::NoThread => "no thread can be had for it".to_owned(),
+                    NotDone::TakesTooLong => "it takes too long".to_owned(),
+                    NotDone::BreaksOff => "it breaks off inside".to_owned(),
+                })
+            },
+        )
     }
 }
 
 impl Compiled {
-    fn run(&self, input: Val) -> Result<Option<Value>, String> {
+    fn run(&self, input: Val, had_long_decimal: bool) -> Result<Option<Value>, String> {
         let context = Ctx::<data::JustLut<Val>>::new(&self.program.lut, Vars::new([]));
         let mut outputs = self.program.id.run((context, input));
         let Some(output) = outputs.next() else { return Ok(None) };
         let output = output.map_err(|exception| self.raised(exception))?;
         match outputs.next() {
-            None => from_jq(&output, MAX_OUTPUT_BYTES).map(Some).map_err(|unfit| match unfit {
+            None => from_jq(&output, MAX_OUTPUT_BYTES, had_long_decimal).map(Some).map_err(|unfit| match unfit {
                 Unfit::TooLarge => "what it gives is too large".to_owned(),
                 Unfit::NoJson => "what it gives is no JSON".to_owned(),
+                Unfit::Rounded => {
+                    "what it gives holds a number of which calculating has lost digits: give the agency's \
+                                   number as it is, or as text with tostring"
+                        .to_owned()
+                }
             }),
             Some(_) => Err("it gives more than one value".to_owned()),
         }
@@ -129,19 +135,6 @@ impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Filter(..)")
     }
-}
-
-fn bounded_fromjson() -> (&'static str, Box<[jaq_core::Bind]>, Native<data::JustLut<Val>>) {
-    run((REPLACED_NATIVE, v(0), |(_, value)| {
-        bome(match &value {
-            // Within the depth that `json` allows. The text is not quoted: it may be an agency's.
-            Val::TStr(text) | Val::BStr(text) => match json::parse(text, Rules::AGENCY) {
-                Ok(_) => read::parse_single(text).map_err(|_| Error::str("no JSON")),
-                Err(_) => Err(Error::str("no JSON")),
-            },
-            _ => Err(Error::str("no text")),
-        })
-    }))
 }
 
 fn loading_fault(source: &str, faults: &load::Errors<&str, ()>) -> String {
@@ -237,6 +230,60 @@ mod tests {
     fn numbers_keep_their_digits_inside_the_filter() {
         let given = run(".n | fromjson | tojson", json!({"n": "12345678901234567890.10"}));
         assert_eq!(given, Ok(Some(json!("12345678901234567890.10"))));
+    }
+
+    /// As it was in the answer's text.
+    fn kept(source: &str, number: &str) -> Result<Option<Value>, String> {
+        run(source, serde_json::from_str(&format!("{{\"n\":{number}}}")).unwrap())
+    }
+
+    #[test]
+    fn an_agencys_numbers_pass_through_a_filter_with_their_digits() {
+        for number in ["12345678901234567890123", "-9007199254740993", "1.10", "0.12345678901234567891", "100.00", "-0"]
+        {
+            for source in [".n", "[.n] | map(.)[0]", "{a: .n} | .a", "(.n | tojson | fromjson)", ".n | select(. != 7)"]
+            {
+                if number != "-0" {
+                    assert_eq!(kept(source, number).unwrap().unwrap().to_string(), number, "{source}");
+                }
+            }
+            assert_eq!(kept(".n | tostring", number), Ok(Some(json!(number))));
+            assert_eq!(kept(".n", number).unwrap().unwrap().to_string(), number);
+        }
+        assert_eq!(kept(".n + 1 | tostring", "12345678901234567890123"), Ok(Some(json!("12345678901234567890124"))));
+        assert_eq!(
+            kept("(.n | tostring | tonumber) - 1", "12345678901234567890123").unwrap().unwrap().to_string(),
+            "12345678901234567890122"
+        );
+        assert_eq!(run(".n | tonumber? // .", json!({"n": "007"})), Ok(Some(json!("007"))));
+    }
+
+    #[test]
+    fn calculating_keeps_digits_or_is_refused() {
+        for (source, number) in [
+            (".n + 0.5", "12345678901234567890123"),
+            (".n / 1", "12345678901234567890123"),
+            (".n * 1.0", "9007199254740993"),
+            ("{a: [.n + 1]}", "0.12345678901234567891"),
+            (".n | length", "12345678901234567890.10"),
+            (".n | sqrt", "1e400"),
+        ] {
+            let refusal = kept(source, number);
+            assert!(refusal.as_ref().is_err_and(|why| why.contains("lost digits")), "{source} {number}: {refusal:?}");
+        }
+        assert!(kept(".n | floor", "12345678901234567890.5").is_err());
+        assert_eq!(kept("[(.n * 100 | round), .n + 1]", "1.10").unwrap().unwrap().to_string(), "[110,2.1]");
+        assert_eq!(kept("[.n | floor, ceil, round]", "-2.5").unwrap().unwrap().to_string(), "[-3,-2,-3]");
+        assert_eq!(
+            kept("[.n | floor, . % 10]", "12345678901234567890123").unwrap().unwrap().to_string(),
+            "[12345678901234567890123,3]"
+        );
+    }
+
+    #[test]
+    fn no_filter_makes_an_object_that_would_be_read_back_as_something_else() {
+        let named = json!({"k": "$serde_json::private::Number", "v": "x"});
+        assert!(run("{(.k): .v}", named).unwrap_err().contains("no JSON"));
     }
 
     fn nested(levels: usize) -> String {

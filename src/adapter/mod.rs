@@ -13,10 +13,12 @@ mod brevity;
 mod contract;
 mod filter;
 mod jq_values;
+mod natives;
 mod reading;
 mod recursion;
 pub mod stacks;
 mod template;
+mod template_values;
 
 mod examples;
 mod proof;

@@ -87,6 +87,9 @@ fn of_value(value: &Value, path: &str, found: &mut Vec<Leaf>) {
             list.iter().enumerate().for_each(|(index, value)| of_value(value, &format!("{path}/{index}"), found));
         }
         Value::String(text) => found.push(Leaf { path: path.to_owned(), text: text.clone() }),
+        Value::Number(number) => {
+            found.push(Leaf { path: format!("{path} (number)"), text: json::canonical_number(number) });
+        }
         // Their kinds must differ from those of equal texts.
         other => found.push(Leaf { path: format!("{path} ({})", kind(other)), text: other.to_string() }),
     }
@@ -117,6 +120,7 @@ mod tests {
             ("<a:x xmlns:a='u' p='1' q='2'>\n <a:y/>\n</a:x>", "<x xmlns='u' q='2' p='1'><!-- c --><y></y></x>");
         assert_eq!(differ(Form::Xml, one, two), None);
         assert_eq!(differ(Form::Json, r#"{"a": 1, "b": [{}]}"#, r#"{"b":[{}],"a":1}"#), None);
+        assert_eq!(differ(Form::Json, "[1.10, 100, 0]", "[1.1, 1e2, 0.0]"), None);
     }
 
     #[test]
@@ -132,7 +136,13 @@ mod tests {
             assert!(differ(Form::Xml, one, two).is_some(), "{one} {two}");
             assert!(differ(Form::Xml, two, one).is_some(), "{two} {one}");
         }
-        for (one, two) in [("1", "\"1\""), ("[1,2]", "[2,1]"), ("{\"a\":null}", "{}"), ("[]", "{}")] {
+        for (one, two) in [
+            ("1", "\"1\""),
+            ("1.1", "1.10000000000000000001"),
+            ("[1,2]", "[2,1]"),
+            ("{\"a\":null}", "{}"),
+            ("[]", "{}"),
+        ] {
             assert!(differ(Form::Json, one, two).is_some(), "{one} {two}");
         }
         assert_eq!(differ(Form::Json, "{\"a\":\"canary\"}", "{\"a\":\"other\"}").unwrap(), "the text at /a is another");

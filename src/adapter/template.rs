@@ -1,13 +1,11 @@
 //! A template file comes in; from a standard request it makes the agency's XML or JSON, in which no value can become markup.
 
-use super::Form;
+use super::{Form, template_values::seen};
 use crate::{
     json::{self, Rules},
     xml,
 };
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, value::Serde, value::Value,
-};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, value::Value};
 use std::{io, path::Path};
 
 /// Steps that one rendering may take: hundreds of times what a real template needs.
@@ -84,7 +82,7 @@ impl Template {
 
     /// The rendered text; for JSON it has been read back and is one valid value.
     pub fn render(&self, input: &serde_json::Value) -> Result<Vec<u8>, TemplateFault> {
-        self.render_seen(Value::from(Serde(input)))
+        self.render_seen(seen(input))
     }
 
     /// The same, of values that may be made when the template looks at them.

@@ -3,11 +3,13 @@
 //!
 //! Refused: what is not UTF-8, what is nested too deeply, an object with the same key twice (RFC 8259 leaves its meaning
 //! open), U+0000, which neither XML nor PostgreSQL can carry, more values than anybody needs, each of which takes a hundred
-//! times the memory of its text, and, if asked for, a number that a double cannot hold.
+//! times the memory of its text, numbers of absurd length, and, if asked for, a number that a double cannot hold. All other
+//! numbers keep the digits with which they are written.
 
 mod numbers;
 
-use numbers::{NumberTokens, is_exact};
+use numbers::{NumberTokens, is_of_bearable_size};
+pub use numbers::{canonical_number, is_exact};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
@@ -21,7 +23,7 @@ pub const BYTES_PER_VALUE: usize = 1024;
 pub struct Rules {
     max_depth: usize,
     max_values: usize,
-    /// Whether a number that a double cannot hold exactly is refused, or rounded as every reader may (RFC 8259, section 6).
+    /// Whether a number that a double cannot hold exactly is refused: most readers would round it (RFC 8259, section 6).
     exact_numbers: bool,
 }
 
@@ -67,13 +69,8 @@ pub fn parse_counted(bytes: &[u8], rules: Rules) -> Result<Counted, JsonFault> {
         pointer: String::new(),
         problem: format!("byte {} is not UTF-8", error.valid_up_to()),
     })?;
-    let reading = RefCell::new(Reading {
-        place: Vec::new(),
-        fault: None,
-        rules,
-        tokens: rules.exact_numbers.then_some(NumberTokens(text)),
-        values: 0,
-    });
+    let reading =
+        RefCell::new(Reading { place: Vec::new(), fault: None, rules, tokens: NumberTokens(text), values: 0 });
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = Strict(&reading).deserialize(&mut deserializer).and_then(|value| {
         deserializer.end()?;
@@ -89,13 +86,21 @@ pub fn parse_counted(bytes: &[u8], rules: Rules) -> Result<Counted, JsonFault> {
     })
 }
 
+/// The name under which `serde_json` hands over a number that is no machine's integer.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// Whether `serde_json` would take an object with this name for something else than an object.
+pub fn is_reserved(key: &str) -> bool {
+    key.starts_with("$serde_json::private::")
+}
+
 /// Where the reader is, and the first fault that `serde_json` itself would have let pass.
 struct Reading<'a> {
     place: Vec<String>,
     fault: Option<JsonFault>,
     rules: Rules,
-    /// `None`: numbers may be rounded.
-    tokens: Option<NumberTokens<'a>>,
+    /// The numbers that are still to come, as they are written.
+    tokens: NumberTokens<'a>,
     values: usize,
 }
 
@@ -123,14 +128,22 @@ impl Strict<'_, '_> {
         }
     }
 
+    /// Each number is held against the next one of the text. So an object that only looks like the form in which
+    /// `serde_json` hands over a number finds none that is left for it.
     fn number<E: Error>(self, number: Option<Number>) -> Result<Value, E> {
-        let mut reading = self.0.borrow_mut();
-        let is_exact = reading.tokens.as_mut().is_none_or(|tokens| tokens.next().is_some_and(is_exact));
-        drop(reading);
-        number
-            .filter(|_| is_exact)
-            .map(Value::Number)
-            .ok_or_else(|| self.fail(JsonFaultKind::Invalid, "this number would lose digits: send it as a string"))
+        let (token, rules) = {
+            let mut reading = self.0.borrow_mut();
+            (reading.tokens.next().unwrap_or_default(), reading.rules)
+        };
+        let invalid = |problem: &str| self.fail(JsonFaultKind::Invalid, problem);
+        match number.filter(|number| token.parse::<Number>().is_ok_and(|written| written == *number)) {
+            None => Err(invalid("a name is reserved, or a number cannot be read")),
+            Some(_) if !is_of_bearable_size(token) => Err(invalid("a number is longer than anybody needs")),
+            Some(_) if rules.exact_numbers && !is_exact(token) => {
+                Err(invalid("this number would lose digits: send it as a string"))
+            }
+            Some(number) => Ok(Value::Number(number)),
+        }
     }
 
     fn enter<E: Error>(self, step: String) -> Result<(), E> {
@@ -205,6 +218,12 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if object.is_empty() && key == NUMBER {
+                return self.number(entries.next_value::<String>()?.parse().ok());
+            }
+            if is_reserved(&key) {
+                return Err(self.fail(JsonFaultKind::Invalid, "a name is reserved"));
+            }
             self.enter(self.text(&key)?)?;
             if object.contains_key(&key) {
                 return Err(self.fail(JsonFaultKind::DuplicateKey, "this key is there twice"));
@@ -256,7 +275,13 @@ mod tests {
 
     #[test]
     fn a_number_that_would_lose_digits_is_refused_with_its_place() {
-        for lossy in ["0.1234567890123456789", "18446744073709551617", "1e400", "123456789012345678.5"] {
+        for lossy in [
+            "0.1234567890123456789",
+            "18446744073709551617",
+            "1e400",
+            "123456789012345678.5",
+            "1361129467683753853853498429727072845824",
+        ] {
             assert_eq!(fault(&format!(r#"{{"s":"12.5\"","n":{lossy}}}"#)).0, JsonFaultKind::Invalid, "{lossy}");
         }
         assert_eq!(fault(r#"{"ok":1,"n":[0.5,1.00000000000000000001]}"#).1, "/n/1");
@@ -265,7 +290,50 @@ mod tests {
         {
             assert!(parse(exact.as_bytes()).is_ok(), "{exact}");
         }
-        assert_eq!(super::parse(b"0.1234567890123456789", Rules::AGENCY).unwrap(), json!(0.12345678901234568));
+    }
+
+    #[test]
+    fn every_number_of_an_agency_keeps_its_digits() {
+        for (written, kept) in [
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("-98765432109876543210", "-98765432109876543210"),
+            ("0.1234567890123456789", "0.1234567890123456789"),
+            ("1.10", "1.10"),
+            ("100.00", "100.00"),
+            ("-0", "-0"),
+            ("-0.0", "-0.0"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("1e400", "1e+400"),
+            ("1E400", "1e+400"),
+            ("12.50e-3", "12.50e-3"),
+        ] {
+            let value = super::parse(format!("{{\"n\":[{written}]}}").as_bytes(), Rules::AGENCY).unwrap();
+            assert_eq!(value.to_string(), format!("{{\"n\":[{kept}]}}"), "{written}");
+            assert_eq!(serde_json::from_str::<Value>(&value.to_string()).unwrap(), value, "{written}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_absurd_length_are_refused_by_name() {
+        let parsed = |text: &str| super::parse(text.as_bytes(), Rules::AGENCY);
+        for absurd in ["9".repeat(1001), format!("0.{}", "1".repeat(1000)), "1e10000".into(), "1e-99999999999".into()] {
+            assert!(parsed(&absurd).unwrap_err().problem.contains("longer than anybody needs"), "{absurd}");
+        }
+        assert!(parsed(&"9".repeat(1000)).is_ok() && parsed("1e-9999").is_ok());
+    }
+
+    #[test]
+    fn no_object_passes_for_a_number() {
+        for (text, rules) in [
+            (r#"{"$serde_json::private::Number":"1.5"}"#, Rules::AGENCY),
+            (r#"[{"$serde_json::private::Number":"1.5"},1.5]"#, Rules::AGENCY),
+            (r#"[1.5,{"$serde_json::private::Number":"1.5"}]"#, Rules::OFFICE),
+            (r#"{"\u0024serde_json::private::Number":"1.5","n":1.5}"#, Rules::OFFICE),
+            (r#"{"a":1,"$serde_json::private::Number":"1"}"#, Rules::AGENCY),
+            (r#"{"$serde_json::private::RawValue":"{}"}"#, Rules::AGENCY),
+        ] {
+            assert_eq!(super::parse(text.as_bytes(), rules).unwrap_err().kind, JsonFaultKind::Invalid, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A JSON text comes in; its numbers as they were written, and whether a double holds them, go out.
+//! A JSON text comes in; its numbers as they were written, whether a double holds them, and what they are worth, go out.
 
 /// The number tokens of a JSON text in their order: the reader meets them in the same order.
 pub(super) struct NumberTokens<'a>(pub &'a str);
@@ -37,13 +37,33 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Whether reading the token as `serde_json` does and writing it again gives the same decimal number.
-pub(super) fn is_exact(token: &str) -> bool {
+const MAX_CHARS: usize = 1000;
+const MAX_EXPONENT: u32 = 9999;
+
+/// Reading and writing integers costs the square of their length, and an exponent may stand for any number of digits.
+pub(super) fn is_of_bearable_size(token: &str) -> bool {
+    let exponent = token.split_once(['e', 'E']).map_or("0", |(_, exponent)| exponent);
+    token.len() <= MAX_CHARS && exponent.trim_start_matches(['+', '-']).parse().is_ok_and(|it: u32| it <= MAX_EXPONENT)
+}
+
+/// Whether machine words hold the number as it is written: an integer, or a double that is the same decimal number.
+pub fn is_exact(token: &str) -> bool {
     if token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok() {
         return true;
     }
+    if !token.contains(['.', 'e', 'E']) && token.parse::<i128>().is_err() {
+        return false;
+    }
     let Ok(value) = token.parse::<f64>() else { return false };
     value.is_finite() && decimal(token).is_some_and(|it| decimal(&format!("{value:e}")) == Some(it))
+}
+
+/// The same text for all ways to write one decimal number: `1.10` and `11e-1`.
+pub fn canonical_number(number: &serde_json::Number) -> String {
+    match decimal(number.as_str()) {
+        Some((is_negative, digits, power)) => format!("{}{digits}e{power}", if is_negative { "-" } else { "" }),
+        None => number.to_string(),
+    }
 }
 
 /// Sign, significant digits and the power of ten of the last one.

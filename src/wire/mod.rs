@@ -1,6 +1,7 @@
 //! What goes over the wire to agencies: requests as bytes, answers as SOAP envelopes and XML as JSON; every failure named.
 
 mod client;
+pub mod content;
 mod soap;
 mod tls_failure;
 mod xml_json;

@@ -205,8 +205,8 @@ fn place_of(error: &roxmltree::Error) -> String {
     format!("at line {}, column {}", place.row, place.col)
 }
 
-/// The value of a pseudo-attribute of the XML declaration.
-fn declared<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a pseudo-attribute of the XML declaration: `version` or `encoding`.
+pub fn declared<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let declaration = text.strip_prefix("<?xml")?.split_once("?>")?.0;
     let value = declaration.split_once(name)?.1.trim_start().strip_prefix('=')?.trim_start();
     let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;

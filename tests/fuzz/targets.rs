@@ -20,7 +20,10 @@ use punte::{
         webhook::WebhookSecret,
         wss,
     },
-    wire::{self, XmlToJson},
+    wire::{
+        self, Received, XmlToJson,
+        content::{TextKind, open_content},
+    },
     xml,
 };
 use serde_json::{Value, json};
@@ -29,7 +32,8 @@ use std::{collections::BTreeMap, sync::OnceLock};
 pub type Target = fn(&[u8]);
 
 /// Everything that reads what comes from outside.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
+    ("agency_content", agency_content),
     ("agency_json", agency_json),
     ("agency_toml", agency_toml),
     ("announcement", announcement),
@@ -80,6 +84,27 @@ fn office_json(bytes: &[u8]) {
     assert_eq!(again, counted);
     // Nothing was changed silently: a lenient reader sees the same.
     assert_eq!(serde_json::from_slice::<Value>(bytes).expect("it is JSON"), counted.value);
+}
+
+/// Compressed, in parts, in any encoding: what is read is bounded, and nothing in it was replaced.
+fn agency_content(bytes: &[u8]) {
+    const MOST: usize = 1 << 20;
+    let (headers, body) =
+        bytes.split_at(bytes.windows(2).position(|it| it == b"\n\n").map_or(bytes.len(), |at| at + 2));
+    let received = Received { status: 200, headers: header_map(headers), body: body.to_vec().into() };
+    let Ok(content) = open_content(&received, MOST) else { return };
+    assert!(content.whole.len() <= MOST && content.root().len() <= MOST);
+    for kind in [TextKind::Xml, TextKind::Json] {
+        match content.text(kind) {
+            Ok(read) => {
+                assert!(read.text.len() <= 3 * MOST && !read.text.starts_with('\u{FEFF}'));
+                // One in the text was one in the bytes, in UTF-8 or UTF-16.
+                let is_one = |pair: &[u8]| [[0xBF, 0xBD], [0xFF, 0xFD], [0xFD, 0xFF]].iter().any(|it| it == pair);
+                assert!(!read.text.contains('\u{FFFD}') || content.root().windows(2).any(is_one));
+            }
+            Err(refusal) => assert!(refusal.to_string().len() < 300),
+        }
+    }
 }
 
 fn agency_json(bytes: &[u8]) {

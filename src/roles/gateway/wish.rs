@@ -14,7 +14,7 @@ use crate::{
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use std::time::Duration;
 
 /// The envelope: valid by the schema `NewSubmission` of the API's own document.
@@ -204,7 +204,11 @@ fn write_canonical(value: &Value, out: &mut String) {
         }
         Value::Number(number) => match number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() < 9e15) {
             Some(whole) => out.push_str(&(whole as i64).to_string()),
-            None => out.push_str(&number.to_string()),
+            // A double holds whatever is let in, and is written in one way only.
+            None => match number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).and_then(Number::from_f64) {
+                Some(double) => out.push_str(double.as_str()),
+                None => out.push_str(number.as_str()),
+            },
         },
         Value::Null | Value::Bool(_) | Value::String(_) => out.push_str(&value.to_string()),
     }

@@ -1,0 +1,102 @@
+//! An answer as it arrived comes in; its content goes out, no longer compressed, its root part found, its characters read.
+//!
+//! What is undone, and in which order: the coding, the parts, the character encoding. A signature in a header is about the
+//! bytes before or after the coding is undone, one inside XML is about characters.
+
+pub mod charset;
+mod codings;
+mod media_type;
+mod multipart;
+mod xop;
+
+pub use charset::{CharsetRefusal, TextKind};
+pub use media_type::MediaType;
+pub use multipart::Part;
+
+use super::Received;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// Of an answer. Nothing in it has been believed yet.
+pub struct Content {
+    /// The whole content, no longer compressed.
+    pub whole: Bytes,
+    /// Of the root part, or of the whole if it has no parts.
+    pub media_type: MediaType,
+    root: Bytes,
+    /// Beside the root.
+    parts: Vec<Part>,
+    limit_bytes: usize,
+}
+
+/// The root's characters, and the parts that have no place in it.
+pub struct Text<'a> {
+    pub text: Cow<'a, str>,
+    pub parts: Vec<&'a Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentRefusal {
+    #[error(transparent)]
+    MediaType(#[from] media_type::MediaTypeRefusal),
+    #[error(transparent)]
+    Coding(#[from] codings::CodingRefusal),
+    #[error(transparent)]
+    Multipart(#[from] multipart::MultipartRefusal),
+    #[error(transparent)]
+    Charset(#[from] CharsetRefusal),
+    #[error(transparent)]
+    Xop(#[from] xop::XopRefusal),
+}
+
+impl ContentRefusal {
+    /// Whether it was too large only when it was unpacked.
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            ContentRefusal::Coding(codings::CodingRefusal::TooLarge { .. })
+                | ContentRefusal::Xop(xop::XopRefusal::TooLarge { .. })
+        )
+    }
+}
+
+/// No more than `limit_bytes`, however well it was compressed.
+pub fn open_content(received: &Received, limit_bytes: usize) -> Result<Content, ContentRefusal> {
+    let media_type = MediaType::of(&received.headers)?;
+    let whole = codings::undo(&received.headers, &received.body, limit_bytes)?;
+    if media_type.essence != "multipart/related" {
+        return Ok(Content { root: whole.clone(), whole, media_type, parts: Vec::new(), limit_bytes });
+    }
+    let (root, parts) = multipart::related(&whole, &media_type)?;
+    Ok(Content { whole, media_type: root.media_type, root: root.content, parts, limit_bytes })
+}
+
+/// Whether there is nothing to unpack, so that it is as large as it looks.
+pub fn is_plain(received: &Received) -> bool {
+    !codings::is_coded(&received.headers)
+        && !received.media_type().is_some_and(|media_type| media_type.starts_with("multipart/"))
+}
+
+impl Content {
+    /// The root's bytes, before anything is known of their characters.
+    pub fn root(&self) -> &[u8] {
+        &self.root
+    }
+
+    /// The root's characters. In XML, binary contents that were sent as parts take their places.
+    pub fn text(&self, kind: TextKind) -> Result<Text<'_>, ContentRefusal> {
+        let text = charset::decode(&self.root, self.media_type.parameter("charset"), kind)?;
+        // In base64 they are larger by a third.
+        let included = match kind {
+            TextKind::Xml if !self.parts.is_empty() => xop::included(&text, &self.parts, self.limit_bytes / 3 * 4 + 4)?,
+            TextKind::Xml | TextKind::Json => None,
+        };
+        Ok(match included {
+            None => Text { text, parts: self.parts.iter().collect() },
+            Some((text, used)) => {
+                let unused = self.parts.iter().zip(used).filter(|(_, is_used)| !is_used).map(|(part, _)| part);
+                Text { text: text.into(), parts: unused.collect() }
+            }
+        })
+    }
+}
