@@ -58,6 +58,7 @@ const ANSWER: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   <soap:Header/>
   <soap:Body>
     <cr:LookUpPersonResponse>
+      <cr:PersonalNumber>2000000000001</cr:PersonalNumber>
       <cr:FamilyName>Exemplar</cr:FamilyName>
       <cr:GivenName>Ana &amp; Maria</cr:GivenName>
       <cr:BirthDate>1980-02-29</cr:BirthDate>

@@ -5,10 +5,11 @@
 //! | `request.json` | a submission |
 //! | `wire-request.xml` or `.json` | what it becomes on the wire, before it is sealed; absent if the request has no body |
 //! | `wire-answer.xml` or `.json` | what the agency answers; `wire-answer.404.json` if not with status 200 (a SOAP fault: 500) |
+//! | `wire-answer.headers.json` | HTTP headers of the answer, by name, if the filter reads them |
 //! | `answer.json` | what the filter makes of it: a reading, or null |
 //! | `lookup-answer.json` or `.xml`, `lookup.json` | for the effect `lookup`: the same two when the agency is asked afterwards |
 
-use super::{Exchange, Form, Reading, TransformInput, load::entries};
+use super::{Exchange, Form, Mapped, Reading, TransformInput, load::entries};
 use crate::{
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject,
@@ -20,10 +21,12 @@ use crate::{
 };
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -41,14 +44,15 @@ pub struct Example {
     /// As the template makes it; empty if the request has no body.
     pub wire_request: Vec<u8>,
     pub answer: WireReply,
-    pub reading: Reading,
-    pub lookup: Option<(WireReply, Reading)>,
+    pub mapped: Mapped,
+    pub lookup: Option<(WireReply, Mapped)>,
 }
 
 /// What the agency sends back.
 #[derive(Clone)]
 pub struct WireReply {
     pub status: u16,
+    pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
     pub(super) file: PathBuf,
 }
@@ -134,7 +138,7 @@ pub(super) fn load(
             faults.add(path, "", "is not used", "put it into the folder of an example, or remove it");
         }
     }
-    if !found.iter().any(|example| matches!(example.reading, Reading::Answered { .. })) && faults.is_empty() {
+    if !found.iter().any(|example| matches!(example.mapped.reading, Reading::Answered { .. })) && faults.is_empty() {
         let remedy =
             "add a folder with request.json, wire-request, wire-answer and answer.json in which the agency answers";
         faults.add(folder, "", "no example shows a good answer", remedy);
@@ -158,11 +162,11 @@ impl Place<'_> {
             None => Some(Vec::new()),
         };
         let answer = self.reply("wire-answer", exchange.answer_form, faults);
-        let reading = self.reading("answer.json", faults);
+        let mapped = self.mapped("answer.json", faults);
         let has_lookup = effect == Effect::Lookup && self.files.iter().any(|(_, name)| name.starts_with("lookup"));
         let lookup = match has_lookup {
             true => {
-                Some((self.reply("lookup-answer", exchange.answer_form, faults)?, self.reading("lookup.json", faults)?))
+                Some((self.reply("lookup-answer", exchange.answer_form, faults)?, self.mapped("lookup.json", faults)?))
             }
             false => None,
         };
@@ -185,7 +189,7 @@ impl Place<'_> {
             submission: submission(written, agency, effect),
             wire_request: wire_request?,
             answer: answer?,
-            reading: reading?,
+            mapped: mapped?,
             lookup,
         })
     }
@@ -204,10 +208,10 @@ impl Place<'_> {
         typed.map_err(|problem| faults.add(self.folder.join(name), "", problem, "mend the file")).ok()
     }
 
-    fn reading(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<Reading> {
+    fn mapped(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<Mapped> {
         let value: Value = self.json(name, faults)?;
-        let reading = Reading::from_json(Some(value));
-        reading.map_err(|problem| faults.add(self.folder.join(name), "", problem, "write a reading")).ok()
+        let mapped = Mapped::from_json(Some(value));
+        mapped.map_err(|problem| faults.add(self.folder.join(name), "", problem, "write a reading")).ok()
     }
 
     /// `<stem>.<extension>` or `<stem>.<status>.<extension>`.
@@ -229,7 +233,21 @@ impl Place<'_> {
         };
         let body = self.bytes(&name, faults)?;
         let status = status.unwrap_or(if is_soap_fault(&body) { 500 } else { 200 });
-        Some(WireReply { status, body, file: self.folder.join(name) })
+        Some(WireReply { status, headers: self.headers(stem, faults), body, file: self.folder.join(name) })
+    }
+
+    /// `<stem>.headers.json`.
+    fn headers(&mut self, stem: &str, faults: &mut ConfigFaults) -> BTreeMap<String, String> {
+        let name = format!("{stem}.headers.json");
+        let is_there = self.files.iter().any(|(_, file)| *file == name);
+        let headers: BTreeMap<String, String> =
+            is_there.then(|| self.json(&name, faults)).flatten().unwrap_or_default();
+        for (header, value) in &headers {
+            if HeaderName::from_bytes(header.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+                faults.add(self.folder.join(&name), header, "cannot be an HTTP header", "mend name and value");
+            }
+        }
+        headers
     }
 
     fn check_files(&self, faults: &mut ConfigFaults) {

@@ -2,20 +2,19 @@
 //! reading goes out.
 
 use super::{
-    Address, Contract, Filter, Reading, Template,
+    Address, Contract, Coverage, Filter, Mapped, Reading, Template, WireAnswer,
     attachments::{self, Wanted},
     template_values::seen,
 };
 use crate::{
     domain::Submission,
-    json::{self, JsonFault, Rules},
     wire::{self, SoapFault, SoapRefusal, XmlToJson},
     xml,
 };
 use jiff::Timestamp;
 use minijinja::value::{Value as Seen, merge_maps};
 use roxmltree::Node;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The family of a message on the wire.
@@ -64,22 +63,6 @@ pub struct WireRequest {
     pub body: Vec<u8>,
 }
 
-/// An answer after its safety, its signature and its form were checked.
-#[derive(Clone, PartialEq)]
-pub struct WireAnswer {
-    pub status: u16,
-    /// JSON, or the verified SOAP Body's content as JSON; null if the answer is empty.
-    pub body: Value,
-    pub soap_fault: Option<SoapFault>,
-}
-
-impl WireAnswer {
-    pub fn from_json(status: u16, bytes: &[u8]) -> Result<Self, JsonFault> {
-        let body = if bytes.is_empty() { Value::Null } else { json::parse(bytes, Rules::AGENCY)? };
-        Ok(Self { status, body, soap_fault: None })
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     #[error("template {file}, line {line}: {problem}")]
@@ -97,6 +80,8 @@ pub enum InterpretError {
     Filter { file: String, problem: String },
     #[error("filter {file} gave what no reading looks like: {problem}")]
     Shape { file: String, problem: String },
+    #[error("filter {file} lets decide what the agency has not signed")]
+    UnsignedDecides { file: String },
 }
 
 /// Template, filter and address of one kind of exchange. Everything here is pure: it reads no clock and no file.
@@ -118,6 +103,8 @@ pub struct Exchange {
     pub(super) filter_file: String,
     /// Whether `not_seen` is a possible reading.
     pub(super) is_lookup: bool,
+    /// Of the agency's answers.
+    pub(super) coverage: Coverage,
 }
 
 impl Exchange {
@@ -136,18 +123,40 @@ impl Exchange {
     }
 
     /// `reference`: ours, for filters that compare.
-    pub fn interpret(&self, answer: &WireAnswer, reference: &str) -> Result<Reading, InterpretError> {
-        let fault = answer.soap_fault.as_ref();
-        let fault = fault.map(|fault| json!({"code": fault.code, "text": fault.text, "detail": fault.detail}));
-        let input = json!({"status": answer.status, "body": answer.body, "fault": fault, "reference": reference});
-        let output = self.filter.run(&input);
+    pub fn interpret(&self, answer: &WireAnswer, reference: &str) -> Result<Mapped, InterpretError> {
+        let mapped = self.map(answer, reference)?;
+        let names_unsigned = self.coverage.is_signed() && self.filter.source().contains("unsigned");
+        if names_unsigned && !is_same_but_for_text(&mapped, &self.map(&answer.without_unsigned(), reference)?) {
+            return Err(InterpretError::UnsignedDecides { file: self.filter_file.clone() });
+        }
+        Ok(mapped)
+    }
+
+    fn map(&self, answer: &WireAnswer, reference: &str) -> Result<Mapped, InterpretError> {
+        let output = self.filter.run(&answer.seen(reference, self.filter.source()));
         let output = output.map_err(|problem| InterpretError::Filter { file: self.filter_file.clone(), problem })?;
         let shape =
             |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
-        match Reading::from_json(output).map_err(shape)? {
+        let mapped = Mapped::from_json(output).map_err(shape)?;
+        match mapped.reading {
             Reading::NotSeen if !self.is_lookup => Err(shape("only a lookup may say not_seen")),
-            reading => Ok(reading),
+            _ => Ok(mapped),
         }
+    }
+
+    /// What the signature of its answers covers.
+    pub fn coverage(&self) -> Coverage {
+        self.coverage
+    }
+
+    /// Whether the filter may bind an answer by the digest of our request.
+    pub fn binds_by_digest(&self) -> bool {
+        self.filter.source().contains("request_digest")
+    }
+
+    /// Whether the filter looks at headers, which then count as a part of the answer.
+    pub fn reads_headers(&self) -> bool {
+        self.filter.source().contains("headers")
     }
 
     /// Whether a small answer may be read where nobody must wait.
@@ -182,16 +191,33 @@ impl Exchange {
         &self.headers
     }
 
-    /// The content of a SOAP Body (after its signature was verified: the very node that was), in this adapter's prefixes.
-    pub fn answer_of_body(&self, status: u16, body: Node<'_, '_>) -> Result<WireAnswer, SoapRefusal> {
+    /// The content of a SOAP Body (after its signature was verified: the very node that was) in this adapter's prefixes, and
+    /// the blocks of its header, apart by whether the signature covers them.
+    pub fn answer_of_envelope<'a, 'input: 'a>(
+        &self,
+        body: Node<'a, 'input>,
+        headers: &[Node<'a, 'input>],
+        is_vouched: impl Fn(&Node<'a, 'input>) -> bool,
+    ) -> Result<WireAnswer, SoapRefusal> {
         let soap_fault = wire::read_fault(body, &self.names)?;
-        let body = if soap_fault.is_some() { Value::Null } else { self.names.children(body)? };
-        Ok(WireAnswer { status, body, soap_fault })
+        let content = if soap_fault.is_some() { json!(null) } else { self.names.children(body)? };
+        let mut answer = WireAnswer { soap_fault, ..WireAnswer::of_body(content) };
+        if self.reads_headers() {
+            let (vouched, unsigned): (Vec<_>, Vec<_>) = headers.iter().partition(|node| is_vouched(node));
+            answer.vouched.soap_headers = self.names.header_blocks(vouched.into_iter())?;
+            answer.unsigned.soap_headers = self.names.header_blocks(unsigned.into_iter())?;
+        }
+        Ok(answer)
+    }
+
+    /// The fault in a Body of which nothing was verified.
+    pub fn fault_in(&self, body: Node<'_, '_>) -> Option<SoapFault> {
+        wire::read_fault(body, &self.names).ok().flatten()
     }
 
     /// The root of an XML answer that is no SOAP, in this adapter's prefixes, under its own name.
-    pub fn answer_of_root(&self, status: u16, document: &roxmltree::Document<'_>) -> Result<WireAnswer, SoapRefusal> {
-        Ok(WireAnswer { status, body: self.names.children(document.root())?, soap_fault: None })
+    pub fn answer_of_root(&self, document: &roxmltree::Document<'_>) -> Result<WireAnswer, SoapRefusal> {
+        Ok(WireAnswer::of_body(self.names.children(document.root())?))
     }
 
     fn body(&self, template: &Template, input: &TransformInput<'_>) -> Result<Vec<u8>, ComposeError> {
@@ -211,6 +237,18 @@ impl Exchange {
         }
         Ok(body)
     }
+}
+
+/// The text of a fault is for operators: it may quote what nobody has signed.
+fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
+    let is_same = match (&one.reading, &other.reading) {
+        (
+            Reading::Failed { code, transient, .. },
+            Reading::Failed { code: other_code, transient: other_transient, .. },
+        ) => (code, transient) == (other_code, other_transient),
+        (one, other) => one == other,
+    };
+    is_same && one.bond == other.bond
 }
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {

@@ -72,6 +72,10 @@ impl Filter {
         Ok(Self(Arc::new(Compiled { program, source, is_brief })))
     }
 
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
     /// Whether it may be run where nobody must wait: a small input takes it some milliseconds at the most.
     pub fn is_brief(&self) -> bool {
         self.0.is_brief

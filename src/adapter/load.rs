@@ -1,7 +1,7 @@
 //! The folder `adapters/` comes in; every agency in it goes out, valid, or all that is wrong with them.
 
 use super::{
-    Adapter, Adapters, BreakerPolicy, Limits, Operation, Protocol, operation,
+    Adapter, Adapters, BreakerPolicy, Coverage, Limits, Operation, Protocol, operation,
     written::{BreakerWritten, LimitsWritten, OperationWritten, ProtocolWritten},
 };
 use crate::{
@@ -68,6 +68,10 @@ pub(super) struct Reader<'a> {
     pub protocol: Protocol,
     pub endpoint: Url,
     pub namespaces: BTreeMap<String, String>,
+    /// What the signature of its answers covers.
+    pub coverage: Coverage,
+    /// For operations that say nothing else.
+    pub not_handled: Vec<u16>,
 }
 
 fn load_agency(
@@ -92,6 +96,7 @@ fn load_agency(
     let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
     let seal = document.value("seal", "say how messages are signed; kind = \"none\" if they are not", faults);
     let seal = seal.zip(protocol).and_then(|(seal, protocol)| check_seal(&file, seal, protocol, faults));
+    let not_handled: Vec<u16> = document.optional("not_handled", faults).unwrap_or_default();
     let written = document.sections::<OperationWritten>("operations", faults);
     document.finish(faults);
     check_files(folder, &written, faults);
@@ -103,13 +108,16 @@ fn load_agency(
         protocol: protocol?,
         endpoint: endpoint?,
         namespaces: namespaces?,
+        coverage: seal.as_ref().map_or(Coverage::Body, |(_, coverage)| *coverage),
+        not_handled,
     };
+    check_not_handled(&reader.file, "not_handled", &reader.not_handled, reader.coverage, faults);
     let operations = written.into_iter().filter_map(|(name, it)| operation::load(&reader, &name, it, faults));
     let operations: BTreeMap<_, _> = operations.map(|operation| (operation.service.clone(), operation)).collect();
     if operations.is_empty() && faults.is_empty() {
         faults.add(&reader.file, "operations", "is empty", "say with [operations.SERVICE] what the agency does");
     }
-    seal.iter().for_each(|seal| check_components(&reader.file, seal, &operations, faults));
+    seal.iter().for_each(|(seal, _)| check_components(&reader.file, seal, &operations, faults));
     let adapter = Adapter {
         agency: reader.agency,
         title: title?,
@@ -119,7 +127,7 @@ fn load_agency(
         limits: limits?,
         schedule: place.and_then(|place| place.retry).or(schedule)?,
         breaker: breaker?,
-        seal: seal?,
+        seal: seal?.0,
         operations,
     };
     faults.0.extend(adapter.prove_examples(catalogue));
@@ -140,9 +148,10 @@ fn check_seal(
     seal: SealAsWritten,
     protocol: Protocol,
     faults: &mut ConfigFaults,
-) -> Option<SealAsWritten> {
-    let of_profile = seal.check(Path::new("")).err().unwrap_or_default();
-    let is_good = of_profile.is_empty();
+) -> Option<(SealAsWritten, Coverage)> {
+    let profile = seal.check(Path::new(""));
+    let coverage = profile.as_ref().ok().map(|profile| Coverage::of(&profile.answer.kind));
+    let of_profile = profile.err().unwrap_or_default();
     for fault in of_profile {
         faults.add(file, format!("seal.{}", fault.key), fault.text, fault.remedy);
     }
@@ -154,7 +163,25 @@ fn check_seal(
             faults.add(file, key, problem, "write wss for SOAP; a jws or http-signature for rest; or none");
         }
     }
-    is_good.then_some(seal)
+    Some((seal, coverage?))
+}
+
+/// Only where nothing is signed may a status say that nothing was done, and only one that speaks of a failure.
+pub(super) fn check_not_handled(
+    file: &Path,
+    key: &str,
+    statuses: &[u16],
+    coverage: Coverage,
+    faults: &mut ConfigFaults,
+) {
+    if let Some(other) = statuses.iter().find(|status| !(400..=599).contains(*status)) {
+        faults.add(file, key, format!("{other} says no such thing"), "name statuses from 400 to 599, e.g. [429, 503]");
+    }
+    if coverage.is_signed() && !statuses.is_empty() {
+        let problem = "the agency signs its answers, and a status alone is not signed with a word of our request";
+        let remedy = "remove it, and have the filter read what is signed: {fault: {…, transient: true}, reference: …}";
+        faults.add(file, key, problem, remedy);
+    }
 }
 
 /// A signature cannot cover the content type of a request that has no body.

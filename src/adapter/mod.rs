@@ -19,6 +19,8 @@ mod recursion;
 pub mod stacks;
 mod template;
 mod template_values;
+mod unsigned;
+mod wire_answer;
 
 mod examples;
 mod proof;
@@ -32,11 +34,12 @@ pub use brevity::BRIEF_BYTES;
 pub use contract::Contract;
 pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};
-pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireAnswer, WireRequest};
+pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireRequest};
 pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
-pub use reading::Reading;
+pub use reading::{Bond, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::{Template, TemplateFault};
+pub use wire_answer::{Beside, Coverage, WireAnswer};
 
 use crate::{
     domain::{AgencyName, Effect, Schedule, ServiceName},
@@ -109,6 +112,14 @@ pub struct BreakerPolicy {
     pub cooldown: Duration,
 }
 
+/// Whether an answer says to which request it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Correlates {
+    Yes,
+    /// The agency's contract has nothing by which it could, and this is why.
+    Cannot(String),
+}
+
 /// How an agency does one service.
 #[derive(Debug)]
 pub struct Operation {
@@ -119,7 +130,9 @@ pub struct Operation {
     /// For one whole exchange: connect, send, receive.
     pub timeout: Duration,
     /// Whether each answer names the request that it belongs to; then one that does not is not taken.
-    pub correlates: bool,
+    pub correlates: Correlates,
+    /// Statuses of unsigned answers by which the agency says that it has certainly not handled the request.
+    pub not_handled: Vec<u16>,
     pub request: Exchange,
     /// For effect `lookup`: how the agency is asked by our reference.
     pub lookup: Option<Exchange>,
@@ -130,6 +143,19 @@ impl Adapter {
     /// How messages are sealed and verified, once it is known in which folder the agency's certificates lie.
     pub fn seal_profile(&self, secrets: &Path) -> Result<SealProfile, Vec<ProfileFault>> {
         self.seal.check(secrets)
+    }
+
+    /// What an operator should know of this agency's contract.
+    pub fn warnings(&self) -> Vec<String> {
+        let text = |operation: &Operation| match &operation.correlates {
+            Correlates::Yes => None,
+            Correlates::Cannot(why) => Some(format!(
+                "answers of {} are taken without knowing to which request they belong ({why}); \
+                 ask the agency to repeat our reference in what it signs",
+                operation.service
+            )),
+        };
+        self.operations.values().filter_map(text).collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The folder of one operation and its section of `agency.toml` come in; an operation goes out, compiled and checked.
 
 use super::{
-    Address, Contract, Exchange, Filter, Form, Operation, Protocol, Template, contract, examples,
-    load::{Reader, entries, seconds},
-    written::{ExchangeWritten, OperationWritten},
+    Address, Contract, Correlates, Exchange, Filter, Form, Operation, Protocol, Template, contract, examples,
+    load::{Reader, check_not_handled, entries, seconds},
+    unsigned::{Refused, refused_uses},
+    written::{CorrelatesWritten, ExchangeWritten, OperationWritten},
 };
 use crate::{
     domain::{Effect, ServiceName},
@@ -46,6 +47,11 @@ pub(super) fn load(
     let deadline =
         seconds(&reader.file, &place.key_of("deadline_secs"), written.deadline_secs, 366.0 * 86_400.0, faults);
     let timeout = seconds(&reader.file, &place.key_of("timeout_secs"), written.timeout_secs, 600.0, faults);
+    let correlates = correlates(&place, &written.correlates, faults);
+    let not_handled = written.not_handled.clone().unwrap_or_else(|| reader.not_handled.clone());
+    if written.not_handled.is_some() {
+        check_not_handled(&reader.file, &place.key_of("not_handled"), &not_handled, reader.coverage, faults);
+    }
     let (request, lookup) = (request?, lookup?);
     let examples = examples::load(&reader.agency, &place.folder, &service, &request, written.effect, faults);
     Some(Operation {
@@ -53,7 +59,8 @@ pub(super) fn load(
         effect: written.effect,
         deadline: deadline?,
         timeout: timeout?,
-        correlates: written.correlates,
+        correlates: correlates?,
+        not_handled,
         request,
         lookup,
         examples,
@@ -68,6 +75,22 @@ impl Place<'_> {
     fn short(&self, file: &Path) -> String {
         file.strip_prefix(self.reader.folder).unwrap_or(file).display().to_string()
     }
+}
+
+fn correlates(place: &Place<'_>, written: &CorrelatesWritten, faults: &mut ConfigFaults) -> Option<Correlates> {
+    let problem = match written {
+        CorrelatesWritten::Plain(true) => return Some(Correlates::Yes),
+        CorrelatesWritten::Cannot(it) if !it.cannot.trim().is_empty() => {
+            return Some(Correlates::Cannot(it.cannot.trim().to_owned()));
+        }
+        CorrelatesWritten::Plain(false) | CorrelatesWritten::Cannot(_) => {
+            "an answer that names no request may be given to any, and no reason is given"
+        }
+    };
+    let remedy = "have the filter give what binds the answer (reference, subject or request_digest), or write \
+                  correlates = { cannot = \"why the agency's contract has nothing of the kind\" }";
+    faults.add(&place.reader.file, place.key_of("correlates"), problem, remedy);
+    None
 }
 
 /// The outer `None`: there are faults.
@@ -118,6 +141,7 @@ fn exchange(
     let filter_file = place.folder.join(if is_lookup { "lookup.jq" } else { "answer.jq" });
     let filter = Filter::load(&filter_file);
     let filter = filter.map_err(|problem| faults.add(&filter_file, "", problem, "mend the filter")).ok();
+    filter.iter().for_each(|filter| check_unsigned(place, &filter_file, filter, faults));
     let contract = if is_lookup { Some(None) } else { contract(&place.folder, faults) };
     let address = Address::new(&place.reader.endpoint, &written.path);
     let address = address.map_err(|problem| faults.add(file, key_of("path"), problem, "mend the path")).ok();
@@ -139,7 +163,25 @@ fn exchange(
         template_file: place.short(&template_file),
         filter_file: place.short(&filter_file),
         is_lookup,
+        coverage: place.reader.coverage,
     })
+}
+
+/// What is not signed must not decide.
+fn check_unsigned(place: &Place<'_>, file: &Path, filter: &Filter, faults: &mut ConfigFaults) {
+    for refused in refused_uses(filter.source(), place.reader.coverage) {
+        let (problem, remedy) = match refused {
+            Refused::Status => (
+                "lets `.status` decide, which the signature of the answer does not cover: it is null here",
+                "decide by what stands in the signed body; `.unsigned.status` may be told in the text of a fault",
+            ),
+            Refused::Unsigned => (
+                "lets `.unsigned` decide, which anybody on the way may have written",
+                "decide by what is signed; `.unsigned` may stand within the `text` of a fault and nowhere else",
+            ),
+        };
+        faults.add(file, "", problem, remedy);
+    }
 }
 
 type FoundTemplate = (Option<Template>, PathBuf, Form);

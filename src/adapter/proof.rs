@@ -1,13 +1,18 @@
 //! An adapter and its examples come in; everything in which it breaks them goes out.
 
-use super::{Adapter, Example, Exchange, Form, Operation, Reading, WireAnswer, WireReply, sameness};
+use super::{
+    Adapter, Correlates, Coverage, Example, Exchange, Form, Mapped, Operation, Reading, WireAnswer, WireReply, sameness,
+};
 use crate::{
     catalogue::{Catalogue, Schema},
+    domain::SubmissionId,
     settings::{ConfigFault, ConfigFaults},
     trust::SignedHeaderAsWritten,
     wire, xml,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use uuid::Uuid;
 
 impl Adapter {
     /// Runs every example of every operation both ways.
@@ -73,44 +78,72 @@ impl Proof<'_> {
 
     fn answer(&mut self, schema: Option<&Schema>) {
         let example = self.example;
-        self.reads(&self.operation.request, &example.answer, &example.reading, "answer.json");
-        if let Reading::Answered { answer, .. } = &example.reading {
+        self.reads(&self.operation.request, &example.answer, &example.mapped, "answer.json");
+        if let Reading::Answered { answer } = &example.mapped.reading {
             self.fits(schema, answer, "answer.json", "answer");
         }
-        let is_answered = matches!(example.reading, Reading::Answered { .. } | Reading::Refused { .. });
-        if self.operation.correlates && is_answered && example.reading.reference().is_none() {
-            let remedy = "have the filter give the reference that the agency echoes, or set correlates = false";
-            self.fault("answer.json", "names no reference, though the operation correlates", remedy);
-        }
+        self.is_bound(&example.mapped, "answer.json");
     }
 
     fn lookup(&mut self, schema: Option<&Schema>) {
-        let Some((exchange, (reply, reading))) = self.operation.lookup.as_ref().zip(self.example.lookup.as_ref())
-        else {
+        let Some((exchange, (reply, mapped))) = self.operation.lookup.as_ref().zip(self.example.lookup.as_ref()) else {
             return;
         };
         if let Err(error) = exchange.compose(&self.example.input()) {
             self.fault("request.json", error, "mend the lookup's template");
         }
-        self.reads(exchange, reply, reading, "lookup.json");
-        if let Reading::Answered { answer, .. } = reading {
+        self.reads(exchange, reply, mapped, "lookup.json");
+        if let Reading::Answered { answer } = &mapped.reading {
             self.fits(schema, answer, "lookup.json", "answer");
+        }
+        self.is_bound(mapped, "lookup.json");
+    }
+
+    /// What would count must say to which request it belongs.
+    fn is_bound(&mut self, mapped: &Mapped, file: &str) {
+        let counts = match mapped.reading {
+            Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting => {
+                self.operation.correlates == Correlates::Yes
+            }
+            // "Never seen" would have it sent again.
+            Reading::NotSeen => true,
+            Reading::Failed { .. } | Reading::Unmapped => false,
+        };
+        if counts && !mapped.bond.binds(self.operation.effect) {
+            let remedy = "have the filter give the reference that the agency repeats, or request_digest; for a read, subject \
+                          is enough. If the agency's contract has nothing of the kind: correlates = { cannot = \"why\" }";
+            self.fault(file, "names no reference, and nothing else binds it to its request", remedy);
+        }
+        let example = &self.example.submission;
+        let is_anothers = |named: &Option<String>, ours: &str| named.as_ref().is_some_and(|named| named != ours);
+        if is_anothers(&mapped.bond.reference, &example.id.to_string())
+            || is_anothers(&mapped.bond.subject, &example.subject.id)
+        {
+            let problem = "names another reference or subject than the example's request.json";
+            self.fault(file, problem, "mend the example");
         }
     }
 
-    fn reads(&mut self, exchange: &Exchange, reply: &WireReply, expected: &Reading, file: &str) {
-        let answer = match exchange.answer_of_bytes(reply.status, &reply.body) {
+    fn reads(&mut self, exchange: &Exchange, reply: &WireReply, expected: &Mapped, file: &str) {
+        let answer = match exchange.answer_of_reply(reply) {
             Ok(answer) => answer,
             Err(problem) => return self.faults.add(&reply.file, "", problem, "mend the example"),
         };
         match exchange.interpret(&answer, &self.example.submission.id.to_string()) {
             Err(error) => self.fault(file, error, "mend the filter"),
-            Ok(reading) => {
-                if let Some(place) = json_difference(expected, &reading) {
+            Ok(mapped) => {
+                if let Some(place) = json_difference(expected, &mapped) {
                     let problem = format!("the filter reads another thing: {place}");
                     self.fault(file, problem, "mend the filter or the example");
                 }
             }
+        }
+        // A filter that gives back what it was given would find every answer to be ours.
+        let other = SubmissionId::from(Uuid::nil()).to_string();
+        let parrots = exchange.interpret(&answer, &other).is_ok_and(|mapped| mapped.bond.reference == Some(other));
+        if parrots {
+            let problem = "the filter gives our own reference in the place of the one that the agency names";
+            self.fault(file, problem, "take `reference` from the answer");
         }
     }
 
@@ -131,8 +164,8 @@ impl Proof<'_> {
     }
 }
 
-fn json_difference(expected: &Reading, found: &Reading) -> Option<String> {
-    let leaves = |reading: &Reading| sameness::leaves(Form::Json, reading.to_json().to_string().as_bytes());
+fn json_difference(expected: &Mapped, found: &Mapped) -> Option<String> {
+    let leaves = |mapped: &Mapped| sameness::leaves(Form::Json, mapped.to_json().to_string().as_bytes());
     match (leaves(expected), leaves(found)) {
         (Ok(expected), Ok(found)) => sameness::difference(&expected, &found),
         (Err(problem), _) | (_, Err(problem)) => Some(problem),
@@ -140,15 +173,31 @@ fn json_difference(expected: &Reading, found: &Reading) -> Option<String> {
 }
 
 impl Exchange {
-    /// An answer as it would be read if nothing about it had to be verified: for examples.
-    fn answer_of_bytes(&self, status: u16, bytes: &[u8]) -> Result<WireAnswer, String> {
+    /// An answer as it would be read if all about it had been verified: for examples.
+    fn answer_of_reply(&self, reply: &WireReply) -> Result<WireAnswer, String> {
+        let pairs = reply.headers.iter().filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+        });
+        let headers: HeaderMap = pairs.collect();
+        let covered: Vec<_> = match self.coverage {
+            Coverage::Body => Vec::new(),
+            Coverage::Unsigned | Coverage::BodyAndStatus => {
+                let names = headers.keys().map(|name| name.as_str().to_owned());
+                names.chain(["@status".to_owned()]).collect()
+            }
+        };
+        let answer = self.answer_of_bytes(&reply.body)?;
+        Ok(answer.with_head(self.coverage, reply.status, &headers, &covered))
+    }
+
+    fn answer_of_bytes(&self, bytes: &[u8]) -> Result<WireAnswer, String> {
         if self.answer_form == Form::Json || bytes.is_empty() {
-            return WireAnswer::from_json(status, bytes).map_err(|error| error.to_string());
+            return WireAnswer::from_json(bytes).map_err(|error| error.to_string());
         }
         let document = xml::decode(bytes).and_then(xml::parse).map_err(|refusal| refusal.to_string())?;
         let answer = match wire::open(&document) {
-            Ok(envelope) => self.answer_of_body(status, envelope.body),
-            Err(_) => self.answer_of_root(status, &document),
+            Ok(envelope) => self.answer_of_envelope(envelope.body, &envelope.headers, |_| true),
+            Err(_) => self.answer_of_root(&document),
         };
         answer.map_err(|refusal| refusal.to_string())
     }

@@ -1,25 +1,20 @@
 //! What a filter gave comes in; a reading goes out: one of the things that an answer can mean.
 
-use crate::domain::{Refusal, told};
+use crate::domain::{Effect, Refusal, told};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// What an answer means.
 #[derive(Clone, PartialEq)]
 pub enum Reading {
-    /// `reference`: of which request the agency says that it is the answer.
     Answered {
         answer: Value,
-        reference: Option<String>,
     },
     Refused {
         refusal: Refusal,
-        reference: Option<String>,
     },
     /// The agency works on it.
-    Waiting {
-        reference: Option<String>,
-    },
+    Waiting,
     /// The agency failed. `transient`: it has not acted and may be asked again.
     Failed {
         code: String,
@@ -32,7 +27,34 @@ pub enum Reading {
     Unmapped,
 }
 
-/// What a filter writes: exactly one of the first five, with or without a reference.
+/// To which request the answer belongs, in the agency's words.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Bond {
+    /// Our reference, as the agency repeats it.
+    pub reference: Option<String>,
+    /// Whom the answer is about: two reads about one person have one answer.
+    pub subject: Option<String>,
+    /// SHA-256 or SHA-512 of the request's body as it was sent, in hexadecimal or base64.
+    pub request_digest: Option<String>,
+}
+
+impl Bond {
+    /// Whether it is enough to know the answer's request. Whom it is about is enough only for what changes nothing: two
+    /// changes for one person are two.
+    pub fn binds(&self, effect: Effect) -> bool {
+        let by_subject = self.subject.is_some() && effect == Effect::Read;
+        self.reference.is_some() || self.request_digest.is_some() || by_subject
+    }
+}
+
+/// What a filter makes of an answer.
+#[derive(Clone, PartialEq)]
+pub struct Mapped {
+    pub reading: Reading,
+    pub bond: Bond,
+}
+
+/// What a filter writes: exactly one of the first five, and what binds it to its request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -42,6 +64,8 @@ struct Written {
     fault: Option<FaultWritten>,
     not_seen: Option<bool>,
     reference: Option<String>,
+    subject: Option<String>,
+    request_digest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,60 +87,53 @@ struct FaultWritten {
 const MAX_CODE_CHARS: usize = 80;
 const MAX_TEXT_CHARS: usize = 2000;
 
-const FORM: &str = "it must be null or an object with exactly one of answer, refused, waiting, fault and not_seen, and perhaps reference";
+const FORM: &str = "it must be null or an object with exactly one of answer, refused, waiting, fault and not_seen, and perhaps reference, subject and request_digest, which are texts";
 
-impl Reading {
+impl Mapped {
     /// The error says what form was expected; it never quotes what was found.
     pub fn from_json(value: Option<Value>) -> Result<Self, &'static str> {
         let written: Written = match value {
-            None | Some(Value::Null) => return Ok(Reading::Unmapped),
+            None | Some(Value::Null) => return Ok(Self { reading: Reading::Unmapped, bond: Bond::default() }),
             Some(value) => serde_json::from_value(value).map_err(|_| FORM)?,
         };
-        let reference = written.reference;
-        match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
-            (Some(answer), None, None, None, None) => {
-                Ok(Reading::Answered { answer: Value::Object(answer), reference })
-            }
+        let bond =
+            Bond { reference: written.reference, subject: written.subject, request_digest: written.request_digest };
+        let reading = match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
+            (Some(answer), None, None, None, None) => Reading::Answered { answer: Value::Object(answer) },
             (None, Some(refused), None, None, None) => {
                 let text = told(&refused.text, MAX_TEXT_CHARS);
-                Ok(Reading::Refused { refusal: Refusal { code: told(&refused.code, MAX_CODE_CHARS), text }, reference })
+                Reading::Refused { refusal: Refusal { code: told(&refused.code, MAX_CODE_CHARS), text } }
             }
-            (None, None, Some(true), None, None) => Ok(Reading::Waiting { reference }),
+            (None, None, Some(true), None, None) => Reading::Waiting,
             (None, None, None, Some(fault), None) => {
                 let (code, text) = (told(&fault.code, MAX_CODE_CHARS), told(&fault.text, MAX_TEXT_CHARS));
-                Ok(Reading::Failed { code, text, transient: fault.transient })
+                Reading::Failed { code, text, transient: fault.transient }
             }
-            (None, None, None, None, Some(true)) => Ok(Reading::NotSeen),
-            _ => Err(FORM),
-        }
+            (None, None, None, None, Some(true)) => Reading::NotSeen,
+            _ => return Err(FORM),
+        };
+        Ok(Self { reading, bond })
     }
 
     /// The form in which a filter writes it.
     pub fn to_json(&self) -> Value {
-        let mut value = match self {
-            Reading::Answered { answer, .. } => json!({"answer": answer}),
-            Reading::Refused { refusal, .. } => json!({"refused": {"code": refusal.code, "text": refusal.text}}),
-            Reading::Waiting { .. } => json!({"waiting": true}),
+        let mut value = match &self.reading {
+            Reading::Answered { answer } => json!({"answer": answer}),
+            Reading::Refused { refusal } => json!({"refused": {"code": refusal.code, "text": refusal.text}}),
+            Reading::Waiting => json!({"waiting": true}),
             Reading::Failed { code, text, transient } => {
                 json!({"fault": {"code": code, "text": text, "transient": transient}})
             }
             Reading::NotSeen => json!({"not_seen": true}),
             Reading::Unmapped => Value::Null,
         };
-        if let (Some(reference), Some(object)) = (self.reference(), value.as_object_mut()) {
-            object.insert("reference".to_owned(), reference.into());
+        let Bond { reference, subject, request_digest } = &self.bond;
+        for (key, text) in [("reference", reference), ("subject", subject), ("request_digest", request_digest)] {
+            if let (Some(text), Some(object)) = (text, value.as_object_mut()) {
+                object.insert(key.to_owned(), text.as_str().into());
+            }
         }
         value
-    }
-
-    /// Of which request the agency says that it is the answer.
-    pub fn reference(&self) -> Option<&str> {
-        match self {
-            Reading::Answered { reference, .. }
-            | Reading::Refused { reference, .. }
-            | Reading::Waiting { reference } => reference.as_deref(),
-            Reading::Failed { .. } | Reading::NotSeen | Reading::Unmapped => None,
-        }
     }
 }
 
@@ -126,11 +143,17 @@ impl std::fmt::Debug for Reading {
         f.write_str(match self {
             Reading::Answered { .. } => "Answered(..)",
             Reading::Refused { .. } => "Refused(..)",
-            Reading::Waiting { .. } => "Waiting(..)",
+            Reading::Waiting => "Waiting",
             Reading::Failed { .. } => "Failed(..)",
             Reading::NotSeen => "NotSeen",
             Reading::Unmapped => "Unmapped",
         })
+    }
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reading.fmt(f)
     }
 }
 
@@ -145,13 +168,14 @@ mod tests {
             json!({"refused": {"code": "c", "text": "t"}}),
             json!({"waiting": true, "reference": "r"}),
             json!({"fault": {"code": "c", "text": "t", "transient": true}}),
-            json!({"not_seen": true}),
+            json!({"not_seen": true, "reference": "r"}),
+            json!({"answer": {}, "subject": "s", "request_digest": "d"}),
             Value::Null,
         ] {
-            let reading = Reading::from_json(Some(written.clone())).unwrap();
-            assert_eq!(reading.to_json(), written);
+            let mapped = Mapped::from_json(Some(written.clone())).unwrap();
+            assert_eq!(mapped.to_json(), written);
         }
-        assert_eq!(Reading::from_json(None), Ok(Reading::Unmapped));
+        assert_eq!(Mapped::from_json(None).unwrap().reading, Reading::Unmapped);
     }
 
     #[test]
@@ -161,7 +185,7 @@ mod tests {
             json!({"refused": {"code": hostile, "text": hostile}}),
             json!({"fault": {"code": hostile, "text": hostile, "transient": false}}),
         ] {
-            let reading = Reading::from_json(Some(kind)).unwrap().to_json().to_string();
+            let reading = Mapped::from_json(Some(kind)).unwrap().to_json().to_string();
             assert!(reading.len() < 2300 && !reading.contains("\\n") && !reading.contains("\\u0000"), "{reading}");
             assert!(!reading.contains("2000000000001"), "{reading}");
         }
@@ -181,7 +205,7 @@ mod tests {
             json!({"refused": {"code": "c", "text": "t", "more": 1}}),
             json!({"answer": {}, "note": 1}),
         ] {
-            assert_eq!(Reading::from_json(Some(bad.clone())), Err(FORM), "{bad}");
+            assert_eq!(Mapped::from_json(Some(bad.clone())), Err(FORM), "{bad}");
         }
     }
 }

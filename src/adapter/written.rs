@@ -49,7 +49,9 @@ pub(super) struct OperationWritten {
     #[serde(default = "default_timeout_secs")]
     pub timeout_secs: f64,
     #[serde(default)]
-    pub correlates: bool,
+    pub correlates: CorrelatesWritten,
+    /// In the place of the agency's own.
+    pub not_handled: Option<Vec<u16>>,
     /// Elements that are arrays in JSON even when they come once.
     #[serde(default)]
     pub lists: Vec<String>,
@@ -60,6 +62,26 @@ pub(super) struct OperationWritten {
     pub media_type: Option<String>,
     pub accept: Option<String>,
     pub lookup: Option<ExchangeWritten>,
+}
+
+/// `correlates = true`, or `{ cannot = "why" }`. A bare `false` is read, so that it can be refused in words.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write true, or { cannot = \"the reason\" }")]
+pub(super) enum CorrelatesWritten {
+    Plain(bool),
+    Cannot(CannotWritten),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CannotWritten {
+    pub cannot: String,
+}
+
+impl Default for CorrelatesWritten {
+    fn default() -> Self {
+        Self::Plain(true)
+    }
 }
 
 /// How a request is addressed.

@@ -36,6 +36,19 @@ pub enum Verdict {
     DoNotRetry,
     /// It was sent and nobody knows what it did: the operation's effect decides.
     Unknown,
+    /// Another try would most likely fail in the same way, but nobody who can be believed has said that the agency has not
+    /// acted: the machine gives up, and the doubt stays.
+    DoNotRetryInDoubt,
+}
+
+impl Verdict {
+    /// Whether the agency may have acted for all that is known.
+    pub fn leaves_doubt(self) -> bool {
+        match self {
+            Verdict::Retry | Verdict::DoNotRetry => false,
+            Verdict::Unknown | Verdict::DoNotRetryInDoubt => true,
+        }
+    }
 }
 
 macro_rules! codes {
@@ -108,6 +121,7 @@ codes! {
     AttachmentLost "bus.attachment.lost" DoNotRetry "The bytes of an attachment are no longer there."
     SealFailed "bus.seal.failed" DoNotRetry "The request could not be signed. It was not sent."
     IdentityUnusable "bus.identity.unusable" Retry "The key or certificate for this agency cannot be used. Nothing was sent."
+    CredentialsRefused "bus.credentials.refused" Unknown "The agency's server does not let this installation in: it does not accept the installation's certificate, key or token."
     Interrupted "bus.worker.interrupted" Unknown "The worker stopped while the request was under way."
     DeadlinePassed "bus.deadline.passed" DoNotRetry "The submission's deadline passed before it could be delivered."
     DeadlineInDoubt "bus.deadline.in-doubt" Unknown "The deadline passed after the request had been sent, and its outcome is not known."
@@ -121,15 +135,16 @@ codes! {
     NetworkReset "network.reset" Unknown "The connection broke before the answer had arrived."
 
     AgencyCertificate "agency.certificate" Retry "The agency's server certificate is not the one expected. Nothing was sent."
-    AgencyRateLimited "agency.http.rate-limited" Retry "The agency asks for fewer requests."
-    AgencyUnavailable "agency.http.unavailable" Retry "The agency says that it is not available now."
+    AgencyRateLimited "agency.http.rate-limited" Unknown "The agency asks for fewer requests."
+    AgencyUnavailable "agency.http.unavailable" Unknown "The agency says that it is not available now."
     AgencyServerError "agency.http.server-error" Unknown "The agency failed while it handled the request."
-    AgencyClientError "agency.http.client-error" DoNotRetry "The agency does not take the request as it was sent."
-    AgencyRedirect "agency.http.redirect" DoNotRetry "The agency answered with a redirect, which is never followed."
+    AgencyNoVerdict "agency.http.no-verdict" Unknown "The agency's server answered with a status that says nothing of the request itself."
+    AgencyClientError "agency.http.client-error" DoNotRetryInDoubt "The agency does not take the request as it was sent."
+    AgencyRedirect "agency.http.redirect" DoNotRetryInDoubt "The agency answered with a redirect, which is never followed."
     AgencySoapServerFault "agency.soap-fault.server" Unknown "The agency answered with a SOAP fault of its own."
-    AgencySoapClientFault "agency.soap-fault.client" DoNotRetry "The agency answered that the SOAP request is at fault."
+    AgencySoapClientFault "agency.soap-fault.client" DoNotRetryInDoubt "The agency answered that the SOAP request is at fault."
     AgencyFault "agency.fault" DoNotRetry "The agency reported a fault."
-    AgencyFaultTransient "agency.fault.transient" Retry "The agency reported a passing fault and has not acted."
+    AgencyFaultTransient "agency.fault.transient" Retry "The agency reported a passing fault."
     AgencyLookupUnclear "agency.lookup.unclear" Unknown "The agency was asked for the outcome and gave no clear answer."
     AnswerTooLarge "agency.answer.too-large" Unknown "The agency's answer is larger than allowed."
     AnswerMediaType "agency.answer.media-type" Unknown "The agency's answer is not of the expected media type."

@@ -1,6 +1,6 @@
 //! The one transition table: a progress and an event come in, the next progress goes out, or the event is forbidden.
 
-use super::{Answer, Fault, Progress, Refusal, State, StateName, Verdict};
+use super::{Answer, Fault, Progress, Refusal, State, StateName};
 use jiff::Timestamp;
 
 /// What happened to a submission.
@@ -125,7 +125,7 @@ pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
     let to = |state: State| Progress { state, ..now.clone() };
     let failed = |state: State, fault: &Fault| Progress {
         state,
-        in_doubt: now.in_doubt || fault.verdict == Verdict::Unknown,
+        in_doubt: now.in_doubt || fault.verdict.leaves_doubt(),
         ..now.clone()
     };
     Ok(match event {
@@ -185,7 +185,7 @@ fn is_allowed(now: &Progress, event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Code, Effect, Stage};
+    use crate::domain::{Code, Effect, Stage, Verdict};
     use serde_json::json;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -290,6 +290,18 @@ mod tests {
         assert_eq!(late.state.name(), StateName::Parked);
         let answered = apply(&sending(true), Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
         assert!(!answered.in_doubt);
+    }
+
+    #[test]
+    fn what_is_given_up_on_an_unsigned_word_is_in_doubt_and_what_the_agency_vouches_for_is_not() {
+        let sending =
+            Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
+        for (verdict, in_doubt) in [(Verdict::DoNotRetryInDoubt, true), (Verdict::DoNotRetry, false)] {
+            let fault = Fault { verdict, ..fault(Code::AgencySoapClientFault) };
+            let parked = apply(&sending, Event::GivenUp { attempt: 1, fault }).unwrap();
+            assert_eq!((parked.state.name(), parked.in_doubt), (StateName::Parked, in_doubt));
+            assert_eq!(parked.may_repeat(Effect::Once), in_doubt);
+        }
     }
 
     #[test]

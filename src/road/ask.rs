@@ -85,7 +85,7 @@ pub fn after_asking(reading: Result<Reading, Fault>, asked_at: Timestamp, settle
 /// When the agency is through with these attempts.
 pub fn settled_at(attempts: &[Attempt], timeout: Duration) -> Timestamp {
     let left_in_doubt = |attempt: &Attempt| match &attempt.outcome {
-        Some(AttemptOutcome::Failed { fault }) if fault.verdict == Verdict::Unknown => attempt.ended_at,
+        Some(AttemptOutcome::Failed { fault }) if fault.verdict.leaves_doubt() => attempt.ended_at,
         _ => None,
     };
     let timeout = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
@@ -131,7 +131,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let waiting = Ok(Reading::Waiting { reference: None });
+        let waiting = Ok(Reading::Waiting);
         assert_eq!(after_asking(waiting.clone(), Timestamp::MAX, Timestamp::MIN), Asked::Told(waiting));
     }
 }

@@ -213,7 +213,7 @@ pub fn asks_first(effect: Effect, progress: &Progress) -> bool {
 pub fn unsendable(fault: Fault) -> Event {
     match fault.verdict {
         Verdict::Retry => Event::Requeued,
-        Verdict::DoNotRetry | Verdict::Unknown => Event::Parked { fault },
+        Verdict::DoNotRetry | Verdict::Unknown | Verdict::DoNotRetryInDoubt => Event::Parked { fault },
     }
 }
 

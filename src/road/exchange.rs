@@ -2,10 +2,10 @@
 //! the network, and what it came to goes out.
 
 use super::{
-    Answering, Line, Road, Sealed,
+    Answering, Line, Ours, Road, Sealed,
     begin::{Begun, later},
     contents::{Base64, Held},
-    read, seal, send, transform,
+    digests, read, seal, send, transform,
     transform::Transformed,
 };
 use crate::{
@@ -150,6 +150,8 @@ impl Road {
         }
         let Prepared { sealed, held } = prepared;
         (wire.sent, wire.truncated) = sealed.beginning(self.wire_max_bytes);
+        let by_digest = exchange_of(turn.line, turn.record, is_lookup).is_ok_and(|(_, it)| it.binds_by_digest());
+        let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
         crash::here(Point::WorkerSending);
         let answer = send(sealed, turn.line, deadline).await;
         // Of what was sent, no more is left than the journal keeps.
@@ -160,7 +162,7 @@ impl Road {
                 wire.http_status = Some(received.status);
                 wire.received = received.body[..received.body.len().min(self.wire_max_bytes)].to_vec();
                 wire.truncated |= received.body.len() > self.wire_max_bytes;
-                self.read(turn.record, turn.line, received, is_lookup).await
+                self.read(turn, received, digests, is_lookup).await
             }
             Err(fault) => Err(fault),
         };
@@ -169,29 +171,30 @@ impl Road {
 
     async fn read(
         &self,
-        record: &Arc<Record>,
-        line: &Arc<Line>,
+        turn: &Turn<'_>,
         received: Received,
+        digests: Vec<String>,
         is_lookup: bool,
     ) -> Result<Reading, Fault> {
-        let size_bytes = received.body.len();
-        let is_brief = size_bytes <= BRIEF_BYTES
-            && exchange_of(line, record, is_lookup).is_ok_and(|(_, exchange)| exchange.reads_briefly());
-        let (record, line, catalogue, now) = (record.clone(), line.clone(), self.catalogue.clone(), self.clock.now());
+        let (_, exchange) = exchange_of(turn.line, turn.record, is_lookup)?;
+        let headers_bytes = if exchange.reads_headers() { received.headers_bytes() } else { 0 };
+        let size_bytes = received.body.len() + headers_bytes;
+        let is_brief = size_bytes <= BRIEF_BYTES && exchange.reads_briefly();
+        let (record, line, catalogue) = (turn.record.clone(), turn.line.clone(), self.catalogue.clone());
+        let now = self.clock.now();
         let work = move || {
             let (operation, exchange) = exchange_of(&line, &record, is_lookup)?;
             let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
-            read(
-                &received,
-                &Answering {
-                    exchange,
-                    line: &line,
-                    answer_schema: &service.answer_schema,
-                    correlates: operation.correlates,
-                    reference: record.submission.id,
-                    now,
-                },
-            )
+            let ours = Ours {
+                reference: record.submission.id,
+                subject: &record.submission.subject.id,
+                digests: &digests,
+                effect: operation.effect,
+                correlates: &operation.correlates,
+                is_signed: exchange.coverage().is_signed(),
+            };
+            let (answer_schema, not_handled) = (&service.answer_schema, operation.not_handled.as_slice());
+            read(&received, &Answering { exchange, line: &line, answer_schema, ours, not_handled, now })
         };
         // Verifying is quick, and mapping ends in the time that filters have.
         let reading = match is_brief {

@@ -121,7 +121,8 @@ impl Line {
             identity.warnings.iter().cloned().chain(identity.facts().ends_soon(now)).collect::<Vec<_>>()
         });
         let of_answers = self.answers.current().warnings(now);
-        let all = self.profile_warnings.iter().cloned().chain(of_identities).chain(of_answers);
+        let all =
+            self.profile_warnings.iter().cloned().chain(self.adapter.warnings()).chain(of_identities).chain(of_answers);
         all.map(|text| format!("{agency}: {text}")).collect()
     }
 

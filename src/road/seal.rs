@@ -45,6 +45,10 @@ impl Sealed {
         self.outgoing
     }
 
+    pub(super) fn body(&self) -> &[u8] {
+        &self.outgoing.body
+    }
+
     /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.
     pub fn beginning(&self, limit_bytes: usize) -> (Vec<u8>, bool) {
         let Outgoing { method, url, headers, body } = &self.outgoing;

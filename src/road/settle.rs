@@ -22,9 +22,9 @@ pub struct Case<'a> {
 pub fn settle(outcome: Result<Reading, Fault>, case: Case<'_>) -> Event {
     let attempt = case.attempt;
     match outcome {
-        Ok(Reading::Answered { answer, .. }) => Event::Answered { attempt, answer: Answer(answer) },
-        Ok(Reading::Refused { refusal, .. }) => Event::RefusedByAgency { attempt, refusal },
-        Ok(Reading::Waiting { .. }) => Event::TakenByAgency { attempt, at: case.now },
+        Ok(Reading::Answered { answer }) => Event::Answered { attempt, answer: Answer(answer) },
+        Ok(Reading::Refused { refusal }) => Event::RefusedByAgency { attempt, refusal },
+        Ok(Reading::Waiting) => Event::TakenByAgency { attempt, at: case.now },
         Ok(Reading::Failed { code, transient, .. }) => {
             let kind = if transient { Code::AgencyFaultTransient } else { Code::AgencyFault };
             failed(Fault::new(kind, Stage::Read, format!("the agency's code is {code}")), case)
@@ -42,6 +42,12 @@ fn failed(fault: Fault, case: Case<'_>) -> Event {
         (Verdict::DoNotRetry, _) => Event::GivenUp { attempt: case.attempt, fault },
         (Verdict::Retry, _) => again(fault, case),
         // A read changes nothing, so there is nothing to be in doubt about.
+        (Verdict::DoNotRetryInDoubt, Effect::Read) => {
+            Event::GivenUp { attempt: case.attempt, fault: Fault { verdict: Verdict::DoNotRetry, ..fault } }
+        }
+        (Verdict::DoNotRetryInDoubt, Effect::Idempotent | Effect::Lookup | Effect::Once) => {
+            Event::GivenUp { attempt: case.attempt, fault }
+        }
         (Verdict::Unknown, Effect::Read) => again(Fault { verdict: Verdict::Retry, ..fault }, case),
         (Verdict::Unknown, Effect::Idempotent | Effect::Lookup) => again(fault, case),
         (Verdict::Unknown, Effect::Once) => Event::OutcomeUnknown { attempt: case.attempt, fault },
@@ -118,8 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn what_would_fail_again_by_an_unsigned_word_is_parked_at_once_and_in_doubt_but_for_reads() {
+        for effect in Effect::ALL {
+            match event(Err(fault(Code::AgencySoapClientFault)), effect, 1) {
+                Event::GivenUp { fault, .. } => assert_eq!(fault.verdict.leaves_doubt(), effect != Effect::Read),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn tries_are_limited_and_retry_after_is_honoured() {
         let slow = fault(Code::AgencyUnavailable).with_retry_after(Some(Duration::from_secs(500)));
+        let slow = Fault { verdict: Verdict::Retry, ..slow };
         match event(Err(slow.clone()), Effect::Once, 1) {
             Event::RetryPlanned { due_at, attempt: 7, .. } => assert_eq!(due_at.as_second(), 500),
             other => panic!("{other:?}"),
@@ -133,9 +150,9 @@ mod tests {
     #[test]
     fn a_business_answer_ends_it() {
         let refusal = Refusal { code: "x".into(), text: "no".into() };
-        let refused = Ok(Reading::Refused { refusal, reference: None });
+        let refused = Ok(Reading::Refused { refusal });
         assert_eq!(event(refused, Effect::Once, 1).name(), EventName::RefusedByAgency);
-        let answered = Ok(Reading::Answered { answer: json!({}), reference: None });
+        let answered = Ok(Reading::Answered { answer: json!({}) });
         assert_eq!(event(answered, Effect::Once, 1).name(), EventName::Answered);
         let failed = |transient| Ok(Reading::Failed { code: "c".into(), text: "t".into(), transient });
         assert_eq!(event(failed(true), Effect::Once, 1).name(), EventName::RetryPlanned);

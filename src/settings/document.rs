@@ -75,6 +75,12 @@ impl Document {
         }
     }
 
+    /// Takes out one value that may be left out.
+    pub fn optional<T: DeserializeOwned>(&mut self, key: &str, faults: &mut ConfigFaults) -> Option<T> {
+        let value = self.table.remove(key)?;
+        self.typed(key, value, faults)
+    }
+
     /// Takes a table of tables out, and reads each by itself.
     pub fn sections<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Vec<(String, T)> {
         match self.table.remove(name) {

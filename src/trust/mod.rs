@@ -34,7 +34,7 @@ pub use profile::{
     SealKind, SealProfile, SignedHeader, SignedHeaderAsWritten, SignersAsFiles, WssProfile,
 };
 pub use reload::{Load, Refreshed, Reloading};
-pub use replay::{Fingerprint, ReplayCache};
+pub use replay::{Fingerprint, Mark, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_server::{server_config, strict_server_config};
 

@@ -20,6 +20,13 @@ impl Fingerprint {
     }
 }
 
+/// A message's fingerprint, and until when it would count as fresh: what says whether it came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub fingerprint: Fingerprint,
+    pub until: Timestamp,
+}
+
 /// Remembers the fingerprints of accepted messages for as long as they would still count as fresh, to the full second.
 ///
 /// Only messages whose signature holds get here, so a stranger cannot fill it. When it is full, the entry that
@@ -50,6 +57,11 @@ impl Default for ReplayCache {
 impl ReplayCache {
     pub fn with_capacity(capacity: usize) -> Self {
         Self { capacity: capacity.max(1), seen: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn is_new(&self, mark: Mark, now: Timestamp) -> bool {
+        self.is_first(mark.fingerprint, mark.until, now)
     }
 
     /// `true` the first time, `false` for a repetition.

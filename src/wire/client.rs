@@ -116,6 +116,11 @@ impl Received {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
+    /// Of all names and values.
+    pub fn headers_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    }
+
     /// `Retry-After` in its form of seconds, or as a date seen from `now` (RFC 9110, section 10.2.3).
     pub fn retry_after(&self, now: jiff::Timestamp) -> Option<Duration> {
         retry_after(self.headers.get(header::RETRY_AFTER)?, now)

@@ -7,6 +7,6 @@ mod tls_failure;
 mod xml_json;
 
 pub use client::{Client, ClientSettings, Outgoing, Received, SendFailure, retry_after};
-pub use soap::{Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
+pub use soap::{Blames, Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use xml_json::{XmlToJson, XmlToJsonError};

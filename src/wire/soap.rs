@@ -45,15 +45,70 @@ pub enum SoapRefusal {
 pub struct SoapFault {
     /// Local part of the fault code: `Client`/`Sender`, `Server`/`Receiver`, with what follows a dot in SOAP 1.1.
     pub code: String,
+    /// What narrows the code: local parts of SOAP 1.2's nested subcodes, or what follows the dots in SOAP 1.1.
+    pub subcodes: Vec<String>,
+    pub blames: Blames,
     pub text: String,
     pub detail: Value,
 }
 
-impl SoapFault {
-    /// Whether the agency says that our message is at fault, and not itself.
-    pub fn blames_sender(&self) -> bool {
-        let class = self.code.split('.').next().unwrap_or_default();
-        matches!(class, "Client" | "Sender" | "VersionMismatch" | "MustUnderstand")
+/// Whom a fault code finds at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blames {
+    /// Our message.
+    Sender,
+    /// Our certificate, key or token: a code of WS-Security 1.0 (§12).
+    Credentials,
+    /// Itself, or nobody that the protocol knows.
+    Receiver,
+}
+
+const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+/// `MessageExpired` stands in this one.
+const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
+/// Its codes, which tell themselves where a careless agency binds no prefix.
+const WSS_CODES: [&str; 7] = [
+    "UnsupportedSecurityToken",
+    "UnsupportedAlgorithm",
+    "InvalidSecurity",
+    "InvalidSecurityToken",
+    "FailedAuthentication",
+    "FailedCheck",
+    "SecurityTokenUnavailable",
+];
+/// No protocol nests more.
+const MAX_SUBCODES: usize = 8;
+
+/// A fault code: a QName in content, whose prefix counts where it stands.
+struct FaultCode {
+    /// `None`: it has no prefix, or one that is not bound there, as careless agencies write it.
+    namespace: Option<String>,
+    local: String,
+}
+
+impl FaultCode {
+    fn of(node: Node<'_, '_>) -> Self {
+        let text: String = node.children().filter(Node::is_text).filter_map(|node| node.text()).collect();
+        let text = text.trim();
+        match text.rsplit_once(':') {
+            Some((prefix, local)) => {
+                let namespace = node.lookup_namespace_uri(Some(prefix)).map(str::to_owned);
+                Self { namespace, local: local.trim().to_owned() }
+            }
+            None => Self { namespace: None, local: text.to_owned() },
+        }
+    }
+
+    fn blames(&self, version: SoapVersion) -> Blames {
+        match self.namespace.as_deref() {
+            Some(WSSE | WSU) => Blames::Credentials,
+            Some(uri) if uri != version.namespace() => Blames::Receiver,
+            None if WSS_CODES.contains(&self.local.as_str()) => Blames::Credentials,
+            _ => match self.local.split('.').next().unwrap_or_default() {
+                "Client" | "Sender" | "VersionMismatch" | "MustUnderstand" | "DataEncodingUnknown" => Blames::Sender,
+                _ => Blames::Receiver,
+            },
+        }
     }
 }
 
@@ -92,36 +147,60 @@ pub fn read_fault(body: Node<'_, '_>, names: &XmlToJson) -> Result<Option<SoapFa
     if children.next().is_some() {
         return Err(SoapRefusal::Shape);
     }
-    let (code, text, detail) = match version {
+    let (codes, text, detail) = match version {
         SoapVersion::V11 => {
-            let detail = fault.children().find(|node| node.tag_name().name() == "detail");
-            (text_at(fault, version, &["faultcode"]), text_at(fault, version, &["faultstring"]), detail)
+            let codes = part(fault, version, "faultcode").map(FaultCode::of).into_iter().collect();
+            (codes, part(fault, version, "faultstring"), part(fault, version, "detail"))
         }
         SoapVersion::V12 => {
-            let detail = fault.children().find(|node| node.tag_name().name() == "Detail");
-            (text_at(fault, version, &["Code", "Value"]), text_at(fault, version, &["Reason", "Text"]), detail)
+            let reason = part(fault, version, "Reason").and_then(|reason| part(reason, version, "Text"));
+            (codes_of_12(fault, version), reason, part(fault, version, "Detail"))
         }
     };
     let detail = detail.map_or(Ok(Value::Null), |detail| names.children(detail))?;
-    let code = code.rsplit(':').next().unwrap_or_default().to_owned();
-    Ok(Some(SoapFault { code, text, detail }))
+    Ok(Some(fault_of(codes, version, text.map(text_of).unwrap_or_default(), detail)))
 }
 
-/// The parts of a SOAP 1.1 fault have no namespace (§4.4), those of 1.2 have the envelope's (part 1 §5.4).
-fn text_at(fault: Node<'_, '_>, version: SoapVersion, path: &[&str]) -> String {
-    let namespace = match version {
+/// The narrowest code that blames somebody else than the receiver decides.
+fn fault_of(codes: Vec<FaultCode>, version: SoapVersion, text: String, detail: Value) -> SoapFault {
+    let blamed: Vec<_> = codes.iter().map(|code| code.blames(version)).collect();
+    let blames = match blamed.first() {
+        _ if blamed.contains(&Blames::Credentials) => Blames::Credentials,
+        Some(first) => *first,
+        None => Blames::Receiver,
+    };
+    let mut locals = codes.into_iter().map(|code| code.local);
+    let code = locals.next().unwrap_or_default();
+    let subcodes = code.split('.').skip(1).map(str::to_owned).chain(locals).take(MAX_SUBCODES).collect();
+    SoapFault { code, subcodes, blames, text, detail }
+}
+
+/// SOAP 1.2 part 1 §5.4.1: a `Value`, and perhaps a `Subcode` of the same kind within.
+fn codes_of_12(fault: Node<'_, '_>, version: SoapVersion) -> Vec<FaultCode> {
+    let mut codes = Vec::new();
+    let mut at = part(fault, version, "Code");
+    while let Some(code) = at.filter(|_| codes.len() <= MAX_SUBCODES) {
+        codes.extend(part(code, version, "Value").map(FaultCode::of));
+        at = part(code, version, "Subcode");
+    }
+    codes
+}
+
+/// The parts of a SOAP 1.1 fault have no namespace (§4.4), those of 1.2 have the envelope's (part 1 §5.4). Many agencies
+/// write the other, or one of their own, and mean the same: what is as it should be goes before what is not.
+fn part<'a, 'input>(of: Node<'a, 'input>, version: SoapVersion, name: &str) -> Option<Node<'a, 'input>> {
+    let expected = match version {
         SoapVersion::V11 => None,
         SoapVersion::V12 => Some(version.namespace()),
     };
-    let mut found = Some(fault);
-    for name in path {
-        // `xmlns=""` says the same as no declaration, and no signature covers the difference.
-        let is_it = |node: &Node<'_, '_>| {
-            (node.tag_name().name(), node.tag_name().namespace().filter(|uri| !uri.is_empty())) == (name, namespace)
-        };
-        found = found.and_then(|node| node.children().find(is_it));
-    }
-    let texts = found.into_iter().flat_map(|node| node.children()).filter(Node::is_text).filter_map(|node| node.text());
+    let named = || of.children().filter(|node| node.is_element() && node.tag_name().name() == name);
+    // `xmlns=""` says the same as no declaration, and no signature covers the difference.
+    let is_expected = |node: &Node<'_, '_>| node.tag_name().namespace().filter(|uri| !uri.is_empty()) == expected;
+    named().find(is_expected).or_else(|| named().next())
+}
+
+fn text_of(node: Node<'_, '_>) -> String {
+    let texts = node.children().filter(Node::is_text).filter_map(|node| node.text());
     texts.collect::<String>().trim().to_owned()
 }
 
@@ -145,10 +224,13 @@ mod tests {
     #[test]
     fn faults_of_both_versions_are_read() {
         let read = fault(FAULT_11).unwrap().unwrap();
-        assert_eq!((read.code.as_str(), read.text.as_str(), read.blames_sender()), ("Server.Busy", "Try later", false));
+        assert_eq!(
+            (read.code.as_str(), read.text.as_str(), read.blames),
+            ("Server.Busy", "Try later", Blames::Receiver)
+        );
         assert_eq!(read.detail, json!({"{urn:f}Fault": {"{urn:f}Code": "Busy"}}));
         let read = fault(FAULT_12).unwrap().unwrap();
-        assert_eq!((read.code.as_str(), read.text.as_str(), read.blames_sender()), ("Sender", "Wrong", true));
+        assert_eq!((read.code.as_str(), read.text.as_str(), read.blames), ("Sender", "Wrong", Blames::Sender));
         assert_eq!(read.detail, Value::Null);
     }
 
@@ -158,6 +240,59 @@ mod tests {
             let undone = FAULT_11.replacen(place, &format!("{place} xmlns=\"\""), 1);
             assert_eq!(fault(&undone), fault(FAULT_11), "{place}");
         }
+    }
+
+    /// `faultcode` as it stands in an envelope of SOAP 1.1: code, subcodes, whom it blames.
+    fn code_of(faultcode: &str) -> (String, Vec<String>, Blames) {
+        let old = "<faultcode>s:Server.Busy</faultcode>";
+        let read = fault(&FAULT_11.replace(old, faultcode)).unwrap().unwrap();
+        (read.code, read.subcodes, read.blames)
+    }
+
+    #[test]
+    fn a_fault_code_is_read_in_every_spelling() {
+        let soap = SoapVersion::V11.namespace();
+        let wsse = |local: &str| format!("<faultcode xmlns:w='{WSSE}'>w:{local}</faultcode>");
+        for (written, code, subcodes, blames) in [
+            ("<s:faultcode>s:Client</s:faultcode>".into(), "Client", &[][..], Blames::Sender),
+            ("<faultcode xmlns='urn:other'>s:Client</faultcode>".into(), "Client", &[], Blames::Sender),
+            (format!("<faultcode xmlns:e='{soap}'>e:Client</faultcode>"), "Client", &[], Blames::Sender),
+            ("<faultcode>Client</faultcode>".into(), "Client", &[], Blames::Sender),
+            ("<faultcode>unbound:Client</faultcode>".into(), "Client", &[], Blames::Sender),
+            (
+                "<faultcode>\n s:Client.Authentication \n</faultcode>".into(),
+                "Client.Authentication",
+                &["Authentication"],
+                Blames::Sender,
+            ),
+            ("<faultcode>s:Cl<!-- -->ient</faultcode>".into(), "Client", &[], Blames::Sender),
+            ("<faultcode>s:MustUnderstand</faultcode>".into(), "MustUnderstand", &[], Blames::Sender),
+            ("<faultcode xmlns:x='urn:x'>x:Client</faultcode>".into(), "Client", &[], Blames::Receiver),
+            ("<faultcode>s:Server</faultcode>".into(), "Server", &[], Blames::Receiver),
+            (wsse("FailedAuthentication"), "FailedAuthentication", &[], Blames::Credentials),
+            ("<faultcode>wsse:InvalidSecurity</faultcode>".into(), "InvalidSecurity", &[], Blames::Credentials),
+            ("<faultcode/>".into(), "", &[], Blames::Receiver),
+            (String::new(), "", &[], Blames::Receiver),
+        ] {
+            let subcodes = subcodes.iter().map(|it: &&str| (*it).to_owned()).collect();
+            assert_eq!(code_of(&written), (code.to_owned(), subcodes, blames), "{written}");
+        }
+    }
+
+    #[test]
+    fn nested_subcodes_are_read() {
+        let nested = FAULT_12.replace(
+            "</s:Code>",
+            &format!(
+                "<s:Subcode><s:Value xmlns:w='{WSSE}'>w:InvalidSecurityToken</s:Value><s:Subcode>\
+                 <s:Value xmlns:x='urn:x'>x:Expired</s:Value></s:Subcode></s:Subcode></s:Code>"
+            ),
+        );
+        let read = fault(&nested).unwrap().unwrap();
+        assert_eq!((read.code.as_str(), read.blames), ("Sender", Blames::Credentials));
+        assert_eq!(read.subcodes, ["InvalidSecurityToken", "Expired"]);
+        let own = nested.replace(WSSE, "urn:own");
+        assert_eq!(fault(&own).unwrap().unwrap().blames, Blames::Sender);
     }
 
     #[test]

@@ -7,6 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// No answer of an agency nests this deep; the bound keeps the recursion off the stack's end.
 const MAX_DEPTH: usize = 128;
 const MAX_JSON_BYTES: usize = 64 << 20;
+/// `wsu:Id`, by which a signature refers to a block, `mustUnderstand`, `actor`, `role`.
+const OF_PROTOCOL: [&str; 3] = [
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+    "http://schemas.xmlsoap.org/soap/envelope/",
+    "http://www.w3.org/2003/05/soap-envelope",
+];
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// | XML | JSON |
@@ -41,14 +47,28 @@ impl XmlToJson {
 
     /// What is within the element: its attributes are the object's, unless it has text only.
     pub fn value(&self, element: Node<'_, '_>) -> Result<Value, XmlToJsonError> {
-        Walk { names: self, bytes_left: MAX_JSON_BYTES }.value(element, 0)
+        Walk { names: self, bytes_left: MAX_JSON_BYTES, left_out: &[] }.value(element, 0)
     }
 
     /// The element's children alone, as an object.
     pub fn children(&self, element: Node<'_, '_>) -> Result<Value, XmlToJsonError> {
         let mut object = Map::new();
-        Walk { names: self, bytes_left: MAX_JSON_BYTES }.put_children(element, &mut object, 0)?;
+        Walk { names: self, bytes_left: MAX_JSON_BYTES, left_out: &[] }.put_children(element, &mut object, 0)?;
         Ok(Value::Object(object))
+    }
+
+    /// These blocks of a SOAP header, as if they were all children of one, without what belongs to the protocol.
+    pub fn header_blocks<'a, 'input: 'a>(
+        &self,
+        elements: impl Iterator<Item = Node<'a, 'input>>,
+    ) -> Result<Map<String, Value>, XmlToJsonError> {
+        let mut object = Map::new();
+        Walk { names: self, bytes_left: MAX_JSON_BYTES, left_out: &OF_PROTOCOL }.put_elements(
+            elements,
+            &mut object,
+            0,
+        )?;
+        Ok(object)
     }
 
     fn key(&self, name: ExpandedName<'_, '_>) -> String {
@@ -66,6 +86,8 @@ struct Walk<'w> {
     names: &'w XmlToJson,
     /// Long namespace names are repeated in every key, so JSON may be much larger than its XML.
     bytes_left: usize,
+    /// Namespaces whose attributes are left out.
+    left_out: &'w [&'w str],
 }
 
 impl Walk<'_> {
@@ -77,7 +99,8 @@ impl Walk<'_> {
             return Ok(Value::Null);
         }
         let mut object = Map::new();
-        for attribute in element.attributes() {
+        let is_left_out = |namespace: Option<&str>| namespace.is_some_and(|uri| self.left_out.contains(&uri));
+        for attribute in element.attributes().filter(|attribute| !is_left_out(attribute.namespace())) {
             let name = match attribute.namespace() {
                 Some(uri) => self.names.key((uri, attribute.name()).into()),
                 None => attribute.name().to_owned(),
@@ -103,7 +126,16 @@ impl Walk<'_> {
         object: &mut Map<String, Value>,
         depth: usize,
     ) -> Result<(), XmlToJsonError> {
-        for child in element.children().filter(Node::is_element) {
+        self.put_elements(element.children().filter(Node::is_element), object, depth)
+    }
+
+    fn put_elements<'a, 'input: 'a>(
+        &mut self,
+        elements: impl Iterator<Item = Node<'a, 'input>>,
+        object: &mut Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), XmlToJsonError> {
+        for child in elements {
             let key = self.names.key(child.tag_name());
             self.spend(key.len())?;
             let value = self.value(child, depth + 1)?;

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use punte::{
-    adapter::{Filter, Form, Reading, Template, WireAnswer, leaves},
+    adapter::{Filter, Form, Mapped, Template, WireAnswer, leaves},
     broker::{Announcement, WorkItem, rabbitmq::RabbitmqSettings},
     domain::{AgencyName, AttachmentId, OfficeName, ServiceName, SubmissionId, TraceParent},
     json::{self, Rules},
@@ -108,8 +108,8 @@ fn agency_content(bytes: &[u8]) {
 }
 
 fn agency_json(bytes: &[u8]) {
-    let Ok(answer) = WireAnswer::from_json(200, bytes) else { return };
-    let again = WireAnswer::from_json(200, answer.body.to_string().as_bytes()).expect("what was taken is taken again");
+    let Ok(answer) = WireAnswer::from_json(bytes) else { return };
+    let again = WireAnswer::from_json(answer.body.to_string().as_bytes()).expect("what was taken is taken again");
     assert!(again == answer);
     leaves(Form::Json, bytes).expect("what was taken has leaves");
 }
@@ -287,7 +287,7 @@ fn filter_input(bytes: &[u8]) {
     let Ok(value) = json::parse(bytes, Rules::AGENCY) else { return };
     for status in [200, 404] {
         match filter.run(&json!({"status": status, "body": value})) {
-            Ok(given) => drop(Reading::from_json(given)),
+            Ok(given) => drop(Mapped::from_json(given)),
             Err(problem) => assert!(problem.len() < 500, "an error does not quote its input"),
         }
     }
@@ -303,8 +303,8 @@ fn filter_source(bytes: &[u8]) {
 
 fn reading(bytes: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
-    if let Ok(reading) = Reading::from_json(Some(value)) {
-        let again = Reading::from_json(Some(reading.to_json())).expect("what was read can be read again");
+    if let Ok(reading) = Mapped::from_json(Some(value)) {
+        let again = Mapped::from_json(Some(reading.to_json())).expect("what was read can be read again");
         assert!(again == reading);
     }
 }

@@ -26,7 +26,7 @@ class LookUpPersonRequest(ComplexModel):
 class LookUpPersonResponse(ComplexModel):
     __namespace__ = NAMESPACE
     __type_name__ = "LookUpPersonResponse"
-    _type_info = [("FamilyName", Unicode), ("GivenName", Unicode), ("BirthDate", Date), ("Citizenship", Unicode)]
+    _type_info = [("PersonalNumber", Unicode), ("FamilyName", Unicode), ("GivenName", Unicode), ("BirthDate", Date), ("Citizenship", Unicode)]
 
 
 class Registry(ServiceBase):
@@ -35,7 +35,7 @@ class Registry(ServiceBase):
     def LookUpPerson(ctx, request):
         print("spyne: LookUpPerson", "with address" if request.WithAddress else "without address", flush=True)
         born = datetime.date(1980, 2, 29)
-        return LookUpPersonResponse(FamilyName="Exemplar", GivenName="Ana", BirthDate=born, Citizenship="MD")
+        return LookUpPersonResponse(PersonalNumber=request.PersonalNumber, FamilyName="Exemplar", GivenName="Ana", BirthDate=born, Citizenship="MD")
 
 
 def sealed(application):

@@ -147,6 +147,135 @@ fn nothing_but_our_reference_may_stand_in_an_address() {
 }
 
 #[test]
+fn an_answer_that_nothing_binds_to_its_request_is_told() {
+    let key = "operations.person-lookup.correlates";
+    let with = |line: &str| format!("timeout_secs = 20\n{line}");
+    for line in ["correlates = false", "correlates = { cannot = \" \" }"] {
+        Broken::new().edit(REGISTRY, "timeout_secs = 20", &with(line)).has(REGISTRY, key, "no reason is given");
+    }
+    let wrong = Broken::new();
+    wrong.edit(REGISTRY, "timeout_secs = 20", &with("correlates = { because = \"x\" }"));
+    wrong.has(REGISTRY, "operations.person-lookup", "write true, or { cannot = \"the reason\" }");
+    let unbound = || {
+        let broken = Broken::new();
+        broken.edit("civil-registry/person-lookup/answer.jq", "subject: .[\"cr:PersonalNumber\"], ", "");
+        for example in ["found-with-address", "deceased"] {
+            let file = format!("civil-registry/person-lookup/examples/{example}/answer.json");
+            let text = fs::read_to_string(broken.file(&file)).unwrap();
+            broken.write(&file, &format!("{}\n}}\n", text.rsplit_once(",").unwrap().0));
+        }
+        broken
+    };
+    let example = "person-lookup/examples/deceased/answer.json";
+    unbound().has(example, "", "names no reference, and nothing else binds it");
+    let broken = unbound();
+    broken.edit(REGISTRY, "timeout_secs = 20", &with("correlates = { cannot = \"no field\" }"));
+    let (adapters, faults) = load(broken.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    let warnings = adapters.agency(&"civil-registry".parse().unwrap()).unwrap().warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("person-lookup") && warnings[0].contains("no field"));
+}
+
+#[test]
+fn a_filter_that_gives_our_own_reference_as_the_agencys_is_told() {
+    let broken = Broken::new();
+    broken.edit(&format!("{EXTRACT}/answer.jq"), "if .fault then of_fault", ". as $all | if .fault then of_fault");
+    broken.edit(&format!("{EXTRACT}/answer.jq"), "reference: .[\"cr:RequestId\"]", "reference: $all.reference");
+    broken.has("civil-status-extract/examples/birth/answer.json", "", "gives our own reference in the place");
+}
+
+#[test]
+fn never_seen_must_name_our_reference_whatever_the_folder_says() {
+    let broken = Broken::new();
+    let example = "legal-events/legal-event/examples/refused-legal-basis";
+    broken.edit(
+        "legal-events/legal-event/lookup.jq",
+        "{not_seen: true, reference: .body.event_id}",
+        "{not_seen: true}",
+    );
+    broken.write(&format!("{example}/lookup.json"), "{\"not_seen\": true}");
+    broken.edit(EVENTS, "timeout_secs = 20", "timeout_secs = 20\ncorrelates = { cannot = \"no field\" }");
+    broken.has("refused-legal-basis/lookup.json", "", "nothing else binds it");
+}
+
+#[test]
+fn a_filter_that_lets_decide_what_is_not_signed_is_told() {
+    let filter = "legal-events/legal-event/answer.jq";
+    let edited = |to: &str| {
+        let broken = Broken::new();
+        broken.edit(filter, "if .body.uid then", to);
+        broken
+    };
+    edited("if .status == 200 and .body.uid then").has(filter, "", "lets `.status` decide");
+    edited("if .unsigned.status == 200 and .body.uid then").has(filter, "", "lets `.unsigned` decide");
+    edited(". as {unsigned: $u} | if $u.status == 200 and .body.uid then").has(filter, "", "lets `.unsigned` decide");
+    // What its text does not show, it shows when it runs.
+    let hidden = "{text: .unsigned.status} as $x | if $x.text == 200 and .body.uid then";
+    edited(hidden).has("registered/answer.json", "", "lets decide what the agency has not signed");
+    let told = Broken::new();
+    told.edit(filter, "\"The log is not available and has registered nothing.\"", "\"status \\(.unsigned.status)\"");
+    told.edit(
+        "legal-events/legal-event/examples/maintenance/answer.json",
+        "The log is not available and has registered nothing.",
+        "status 503",
+    );
+    let (_, faults) = load(told.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn a_status_says_not_handled_only_where_nothing_is_signed_and_only_of_a_failure() {
+    let problem = "the agency signs its answers";
+    let of_agency = "title = \"Civil registry\"";
+    Broken::new().edit(REGISTRY, of_agency, &format!("{of_agency}\nnot_handled = [503]")).has(
+        REGISTRY,
+        "not_handled",
+        problem,
+    );
+    let of_operation = "timeout_secs = 20\nnot_handled = [429]";
+    Broken::new().edit(REGISTRY, "timeout_secs = 20", of_operation).has(
+        REGISTRY,
+        "operations.person-lookup.not_handled",
+        problem,
+    );
+    let with = |statuses: &str| {
+        let broken = Broken::new();
+        let text = fs::read_to_string(broken.file(REGISTRY)).unwrap();
+        let (head, tail) = text.split_once("[seal.answer]").unwrap();
+        let (_, operations) = tail.split_once("[operations.person-lookup]").unwrap();
+        let operations = format!("[operations.person-lookup]\nnot_handled = [404]{operations}");
+        broken
+            .write(REGISTRY, &format!("not_handled = {statuses}\n{head}[seal.answer]\nkind = \"none\"\n{operations}"));
+        broken
+    };
+    with("[200]").has(REGISTRY, "not_handled", "200 says no such thing");
+    let (adapters, faults) = load(with("[429, 503]").folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    let operations = &adapters.agency(&"civil-registry".parse().unwrap()).unwrap().operations;
+    let of = |service: &str| operations[&service.parse().unwrap()].not_handled.clone();
+    assert_eq!((of("person-lookup"), of("civil-status-extract")), (vec![404], vec![429, 503]));
+}
+
+#[test]
+fn headers_of_an_answer_are_read_and_told_apart_by_what_signs_them() {
+    let (adapters, faults) = load(&repository("tests/adapters"), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    assert_eq!(adapters.iter().count(), 3);
+    let broken = Broken::new();
+    let filter = "legal-events/legal-event/answer.jq";
+    broken.edit(filter, "reference: .body.event_id, answer:", "reference: .headers[\"x-event\"], answer:");
+    broken.edit(EVENTS, "kind = \"jws-detached\"\nheader = \"x-jws-signature\"\nalgorithms = [\"rsa-sha256\"]\ncertificates = [\"answer-signing.pem\"]", "kind = \"none\"");
+    let example = |name: &str| format!("legal-events/legal-event/examples/{name}/wire-answer.headers.json");
+    broken.has("registered/answer.json", "", "reads another thing: /reference");
+    broken.write(&example("registered"), "{\"X-Event\": \"01990000-0000-7000-8000-000000000011\"}");
+    broken.write(&example("registered-with-hostile-text"), "{\"x-event\": \"01990000-0000-7000-8000-000000000012\"}");
+    let (_, faults) = load(broken.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    broken.write(&example("registered"), "{\"x event\": \"\"}");
+    broken.has("wire-answer.headers.json", "x event", "cannot be an HTTP header");
+}
+
+#[test]
 fn a_signature_that_a_question_cannot_bear_is_told() {
     let broken = Broken::new();
     broken.edit(EVENTS, "kind = \"jws-compact\"", "kind = \"http-signature\"");

@@ -3,6 +3,7 @@
 
 mod answers;
 mod attachments;
+mod belief;
 mod broker;
 mod circuit;
 mod effects;

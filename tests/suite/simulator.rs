@@ -22,12 +22,12 @@ async fn every_example_of_every_agency_is_played_as_it_stands() {
             for example in &operation.examples {
                 let met = bus.ask(&operation.request, example, example.submission.id).await;
                 let reading = answered(met);
-                assert_eq!(reading.to_json(), example.reading.to_json(), "{}/{}", operation.service, example.name);
+                assert_eq!(reading.to_json(), example.mapped.to_json(), "{}/{}", operation.service, example.name);
             }
         }
         assert_eq!(bus.simulator.refusals(), Vec::<String>::new());
         let references: Vec<_> = bus.simulator.ledger().into_iter().map(|entry| entry.reference).collect();
-        let good = |it: &&Example| matches!(it.reading, Reading::Answered { .. });
+        let good = |it: &&Example| matches!(it.mapped.reading, Reading::Answered { .. });
         let effects = bus.simulator.adapter().operations.values().flat_map(|it| &it.examples).filter(good).count();
         assert_eq!(references.len(), effects);
     }
@@ -48,14 +48,14 @@ async fn a_request_that_no_example_has_is_answered_about_its_own_reference_and_s
     let request = compose(&submission);
     let response = bus.send(&request, bus.seal(&request)).await.unwrap();
     let reading = answered(bus.read(exchange, response, submission.id).await);
-    assert_eq!(reading.reference(), Some(submission.id.to_string().as_str()));
+    assert_eq!(reading.bond.reference.as_deref(), Some(submission.id.to_string().as_str()));
     // The subject decides where the texts do not.
     submission.subject.id = "2000000000404".to_owned();
     submission.id = SubmissionId::new();
     let request = compose(&submission);
     let response = bus.send(&request, bus.seal(&request)).await.unwrap();
     let reading = answered(bus.read(exchange, response, submission.id).await);
-    assert!(matches!(reading, Reading::Refused { refusal, .. } if refusal.code == "person-not-found"));
+    assert!(matches!(reading.reading, Reading::Refused { refusal, .. } if refusal.code == "person-not-found"));
     assert_eq!(bus.simulator.ledger().len(), 1);
 }
 
@@ -79,12 +79,12 @@ async fn an_agency_that_does_not_recognise_repeats_acts_twice_and_can_be_asked()
     let bus = Bus::towards(EVENTS).await;
     let (example, reference) = (bus.example("legal-event", "registered"), SubmissionId::new());
     let asked = answered(bus.ask(bus.lookup("legal-event"), example, reference).await);
-    assert!(matches!(asked, Reading::NotSeen));
+    assert!(matches!(asked.reading, Reading::NotSeen));
     for _ in 0..2 {
         answered(bus.ask(bus.exchange("legal-event"), example, reference).await);
     }
     let asked = answered(bus.ask(bus.lookup("legal-event"), example, reference).await);
-    assert_eq!(asked.reference(), Some(reference.to_string().as_str()));
+    assert_eq!(asked.bond.reference.as_deref(), Some(reference.to_string().as_str()));
     assert_eq!(bus.simulator.ledger().len(), 2);
     assert_eq!(bus.simulator.requests(), 4);
 }
@@ -155,7 +155,7 @@ async fn without_a_certificate_of_the_agency_s_authority_there_is_no_connection(
 async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
     use SimulatedFault as F;
     let status = |code, after_effect| F::Status { code, retry_after_secs: Some(7), after_effect };
-    let soap_fault = |blames, after_effect| F::SoapFault { blames, after_effect };
+    let soap_fault = |blames, after_effect| F::SoapFault { blames, after_effect, unsigned: false };
     let bus = Bus::towards(REGISTRY).await;
     let (exchange, example) = (bus.exchange("civil-status-extract"), bus.example("civil-status-extract", "birth"));
     let cases = [
@@ -185,10 +185,10 @@ async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
         assert!(met.to_string().contains(expected), "{fault:?}: {met} is not {expected}");
         assert_eq!(bus.simulator.ledger().len() - before, effects, "{fault:?}");
         if fault == F::OtherReference {
-            assert_ne!(answered(met).reference(), Some(reference.to_string().as_str()));
+            assert_ne!(answered(met).bond.reference.as_deref(), Some(reference.to_string().as_str()));
         }
         let again = answered(bus.ask(exchange, example, reference).await);
-        assert_eq!(again.reference(), Some(reference.to_string().as_str()), "{fault:?} has ended");
+        assert_eq!(again.bond.reference.as_deref(), Some(reference.to_string().as_str()), "{fault:?} has ended");
     }
 }
 
@@ -214,7 +214,7 @@ async fn a_soap_12_agency_is_played_as_well() {
     for name in ["birth", "refused-no-such-act"] {
         let example = bus.example("civil-status-extract", name);
         let reading = answered(bus.ask(exchange, example, example.submission.id).await);
-        assert_eq!(reading.to_json(), example.reading.to_json());
+        assert_eq!(reading.to_json(), example.mapped.to_json());
     }
     assert_eq!(bus.simulator.ledger().len(), 1);
 }
@@ -239,10 +239,13 @@ async fn json_agencies_may_seal_in_every_way_that_a_profile_knows() {
         for _ in 0..2 {
             let reference = SubmissionId::new();
             let reading = answered(bus.ask(exchange, example, reference).await);
-            assert_eq!(reading.reference(), Some(reference.to_string().as_str()));
+            assert_eq!(reading.bond.reference.as_deref(), Some(reference.to_string().as_str()));
         }
         let unseen = SubmissionId::new();
-        assert!(matches!(answered(bus.ask(bus.lookup("legal-event"), example, unseen).await), Reading::NotSeen));
+        assert!(matches!(
+            answered(bus.ask(bus.lookup("legal-event"), example, unseen).await).reading,
+            Reading::NotSeen
+        ));
         for flaw in [SimulatedFault::WrongSignature, SimulatedFault::NoSignature, SimulatedFault::ForeignSignature] {
             bus.simulator.follow(Plan::once(flaw.clone()));
             let met = bus.ask(exchange, example, SubmissionId::new()).await;
@@ -369,7 +372,7 @@ async fn the_agency_remembers_what_it_did_when_it_is_started_again() {
     bus.simulator.stop().await;
     let bus = Bus::with(plan()).await;
     let asked = bus.ask(bus.lookup("legal-event"), bus.example("legal-event", "registered"), reference).await;
-    assert!(matches!(answered(asked), Reading::Answered { .. }));
+    assert!(matches!(answered(asked).reading, Reading::Answered { .. }));
 }
 
 #[tokio::test]

@@ -46,6 +46,18 @@ impl Town {
         Self { changed_adapters: Some(folder), ..town.await }
     }
 
+    /// The same, and other files below the adapters too. It tries again soon.
+    pub async fn with_adapters_and(change: impl Fn(&str, String) -> String, further: impl FnOnce(&Path)) -> Self {
+        let folder = adapters(change);
+        let path = folder.path().join("adapters");
+        further(&path);
+        let town = Self::planned(|it| {
+            it.adapters = path;
+            it.retry = "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 5\n";
+        });
+        Self { changed_adapters: Some(folder), ..town.await }
+    }
+
     /// With one file below the adapters changed.
     pub async fn with_template(file: &str, change: impl Fn(String) -> String) -> Self {
         let folder = adapters(|_, text| text);

@@ -1,10 +1,11 @@
-def business(code; text): {refused: {code: code, text: text}};
+# The registry says in each answer whom it is about, in its refusals too: that binds it to our question.
+def business(code; text): {refused: {code: code, text: text}, subject: .fault.detail["crf:Fault"]["crf:PersonalNumber"]};
 
 def of_fault:
   .fault.detail["crf:Fault"]["crf:Code"]? as $code
   | if $code == "PersonNotFound" then business("person-not-found"; "The registry knows no person under this number.")
-    elif $code == "Busy" then {fault: {code: "busy", text: "The registry is busy and has done nothing.", transient: true}}
-    elif $code == "CallContextRefused" then {fault: {code: "call-context", text: "The registry does not take the call context.", transient: false}}
+    elif $code == "Busy" then {fault: {code: "busy", text: "The registry is busy and has done nothing.", transient: true}, subject: .fault.detail["crf:Fault"]["crf:PersonalNumber"]}
+    elif $code == "CallContextRefused" then {fault: {code: "call-context", text: "The registry does not take the call context.", transient: false}, subject: .fault.detail["crf:Fault"]["crf:PersonalNumber"]}
     else null
     end;
 
@@ -13,7 +14,7 @@ def optional(key; value): if value then {(key): value} else {} end;
 if .fault then of_fault
 elif .body["cr:LookUpPersonResponse"] then
   .body["cr:LookUpPersonResponse"]
-  | {answer: {person: ({
+  | {subject: .["cr:PersonalNumber"], answer: {person: ({
       family_name: .["cr:FamilyName"],
       given_name: .["cr:GivenName"],
       birth_date: .["cr:BirthDate"],

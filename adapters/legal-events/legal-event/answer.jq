@@ -1,10 +1,14 @@
-if .status == 200 and .body.uid then
+# The signature covers the body alone: what decides stands there, with our reference beside it.
+if .body.uid then
   {reference: .body.event_id, answer: {uid: .body.uid, registered_at: .body.registered_at}}
-elif .status == 422 and .body.code == "unknown-legal-basis" then
-  {refused: {code: "unknown-legal-basis", text: "The log does not know the legal basis."}, reference: .body.event_id}
-elif .status == 422 then
-  {refused: {code: "event-refused", text: "The log does not take the event."}, reference: .body.event_id}
-elif .status == 503 then
-  {fault: {code: "maintenance", text: "The log is not available and has registered nothing.", transient: true}}
+elif .body.code == "unknown-legal-basis" then
+  {reference: .body.event_id, refused: {code: "unknown-legal-basis", text: "The log does not know the legal basis."}}
+elif .body.code == "event-refused" then
+  {reference: .body.event_id, refused: {code: "event-refused", text: "The log does not take the event."}}
+elif .body.code == "maintenance" then
+  {
+    reference: .body.event_id,
+    fault: {code: "maintenance", text: "The log is not available and has registered nothing.", transient: true}
+  }
 else null
 end

@@ -189,6 +189,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AnswerUnexpected
         | Code::AnswerSignature
         | Code::AnswerMismatched
+        | Code::CredentialsRefused
+        | Code::AgencyNoVerdict
         | Code::AnswerSchema => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

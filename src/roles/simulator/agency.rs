@@ -23,7 +23,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 
@@ -40,6 +40,37 @@ pub(super) struct Agency {
     /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.
     pub generation: watch::Sender<u64>,
     pub clock: Mutex<Arc<dyn Clock>>,
+    pub swap: Swap,
+}
+
+type Answer = Result<Response<Body>, Reset>;
+
+/// An answer that waits for another one, and where its own receiver waits for that other one.
+#[derive(Default)]
+pub(super) struct Swap(Mutex<Option<(Answer, oneshot::Sender<Answer>)>>);
+
+impl Swap {
+    async fn with_another(&self, answer: Answer) -> Answer {
+        let (give, take) = oneshot::channel();
+        // In a block of its own, because the lock must not be held while waiting.
+        let first = {
+            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match waiting.take() {
+                Some(first) => Some((first, answer)),
+                None => {
+                    *waiting = Some((answer, give));
+                    None
+                }
+            }
+        };
+        match first {
+            Some(((theirs, receiver), ours)) => {
+                let _ = receiver.send(ours);
+                theirs
+            }
+            None => take.await.unwrap_or(Err(Reset)),
+        }
+    }
 }
 
 /// The connection is to be reset.
@@ -67,7 +98,13 @@ impl Agency {
             return response;
         }
         let answer = match asked {
-            Ok(asked) => self.act(&asked, plan.fault.as_ref(), &parts.headers),
+            Ok(asked) => {
+                let answer = self.act(&asked, plan.fault.as_ref(), &parts.headers);
+                match plan.fault {
+                    Some(SimulatedFault::Swapped) => self.swap.with_another(answer).await,
+                    _ => answer,
+                }
+            }
             Err(reason) => Ok(self.refuse(reason)),
         };
         tokio::time::sleep(Duration::from_millis(plan.answer_delay_ms)).await;
@@ -94,6 +131,9 @@ impl Agency {
         fault: Option<&SimulatedFault>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Reset> {
+        if let Some(reply) = asked.busy().filter(|_| fault == Some(&SimulatedFault::Busy) && !asked.is_lookup) {
+            return Ok(self.respond(reply, None));
+        }
         let reply = match asked.reply(&self.ledger) {
             Ok(reply) => reply,
             Err(reason) => return Ok(self.refuse(reason)),
@@ -107,7 +147,7 @@ impl Agency {
             return response;
         }
         let reply = match fault {
-            Some(SimulatedFault::OtherReference) => reply.about_another(asked.reference.as_deref()),
+            Some(SimulatedFault::OtherReference) => reply.about_another(asked),
             _ => reply,
         };
         Ok(self.respond(reply, fault))
@@ -119,9 +159,11 @@ impl Agency {
             SimulatedFault::Status { code, retry_after_secs, after_effect } if *after_effect == is_after => {
                 Some(Ok(response::status(*code, *retry_after_secs)))
             }
-            SimulatedFault::SoapFault { blames, after_effect } if *after_effect == is_after => {
-                Some(Ok(self.respond(self.blame(*blames, "simulated"), None)))
+            SimulatedFault::SoapFault { blames, after_effect, unsigned } if *after_effect == is_after => {
+                let flaw = unsigned.then_some(&SimulatedFault::NoSignature);
+                Some(Ok(self.respond(self.blame(*blames, "simulated"), flaw)))
             }
+            SimulatedFault::EmptyAnswer { code } if is_after => Some(Ok(response::empty(*code))),
             SimulatedFault::ResetBeforeEffect if !is_after => Some(Err(Reset)),
             SimulatedFault::ResetAfterEffect if is_after => Some(Err(Reset)),
             _ => None,
@@ -137,7 +179,10 @@ impl Agency {
             _ => Flaw::None,
         };
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
-        let (mut headers, body) = match self.seal.seal(status, &reply.body, flaw, self.now()) {
+        let named = reply.headers.iter().filter_map(|(name, value)| {
+            Some((http::HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+        });
+        let (mut headers, body) = match self.seal.seal(status, named.collect(), &reply.body, flaw, self.now()) {
             Ok(sealed) => sealed,
             Err(reason) => {
                 tracing::error!(%reason, "the simulated agency cannot sign its answer");
@@ -145,6 +190,10 @@ impl Agency {
             }
         };
         headers.insert(header::CONTENT_TYPE, self.media_type(reply.form));
+        let status = match fault {
+            Some(SimulatedFault::RewrittenStatus { code }) => StatusCode::from_u16(*code).unwrap_or(status),
+            _ => status,
+        };
         response::with(status, headers, body, fault, self.adapter.limits.answer_max_bytes)
     }
 
@@ -184,7 +233,7 @@ impl Agency {
                 (Form::Json, serde_json::json!({"code": text}).to_string())
             }
         };
-        Reply { status, body: body.into_bytes(), form }
+        Reply { status, headers: Default::default(), body: body.into_bytes(), form }
     }
 
     fn media_type(&self, form: Form) -> HeaderValue {

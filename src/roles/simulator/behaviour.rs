@@ -50,7 +50,22 @@ pub enum SimulatedFault {
         blames: Blamed,
         #[serde(default)]
         after_effect: bool,
+        /// As somebody says it who does not have the agency's key.
+        #[serde(default)]
+        unsigned: bool,
     },
+    /// The example's passing fault, signed and bound to this request: nothing was done.
+    Busy,
+    /// No body at all, after the effect, and no signature.
+    EmptyAnswer {
+        code: u16,
+    },
+    /// The signed answer under another status, as somebody on the way writes it over.
+    RewrittenStatus {
+        code: u16,
+    },
+    /// The signed answers to two requests that come together are given to each other.
+    Swapped,
     ResetBeforeEffect,
     ResetAfterEffect,
     /// The answers below come after the effect: the agency has acted, and its answer is of no use.

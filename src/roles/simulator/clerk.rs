@@ -7,6 +7,7 @@ use crate::{
     wire, xml,
 };
 use http::{HeaderMap, Method, Uri};
+use std::collections::BTreeMap;
 
 /// The request, understood.
 pub(super) struct Asked<'a> {
@@ -15,12 +16,14 @@ pub(super) struct Asked<'a> {
     pub is_lookup: bool,
     /// Ours, where the request carries it.
     pub reference: Option<String>,
-    subject: Option<String>,
+    pub subject: Option<String>,
 }
 
 /// An answer before it is sealed.
 pub(super) struct Reply {
     pub status: u16,
+    /// HTTP headers, by name.
+    pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
     pub form: Form,
 }
@@ -83,7 +86,7 @@ fn choose<'a>(operation: &'a Operation, asked: &[Leaf]) -> Option<Asked<'a>> {
     let known: Vec<_> = known.collect();
     let same = known.iter().find(|known| known.is_same(asked));
     let about_same = || known.iter().find(|known| known.subject_of(asked).as_ref() == Some(known.subject()));
-    let good = || known.iter().find(|known| matches!(known.example.reading, Reading::Answered { .. }));
+    let good = || known.iter().find(|known| matches!(known.example.mapped.reading, Reading::Answered { .. }));
     let chosen = same.or_else(about_same).or_else(good)?;
     Some(Asked {
         operation,
@@ -135,7 +138,7 @@ fn is_volatile(example: &Example, text: &str) -> bool {
 impl Asked<'_> {
     /// Whether the agency does something: a refusal or a fault changes nothing.
     pub fn has_effect(&self) -> bool {
-        !self.is_lookup && matches!(self.example.reading, Reading::Answered { .. } | Reading::Waiting { .. })
+        !self.is_lookup && matches!(self.example.mapped.reading, Reading::Answered { .. } | Reading::Waiting)
     }
 
     /// The example's answer, about this request and this subject. A question is answered from the ledger.
@@ -149,17 +152,25 @@ impl Asked<'_> {
             false => *reading == Reading::NotSeen,
         };
         let shown = self.operation.examples.iter().find_map(|example| {
-            let (reply, reading) = example.lookup.as_ref()?;
-            fits(reading).then_some((example, reply))
+            let (reply, mapped) = example.lookup.as_ref()?;
+            fits(&mapped.reading).then_some((example, reply))
         });
         let (example, reply) = shown.ok_or("no example shows this answer to a question")?;
         let form = self.operation.lookup.as_ref().map_or(Form::Json, |lookup| lookup.expects());
         Ok(self.in_place(reply, example, form))
     }
 
+    /// What the agency says when it has done nothing and may be asked again, if an example shows it.
+    pub fn busy(&self) -> Option<Reply> {
+        let is_passing = |it: &&Example| matches!(it.mapped.reading, Reading::Failed { transient: true, .. });
+        let example = self.operation.examples.iter().find(is_passing)?;
+        Some(self.in_place(&example.answer, example, self.operation.request.expects()))
+    }
+
     /// This request's reference and subject stand where the example's own stood.
     fn in_place(&self, reply: &WireReply, example: &Example, form: Form) -> Reply {
         let mut text = String::from_utf8_lossy(&reply.body).into_owned();
+        let mut headers = reply.headers.clone();
         let pairs = [
             (example.submission.id.to_string(), &self.reference),
             (example.submission.subject.id.clone(), &self.subject),
@@ -167,18 +178,25 @@ impl Asked<'_> {
         for (own, theirs) in pairs {
             if let Some(theirs) = theirs {
                 text = text.replace(&own, &escaped(form, theirs));
+                headers.values_mut().for_each(|value| *value = value.replace(&own, theirs));
             }
         }
-        Reply { status: reply.status, body: text.into_bytes(), form }
+        Reply { status: reply.status, headers, body: text.into_bytes(), form }
     }
 }
 
 impl Reply {
-    /// The same answer, as if it belonged to another request.
-    pub fn about_another(mut self, reference: Option<&str>) -> Self {
+    /// The same answer, as if it belonged to another request, about another person.
+    pub fn about_another(mut self, asked: &Asked<'_>) -> Self {
         let other = uuid::Uuid::new_v4().to_string();
-        let text = String::from_utf8_lossy(&self.body).into_owned();
-        self.body = reference.map_or(text.clone(), |reference| text.replace(reference, &other)).into_bytes();
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        for (own, other) in [(&asked.reference, other.as_str()), (&asked.subject, "2999999999999")] {
+            if let Some(own) = own.as_ref().filter(|own| !own.is_empty()) {
+                text = text.replace(own, other);
+                self.headers.values_mut().for_each(|value| *value = value.replace(own, other));
+            }
+        }
+        self.body = text.into_bytes();
         self
     }
 }

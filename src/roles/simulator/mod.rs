@@ -118,6 +118,7 @@ impl Simulator {
             refusals: Default::default(),
             generation: Default::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
+            swap: Default::default(),
         });
         agency.behave(plan.behaviour);
         let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);

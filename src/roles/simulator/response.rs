@@ -27,6 +27,12 @@ pub(super) fn status(code: u16, retry_after_secs: Option<u64>) -> Response<Body>
     response
 }
 
+pub(super) fn empty(code: u16) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::new()));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::NO_CONTENT);
+    response
+}
+
 pub(super) fn with(
     status: StatusCode,
     mut headers: HeaderMap,

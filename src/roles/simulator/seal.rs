@@ -4,7 +4,7 @@ use crate::{
     adapter::{Adapter, Form, Leaf, leaves_without},
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, HttpSignatureProfile, Identity, JwsForm, JwsProfile,
-        KeyIdForm, ReplayCache, Seal, SealProfile, SignersAsFiles, TrustError, WssProfile,
+        KeyIdForm, ReplayCache, Seal, SealProfile, SignedHeader, SignersAsFiles, TrustError, WssProfile,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
@@ -138,10 +138,11 @@ impl AgencySeal {
         opened(&document, document.get_node(verified.body).ok_or("no body")?)
     }
 
-    /// The answer's headers and body as they go over the wire.
+    /// The answer's headers and body as they go over the wire; `headers` are those that it has before.
     pub fn seal(
         &self,
         status: StatusCode,
+        mut headers: HeaderMap,
         body: &[u8],
         flaw: Flaw,
         now: Timestamp,
@@ -152,7 +153,6 @@ impl AgencySeal {
         };
         let now = if flaw == Flaw::Stale { now - SignedDuration::from_hours(2) } else { now };
         let algorithm = self.algorithm(identity);
-        let mut headers = HeaderMap::new();
         let broken = |text: String, mark: &str| if flaw == Flaw::Broken { break_after(text, mark) } else { text };
         let jws = |form| JwsProfile { algorithm, form, key_id: KeyIdForm::Serial };
         match &self.profile.answer.kind {
@@ -160,8 +160,8 @@ impl AgencySeal {
             AnswerKind::None => Ok((headers, body.to_vec())),
             AnswerKind::Wss => {
                 let ttl = SignedDuration::from_secs(300);
-                let profile = WssProfile { algorithm, ttl, sign_headers: Vec::new(), must_understand: false };
                 let envelope = str::from_utf8(body).map_err(|error| error.to_string())?;
+                let profile = WssProfile { algorithm, ttl, sign_headers: blocks(envelope), must_understand: false };
                 let signed = wss::sign(envelope, &profile, identity, now).map_err(|error| error.to_string())?;
                 Ok((headers, broken(signed, "SignatureValue>").into_bytes()))
             }
@@ -206,6 +206,17 @@ fn opened(document: &roxmltree::Document<'_>, body: Node<'_, '_>) -> Result<Open
     let element = body.first_element_child().ok_or("the Body is empty")?.tag_name();
     let element = (element.namespace().unwrap_or_default().to_owned(), element.name().to_owned());
     Ok(Opened::Soap { element, leaves: leaves_without(document, &SEAL_NAMESPACES) })
+}
+
+/// What stands in an answer's header says what it is an answer to: it is signed.
+fn blocks(envelope: &str) -> Vec<SignedHeader> {
+    let Ok(document) = xml::decode(envelope.as_bytes()).and_then(xml::parse) else { return Vec::new() };
+    let headers = wire::open(&document).map(|envelope| envelope.headers).unwrap_or_default();
+    let block = |node: Node<'_, '_>| SignedHeader {
+        namespace: node.tag_name().namespace().unwrap_or_default().to_owned(),
+        name: node.tag_name().name().to_owned(),
+    };
+    headers.into_iter().map(block).collect()
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

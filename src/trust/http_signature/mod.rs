@@ -6,7 +6,7 @@ mod verify;
 
 pub use base::is_component;
 pub use sign::{HttpSeal, HttpSignatureError, sign};
-pub use verify::{HttpSignatureRefusal, VerifiedHttp, verify};
+pub use verify::{HttpSignatureRefusal, VerifiedHttp, verify, verify_but_for_replay};
 
 use super::Algorithm;
 use http::{HeaderMap, Method, StatusCode, Uri};

@@ -6,7 +6,7 @@ use super::{
     name_of,
 };
 use crate::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, ReplayCache, SignerRefusal,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, ReplayCache, SignerRefusal,
     policy::{Freshness, check_usable},
 };
 use aws_lc_rs::digest;
@@ -20,6 +20,9 @@ pub struct VerifiedHttp {
     pub algorithm: Algorithm,
     pub covered: Vec<String>,
     pub created: Timestamp,
+    /// By which it is known if it comes again. `None`: a response without a nonce, which may rightly be given twice in one
+    /// second.
+    pub mark: Option<Mark>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +87,19 @@ pub fn verify(
     now: Timestamp,
     replays: &ReplayCache,
 ) -> Result<VerifiedHttp, HttpSignatureRefusal> {
+    let verified = verify_but_for_replay(message, policy, now)?;
+    match verified.mark.is_none_or(|mark| replays.is_new(mark, now)) {
+        true => Ok(verified),
+        false => Err(HttpSignatureRefusal::Replayed),
+    }
+}
+
+/// For a caller who finds out by what the message is bound to whether it may come again.
+pub fn verify_but_for_replay(
+    message: &HttpMessage<'_>,
+    policy: &AnswerPolicy,
+    now: Timestamp,
+) -> Result<VerifiedHttp, HttpSignatureRefusal> {
     let AnswerKind::HttpSignature { components: required } = &policy.kind else {
         return Err(HttpSignatureRefusal::PolicyKind);
     };
@@ -102,10 +118,14 @@ pub fn verify(
     // A response comes on the connection that asked for it, and one without a nonce may rightly be given twice in one
     // second; a request may not.
     let is_remembered = signed.has_nonce || matches!(message.start, HttpStart::Request { .. });
-    if is_remembered && !replays.is_first(Fingerprint::of(base.as_bytes()), remember_until, now) {
-        return Err(HttpSignatureRefusal::Replayed);
-    }
-    Ok(VerifiedHttp { signer: signer.facts, algorithm, covered: signed.covered, created: signed.created })
+    let mark = Mark { fingerprint: Fingerprint::of(base.as_bytes()), until: remember_until };
+    Ok(VerifiedHttp {
+        signer: signer.facts,
+        algorithm,
+        covered: signed.covered,
+        created: signed.created,
+        mark: is_remembered.then_some(mark),
+    })
 }
 
 struct Signed {

@@ -9,7 +9,7 @@ mod verify;
 
 pub use refusal::WssRefusal;
 pub use sign::{WssError, sign};
-pub use verify::{VerifiedEnvelope, verify};
+pub use verify::{VerifiedEnvelope, verify, verify_but_for_replay};
 
 use crate::xml::Sink;
 use aws_lc_rs::digest;

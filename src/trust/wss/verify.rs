@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     trust::{
-        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, policy::Freshness,
+        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Mark, ReplayCache, policy::Freshness,
         replay::Fingerprint,
     },
     xml,
@@ -28,6 +28,8 @@ pub struct VerifiedEnvelope {
     pub signer: CertificateFacts,
     pub algorithm: Algorithm,
     pub created: Timestamp,
+    /// By which it is known if it comes again.
+    pub mark: Mark,
 }
 
 type Identifiers<'a, 'input> = HashMap<&'a str, Node<'a, 'input>>;
@@ -37,6 +39,19 @@ pub fn verify(
     policy: &AnswerPolicy,
     now: Timestamp,
     replays: &ReplayCache,
+) -> Result<VerifiedEnvelope, WssRefusal> {
+    let verified = verify_but_for_replay(document, policy, now)?;
+    match replays.is_new(verified.mark, now) {
+        true => Ok(verified),
+        false => Err(WssRefusal::Replayed),
+    }
+}
+
+/// For a caller who finds out by what the message is bound to whether it may come again.
+pub fn verify_but_for_replay(
+    document: &Document<'_>,
+    policy: &AnswerPolicy,
+    now: Timestamp,
 ) -> Result<VerifiedEnvelope, WssRefusal> {
     if policy.kind != AnswerKind::Wss {
         return Err(WssRefusal::PolicyKind);
@@ -52,15 +67,13 @@ pub fn verify(
         return Err(WssRefusal::DuplicateId);
     }
     let created = check_coverage(&parts, &signed, policy, now)?;
-    if !replays.is_first(fingerprint, created.remember_until, now) {
-        return Err(WssRefusal::Replayed);
-    }
     Ok(VerifiedEnvelope {
         body: parts.body.id(),
         signed: signed.iter().map(Node::id).collect(),
         signer: signer.facts,
         algorithm,
         created: created.at,
+        mark: Mark { fingerprint, until: created.remember_until },
     })
 }
 

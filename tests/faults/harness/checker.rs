@@ -3,7 +3,7 @@
 use super::{clients::Posting, process::Footprint, replay};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
-    domain::{Attempt, AttemptOutcome, Change, Effect, Progress, StateName, Verdict},
+    domain::{Attempt, AttemptOutcome, Change, Effect, Progress, StateName},
     roles::simulator::{Arrival, LedgerEntry},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -241,7 +241,7 @@ fn doubt_is_shown(seen: &Seen, done: &Done<'_>, report: &mut impl FnMut(Invarian
     if seen.effect != Effect::Once {
         return;
     }
-    let is_unknown = |attempt: &Attempt| matches!(&attempt.outcome, Some(AttemptOutcome::Failed { fault }) if fault.verdict == Verdict::Unknown);
+    let is_unknown = |attempt: &Attempt| matches!(&attempt.outcome, Some(AttemptOutcome::Failed { fault }) if fault.verdict.leaves_doubt());
     let was_shown = seen.timeline.iter().any(|change| change.to == StateName::Uncertain);
     let was_shown = was_shown || (in_doubt && state == StateName::Parked);
     if seen.attempts.iter().any(is_unknown) && !was_shown {

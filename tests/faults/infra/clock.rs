@@ -163,7 +163,7 @@ async fn a_clock_that_jumps_a_day_to_either_side_costs_nothing() {
 async fn deadlines_are_kept_as_they_were_written_through_jumps() {
     let clock = JumpingClock::right();
     let town = town(&clock, |plan| plan.retry = "first_wait_secs = 60\nmax_wait_secs = 60\nmax_attempts = 9\n").await;
-    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    town.behave("civil-registry", json!({"fault": "busy"}));
     let with_deadline = async |within: SignedDuration| {
         let mut request = request("civil-status-extract", CITIZEN);
         request["expires_at"] = json!((clock.now() + within).to_string());

@@ -122,9 +122,9 @@ impl Came {
         let refusal = Refusal { code: String::new(), text: String::new() };
         let failed = Reading::Failed { code: String::new(), text: String::new(), transient: true };
         match self {
-            Came::Answered => Some(Reading::Answered { answer: serde_json::Value::Null, reference: None }),
-            Came::Refused => Some(Reading::Refused { refusal, reference: None }),
-            Came::Waiting => Some(Reading::Waiting { reference: None }),
+            Came::Answered => Some(Reading::Answered { answer: serde_json::Value::Null }),
+            Came::Refused => Some(Reading::Refused { refusal }),
+            Came::Waiting => Some(Reading::Waiting),
             Came::Transient => Some(failed),
             Came::NotSeen => Some(Reading::NotSeen),
             Came::Lost | Came::LeaseOver | Came::TooEarly => None,

@@ -10,7 +10,7 @@ use super::{
     worker,
 };
 use punte::{
-    domain::{AttemptOutcome, Effect, Event, EventName, Schedule, StateName, Verdict},
+    domain::{AttemptOutcome, Effect, Event, EventName, Schedule, StateName},
     journal::SideRows,
 };
 
@@ -66,7 +66,7 @@ impl Model {
             journal.lease_over = false;
         }
         journal.retry_due = false;
-        if matches!(side.ended, Some((_, AttemptOutcome::Failed { fault })) if fault.verdict == Verdict::Unknown) {
+        if matches!(side.ended, Some((_, AttemptOutcome::Failed { fault })) if fault.verdict.leaves_doubt()) {
             journal.doubt = Doubt::Fresh;
         }
         journal.forget_words();

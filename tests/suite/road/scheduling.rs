@@ -26,7 +26,7 @@ async fn a_retry_comes_when_it_is_due() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_what_was_certainly_not_done() {
     let town = Town::planned(|plan| plan.retry = "first_wait_secs = 30\nmax_wait_secs = 30\nmax_attempts = 9\n").await;
-    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    town.behave("civil-registry", json!({"fault": "busy"}));
     let mut hurried = request("civil-status-extract", CITIZEN);
     hurried["expires_at"] = json!((jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string());
     let id = town.post_request(&hurried).await;
@@ -50,10 +50,7 @@ async fn a_deadline_that_leaves_doubt_goes_in_front_of_an_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_office_cancels_what_was_not_sent_and_nothing_else() {
     let town = Town::planned(|plan| plan.retry = "first_wait_secs = 30\nmax_wait_secs = 30\nmax_attempts = 9\n").await;
-    town.behave(
-        "civil-registry",
-        json!([{"fault": {"status": {"code": 503}}, "times": 1}, {"fault": "reset-after-effect", "times": 1}]),
-    );
+    town.behave("civil-registry", json!([{"fault": "busy", "times": 1}, {"fault": "reset-after-effect", "times": 1}]));
     let unsent = town.post("civil-status-extract").await;
     town.until(&unsent, &["retrying"]).await;
     let (status, body) = town.cancel(&unsent).await;

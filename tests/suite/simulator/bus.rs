@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use jiff::Timestamp;
 use punte::{
-    adapter::{Adapter, Example, Exchange, Form, Reading, TransformInput, WireAnswer, WireRequest},
+    adapter::{Adapter, Example, Exchange, Form, Mapped, TransformInput, WireAnswer, WireRequest},
     domain::{ServiceName, SubmissionId},
     roles::simulator::{Simulator, SimulatorPlan, adapter_of},
     trust::{
@@ -57,7 +57,7 @@ pub enum Met {
     NotTyped,
     TooLarge,
     Unbelieved(String),
-    Answer(Box<(Reading, String)>),
+    Answer(Box<(Mapped, String)>),
 }
 
 impl std::fmt::Display for Met {
@@ -185,11 +185,12 @@ impl Bus {
             return Met::TooLarge;
         }
         let answer = match exchange.expects() {
-            Form::Xml => self.open_envelope(exchange, status, &body),
+            Form::Xml => self.open_envelope(exchange, &body),
             Form::Json => self.open_json(status, &body, &headers),
         };
         match answer {
-            Ok(answer) => {
+            Ok((answer, covered)) => {
+                let answer = answer.with_head(exchange.coverage(), status, &headers, &covered);
                 let code = answer.soap_fault.as_ref().map(|fault| fault.code.clone()).unwrap_or_default();
                 Met::Answer(Box::new((exchange.interpret(&answer, &reference.to_string()).unwrap(), code)))
             }
@@ -197,15 +198,24 @@ impl Bus {
         }
     }
 
-    pub fn open_envelope(&self, exchange: &Exchange, status: u16, body: &[u8]) -> Result<WireAnswer, String> {
+    pub fn open_envelope(&self, exchange: &Exchange, body: &[u8]) -> Result<(WireAnswer, Vec<String>), String> {
         let document = xml::decode(body).and_then(xml::parse).map_err(|_| "not xml".to_owned())?;
         let verified = wss::verify(&document, &self.policy, Timestamp::now(), &self.replays);
         let verified = verified.map_err(|refusal| refusal.reason().to_owned())?;
-        Ok(exchange.answer_of_body(status, document.get_node(verified.body).unwrap()).unwrap())
+        let headers = punte::wire::open(&document).unwrap().headers;
+        let body = document.get_node(verified.body).unwrap();
+        let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
+        Ok((exchange.answer_of_envelope(body, &headers, is_signed).unwrap(), Vec::new()))
     }
 
-    pub fn open_json(&self, status: u16, body: &[u8], headers: &HeaderMap) -> Result<WireAnswer, String> {
+    pub fn open_json(
+        &self,
+        status: u16,
+        body: &[u8],
+        headers: &HeaderMap,
+    ) -> Result<(WireAnswer, Vec<String>), String> {
         let (policy, now) = (&self.policy, Timestamp::now());
+        let mut covered = Vec::new();
         let body = match &policy.kind {
             AnswerKind::JwsDetached { header } => {
                 let token = headers.get(header).map(|value| value.to_str().unwrap()).unwrap_or_default();
@@ -219,12 +229,13 @@ impl Bus {
                 let start = HttpStart::Response { status: http::StatusCode::from_u16(status).unwrap() };
                 let message = HttpMessage { start, headers, body };
                 let verified = http_signature::verify(&message, policy, now, &self.replays);
-                verified.map_err(|refusal| refusal.reason().to_owned())?;
+                covered = verified.map_err(|refusal| refusal.reason().to_owned())?.covered;
                 body.to_vec()
             }
             AnswerKind::Wss | AnswerKind::None => panic!("JSON is signed otherwise"),
         };
-        WireAnswer::from_json(status, &body).map_err(|_| "not json".to_owned())
+        let answer = WireAnswer::from_json(&body).map_err(|_| "not json".to_owned())?;
+        Ok((answer, covered))
     }
 }
 
@@ -235,7 +246,7 @@ pub fn client(agency: &str, identity: Option<&Identity>) -> reqwest::Client {
     builder.redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-pub fn answered(met: Met) -> Reading {
+pub fn answered(met: Met) -> Mapped {
     match met {
         Met::Answer(answer) => answer.0,
         other => panic!("{other}"),

@@ -1,0 +1,145 @@
+//! Believe: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
+
+use super::Answering;
+use crate::{
+    adapter::{Form, Protocol, WireAnswer},
+    domain::{Code, Fault, Stage},
+    trust::{
+        AnswerKind, AnswerPolicy, Mark,
+        http_signature::{self, HttpMessage, HttpStart},
+        jws, wss,
+    },
+    wire::{self, Received},
+    xml,
+};
+use http::StatusCode;
+
+/// An answer that may be believed to be the agency's.
+pub(super) struct Believed {
+    pub answer: WireAnswer,
+    /// By which it is known if it comes again; `None` where a repetition cannot be told.
+    pub mark: Option<Mark>,
+}
+
+/// Media type, form and signature: what is left may be believed to be the agency's.
+pub(super) fn believe(received: &Received, it: &Answering<'_>) -> Result<Believed, Fault> {
+    let policy = it.line.answer_policy();
+    if received.body.is_empty() {
+        return believe_empty(received, it, &policy);
+    }
+    check_media_type(received, it.exchange.expects(), &policy)?;
+    match it.exchange.expects() {
+        Form::Xml => believe_xml(received, it, &policy),
+        Form::Json => believe_json(received, it, &policy),
+    }
+}
+
+/// What 202 and 204 are like. What signs a body cannot sign none.
+fn believe_empty(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+    let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", received.status));
+    let beside = match &policy.kind {
+        AnswerKind::Wss | AnswerKind::JwsCompact => Err(unsigned()),
+        AnswerKind::JwsDetached { header } if !received.headers.contains_key(header) => Err(unsigned()),
+        AnswerKind::HttpSignature { .. } if !received.headers.contains_key("signature") => Err(unsigned()),
+        _ => verify_beside(received, it, policy),
+    }?;
+    Ok(believed(WireAnswer::of_body(serde_json::Value::Null), received, it, beside))
+}
+
+fn believed(answer: WireAnswer, received: &Received, it: &Answering<'_>, beside: SignedBeside) -> Believed {
+    let answer = answer.with_head(it.exchange.coverage(), received.status, &received.headers, &beside.covered);
+    Believed { answer, mark: beside.mark }
+}
+
+/// What a signature covers that stands in headers beside the body.
+#[derive(Default)]
+struct SignedBeside {
+    covered: Vec<String>,
+    mark: Option<Mark>,
+}
+
+fn check_media_type(received: &Received, expected: Form, policy: &AnswerPolicy) -> Result<(), Fault> {
+    let media_type = received.media_type().unwrap_or_default();
+    let is_expected = match policy.kind {
+        AnswerKind::JwsCompact => matches!(media_type.as_str(), "application/jose" | "application/jwt"),
+        _ => expected.is_media_type(&media_type),
+    };
+    if is_expected {
+        return Ok(());
+    }
+    let shown: String = media_type.chars().take(80).collect();
+    Err(Fault::new(Code::AnswerMediaType, Stage::Read, format!("`{shown}` with HTTP status {}", received.status)))
+}
+
+fn believe_xml(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+    let not_xml = |refusal| Fault::new(Code::AnswerNotXml, Stage::Read, refusal);
+    let document = xml::decode(&received.body).and_then(xml::parse).map_err(not_xml)?;
+    let unexpected = |refusal| Fault::new(Code::AnswerUnexpected, Stage::Read, refusal);
+    match &policy.kind {
+        AnswerKind::Wss => {
+            let verified = wss::verify_but_for_replay(&document, policy, it.now).map_err(bad_signature)?;
+            // The node that was verified is the node that is read.
+            let body = document.get_node(verified.body).ok_or_else(|| bad_signature("the Body is gone"))?;
+            let headers = wire::open(&document).map_err(unexpected)?.headers;
+            let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
+            let answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
+            let beside = SignedBeside { mark: Some(verified.mark), ..SignedBeside::default() };
+            Ok(believed(answer, received, it, beside))
+        }
+        AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
+            let beside = verify_beside(received, it, policy)?;
+            let answer = if it.line.adapter.protocol != Protocol::Rest {
+                let envelope = wire::open(&document).map_err(unexpected)?;
+                it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
+            } else {
+                it.exchange.answer_of_root(&document)
+            };
+            Ok(believed(answer.map_err(unexpected)?, received, it, beside))
+        }
+        AnswerKind::JwsCompact => Err(bad_signature("a compact JWS cannot carry XML here")),
+    }
+}
+
+fn believe_json(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+    let (payload, beside) = match &policy.kind {
+        AnswerKind::JwsCompact => {
+            let token = std::str::from_utf8(&received.body).map_err(bad_signature)?;
+            let verified = jws::verify_compact(token, policy, it.now).map_err(bad_signature)?;
+            (verified.payload, SignedBeside::default())
+        }
+        _ => {
+            let beside = verify_beside(received, it, policy)?;
+            (received.body.to_vec(), beside)
+        }
+    };
+    let answer = WireAnswer::from_json(&payload);
+    let answer = answer.map_err(|error| Fault::new(Code::AnswerNotJson, Stage::Read, error.problem))?;
+    Ok(believed(answer, received, it, beside))
+}
+
+/// Signatures that stand in headers beside the body.
+fn verify_beside(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<SignedBeside, Fault> {
+    match &policy.kind {
+        AnswerKind::None => Ok(SignedBeside::default()),
+        AnswerKind::JwsDetached { header } => {
+            let token = received.headers.get(header).and_then(|token| token.to_str().ok());
+            let token = token.ok_or_else(|| bad_signature("missing"))?;
+            jws::verify_detached(token, &received.body, policy, it.now).map_err(bad_signature)?;
+            Ok(SignedBeside::default())
+        }
+        AnswerKind::HttpSignature { .. } => {
+            let status = StatusCode::from_u16(received.status).map_err(bad_signature)?;
+            let start = HttpStart::Response { status };
+            let message = HttpMessage { start, headers: &received.headers, body: &received.body };
+            let verified = http_signature::verify_but_for_replay(&message, policy, it.now).map_err(bad_signature)?;
+            Ok(SignedBeside { covered: verified.covered, mark: verified.mark })
+        }
+        AnswerKind::Wss | AnswerKind::JwsCompact => {
+            Err(bad_signature("the answer is not of the kind that is signed so"))
+        }
+    }
+}
+
+pub(super) fn bad_signature(reason: impl std::fmt::Display) -> Fault {
+    Fault::new(Code::AnswerSignature, Stage::Read, reason)
+}

@@ -1,0 +1,155 @@
+//! Bond: what a filter made of an answer comes in; whether that answer belongs to our request goes out, or the refusal.
+
+use crate::{
+    adapter::{Bond, Correlates, Mapped, Reading},
+    domain::{Code, Effect, Fault, Stage, SubmissionId, Verdict},
+};
+use aws_lc_rs::digest::{self, SHA256, SHA512};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+/// What an answer's words about its request are held against.
+pub struct Ours<'a> {
+    pub reference: SubmissionId,
+    /// Whom the request is about.
+    pub subject: &'a str,
+    /// Of the request's body as it was sent; none where no filter asks for it.
+    pub digests: &'a [String],
+    pub effect: Effect,
+    pub correlates: &'a Correlates,
+    /// Whether the agency signs its answers.
+    pub is_signed: bool,
+}
+
+/// A reading that counts.
+pub struct Belonging {
+    pub reading: Reading,
+    /// Nothing in it says to which request it belongs: its like must not have come before.
+    pub is_anybodys: bool,
+}
+
+/// SHA-256 and SHA-512 of a request's body, in the forms in which agencies repeat them.
+pub fn digests(body: &[u8]) -> Vec<String> {
+    let of = |algorithm| {
+        let bytes = digest::digest(algorithm, body);
+        let hex: String = bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        [hex, STANDARD.encode(bytes)]
+    };
+    [of(&SHA256), of(&SHA512)].concat()
+}
+
+pub fn check(mapped: Mapped, ours: &Ours<'_>) -> Result<Belonging, Fault> {
+    if let Some(text) = anothers(&mapped.bond, ours) {
+        return Err(mismatched(text));
+    }
+    let is_bound = mapped.bond.binds(ours.effect);
+    match mapped.reading {
+        // "Never seen" has it sent again: it must be an answer to this very question, whatever the folder says.
+        Reading::NotSeen if !is_bound => {
+            Err(mismatched("it says that our reference was never seen, and nothing in it names that reference"))
+        }
+        Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting
+            if !is_bound && *ours.correlates == Correlates::Yes =>
+        {
+            Err(mismatched("it names no reference, and nothing else in it binds it to our request"))
+        }
+        // Where the agency does not sign, the folder's own filter is what is believed.
+        Reading::Failed { code, transient, .. } if !is_bound && ours.is_signed => Err(unbound(&code, transient)),
+        reading => {
+            let counts = matches!(reading, Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting);
+            Ok(Belonging { reading, is_anybodys: counts && !is_bound })
+        }
+    }
+}
+
+/// An answer that names another request is somebody else's.
+fn anothers(bond: &Bond, ours: &Ours<'_>) -> Option<&'static str> {
+    let is_other = |named: &Option<String>, is_ours: &dyn Fn(&str) -> bool| {
+        named.as_deref().is_some_and(|named| !is_ours(named.trim()))
+    };
+    let reference = ours.reference.to_string();
+    if is_other(&bond.reference, &|named| named == reference) {
+        return Some("it names another reference");
+    }
+    if is_other(&bond.subject, &|named| named == ours.subject) {
+        return Some("it is about somebody else");
+    }
+    let is_ours = |named: &str| ours.digests.iter().any(|digest| digest == named || digest.eq_ignore_ascii_case(named));
+    is_other(&bond.request_digest, &is_ours).then_some("it names the digest of another request")
+}
+
+/// A signed fault that might be anybody's is as good as an unsigned one.
+fn unbound(code: &str, transient: bool) -> Fault {
+    let (kind, verdict) = match transient {
+        true => (Code::AgencyFaultTransient, Verdict::Unknown),
+        false => (Code::AgencyFault, Verdict::DoNotRetryInDoubt),
+    };
+    let detail = format!("the agency's code is {code}; nothing in it names our request");
+    Fault { verdict, ..Fault::new(kind, Stage::Read, detail) }
+}
+
+fn mismatched(text: &str) -> Fault {
+    Fault::new(Code::AnswerMismatched, Stage::Read, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn verdict(written: serde_json::Value, effect: Effect, correlates: Correlates, is_signed: bool) -> String {
+        let reference = SubmissionId::from(uuid::Uuid::nil());
+        let digests = digests(b"request");
+        let (subject, correlates) = ("2000000000001", &correlates);
+        let ours = Ours { reference, subject, digests: &digests, effect, correlates, is_signed };
+        match check(Mapped::from_json(Some(written)).unwrap(), &ours) {
+            Ok(Belonging { is_anybodys: true, .. }) => "anybody's".into(),
+            Ok(_) => "ours".into(),
+            Err(fault) => format!("{} {:?}", fault.code, fault.verdict),
+        }
+    }
+
+    const MISMATCHED: &str = "agency.answer.mismatched Unknown";
+
+    #[test]
+    fn reference_digest_and_for_reads_the_subject_bind_an_answer() {
+        let reference = uuid::Uuid::nil().to_string();
+        let sha256 = "1bb2dc1d4ebb4bfdfe8e59ad9c8f0cf3f9b5c3d5";
+        for effect in Effect::ALL {
+            let of = |bond: serde_json::Value| {
+                let mut written = json!({"answer": {}});
+                written.as_object_mut().unwrap().extend(bond.as_object().unwrap().clone());
+                verdict(written, effect, Correlates::Yes, true)
+            };
+            assert_eq!(of(json!({"reference": reference})), "ours");
+            assert_eq!(of(json!({"reference": "another"})), MISMATCHED);
+            assert_eq!(of(json!({"reference": reference, "subject": "another"})), MISMATCHED);
+            for digest in digests(b"request") {
+                assert_eq!(of(json!({"request_digest": digest})), "ours");
+                assert_eq!(of(json!({"request_digest": digest, "reference": "another"})), MISMATCHED);
+            }
+            assert_eq!(of(json!({"request_digest": sha256})), MISMATCHED);
+            let by_subject = if effect == Effect::Read { "ours" } else { MISMATCHED };
+            assert_eq!(of(json!({"subject": "2000000000001"})), by_subject, "{effect:?}");
+            assert_eq!(of(json!({})), MISMATCHED);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_bound_is_anybodys_and_never_seen_is_then_believed_of_nobody() {
+        let cannot = || Correlates::Cannot("no field".into());
+        assert_eq!(verdict(json!({"answer": {}}), Effect::Once, cannot(), true), "anybody's");
+        assert_eq!(verdict(json!({"answer": {}, "reference": "another"}), Effect::Once, cannot(), true), MISMATCHED);
+        for is_signed in [true, false] {
+            assert_eq!(verdict(json!({"not_seen": true}), Effect::Lookup, cannot(), is_signed), MISMATCHED);
+        }
+    }
+
+    #[test]
+    fn a_fault_that_names_no_request_makes_nothing_certain_unless_the_agency_never_signs() {
+        let fault = |transient: bool| json!({"fault": {"code": "c", "text": "t", "transient": transient}});
+        let of = |transient, is_signed| verdict(fault(transient), Effect::Once, Correlates::Yes, is_signed);
+        assert_eq!(of(true, true), "agency.fault.transient Unknown");
+        assert_eq!(of(false, true), "agency.fault DoNotRetryInDoubt");
+        assert_eq!((of(true, false), of(false, false)), ("ours".into(), "ours".into()));
+    }
+}

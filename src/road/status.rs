@@ -1,0 +1,204 @@
+//! Status: an HTTP status that no filter has read comes in; the fault that it is goes out.
+//!
+//! A status is not a verdict: whoever stands between may have passed the request on before it said so. By itself it makes
+//! nothing certain; it only says whether another try makes sense. The README shows the whole table, effect by effect.
+
+use crate::domain::{Code, Fault, Stage, Verdict};
+
+/// What a status speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusClass {
+    /// 2xx: it was answered, and the answer is of no use.
+    Success,
+    /// 3xx: never followed. A 303 even says that it was done.
+    Redirect,
+    /// The message itself: it would be so again.
+    Message,
+    /// The moment, the address, the connection or the agency's own state: nothing of this request.
+    NotTheRequest,
+    /// Our certificate, key or token.
+    Credentials,
+    RateLimited,
+    Unavailable,
+    /// The agency, or somebody on the way, failed.
+    Server,
+    /// What no answer has.
+    Odd,
+}
+
+impl StatusClass {
+    pub const ALL: [StatusClass; 9] = [
+        StatusClass::Success,
+        StatusClass::Redirect,
+        StatusClass::Message,
+        StatusClass::NotTheRequest,
+        StatusClass::Credentials,
+        StatusClass::RateLimited,
+        StatusClass::Unavailable,
+        StatusClass::Server,
+        StatusClass::Odd,
+    ];
+
+    pub fn of(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirect,
+            // What differs from one submission to the next is the body: these speak of it, or of how every one is sent.
+            400 | 402 | 406 | 410 | 411 | 413..=417 | 422 | 428 | 431 => Self::Message,
+            401 | 403 | 407 | 495 | 496 | 511 => Self::Credentials,
+            429 => Self::RateLimited,
+            503 => Self::Unavailable,
+            // 404 while the agency's server starts, 405 of its page for maintenance, 408, 409, 421, 423 to 426, 451, and
+            // whatever somebody has made up: it may be otherwise in a minute.
+            400..=499 => Self::NotTheRequest,
+            500..=599 => Self::Server,
+            _ => Self::Odd,
+        }
+    }
+
+    pub fn code(self) -> Code {
+        match self {
+            Self::Success | Self::Odd => Code::AnswerUnexpected,
+            Self::Redirect => Code::AgencyRedirect,
+            Self::Message => Code::AgencyClientError,
+            Self::NotTheRequest => Code::AgencyNoVerdict,
+            Self::Credentials => Code::CredentialsRefused,
+            Self::RateLimited => Code::AgencyRateLimited,
+            Self::Unavailable => Code::AgencyUnavailable,
+            Self::Server => Code::AgencyServerError,
+        }
+    }
+
+    /// Whether it says more than an unsigned SOAP fault beside it.
+    pub fn goes_before_a_fault(self) -> bool {
+        match self {
+            Self::Credentials | Self::RateLimited | Self::Unavailable => true,
+            Self::Success | Self::Redirect | Self::Message | Self::NotTheRequest | Self::Server | Self::Odd => false,
+        }
+    }
+}
+
+/// What stands behind a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The agency signs its answers, and this one's status is not signed, or not with a word of our request.
+    Unsigned,
+    /// The agency does not sign.
+    NeverSigned,
+    /// It does not sign, and its folder says that with this status it has certainly not handled the request.
+    NotHandled,
+}
+
+pub fn fault_of_status(status: u16, word: Word) -> Fault {
+    let code = StatusClass::of(status).code();
+    match word {
+        Word::Unsigned => Fault::new(code, Stage::Read, format!("HTTP status {status}, unsigned")),
+        Word::NeverSigned => Fault::new(code, Stage::Read, format!("HTTP status {status}")),
+        Word::NotHandled => {
+            let fault = Fault::new(code, Stage::Read, format!("HTTP status {status}: not handled"));
+            Fault { verdict: Verdict::Retry, ..fault }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Effect, Event, Schedule},
+        road::{Case, asks_first, settle},
+    };
+    use jiff::Timestamp;
+    use std::time::Duration;
+
+    /// What production does with a fault, in a few words.
+    fn follows(fault: Fault, effect: Effect) -> &'static str {
+        let secs = Duration::from_secs;
+        let schedule = Schedule::new(secs(1), secs(1), 1.0, 0.0, 3, secs(1)).unwrap();
+        let case = Case { effect, attempt: 1, tries: 1, schedule: &schedule, now: Timestamp::UNIX_EPOCH };
+        let progress = crate::domain::Progress::accepted();
+        let sending = crate::domain::State::Sending { attempt: 1, lease_until: Timestamp::UNIX_EPOCH };
+        let progress = crate::domain::Progress { state: sending, attempts: 1, tries: 1, ..progress };
+        let event = settle(Err(fault), case);
+        let after = crate::domain::apply(&progress, event.clone()).unwrap();
+        match event {
+            Event::RetryPlanned { .. } if asks_first(effect, &after) => "asked, then again",
+            Event::RetryPlanned { .. } if after.in_doubt => "again, in doubt",
+            Event::RetryPlanned { .. } => "again",
+            Event::GivenUp { .. } if after.in_doubt => "parked, in doubt",
+            Event::GivenUp { .. } => "parked",
+            Event::OutcomeUnknown { .. } => "uncertain",
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn row(what: &str, fault: &Fault) -> String {
+        let cells = Effect::ALL.map(|effect| follows(fault.clone(), effect));
+        format!("| {what} | `{}` | {} |\n", fault.code, cells.join(" | "))
+    }
+
+    fn statuses(class: StatusClass) -> String {
+        match class {
+            StatusClass::NotTheRequest => return "every other 4xx, such as 404, 405, 408, 409, 421, 425".to_owned(),
+            StatusClass::Server => return "every other 5xx".to_owned(),
+            _ => {}
+        }
+        let mut spans: Vec<(u16, u16)> = Vec::new();
+        for status in (100..=599).filter(|status| StatusClass::of(*status) == class) {
+            match spans.last_mut() {
+                Some((_, last)) if *last + 1 == status => *last = status,
+                _ => spans.push((status, status)),
+            }
+        }
+        let text = |(first, last): &(u16, u16)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}–{last}"),
+        };
+        spans.iter().map(text).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The table as the README shows it: what production does, row by row.
+    fn table() -> String {
+        let fault = |code| Fault::new(code, Stage::Read, "");
+        let with = |verdict, code| Fault { verdict, ..fault(code) };
+        let mut text = "| what came | code | `read` | `idempotent` | `lookup` | `once` |\n".to_owned();
+        text += "| --- | --- | --- | --- | --- | --- |\n";
+        text += &row("no connection, or no secure one", &fault(Code::NetworkConnect));
+        text += &row("nothing in time", &fault(Code::NetworkTimeout));
+        text += &row("a connection that breaks", &fault(Code::NetworkReset));
+        for class in StatusClass::ALL {
+            let shown = (100..=599).find(|status| StatusClass::of(*status) == class).unwrap();
+            text += &row(&statuses(class), &fault_of_status(shown, Word::Unsigned));
+        }
+        text += &row("503 in the folder's `not_handled`", &fault_of_status(503, Word::NotHandled));
+        text += &row("a SOAP fault that blames the request", &fault(Code::AgencySoapClientFault));
+        text += &row("another SOAP fault", &fault(Code::AgencySoapServerFault));
+        text += &row("the filter: `transient: true`, bound", &fault(Code::AgencyFaultTransient));
+        text += &row("the filter: `transient: true`, not bound", &with(Verdict::Unknown, Code::AgencyFaultTransient));
+        text += &row("the filter: `transient: false`, bound", &fault(Code::AgencyFault));
+        text += &row("the filter: `transient: false`, not bound", &with(Verdict::DoNotRetryInDoubt, Code::AgencyFault));
+        text
+    }
+
+    #[test]
+    fn the_table_of_the_readme_is_what_is_done() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        assert!(readme.contains(&table()), "README.md does not have this table:\n{}", table());
+    }
+
+    #[test]
+    fn no_status_by_itself_makes_anything_certain_but_for_what_the_folder_declares() {
+        for status in 0..=999 {
+            for word in [Word::Unsigned, Word::NeverSigned] {
+                let fault = fault_of_status(status, word);
+                assert!(fault.verdict.leaves_doubt(), "{status}");
+                assert_ne!(follows(fault.clone(), Effect::Once), "again", "{status}");
+                let blames_the_request =
+                    matches!(StatusClass::of(status), StatusClass::Message | StatusClass::Redirect);
+                assert_eq!(follows(fault, Effect::Read) == "parked", blames_the_request, "{status}");
+            }
+            let declared = fault_of_status(status, Word::NotHandled);
+            assert!(Effect::ALL.iter().all(|effect| follows(declared.clone(), *effect) == "again"), "{status}");
+        }
+    }
+}

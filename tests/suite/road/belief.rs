@@ -1,0 +1,275 @@
+//! What somebody says who has not the agency's key, and what is signed for another: neither makes anything certain, nothing
+//! is done twice by it, and nobody gets another's answer.
+
+use crate::{
+    road::hostile::{Hostile, town_that_tries, town_with},
+    town::{CITIZEN, Town, request},
+};
+use punte::{domain::AttemptOutcome, journal::Record, roles::stage::StagePlan};
+use serde_json::json;
+use std::time::Duration;
+
+const OTHER: &str = "2000000000002";
+
+/// The extract as an operation that the agency neither recognises nor can be asked about.
+fn as_once(agency: &str, text: String) -> String {
+    let text = text.replace("failures = 5", "failures = 1000");
+    if agency == "civil-registry" { text.replace("effect = \"idempotent\"", "effect = \"once\"") } else { text }
+}
+
+/// The civil registry as one that never signs, with more keys for its operation.
+fn unsealed(text: &str, keys: &str) -> String {
+    let (head, tail) = text.split_once("[seal.answer]").unwrap();
+    let (_, operations) = tail.split_once("[operations.person-lookup]").unwrap();
+    let text = format!("{head}[seal.answer]\nkind = \"none\"\n\n[operations.person-lookup]{operations}");
+    text.replace("effect = \"once\"", &format!("effect = \"once\"\n{keys}"))
+}
+
+fn quick(plan: &mut StagePlan) {
+    plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 5\nmax_attempts = 5\n";
+}
+
+async fn record(town: &Town, id: &str) -> Record {
+    town.stage.process().unwrap().journal.find(id.parse().unwrap()).await.unwrap().unwrap()
+}
+
+/// The code of each attempt that failed.
+async fn failed(town: &Town, id: &str) -> Vec<String> {
+    let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
+    let code = |outcome: Option<AttemptOutcome>| match outcome {
+        Some(AttemptOutcome::Failed { fault }) => Some(fault.to_string()),
+        _ => None,
+    };
+    attempts.into_iter().filter_map(|attempt| code(attempt.outcome)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_unsigned_word_has_a_once_done_twice_or_lets_it_seem_undone() {
+    let town = Town::with_adapters(as_once, quick).await;
+    let status = |code: u16| json!({"status": {"code": code, "after_effect": true, "retry_after_secs": 0}});
+    let soap = |blames: &str| json!({"soap-fault": {"blames": blames, "after_effect": true, "unsigned": true}});
+    let uncertain = [429, 503, 404, 408, 409, 421, 425, 403, 500, 502].map(|code| (status(code), "uncertain"));
+    let parked = [400, 422, 302, 303].map(|code| (status(code), "parked"));
+    let of_soap = [(soap("client"), "parked"), (soap("server"), "uncertain")];
+    let empty = [(json!({"empty-answer": {"code": 202}}), "uncertain")];
+    let mut done = 0;
+    for (fault, state) in uncertain.into_iter().chain(parked).chain(of_soap).chain(empty) {
+        town.behave("civil-registry", json!({"fault": fault, "times": 1}));
+        let id = town.post("civil-status-extract").await;
+        let shown = town.ends(&id, state).await;
+        done += 1;
+        assert_eq!((&shown["attempts"], town.effects("civil-registry")), (&json!(1), done), "{fault}: {shown:#}");
+        let progress = record(&town, &id).await.progress;
+        assert!(progress.in_doubt, "{fault}: a replay would not be warned of");
+        let detail = &progress.state.fault().unwrap().detail;
+        assert!(detail.contains("unsigned"), "{fault}: {detail}");
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(town.effects("civil-registry"), done);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_says_nothing_of_the_request_does_not_park_a_read() {
+    let town = Town::with_adapters(as_once, quick).await;
+    for code in [404, 405, 408, 409, 421, 423, 425, 429, 451, 500, 503] {
+        town.behave("civil-registry", json!({"fault": {"status": {"code": code}}, "times": 1}));
+        let id = town.post("person-lookup").await;
+        assert_eq!(town.ends(&id, "completed").await["attempts"], 2, "{code}");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_agency_never_signs_its_folder_says_what_was_not_handled() {
+    let change = |agency: &str, text: String| match agency {
+        "civil-registry" => unsealed(&as_once(agency, text), "not_handled = [503]"),
+        _ => text,
+    };
+    let town = Town::with_adapters(change, quick).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503, "retry_after_secs": 1}}, "times": 1}));
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("civil-registry")), (&json!(2), 1), "{shown:#}");
+    let at = |state: &str, nth: usize| -> jiff::Timestamp {
+        let timeline = shown["timeline"].as_array().unwrap();
+        let change = timeline.iter().filter(|change| change["state"] == state).nth(nth).unwrap();
+        change["at"].as_str().unwrap().parse().unwrap()
+    };
+    let waited = at("sending", 1).duration_since(at("retrying", 0));
+    assert!(waited.as_millis() >= 1000, "Retry-After was not honoured: {waited:?}");
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 429}}, "times": 1}));
+    town.post_and_end("civil-status-extract", "uncertain", "agency.http.rate-limited").await;
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_answer_of_an_agency_that_never_signs_is_the_filters_to_read() {
+    let change = |agency: &str, text: String| match agency {
+        "civil-registry" => unsealed(&as_once(agency, text), "correlates = { cannot = \"it says nothing\" }"),
+        _ => text,
+    };
+    let answer = "civil-registry/civil-status-extract/answer.jq";
+    let taken = |text: String| {
+        format!("if .body == null and .fault == null and .status == 202 then {{waiting: true}}\nelse {text}\nend")
+    };
+    let waits = |text: String| {
+        let (definitions, rest) = text.split_once("if .fault then of_fault").unwrap();
+        format!("{definitions}{}", taken(format!("if .fault then of_fault{rest}")))
+    };
+    let town = Town::with_adapters_and(change, |adapters| {
+        let file = adapters.join(answer);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, waits(text)).unwrap();
+    })
+    .await;
+    town.behave("civil-registry", json!({"fault": {"empty-answer": {"code": 202}}, "times": 1}));
+    let id = town.post("civil-status-extract").await;
+    town.until(&id, &["waiting"]).await;
+    town.behave("civil-registry", json!({"fault": {"empty-answer": {"code": 200}}, "times": 1}));
+    let id = town.post("civil-status-extract").await;
+    town.ends(&id, "uncertain").await;
+    let detail = record(&town, &id).await.progress.state.fault().unwrap().detail.clone();
+    assert!(detail.contains("it is empty, with HTTP status 200"), "{detail}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_answer_counts_whatever_status_is_written_over_it() {
+    let town = Town::with_adapters(as_once, quick).await;
+    for code in [404, 422, 500, 503, 302] {
+        for (agency, service) in [("legal-events", "legal-event"), ("civil-registry", "civil-status-extract")] {
+            let before = town.effects(agency);
+            town.behave(agency, json!({"fault": {"rewritten-status": {"code": code}}, "times": 1}));
+            let id = town.post(service).await;
+            let shown = town.ends(&id, "completed").await;
+            assert_eq!((&shown["attempts"], town.effects(agency)), (&json!(1), before + 1), "{code}: {shown:#}");
+        }
+    }
+    // A "seen" of a question, too.
+    town.behave(
+        "legal-events",
+        json!([
+            {"fault": "reset-after-effect", "times": 1},
+            {"fault": {"rewritten-status": {"code": 404}}, "times": 1}
+        ]),
+    );
+    let before = town.effects("legal-events");
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("legal-events")), (&json!(2), before + 1), "{shown:#}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swapped_answers_complete_nobody_and_each_gets_its_own() {
+    let town = Town::with_adapters(as_once, quick).await;
+    town.behave("civil-registry", json!({"fault": "swapped", "times": 2}));
+    let ana = town.post_request(&request("person-lookup", CITIZEN)).await;
+    let ilija = town.post_request(&request("person-lookup", OTHER)).await;
+    for (id, name) in [(&ana, "Exemplar"), (&ilija, "Primer")] {
+        let shown = town.ends(id, "completed").await;
+        assert_eq!(shown["answer"]["person"]["family_name"], name, "{shown:#}");
+        assert_eq!(failed(&town, id).await, ["agency.answer.mismatched: it is about somebody else"]);
+    }
+    for service in ["civil-status-extract", "legal-event"] {
+        let agency = if service == "legal-event" { "legal-events" } else { "civil-registry" };
+        town.behave(agency, json!({"fault": "swapped", "times": 2}));
+        let ids = [town.post(service).await, town.post(service).await];
+        for id in ids {
+            let shown = town.until(&id, &["uncertain", "completed"]).await;
+            let fault = "agency.answer.mismatched: it names another reference";
+            assert_eq!(failed(&town, &id).await, [fault], "{service}: {shown:#}");
+        }
+    }
+    town.leave().await;
+}
+
+/// The same bytes, signed by the agency, for whoever asks.
+fn says_person(hostile: &Hostile, number: Option<&str>) {
+    let number = number.map(|number| format!("<PersonalNumber>{number}</PersonalNumber>")).unwrap_or_default();
+    hostile.says_signed_xml(&format!(
+        "<LookUpPersonResponse xmlns=\"urn:example:civil-registry:1\">{number}<FamilyName>E</FamilyName>\
+         <GivenName>A</GivenName><BirthDate>1980-02-29</BirthDate></LookUpPersonResponse>"
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_answers_to_equal_questions_are_no_replay_and_what_names_nobody_is_nobodys() {
+    let (town, hostile) = town_with("civil-registry", |text| text).await;
+    says_person(&hostile, Some(CITIZEN));
+    for _ in 0..3 {
+        let id = town.post("person-lookup").await;
+        town.ends(&id, "completed").await;
+    }
+    let id = town.post_request(&request("person-lookup", OTHER)).await;
+    assert_eq!(town.ends(&id, "parked").await["fault"]["code"], "agency.answer.mismatched");
+    says_person(&hostile, None);
+    let id = town.post("person-lookup").await;
+    assert_eq!(town.ends(&id, "parked").await["fault"]["code"], "agency.answer.mismatched");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_name_nobody_is_taken_once_and_a_repetition_is_not() {
+    let cannot = |text: String| {
+        text.replace(
+            "timeout_secs = 20\n",
+            "timeout_secs = 20\ncorrelates = { cannot = \"its contract has no field\" }\n",
+        )
+    };
+    let (town, hostile) = town_with("civil-registry", cannot).await;
+    says_person(&hostile, None);
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "completed").await;
+    let id = town.post("person-lookup").await;
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(shown["fault"]["code"], "agency.answer.signature", "{shown:#}");
+    let detail = record(&town, &id).await.progress.state.fault().unwrap().detail.clone();
+    assert!(detail.contains("seen before"), "{detail}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_never_seen_that_names_no_reference_is_not_believed() {
+    let (town, hostile) =
+        town_that_tries("legal-events", "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 4\n", |text| text)
+            .await;
+    for (never, status) in [(json!({"result": []}), 200), (json!({"code": "not-found"}), 404)] {
+        hostile.says(500, "content-type: application/json\r\n", "{}");
+        let id = town.post("legal-event").await;
+        town.until(&id, &["retrying", "parked"]).await;
+        hostile.says_signed_json(status, &never.to_string());
+        let shown = town.ends(&id, "parked").await;
+        let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
+        let sent =
+            attempts.iter().filter(|it| it.wire.as_ref().is_some_and(|wire| wire.sent.starts_with(b"POST"))).count();
+        assert_eq!((sent, &shown["fault"]["code"]), (1, &json!("agency.answer.mismatched")), "{shown:#}");
+        assert!(record(&town, &id).await.progress.in_doubt);
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soap_fault_is_read_in_every_spelling_and_completes_nothing() {
+    let (town, hostile) = town_with("civil-registry", |text| text).await;
+    const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+    const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+    let wsse = format!("<faultcode xmlns:w=\"{WSSE}\">w:FailedAuthentication</faultcode>");
+    for (code, expected) in [
+        ("<s:faultcode>s:Client</s:faultcode>", "agency.soap-fault.client"),
+        ("<faultcode xmlns=\"urn:x\">Client.Authentication</faultcode>", "agency.soap-fault.client"),
+        ("<faultcode>s:Server</faultcode>", "agency.soap-fault.server"),
+        (&wsse, "bus.credentials.refused"),
+    ] {
+        let fault = format!("<s:Fault>{code}<faultstring>no</faultstring></s:Fault>");
+        let envelope = format!("<s:Envelope xmlns:s=\"{SOAP}\"><s:Body>{fault}</s:Body></s:Envelope>");
+        for status in [200, 500, 400, 404] {
+            hostile.says(status, "content-type: text/xml\r\n", envelope.clone());
+            town.post_and_end("person-lookup", "parked", expected).await;
+        }
+        hostile.says_signed_xml(&fault);
+        town.post_and_end("person-lookup", "parked", expected).await;
+    }
+    town.leave().await;
+}
