@@ -34,6 +34,11 @@ impl Address {
         self.try_at(&reference.to_string()).unwrap_or_else(|_| self.endpoint.clone())
     }
 
+    /// An address without a place for the reference.
+    pub(super) fn fixed(&self) -> Url {
+        self.try_at("").unwrap_or_else(|_| self.endpoint.clone())
+    }
+
     /// The reference in a request's path and query, if it was made from this address.
     pub fn reference_in(&self, path_and_query: &str) -> Option<String> {
         let whole = self.try_at(PLACE).ok()?;

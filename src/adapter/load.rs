@@ -1,8 +1,8 @@
 //! The folder `adapters/` comes in; every agency in it goes out, valid, or all that is wrong with them.
 
 use super::{
-    Adapter, Adapters, BreakerPolicy, Coverage, Limits, Operation, Protocol, operation,
-    written::{BreakerWritten, LimitsWritten, OperationWritten, ProtocolWritten},
+    Adapter, Adapters, BreakerPolicy, Coverage, Limits, Operation, Protocol, operation, probe,
+    written::{BreakerWritten, LimitsWritten, OperationWritten, ProbeWritten, ProtocolWritten},
 };
 use crate::{
     catalogue::{Catalogue, subfolders},
@@ -93,6 +93,7 @@ fn load_agency(
     let limits = document.section("limits", faults).and_then(|it| limits(&file, &it, faults));
     let schedule = document.section("retry", faults).and_then(|it| schedule(&file, &it, faults));
     let breaker = document.section("breaker", faults).and_then(|it| breaker(&file, &it, faults));
+    let probe = document.optional_section::<ProbeWritten>("probe", faults);
     let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
     let seal = document.value("seal", "say how messages are signed; kind = \"none\" if they are not", faults);
     let seal = seal.zip(protocol).and_then(|(seal, protocol)| check_seal(&file, seal, protocol, faults));
@@ -118,6 +119,7 @@ fn load_agency(
         faults.add(&reader.file, "operations", "is empty", "say with [operations.SERVICE] what the agency does");
     }
     seal.iter().for_each(|(seal, _)| check_components(&reader.file, seal, &operations, faults));
+    let probe = probe.and_then(|it| probe::probe(&reader.file, &reader.endpoint, &it, faults));
     let adapter = Adapter {
         agency: reader.agency,
         title: title?,
@@ -127,6 +129,7 @@ fn load_agency(
         limits: limits?,
         schedule: place.and_then(|place| place.retry).or(schedule)?,
         breaker: breaker?,
+        probe,
         seal: seal?.0,
         operations,
     };
@@ -227,10 +230,16 @@ fn limits(file: &Path, written: &LimitsWritten, faults: &mut ConfigFaults) -> Op
         faults.add(file, "limits.answer_max_bytes", "is out of range", "must be from 1024 to 16777216");
     }
     let connect_timeout = seconds(file, "limits.connect_timeout_secs", written.connect_timeout_secs, 60.0, faults);
+    let keep_alive = Duration::try_from_secs_f64(written.keep_alive_secs).ok().filter(|it| it.as_secs() < 300);
+    if keep_alive.is_none() {
+        let remedy = "must be a number of seconds from 0 (a connection for each request) to less than 300";
+        faults.add(file, "limits.keep_alive_secs", "is out of range", remedy);
+    }
     Some(Limits {
         concurrency: concurrency?,
         requests_per_second: written.requests_per_second.and_then(NonZeroU32::new),
         connect_timeout: connect_timeout?,
+        keep_alive: keep_alive?,
         answer_max_bytes: written.answer_max_bytes,
     })
 }

@@ -14,6 +14,7 @@ mod contract;
 mod filter;
 mod jq_values;
 mod natives;
+mod probe;
 mod reading;
 mod recursion;
 pub mod stacks;
@@ -36,6 +37,7 @@ pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireRequest};
 pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
+pub use probe::Probe;
 pub use reading::{Bond, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::{Template, TemplateFault};
@@ -72,6 +74,8 @@ pub struct Adapter {
     pub limits: Limits,
     pub schedule: Schedule,
     pub breaker: BreakerPolicy,
+    /// A request that changes nothing, if the agency has one.
+    pub probe: Option<Probe>,
     /// How requests are signed and answers verified.
     pub seal: SealAsWritten,
     pub operations: BTreeMap<ServiceName, Operation>,
@@ -101,6 +105,8 @@ pub struct Limits {
     pub concurrency: NonZeroU32,
     pub requests_per_second: Option<NonZeroU32>,
     pub connect_timeout: Duration,
+    /// How long a connection is kept while nothing is to send. Zero: each request has one of its own.
+    pub keep_alive: Duration,
     pub answer_max_bytes: usize,
 }
 

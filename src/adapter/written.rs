@@ -19,12 +19,19 @@ pub(super) struct LimitsWritten {
     pub concurrency: u32,
     pub requests_per_second: Option<u32>,
     pub connect_timeout_secs: f64,
+    pub keep_alive_secs: f64,
     pub answer_max_bytes: usize,
 }
 
 impl Default for LimitsWritten {
     fn default() -> Self {
-        Self { concurrency: 4, requests_per_second: None, connect_timeout_secs: 5.0, answer_max_bytes: 4 << 20 }
+        Self {
+            concurrency: 4,
+            requests_per_second: None,
+            connect_timeout_secs: 5.0,
+            keep_alive_secs: 4.0,
+            answer_max_bytes: 4 << 20,
+        }
     }
 }
 
@@ -39,6 +46,15 @@ impl Default for BreakerWritten {
     fn default() -> Self {
         Self { failures: 5, cooldown_secs: 30.0 }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProbeWritten {
+    #[serde(default = "get")]
+    pub method: String,
+    #[serde(default)]
+    pub path: String,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +122,10 @@ impl OperationWritten {
             accept: self.accept.clone(),
         }
     }
+}
+
+fn get() -> String {
+    "GET".into()
 }
 
 fn default_timeout_secs() -> f64 {

@@ -1,6 +1,10 @@
 //! `punte check`: everything that can be known before a start is checked; every fault is listed with its way out.
 
-use super::{ConfigFile, exit, output};
+use super::{
+    ConfigFile,
+    check_online::{Met, meet},
+    exit, output,
+};
 use crate::roles::Installation;
 use clap::Args;
 use jiff::Timestamp;
@@ -10,10 +14,12 @@ use serde_json::json;
 #[command(after_help = "Examples:
   punte check
   punte check --config /etc/punte/punte.toml --json
+  punte check --online
 
 Checked are: settings, offices, services' schemas, adapters with all their examples, keys and certificates, addresses, and
 folders that must be written. Every value in effect is listed with its source: a line of the file, an environment variable
-(which wins), or the default. Passwords are not shown.")]
+(which wins), or the default. Passwords are not shown. With --online each agency's server is met as well: a handshake, and the
+[probe] that its agency.toml declares. Nothing changes there by it.")]
 pub struct Check {
     #[command(flatten)]
     config: ConfigFile,
@@ -22,11 +28,18 @@ pub struct Check {
         help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}]}"
     )]
     json: bool,
+    #[arg(long, help = "Meet each agency's server: a handshake, and the probe that its adapter declares")]
+    online: bool,
 }
 
 impl Check {
     pub fn run(self) -> u8 {
         let result = Installation::load(&self.config.config, Timestamp::now());
+        if let Ok(installation) = &result
+            && self.online
+        {
+            return super::block_on(meet(installation)).map_or_else(|code| code, |met| self.met(installation, &met));
+        }
         if self.json {
             let (faults, warnings, settings) = match &result {
                 Ok(installation) => (&[][..], &installation.warnings[..], &installation.settings.effective[..]),
@@ -50,6 +63,27 @@ impl Check {
                 exit::CONFIGURATION
             }
         }
+    }
+}
+
+impl Check {
+    /// The configuration is good; whether agencies can be reached is another matter, and has another exit code.
+    fn met(&self, installation: &Installation, met: &Met) -> u8 {
+        let is_well = met.faults.is_empty();
+        if self.json {
+            let warnings: Vec<_> = installation.warnings.iter().chain(&met.warnings).collect();
+            let settings = &installation.settings.effective;
+            let (faults, met) = (&met.faults.0, &met.lines);
+            output::line(
+                json!({"ok": is_well, "faults": faults, "warnings": warnings, "settings": settings, "met": met}),
+            );
+        } else {
+            report(installation);
+            met.warnings.iter().for_each(|warning| output::line(format_args!("warning: {warning}")));
+            met.lines.iter().for_each(output::line);
+            output::line(met.faults.to_string().trim_end());
+        }
+        if is_well { exit::DONE } else { exit::FAILED }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: words come in, one subcommand runs, an exit code goes out. One file a subcommand.
 
 mod check;
+mod check_online;
 mod demo;
 mod http_file;
 mod messages;

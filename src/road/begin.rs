@@ -3,7 +3,7 @@
 
 use super::{
     Line, Road, Sign,
-    deliver::{JOURNAL_PAUSE, KEY_WAIT, unsendable},
+    deliver::{JOURNAL_PAUSE, key_wait, unsendable},
     exchange::Prepared,
 };
 use crate::{
@@ -104,7 +104,8 @@ impl Road {
     /// Begun, but not to be sent.
     async fn put_back(&self, record: &Record, attempt: u32, fault: Fault) -> Result<Sign, JournalError> {
         let now = self.clock.now();
-        let entry = Entry { not_before: Some(later(now, KEY_WAIT)), ..Entry::new(Event::PutBack { attempt }, now) };
+        let entry =
+            Entry { not_before: Some(later(now, key_wait(&fault))), ..Entry::new(Event::PutBack { attempt }, now) };
         match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
             Ok(_) if matches!(unsendable(fault.clone()), Event::Requeued) => Ok(Sign::None),
             Ok(_) => self.not_sendable(record, fault).await,

@@ -49,7 +49,7 @@ pub enum Delivered {
 }
 
 /// How long something waits that cannot be sent for want of a usable key.
-pub(super) const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
+const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
@@ -165,8 +165,9 @@ impl Road {
     pub(super) async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<Sign, JournalError> {
         tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
         let now = self.clock.now();
+        let wait = key_wait(&fault);
         let event = unsendable(fault);
-        let not_before = matches!(event, Event::Requeued).then(|| later(now, KEY_WAIT));
+        let not_before = matches!(event, Event::Requeued).then(|| later(now, wait));
         let entry = Entry { not_before, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(Sign::None),
@@ -197,6 +198,11 @@ impl Road {
             Err(_) => Delivered::NotRecorded,
         }
     }
+}
+
+/// How long it takes at least until a key may be usable.
+pub(super) fn key_wait(fault: &Fault) -> SignedDuration {
+    fault.retry_after.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(KEY_WAIT)
 }
 
 /// Only these are sent; a message about any other says nothing new.

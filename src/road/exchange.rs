@@ -14,7 +14,7 @@ use crate::{
         stacks::{self, NotDone},
     },
     crash::{self, Point},
-    domain::{Code, Fault, Stage, Verdict, WireRecord},
+    domain::{Code, Effect, Fault, Stage, Verdict, WireRecord},
     journal::{JournalError, Record},
     wire::Received,
 };
@@ -153,7 +153,8 @@ impl Road {
         let by_digest = exchange_of(turn.line, turn.record, is_lookup).is_ok_and(|(_, it)| it.binds_by_digest());
         let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
         crash::here(Point::WorkerSending);
-        let answer = send(sealed, turn.line, deadline).await;
+        let effect = if is_lookup { Effect::Read } else { turn.operation.effect };
+        let answer = send(sealed, turn.line, effect, deadline).await;
         // Of what was sent, no more is left than the journal keeps.
         drop(held);
         let reading = match answer {

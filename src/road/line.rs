@@ -1,19 +1,25 @@
 //! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
 //! each renewed when its files change.
 
+use super::Halt;
 use crate::{
     adapter::{Adapter, Adapters},
-    domain::AgencyName,
+    domain::{AgencyName, Code, Fault, Stage},
     settings::{AgencyPlace, ConfigFaults, SecretFiles},
     trust::{
         AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Refreshed, Reloading, ReplayCache, Seal,
         SealProfile, TrustError, client_config,
     },
-    wire::{Client, ClientSettings},
+    wire::{Client, ClientSettings, SendFailure, attentive_provider},
 };
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Every agency's line.
 #[derive(Debug, Default)]
@@ -30,9 +36,13 @@ pub struct Line {
     signing_identity: Option<Reloading<Identity>>,
     answers: Reloading<AnswerPolicy>,
     client: ArcSwap<Client>,
+    /// While the agency does not take our certificate.
+    pub halt: Halt,
     pub replays: ReplayCache,
 }
 
+/// What waits for a look comes back when that is over.
+const LOOK_TAKES: Duration = Duration::from_secs(2);
 const REPLAYS_REMEMBERED: usize = 100_000;
 
 impl Lines {
@@ -87,6 +97,7 @@ impl Line {
         };
         let answers = usable(Reloading::<AnswerPolicy>::load(profile.answer, now), &files.folder, faults)?;
         let (roots, client_identity) = (roots?, client_identity?);
+        let halt = Halt::new(adapter.breaker.cooldown);
         let client = usable(client(&adapter, &roots.current(), &client_identity.current()), &files.ca, faults)?;
         Some(Self {
             adapter,
@@ -97,6 +108,7 @@ impl Line {
             signing_identity,
             answers,
             client: ArcSwap::from_pointee(client),
+            halt,
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
         })
     }
@@ -126,6 +138,53 @@ impl Line {
         all.map(|text| format!("{agency}: {text}")).collect()
     }
 
+    /// Whether anything may be sent now, as far as our certificate goes.
+    pub fn check_identity(&self, now: Timestamp) -> Result<(), Fault> {
+        let identity = self.client_identity.current();
+        if !identity.facts().is_valid_at(now) {
+            let text = format!(
+                "our TLS client certificate is valid from {} to {}, and not now: put a new pair in its place",
+                identity.facts().not_before,
+                identity.facts().not_after
+            );
+            return Err(Fault::new(Code::IdentityUnusable, Stage::Seal, text));
+        }
+        match self.halt.halted() {
+            None => Ok(()),
+            Some(halted) => {
+                let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
+                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {}", halted.why);
+                Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
+            }
+        }
+    }
+
+    /// One refusal of our certificate is enough: every other request would meet the same.
+    pub(super) fn heed(&self, failure: &SendFailure) {
+        let Some(why) = failure.refusal_of_our_certificate() else { return };
+        if self.halt.begin(why, Instant::now()) {
+            let agency = &self.adapter.agency;
+            let text =
+                "the agency's server refuses our certificate; nothing more is sent there until it takes it again";
+            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
+        }
+    }
+
+    /// Whether the agency takes our certificate again.
+    pub async fn look_again(&self) {
+        let agency = &self.adapter.agency;
+        match self.look().await {
+            Ok(_) => {
+                tracing::warn!(%agency, "the agency's server takes our certificate; sending goes on");
+                self.halt.end(Instant::now());
+            }
+            Err(unwell) => {
+                tracing::error!(%agency, %unwell, remedy = unwell.remedy, "nothing is sent there yet");
+                self.halt.go_on(&unwell.problem, Instant::now());
+            }
+        }
+    }
+
     fn refresh(&self, now: Timestamp) {
         let roots = self.roots.refresh(now);
         let identity = self.client_identity.refresh(now);
@@ -135,7 +194,10 @@ impl Line {
         self.answers.refresh(now);
         if matches!(roots, Refreshed::Reloaded) || matches!(identity, Refreshed::Reloaded) {
             match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
-                Ok(client) => self.client.store(Arc::new(client)),
+                Ok(client) => {
+                    self.client.store(Arc::new(client));
+                    self.halt.look_now(Instant::now());
+                }
                 Err(error) => tracing::error!(agency = %self.adapter.agency, %error, "the old client stays in use"),
             }
         }
@@ -143,12 +205,18 @@ impl Line {
 }
 
 fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result<Client, TrustError> {
-    let wanted = ClientTls { identity: Some(identity), alpn: &[b"http/1.1"], ..ClientTls::default() };
+    let wanted = ClientTls {
+        identity: Some(identity),
+        provider: Some(attentive_provider()),
+        alpn: &[b"http/1.1"],
+        ..ClientTls::default()
+    };
     let settings = ClientSettings {
         tls: client_config(roots, wanted)?,
         connect_timeout: adapter.limits.connect_timeout,
         answer_max_bytes: adapter.limits.answer_max_bytes,
         idle_connections: adapter.limits.concurrency.get() as usize,
+        keep_alive: adapter.limits.keep_alive,
     };
     Client::new(settings).map_err(TrustError::Tls)
 }

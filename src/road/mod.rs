@@ -10,6 +10,8 @@ mod contents;
 mod exchange;
 mod ask;
 mod report;
+mod halt;
+mod look;
 mod sign;
 mod steady;
 
@@ -33,7 +35,9 @@ pub use bond::{Ours, digests};
 pub use contents::Contents;
 pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
 pub use exchange::may_leave;
+pub use halt::{Halt, Halted};
 pub use line::{Line, Lines};
+pub use look::{Look, Unwell};
 pub use read::{Answering, read};
 pub use reply::Reply;
 pub use seal::{Sealed, seal};

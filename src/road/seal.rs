@@ -23,6 +23,7 @@ pub struct Sealed {
 const JOSE: &str = "application/jose";
 
 pub fn seal(transformed: Transformed, line: &Line, trace: TraceParent, now: Timestamp) -> Result<Sealed, Fault> {
+    line.check_identity(now)?;
     let WireRequest { method, url, mut headers, media_type, body } = transformed.request;
     headers.insert("traceparent", value(&trace.to_string())?);
     if !body.is_empty() {

@@ -15,7 +15,7 @@ use crate::{
     broker::Broker,
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Awaited, Contents, Reply, Road, Steady},
+    road::{Arrivals, Awaited, Contents, Line, Reply, Road, Steady},
     settings::OperationsSettings,
     telemetry::Metrics,
 };
@@ -128,6 +128,14 @@ impl Shared {
                     format!("circuit of {}", adapter.agency),
                     Box::new(move || Box::pin(std::future::ready(circuit()))),
                 );
+                if let Some(line) = installation.lines.get(&adapter.agency) {
+                    let (line, clock) = (line.clone(), self.clock.clone());
+                    let identity = move || identity(&line, &*clock);
+                    readiness.add(
+                        format!("certificate for {}", adapter.agency),
+                        Box::new(move || Box::pin(std::future::ready(identity()))),
+                    );
+                }
                 let (broker, agency) = (self.broker.clone(), adapter.agency.clone());
                 let name = format!("consumers of {agency}");
                 readiness.add(name, Box::new(move || Box::pin(consumers_seen(broker.clone(), agency.clone()))));
@@ -192,6 +200,14 @@ fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
     match metrics.is_breaker_open(agency) {
         true => PartState::Degraded("it is open: the agency failed again and again, its submissions wait".into()),
         false => PartState::Up,
+    }
+}
+
+/// Whether the agency can be shown our certificate, and takes it.
+fn identity(line: &Line, clock: &dyn Clock) -> PartState {
+    match line.check_identity(clock.now()) {
+        Ok(()) => PartState::Up,
+        Err(fault) => PartState::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
     }
 }
 

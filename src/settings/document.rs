@@ -64,6 +64,12 @@ impl Document {
         Some(typed)
     }
 
+    /// Takes the section out and reads it, if it is there.
+    pub fn optional_section<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T> {
+        let value = self.table.remove(name)?;
+        self.typed(name, value, faults)
+    }
+
     /// Takes out one value that must be there.
     pub fn value<T: DeserializeOwned>(&mut self, key: &str, remedy: &str, faults: &mut ConfigFaults) -> Option<T> {
         match self.table.remove(key) {

@@ -129,6 +129,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     attempt_seconds: Family<AgencyLabels, Histogram>,
     breaker: Family<AgencyLabels, Gauge>,
+    halted: Family<AgencyLabels, Gauge>,
     queue_depth: Family<QueueLabels, Gauge>,
     outbox: Gauge,
     webhooks: Family<WebhookLabels, Counter>,
@@ -153,6 +154,7 @@ impl Metrics {
             attempts: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
             breaker: Family::default(),
+            halted: Family::default(),
             queue_depth: Family::default(),
             outbox: Gauge::default(),
             webhooks: Family::default(),
@@ -172,6 +174,8 @@ impl Metrics {
         it.register("attempts", "Attempts that ended, by outcome", self.attempts.clone());
         it.register("attempt_seconds", "Time that an attempt took", self.attempt_seconds.clone());
         it.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
+        let help = "1 while nothing is sent to the agency, because it refuses our certificate";
+        it.register("agency_halted", help, self.halted.clone());
         it.register("queue_depth", "Messages that wait in an agency's queue", self.queue_depth.clone());
         it.register("outbox_size", "Submissions that the broker has not confirmed", self.outbox.clone());
         it.register("webhooks", "Deliveries to offices' webhooks, by outcome", self.webhooks.clone());
@@ -230,6 +234,11 @@ impl Metrics {
 
     pub fn breaker(&self, agency: &AgencyName, state: BreakerState) {
         self.breaker.get_or_create(&by_agency(agency)).set(state as i64);
+    }
+
+    /// Whether nothing is sent to the agency because it refuses our certificate.
+    pub fn halted(&self, agency: &AgencyName, is_halted: bool) {
+        self.halted.get_or_create(&by_agency(agency)).set(i64::from(is_halted));
     }
 
     pub fn queue_depth(&self, agency: &AgencyName, waiting: u64) {

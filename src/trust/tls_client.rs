@@ -11,6 +11,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
 };
 use std::{
@@ -61,9 +62,11 @@ impl Load for AgencyRoots {
 }
 
 /// What a client needs besides the roots.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientTls<'a> {
     pub identity: Option<&'a Identity>,
+    /// The algorithms, if not the usual ones.
+    pub provider: Option<Arc<CryptoProvider>>,
     /// E.g. `[b"h2", b"http/1.1"]`; empty means no negotiation, hence HTTP/1.1.
     pub alpn: &'a [&'a [u8]],
     /// SHA-256 of the server's certificate, lower-case hexadecimal: no other certificate will do.
@@ -73,7 +76,7 @@ pub struct ClientTls<'a> {
 /// TLS 1.2 and 1.3. The server's name must be among its certificate's alternative names.
 pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<ClientConfig, TrustError> {
     let fault = |error: Error| TrustError::Tls(error.to_string());
-    let provider = provider();
+    let provider = wanted.provider.unwrap_or_else(provider);
     let chain = roots.verifier().map_err(TrustError::Tls)?;
     let verifier = Arc::new(Exact { chain, pin: wanted.pinned_sha256.map(str::to_ascii_lowercase) });
     let builder = ClientConfig::builder_with_provider(provider)

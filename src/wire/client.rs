@@ -1,11 +1,28 @@
-//! The mutual-TLS HTTP client of one agency: a whole request comes in, a whole answer of bounded size goes out.
+//! The mutual-TLS HTTP client of one agency: a whole request comes in, a whole answer of bounded size goes out, or a failure
+//! that knows its moment.
 
-use super::tls_failure::{TlsFailure, sources, tls_failure};
+use super::{
+    connector::{Connecting, Patience, Proofs},
+    failure::{ConnectFailure, ExchangeFailure, SendFailure},
+    handshake::{Handshake, shake_hands},
+    moment::{Moment, poll_request},
+    proof::watched,
+    renegotiation::Renegotiations,
+    tls_failure::{TlsFailure, innermost, sources, tls_failure},
+};
 use crate::crash::{self, Point};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, header};
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
 
 pub struct ClientSettings {
     /// Roots, identity and protocol versions, as the trust room made them.
@@ -14,12 +31,32 @@ pub struct ClientSettings {
     pub answer_max_bytes: usize,
     /// Connections kept open while nothing is to send.
     pub idle_connections: usize,
+    /// How long each of them is kept.
+    pub keep_alive: Duration,
 }
 
-/// A client that follows no redirect, uses no proxy, speaks only https, and reads no more than it may.
+/// Over which connections a request may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// What may be sent again goes over any.
+    Usual,
+    /// What must not be repeated goes over one that has proved itself, if one can be had, and over none that has been idle for
+    /// more than a second.
+    Utmost,
+}
+
+/// A client that follows no redirect, uses no proxy, speaks only https, repeats nothing, and reads no more than it may.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    usual: reqwest::Client,
+    /// Its connections are its own.
+    utmost: reqwest::Client,
+    tls: Arc<rustls::ClientConfig>,
+    connect_timeout: Duration,
+    proofs: Arc<Proofs>,
+    renegotiations: Renegotiations,
+    /// When the last exchange with utmost care ended well.
+    last_proof: Arc<Mutex<Option<Instant>>>,
     answer_max_bytes: usize,
 }
 
@@ -40,68 +77,128 @@ pub struct Received {
     pub body: Bytes,
 }
 
-/// Why there is no whole answer. Only the first two say that the agency has certainly not got the request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendFailure {
-    #[error("no connection: {0}")]
-    Connect(String),
-    #[error("no secure connection: {text}")]
-    Tls { text: String, is_peer_certificate: bool },
-    #[error("no whole answer in time")]
-    Timeout,
-    #[error("the connection broke: {0}")]
-    Reset(String),
-    #[error("the answer is larger than {limit_bytes} bytes")]
-    TooLarge { limit_bytes: usize },
-}
-
 /// An idle connection may be closed by the agency at the moment at which we use it, and then nobody knows whether it has
-/// read the request. Few servers close one that has been idle for less than this.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// read the request. Hardly a server closes one that has been idle for less than this.
+const IDLE_WITH_UTMOST_CARE: Duration = Duration::from_secs(1);
 
 impl Client {
     pub fn new(settings: ClientSettings) -> Result<Self, String> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(settings.tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.connect_timeout)
-            .pool_max_idle_per_host(settings.idle_connections)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| chain(&error))?;
-        Ok(Self { http, answer_max_bytes: settings.answer_max_bytes })
+        let (proofs, renegotiations) = (Arc::new(Proofs::default()), Renegotiations::default());
+        let tls = watched(settings.tls);
+        let http = |patience, keep_alive: Duration| {
+            let how = Connecting {
+                timeout: settings.connect_timeout,
+                patience,
+                proofs: proofs.clone(),
+                renegotiations: renegotiations.clone(),
+            };
+            let idle_connections = if keep_alive.is_zero() { 0 } else { settings.idle_connections };
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .https_only(true)
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                // Not even what the protocol calls safe to repeat: a proxy may say so of what it has passed on.
+                .retry(reqwest::retry::never())
+                .connector_layer(how)
+                .pool_max_idle_per_host(idle_connections)
+                .pool_idle_timeout(keep_alive)
+                .tcp_nodelay(true)
+                .build()
+                .map_err(|error| innermost(&error))
+        };
+        Ok(Self {
+            usual: http(Patience::Learned, settings.keep_alive)?,
+            utmost: http(Patience::Always, settings.keep_alive.min(IDLE_WITH_UTMOST_CARE))?,
+            tls: Arc::new(tls.clone()),
+            connect_timeout: settings.connect_timeout,
+            proofs: proofs.clone(),
+            renegotiations: renegotiations.clone(),
+            last_proof: Arc::default(),
+            answer_max_bytes: settings.answer_max_bytes,
+        })
     }
 
-    /// Sends and receives within `timeout`, connecting included.
-    pub async fn exchange(&self, outgoing: Outgoing, timeout: Duration) -> Result<Received, SendFailure> {
-        let request = self
-            .http
-            .request(outgoing.method, outgoing.url)
-            .headers(outgoing.headers)
-            .body(outgoing.body)
-            .timeout(timeout);
+    /// Sends and receives until `deadline`, connecting included. Whoever wakes up after it sends nothing: it is looked at
+    /// before each step, because a timer that was made before a long pause may not have run out yet when its task goes on.
+    pub async fn exchange(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Received, SendFailure> {
+        let asked_before = self.renegotiations.load(Ordering::Relaxed);
+        let mut exchange = pin!(self.whole_exchange(outgoing, care));
+        let mut is_late = pin!(sleep_until(deadline));
+        let mut moment = Moment::BeforeSending;
+        let late = |moment| match moment {
+            Moment::BeforeSending => SendFailure::NotSent(ConnectFailure::Timeout),
+            Moment::Given => SendFailure::Unknown(ExchangeFailure::Timeout),
+        };
+        let received = poll_fn(|cx| {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(late(moment)));
+            }
+            let (polled, now) = poll_request(exchange.as_mut(), cx);
+            moment = now;
+            if polled.is_pending() && is_late.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(late(moment)));
+            }
+            polled
+        });
+        let received = received.await.map_err(|failure| self.explained(failure, asked_before))?;
+        if care == Care::Utmost {
+            *self.last_proof.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(received)
+    }
+
+    /// Whatever a server does whose wish for another handshake was not granted, that wish is the reason.
+    fn explained(&self, failure: SendFailure, asked_before: u64) -> SendFailure {
+        match failure {
+            SendFailure::Unknown(
+                ExchangeFailure::Timeout
+                | ExchangeFailure::Broken(_)
+                | ExchangeFailure::Tls(_)
+                | ExchangeFailure::OurCertificate(_),
+            ) if self.renegotiations.load(Ordering::Relaxed) > asked_before => {
+                SendFailure::Unknown(ExchangeFailure::Renegotiation)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens a connection, and sends nothing.
+    pub async fn handshake(&self, endpoint: &reqwest::Url) -> Result<Handshake, ConnectFailure> {
+        shake_hands(self.tls.clone(), endpoint, self.connect_timeout).await
+    }
+
+    /// Whether a request with utmost care would go over a connection of which nothing is known, as far as can be told.
+    pub fn lacks_proof(&self) -> bool {
+        let last = *self.last_proof.lock().unwrap_or_else(PoisonError::into_inner);
+        self.proofs.is_missing() && last.is_none_or(|last| last.elapsed() > IDLE_WITH_UTMOST_CARE / 2)
+    }
+
+    async fn whole_exchange(&self, outgoing: Outgoing, care: Care) -> Result<Received, SendFailure> {
+        let http = match care {
+            Care::Usual => &self.usual,
+            Care::Utmost => &self.utmost,
+        };
+        let request = http.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
         let response = request.send().await.map_err(|error| classify(&error))?;
         crash::here(Point::WorkerSent);
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = self.bounded_body(response).await?;
+        let body = self.bounded_body(response).await.map_err(SendFailure::Unknown)?;
         Ok(Received { status, headers, body })
     }
 
-    async fn bounded_body(&self, response: reqwest::Response) -> Result<Bytes, SendFailure> {
+    async fn bounded_body(&self, response: reqwest::Response) -> Result<Bytes, ExchangeFailure> {
         let limit_bytes = self.answer_max_bytes;
         if response.content_length().is_some_and(|length| length > limit_bytes as u64) {
-            return Err(SendFailure::TooLarge { limit_bytes });
+            return Err(ExchangeFailure::TooLarge { limit_bytes });
         }
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| classify(&error))?;
+            let chunk = chunk.map_err(|error| after_sending(&error))?;
             if body.len() + chunk.len() > limit_bytes {
-                return Err(SendFailure::TooLarge { limit_bytes });
+                return Err(ExchangeFailure::TooLarge { limit_bytes });
             }
             body.extend_from_slice(&chunk);
         }
@@ -137,24 +234,24 @@ pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
+/// The connector marks its own failures, and the client connects anew only while the request is still in its hands. Whatever
+/// carries no mark came later.
 fn classify(error: &reqwest::Error) -> SendFailure {
-    match tls_failure(error) {
-        Some(TlsFailure::PeerCertificate(text)) => return SendFailure::Tls { text, is_peer_certificate: true },
-        Some(TlsFailure::Handshake(text)) => return SendFailure::Tls { text, is_peer_certificate: false },
-        Some(TlsFailure::Later(_)) | None => {}
+    match sources(error).find_map(|source| source.downcast_ref::<ConnectFailure>()) {
+        Some(connecting) => SendFailure::NotSent(connecting.clone()),
+        None => SendFailure::Unknown(after_sending(error)),
     }
-    if error.is_connect() {
-        return SendFailure::Connect(chain(error));
-    }
-    if error.is_timeout() {
-        return SendFailure::Timeout;
-    }
-    SendFailure::Reset(chain(error))
 }
 
-/// The innermost reason, without the URL.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    sources(error).last().map_or_else(String::new, ToString::to_string)
+fn after_sending(error: &(dyn Error + 'static)) -> ExchangeFailure {
+    match tls_failure(error) {
+        Some(TlsFailure::OurCertificate(text)) => ExchangeFailure::OurCertificate(text),
+        Some(TlsFailure::Renegotiation) => ExchangeFailure::Renegotiation,
+        Some(failure @ (TlsFailure::ServerCertificate(_) | TlsFailure::Other(_))) => {
+            ExchangeFailure::Tls(failure.to_string())
+        }
+        None => ExchangeFailure::Broken(innermost(error)),
+    }
 }
 
 #[cfg(test)]

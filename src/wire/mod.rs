@@ -2,11 +2,20 @@
 
 mod client;
 pub mod content;
+mod connector;
+mod failure;
+mod handshake;
+mod moment;
+mod proof;
+mod renegotiation;
 mod soap;
 mod tls_failure;
 mod xml_json;
 
-pub use client::{Client, ClientSettings, Outgoing, Received, SendFailure, retry_after};
+pub use client::{Care, Client, ClientSettings, Outgoing, Received, retry_after};
+pub use failure::{ConnectFailure, ExchangeFailure, SendFailure};
+pub use handshake::Handshake;
+pub use renegotiation::attentive_provider;
 pub use soap::{Blames, Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use xml_json::{XmlToJson, XmlToJsonError};

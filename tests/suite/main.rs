@@ -1,5 +1,6 @@
 //! All integration tests in one program: one link, one set of services. Start it with `tests/run`.
 
+mod raw_agency;
 mod town;
 
 mod adapter;

@@ -10,6 +10,7 @@ mod effects;
 mod hostile;
 mod interop;
 mod losses;
+mod moments;
 mod privacy;
 mod scheduling;
 mod seals;

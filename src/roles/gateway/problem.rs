@@ -161,6 +161,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AttachmentLost
         | Code::SealFailed
         | Code::IdentityUnusable
+        | Code::IdentityRefused
+        | Code::IdentityRefusedLate
         | Code::Interrupted
         | Code::DeadlinePassed
         | Code::DeadlineInDoubt
@@ -170,8 +172,10 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::NetworkConnect
         | Code::NetworkTls
         | Code::NetworkTimeout
+        | Code::NetworkTlsBroken
         | Code::NetworkReset
         | Code::AgencyCertificate
+        | Code::AgencyRenegotiation
         | Code::AgencyRateLimited
         | Code::AgencyUnavailable
         | Code::AgencyServerError

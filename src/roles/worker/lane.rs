@@ -8,7 +8,7 @@ use crate::{
     crash::{self, Point},
     domain::{Clock, Event, Forbidden, StateName, SubmissionId},
     journal::{Entry, JournalError},
-    road::{Delivered, Road, Sign},
+    road::{Delivered, Line, Road, Sign},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -56,6 +56,10 @@ impl Lane {
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            if let Some(line) = self.halted_line() {
+                self.stand_still(&line, &stop).await;
+                continue;
+            }
             match self.circuit() {
                 Circuit::Open { until } => self.rest(until, &stop).await,
                 Circuit::HalfOpen => self.take(1, &stop).await,
@@ -67,6 +71,26 @@ impl Lane {
         }
         self.under_way.close();
         self.under_way.wait().await;
+    }
+
+    /// While the agency does not take our certificate, nothing is taken from its queue, and no submission is the probe.
+    async fn stand_still(&self, line: &Line, stop: &CancellationToken) {
+        self.metrics.halted(&self.adapter.agency, true);
+        while let Some(halted) = line.halt.halted() {
+            if halted.next_look <= Instant::now() {
+                line.look_again().await;
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now()))) => {}
+            }
+        }
+        self.metrics.halted(&self.adapter.agency, false);
+    }
+
+    fn halted_line(&self) -> Option<Arc<Line>> {
+        self.road.lines.get(&self.adapter.agency).filter(|line| line.halt.halted().is_some()).cloned()
     }
 
     /// Takes deliveries until the circuit changes or the process stops. What is in hand then is put back unharmed.
@@ -128,7 +152,8 @@ impl Lane {
     {
         loop {
             let changed = self.changed.notified();
-            if stop.is_cancelled() || !matches!(self.circuit(), Circuit::Closed { .. }) {
+            let is_halted = self.halted_line().is_some();
+            if stop.is_cancelled() || is_halted || !matches!(self.circuit(), Circuit::Closed { .. }) {
                 return;
             }
             // A place comes before a message: what is not taken yet can still be overtaken by an urgent one.
@@ -162,6 +187,9 @@ impl Lane {
             },
         };
         self.learn(sign);
+        if self.halted_line().is_some() {
+            self.changed.notify_waiters();
+        }
     }
 
     fn learn(&self, sign: Sign) {

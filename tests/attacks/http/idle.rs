@@ -127,7 +127,7 @@ fn tls_of(stage: &Stage, office: &str, alpn: &[u8]) -> TlsConnector {
     let file = |end: &str| stage.secrets().join("offices").join(format!("{office}.{end}"));
     let identity = Identity::load(&file("pem"), &file("key"), Timestamp::now()).unwrap();
     let roots = AgencyRoots::load(&stage.secrets().join("gateway/server-ca.pem")).unwrap();
-    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], pinned_sha256: None };
+    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], ..ClientTls::default() };
     TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()))
 }
 

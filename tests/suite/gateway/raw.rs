@@ -14,7 +14,7 @@ pub async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
     let roots = AgencyRoots::load(&open.town.pki.gateway("server-ca.pem")).unwrap();
     let (certificate, key) = open.identity("causeni");
     let identity = Identity::load(&certificate, &key, Timestamp::now()).unwrap();
-    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], pinned_sha256: None };
+    let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], ..ClientTls::default() };
     let tls = TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()));
     let stream = TcpStream::connect(open.address).await.unwrap();
     tls.connect("localhost".try_into().unwrap(), stream).await.unwrap()

@@ -120,7 +120,8 @@ impl Open {
             })
         };
         let identity = identity.as_ref().map(|files| long_ago(files).unwrap());
-        let tls = client_config(&roots, ClientTls { identity: identity.as_ref(), alpn, pinned_sha256: None }).unwrap();
+        let tls =
+            client_config(&roots, ClientTls { identity: identity.as_ref(), alpn, ..ClientTls::default() }).unwrap();
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
         Visitor { client, base: format!("https://localhost:{}", self.address.port()) }
     }

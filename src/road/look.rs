@@ -1,0 +1,92 @@
+//! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
+//! changes at the agency by it.
+
+use super::Line;
+use crate::wire::{Care, Handshake, SendFailure};
+use tokio::time::Instant;
+
+/// An agency's server as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub text: String,
+    /// What works, but should be known.
+    pub warning: Option<String>,
+}
+
+/// Why nothing can be sent there now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Unwell {
+    pub problem: String,
+    pub remedy: &'static str,
+}
+
+impl Line {
+    pub async fn look(&self) -> Result<Look, Unwell> {
+        let handshake = self.client().handshake(&self.adapter.endpoint).await;
+        let handshake = handshake.map_err(|failure| unwell(&SendFailure::NotSent(failure)))?;
+        let probed = self.probe().await?;
+        let proof = match (handshake, &probed) {
+            (Handshake { is_mutual: false, .. }, _) => "it did not ask for our certificate",
+            (Handshake { is_proved: true, .. }, _) | (_, Some(_)) => "it takes our certificate",
+            _ => "it said nothing about our certificate",
+        };
+        let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
+        let probed = probed.unwrap_or_else(|| "no probe is declared".into());
+        Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning: doubt(handshake) })
+    }
+
+    async fn probe(&self) -> Result<Option<String>, Unwell> {
+        let Some(probe) = &self.adapter.probe else { return Ok(None) };
+        let deadline = Instant::now() + self.adapter.limits.connect_timeout * 2;
+        let answered = self.client().exchange(probe.outgoing(), deadline, Care::Utmost).await;
+        let status = answered.map_err(|failure| unwell(&failure))?.status;
+        let asked = format!("the probe {} {}", probe.method, probe.url.path());
+        match status {
+            401 | 403 => Err(Unwell {
+                problem: format!("{asked} was answered with {status}: the agency does not let us in"),
+                remedy: "ask the agency whether it has our certificate registered for this endpoint",
+            }),
+            500.. => Err(Unwell {
+                problem: format!("{asked} was answered with {status}: the agency's server is not well"),
+                remedy: "try again later, or ask the agency",
+            }),
+            _ => Ok(Some(format!("{asked} was answered with {status}"))),
+        }
+    }
+}
+
+fn doubt(handshake: Handshake) -> Option<String> {
+    let text = match handshake {
+        Handshake { is_mutual: false, .. } => {
+            "the server did not ask for our certificate in the handshake; if it does so later, by renegotiation, no request \
+             will work: ask the agency to demand it in the first handshake"
+        }
+        Handshake { is_proved: false, .. } => {
+            "the server gives no session tickets, so a new connection does not prove that it takes our certificate: declare \
+             a [probe] in agency.toml if it has an address that changes nothing"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn unwell(failure: &SendFailure) -> Unwell {
+    use crate::wire::{ConnectFailure as Connect, ExchangeFailure as Exchange};
+    let remedy = match failure {
+        SendFailure::NotSent(Connect::OurCertificate(_)) | SendFailure::Unknown(Exchange::OurCertificate(_)) => {
+            "ask the agency whether it has our certificate and its issuer registered, and compare `client.pem`'s dates"
+        }
+        SendFailure::NotSent(Connect::ServerCertificate(_)) => {
+            "compare the agency's certificate with `ca.pem`, and the endpoint's host with the certificate's names"
+        }
+        SendFailure::NotSent(Connect::Tls(_)) | SendFailure::Unknown(Exchange::Tls(_)) => {
+            "check that the endpoint's port speaks TLS 1.2 or 1.3"
+        }
+        SendFailure::Unknown(Exchange::Renegotiation) => {
+            "ask the agency to demand the client certificate in the first handshake, and not by renegotiation"
+        }
+        _ => "check the endpoint's host and port, and the way there",
+    };
+    Unwell { problem: failure.to_string(), remedy }
+}

@@ -1,0 +1,175 @@
+//! The connector below the HTTP client: a connection that is established, and proved if the server says so in time, goes out,
+//! or a failure that says that nothing was sent.
+
+use super::{
+    failure::ConnectFailure,
+    moment::poll_connecting,
+    proof::{Seen, watch},
+    renegotiation::{Renegotiations, noting},
+    tls_failure::{TlsFailure, innermost, tls_failure},
+};
+use hyper::rt::{Read, ReadBuf};
+use std::{
+    error::Error,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+use tower::{Layer, Service};
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+/// When a new connection is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A server that never proved anything is not waited for.
+    Learned,
+    /// Each connection has its chance.
+    Always,
+}
+
+/// How new connections of one client are made.
+#[derive(Debug, Clone)]
+pub(super) struct Connecting {
+    pub timeout: Duration,
+    pub patience: Patience,
+    pub proofs: Arc<Proofs>,
+    pub renegotiations: Renegotiations,
+}
+
+/// What new connections have proved so far.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    /// Connections in a row that were waited for in vain.
+    missed: AtomicU32,
+    /// Whether the last new connection has proved itself.
+    is_proved: AtomicBool,
+}
+
+/// So many misses in a row, and whoever learns waits no longer.
+const ENOUGH_MISSES: u32 = 2;
+/// The server's first message after our last one needs one way to it and back; the handshake needed at least two.
+const PROOF_AT_LEAST: Duration = Duration::from_millis(250);
+const PROOF_AT_MOST: Duration = Duration::from_secs(1);
+
+impl Proofs {
+    /// Whether the last new connection has shown that the server takes our certificate.
+    pub fn is_missing(&self) -> bool {
+        !self.is_proved.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, is_proved: bool) {
+        self.is_proved.store(is_proved, Ordering::Relaxed);
+        match is_proved {
+            true => self.missed.store(0, Ordering::Relaxed),
+            false => _ = self.missed.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl<S> Layer<S> for Connecting {
+    type Service = Connector<S>;
+
+    fn layer(&self, inner: S) -> Connector<S> {
+        Connector { inner, how: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Connector<S> {
+    inner: S,
+    how: Connecting,
+}
+
+impl<S, R> Service<R> for Connector<S>
+where
+    S: Service<R, Error = AnyError>,
+    S::Future: Send + 'static,
+    S::Response: Read + Unpin + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = AnyError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, AnyError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
+        self.inner.poll_ready(cx).map_err(|error| failure(&*error, false).into())
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let how = self.how.clone();
+        let connecting = self.inner.call(request);
+        Box::pin(async move {
+            let mut established = pin!(timeout(how.timeout, how.establish(connecting)));
+            let established = poll_fn(|cx| poll_connecting(established.as_mut(), cx)).await;
+            Ok(established.unwrap_or(Err(ConnectFailure::Timeout))?)
+        })
+    }
+}
+
+impl Connecting {
+    async fn establish<C>(&self, connecting: impl Future<Output = Result<C, AnyError>>) -> Result<C, ConnectFailure>
+    where
+        C: Read + Unpin,
+    {
+        let begun = Instant::now();
+        let mut connecting = pin!(connecting);
+        let (mut is_tls13, mut was_asked) = (false, false);
+        let connected = poll_fn(|cx| {
+            let (polled, seen) = watch(|| noting(&self.renegotiations, || connecting.as_mut().poll(cx)));
+            is_tls13 |= seen.is_tls13;
+            was_asked |= seen.was_asked;
+            polled
+        });
+        let mut connection = connected.await.map_err(|error| failure(&*error, was_asked))?;
+        let is_in_vain =
+            self.patience == Patience::Learned && self.proofs.missed.load(Ordering::Relaxed) >= ENOUGH_MISSES;
+        if is_tls13 && !is_in_vain {
+            let limit = (begun.elapsed() * 2).clamp(PROOF_AT_LEAST, PROOF_AT_MOST);
+            let proved = timeout(limit, until_proved(&mut connection)).await;
+            self.proofs.learn(proved.is_ok());
+            proved.unwrap_or(Ok(()))?;
+        } else if !is_tls13 {
+            self.proofs.learn(true);
+        }
+        Ok(connection)
+    }
+}
+
+/// Nothing has been asked yet, so all that may come is the server's ticket.
+pub(super) async fn until_proved<C: Read + Unpin>(connection: &mut C) -> Result<(), ConnectFailure> {
+    poll_fn(|cx| {
+        let (polled, Seen { has_ticket, .. }) = watch(|| poll_unread(connection, cx));
+        match polled {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(failure(&error, true))),
+            Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectFailure::Closed)),
+            Poll::Pending if has_ticket => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Lets TLS read, without room for anything that would have to be given on.
+fn poll_unread<C: Read + Unpin>(connection: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut nothing = ReadBuf::new(&mut []);
+    Pin::new(connection).poll_read(cx, nothing.unfilled())
+}
+
+/// `was_asked`: for our certificate. Before that nobody can refuse it, and anybody on the way can say that they do.
+pub(super) fn failure(error: &(dyn Error + 'static), was_asked: bool) -> ConnectFailure {
+    match tls_failure(error) {
+        Some(TlsFailure::ServerCertificate(text)) => ConnectFailure::ServerCertificate(text),
+        Some(TlsFailure::OurCertificate(text)) if was_asked => ConnectFailure::OurCertificate(text),
+        Some(TlsFailure::OurCertificate(text)) => ConnectFailure::Tls(text),
+        Some(TlsFailure::Renegotiation) => ConnectFailure::Tls("it asks for another handshake".into()),
+        Some(TlsFailure::Other(text)) => ConnectFailure::Tls(text),
+        None => ConnectFailure::Unreachable(innermost(error)),
+    }
+}

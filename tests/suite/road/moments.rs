@@ -1,0 +1,276 @@
+//! When did it fail? What an agency's server does to a connection before the request was given to it leaves no doubt; what it
+//! does afterwards leaves nothing but doubt, whatever it is called.
+
+use crate::{
+    raw_agency::{Act, End, RawAgency, Say, When},
+    town::Town,
+};
+use punte::domain::{AgencyName, Code, Verdict};
+use rustls::SupportedProtocolVersion;
+use serde_json::Value;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+const REGISTRY: &str = "civil-registry";
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+/// The extract as an operation that nobody may repeat, and nothing that makes a test wait.
+fn hasty(agency: &str, text: String) -> String {
+    let text = if agency == REGISTRY { text.replace("effect = \"idempotent\"", "effect = \"once\"") } else { text };
+    text.replace("failures = 5", "failures = 1000")
+        .replace("cooldown_secs = 15", "cooldown_secs = 0.1")
+        .replace("timeout_secs = 30", "timeout_secs = 2")
+        .replace("timeout_secs = 20", "timeout_secs = 2")
+}
+
+async fn town_with_raw_agency(
+    version: &'static SupportedProtocolVersion,
+    change: impl Fn(&str, String) -> String,
+) -> (Town, RawAgency) {
+    let agency = Arc::new(Mutex::new(None));
+    let opened = agency.clone();
+    let begin = move |keys: &Path| {
+        let agency = RawAgency::open(keys, version);
+        let endpoint = format!("https://localhost:{}/registry", agency.port);
+        *opened.lock().unwrap() = Some(agency);
+        endpoint
+    };
+    let town = Town::with_adapters(change, |plan| {
+        plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
+        // A worker may be quicker than the note that something was published; what it leaves is found again after this.
+        plan.more_config = "[scheduler]\nlost_after_secs = 2\n".into();
+        plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
+    });
+    let town = town.await;
+    let agency = agency.lock().unwrap().take().unwrap();
+    (town, agency)
+}
+
+fn code(shown: &Value) -> &str {
+    shown["fault"]["code"].as_str().unwrap_or_default()
+}
+
+/// Everything that an agency's server, or what stands before it, may say in the place of an answer.
+fn in_the_place_of_an_answer(is_tls13: bool) -> Vec<(&'static str, Vec<Say>, End)> {
+    let mut all = vec![
+        ("a corrupt record", vec![Say::Corrupt], End::Fin),
+        ("plain text", vec![Say::Plain], End::Fin),
+        ("an oversized record", vec![Say::Oversized], End::Fin),
+        ("half a record", vec![Say::HalfRecord], End::Fin),
+        ("half a record, then a reset", vec![Say::HalfRecord], End::Reset),
+        ("an end without farewell", vec![], End::Fin),
+        ("a reset", vec![], End::Reset),
+        ("a farewell of TLS", vec![Say::Warning(0)], End::Fin),
+        ("silence", vec![], End::Silence),
+        ("half an answer", vec![Say::Http("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n<half")], End::Fin),
+        ("half a head", vec![Say::Http("HTTP/1.1 200 OK\r\nconte")], End::Reset),
+        ("an empty record", vec![Say::Record(23, vec![])], End::Fin),
+        ("HTTP/2's GOAWAY", vec![Say::Record(23, vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])], End::Fin),
+        ("HTTP/2's REFUSED_STREAM", vec![Say::Record(23, vec![0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7])], End::Fin),
+        ("a 100 and nothing else", vec![Say::Http("HTTP/1.1 100 Continue\r\n\r\n")], End::Fin),
+        ("a message of a handshake", vec![Say::Record(22, vec![2, 0, 0, 1, 0])], End::Fin),
+        ("a record of an unknown kind", vec![Say::Record(99, vec![1, 2, 3])], End::Fin),
+        ("a ChangeCipherSpec", vec![Say::Record(20, vec![1])], End::Fin),
+    ];
+    if is_tls13 {
+        // A request for our certificate after the handshake (RFC 8446, section 4.6.2): never offered, so never answered.
+        all.push(("a request for a certificate", vec![Say::Record(22, vec![13, 0, 0, 3, 0, 0, 0])], End::Fin));
+        all.push(("a change of keys", vec![Say::Record(22, vec![24, 0, 0, 1, 0]), Say::Corrupt], End::Fin));
+    }
+    all
+}
+
+/// By RFC 8446, section 6, and RFC 5246, section 7.2.
+const ALERTS: [u8; 18] = [10, 20, 21, 22, 30, 40, 47, 50, 51, 60, 70, 71, 80, 86, 90, 100, 109, 110];
+/// Some of those that are about our certificate: each halts the agency for longer.
+const ABOUT_CERTIFICATES: [u8; 4] = [42, 46, 49, 116];
+
+/// The machine is content with what it has done.
+const ENDS: [&str; 3] = ["parked", "uncertain", "cancelled"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_comes_in_the_place_of_an_answer_what_may_be_done_once_only_is_uncertain() {
+    for version in VERSIONS {
+        let (town, agency) = town_with_raw_agency(version, hasty).await;
+        let is_tls13 = version == &rustls::version::TLS13;
+        let mut all = in_the_place_of_an_answer(is_tls13);
+        all.extend(ALERTS.map(|alert| ("an alert", vec![Say::Alert(alert)], End::Fin)));
+        all.extend(ABOUT_CERTIFICATES.map(|alert| ("an alert", vec![Say::Alert(alert)], End::Fin)));
+        for (name, says, end) in all {
+            agency.acts(Act { when: When::AfterRequest, says: says.clone(), end });
+            let before = agency.requests();
+            let id = town.post("civil-status-extract").await;
+            let shown = town.ends(&id, "uncertain").await;
+            let label = format!("{version:?}, {name} {says:?}: {shown:#}");
+            assert_eq!((agency.requests() - before, &shown["attempts"]), (1, &1.into()), "{label}");
+            assert_eq!(code(&shown) == "bus.identity.refused-late", refuses(&says), "{label}");
+            assert!(!shown["fault"]["text"].as_str().unwrap().contains("Nothing was sent"), "{label}");
+        }
+        town.leave().await;
+    }
+}
+
+fn refuses(says: &[Say]) -> bool {
+    matches!(says, [Say::Alert(alert)] if ABOUT_CERTIFICATES.contains(alert))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_on_a_new_connection_before_the_request_leaves_no_doubt_and_is_tried_again() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, hasty).await;
+    agency.gives_tickets(0);
+    let mut all = in_the_place_of_an_answer(true);
+    // After these a server may still wait for the request.
+    all.retain(|(name, ..)| !matches!(*name, "silence" | "an empty record" | "a ChangeCipherSpec"));
+    all.extend(ALERTS.map(|alert| ("an alert", vec![Say::Alert(alert)], End::Fin)));
+    for (name, says, end) in all {
+        agency.acts(Act { when: When::BeforeRequest, says: says.clone(), end });
+        let id = town.post("civil-status-extract").await;
+        let shown = town.ends(&id, "parked").await;
+        assert!(code(&shown) == "network.connect" || code(&shown) == "network.tls", "{name} {says:?}: {shown:#}");
+        assert_eq!(agency.requests(), 0, "{name}");
+    }
+    // Longer than the exchange may take: the connection is still not there when the time is up.
+    for end in [End::Silence, End::Fin, End::Reset] {
+        agency.acts(Act { when: When::InsteadOfHandshake, says: Vec::new(), end });
+        let id = town.post("civil-status-extract").await;
+        let shown = town.ends(&id, "parked").await;
+        assert_eq!(code(&shown), "network.connect", "{end:?}: {shown:#}");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_effects_go_their_ways_after_an_alert() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, |name, text| {
+        hasty(name, text).replace("effect = \"once\"", "effect = \"idempotent\"")
+    })
+    .await;
+    for says in [Say::Corrupt, Say::Plain, Say::Alert(40)] {
+        agency.acts(Act { when: When::AfterRequest, says: vec![says.clone()], end: End::Fin });
+        for service in ["person-lookup", "civil-status-extract"] {
+            let before = agency.requests();
+            let id = town.post(service).await;
+            let shown = town.ends(&id, "parked").await;
+            assert_eq!(code(&shown), "network.tls-broken", "{service} {says:?}: {shown:#}");
+            assert_eq!(agency.requests() - before, 2, "{service} {says:?} is sent again");
+        }
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_negotiates_again_is_named_and_its_agency_told_what_to_change() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS12, hasty).await;
+    // Whatever the server makes of the no that it gets.
+    let ends = [(vec![Say::Alert(40)], End::Fin), (vec![], End::Reset), (vec![], End::Fin), (vec![], End::Silence)];
+    for (more, end) in ends {
+        let says = [vec![Say::Record(22, vec![0, 0, 0, 0])], more].concat();
+        agency.acts(Act { when: When::AfterRequest, says, end });
+        let id = town.post("civil-status-extract").await;
+        let shown = town.ends(&id, "uncertain").await;
+        assert_eq!(code(&shown), "agency.tls.renegotiation", "{end:?}: {shown:#}");
+    }
+    assert_eq!(agency.requests(), 4);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refusal_of_our_certificate_halts_the_agency_and_nothing_is_burnt_until_it_is_taken_again() {
+    for version in VERSIONS {
+        let (town, agency) = town_with_raw_agency(version, hasty).await;
+        let keys = town.stage.secrets().join("simulators");
+        let other = keys.join("legal-events/client-ca.pem");
+        agency.trusts(&keys.join(REGISTRY), &other, version);
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(town.post("civil-status-extract").await);
+        }
+        let is_said = async |path: &str, text: &str| town.operations(path).await.replace(": ", ":").contains(text);
+        until(async || is_said("/metrics", "punte_agency_halted{agency=\"civil-registry\"} 1").await).await;
+        assert!(is_said("/healthz/ready", "The agency does not accept the bus's certificate").await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for id in &ids {
+            let shown = town.show(id).await;
+            assert!(matches!(shown["state"].as_str(), Some("accepted" | "queued" | "retrying")), "{shown:#}");
+        }
+        assert_eq!(agency.requests(), 0);
+        agency.trusts(&keys.join(REGISTRY), &keys.join(REGISTRY).join("client-ca.pem"), version);
+        for id in &ids {
+            town.ends(id, "uncertain").await;
+        }
+        assert_eq!(agency.requests(), 5);
+        assert!(is_said("/metrics", "punte_agency_halted{agency=\"civil-registry\"} 0").await);
+        town.leave().await;
+    }
+}
+
+/// An answer that nobody can believe, and a connection that stays.
+const STAYS: Say = Say::Http("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_once_only_takes_no_connection_that_was_idle_for_more_than_a_second() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, hasty).await;
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    let post = async |service: &str, connections: u64| {
+        let id = town.post(service).await;
+        town.until(&id, &ENDS).await;
+        assert_eq!(agency.handshakes(), connections, "{service}");
+    };
+    post("civil-status-extract", 1).await;
+    post("civil-status-extract", 1).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    post("civil-status-extract", 2).await;
+    post("person-lookup", 3).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    post("person-lookup", 3).await;
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_server_proves_nothing_by_itself_the_declared_probe_goes_first_on_the_same_connection() {
+    let with_probe = |name: &str, text: String| {
+        let text = hasty(name, text);
+        if name == REGISTRY { text.replace("[seal]\n", "[probe]\npath = \"/health\"\n\n[seal]\n") } else { text }
+    };
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, with_probe).await;
+    agency.gives_tickets(0);
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    let id = town.post("civil-status-extract").await;
+    town.ends(&id, "uncertain").await;
+    assert_eq!((agency.handshakes(), agency.requests()), (1, 2), "the probe and the request");
+    // A refusal that comes late meets the probe, and not the request.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    agency.acts(Act { when: When::AfterRequest, says: vec![Say::Alert(49)], end: End::Fin });
+    let id = town.post("civil-status-extract").await;
+    until(async || town.operations("/metrics").await.contains("punte_agency_halted{agency=\"civil-registry\"} 1"))
+        .await;
+    let shown = town.show(&id).await;
+    assert_ne!(shown["state"], "uncertain", "{shown:#}");
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    town.ends(&id, "uncertain").await;
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_sent() {
+    let town = Town::found().await;
+    let now = jiff::Timestamp::now();
+    let installation = punte::roles::Installation::load(&town.stage.config(), now).unwrap();
+    let line = installation.lines.get(&REGISTRY.parse().unwrap()).unwrap();
+    assert_eq!(line.check_identity(now).map_err(|fault| fault.code), Ok(()));
+    let later = now + jiff::SignedDuration::from_hours(24 * 365 * 50);
+    let fault = line.check_identity(later).unwrap_err();
+    assert_eq!((fault.code, fault.verdict), (Code::IdentityUnusable, Verdict::Retry));
+    town.leave().await;
+}
+
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was not so in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
