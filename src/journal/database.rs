@@ -192,7 +192,7 @@ impl<D: Database> Journal for D {
     }
 
     async fn ping(&self) -> Result<(), JournalError> {
-        self.perform(op::Ping).await
+        self.perform(op::WriteProbe { now: Timestamp::now() }).await
     }
 }
 

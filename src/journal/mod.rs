@@ -268,6 +268,6 @@ pub trait Journal: Send + Sync + 'static {
     /// here, and the caller removes their files.
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError>;
 
-    /// Whether the store answers.
+    /// Whether the store takes writes: something of some size is written, and is on disk.
     async fn ping(&self) -> Result<(), JournalError>;
 }

@@ -2,9 +2,12 @@
 
 use super::{
     courier::check_webhook,
-    stores::{check_broker, check_journal},
+    stores::{check_broker, check_postgres, postgres_tls},
 };
-use crate::settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, Settings};
+use crate::{
+    journal::postgres::PlaceFault,
+    settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, Settings},
+};
 use jiff::Timestamp;
 use rustix::fs::{Access, access};
 use std::path::Path;
@@ -20,14 +23,23 @@ pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, faults: &mut 
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             check_writable(folder, config, "journal.url", faults);
         }
-        JournalPlace::Postgres { .. } => {
-            if let Err(error) = check_journal(&settings.journal) {
-                faults.add(config, "journal", error, "mend the key that the text speaks of");
-            }
-        }
+        JournalPlace::Postgres(place) => foresee_postgres(place, config, faults),
     }
     check_writable(&settings.gateway.attachments.folder, config, "gateway.attachments.folder", faults);
     settings.offices.iter().for_each(|office| check_office(office, &config.with_file_name("offices.toml"), faults));
+}
+
+fn foresee_postgres(place: &PostgresPlace, config: &Path, faults: &mut ConfigFaults) {
+    if let Err(error) = postgres_tls(place) {
+        faults.add(config, "journal.ca", error, "name the PEM file of the authority of the server's certificate");
+    }
+    let Err(fault) = check_postgres(place) else { return };
+    let (key, remedy) = match fault {
+        PlaceFault::Url(_) => ("journal.url", "mend it there, or in the file or variable that it comes from"),
+        PlaceFault::NeedlessAuthority => ("journal.ca", "add sslmode=verify-full to the URL, or remove ca"),
+        PlaceFault::NoAuthority => ("journal.ca", "name the PEM file of the authority of the server's certificate"),
+    };
+    faults.add(config, key, fault, remedy);
 }
 
 fn check_office(it: &OfficeSettings, file: &Path, faults: &mut ConfigFaults) {

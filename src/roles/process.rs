@@ -176,14 +176,14 @@ fn check_together(installation: &Installation, roles: &[Role]) -> Result<(), Sta
     }
     match installation.settings.journal.place {
         JournalPlace::Sqlite { .. } => Err(StartError::SqliteApart),
-        JournalPlace::Postgres { .. } => Ok(()),
+        JournalPlace::Postgres(_) => Ok(()),
     }
 }
 
 fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {
     match &installation.settings.journal.place {
         JournalPlace::Sqlite { path } => sqlite::try_own(path)?.map(Some).ok_or(StartError::JournalInUse),
-        JournalPlace::Postgres { .. } => Ok(None),
+        JournalPlace::Postgres(_) => Ok(None),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         postgres::{self, PostgresJournal},
         sqlite::SqliteJournal,
     },
-    settings::{BrokerSettings, JournalPlace, JournalSettings, RabbitmqPlace},
+    settings::{BrokerSettings, JournalPlace, JournalSettings, PostgresPlace, RabbitmqPlace, Secret},
     trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config},
 };
 use jiff::Timestamp;
@@ -30,14 +30,20 @@ pub enum OpenError {
 pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
     match &settings.place {
         JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::open(path)?)),
-        JournalPlace::Postgres { url, ca } => {
-            let tls = match ca {
-                Some(ca) => Some(client_config(&AgencyRoots::load(ca)?, ClientTls::default())?),
-                None => None,
-            };
-            Ok(Arc::new(PostgresJournal::open(url.reveal(), tls).await?))
+        JournalPlace::Postgres(place) => {
+            Ok(Arc::new(PostgresJournal::open_at(postgres_place(place), postgres_tls(place)?).await?))
         }
     }
+}
+
+pub fn postgres_tls(place: &PostgresPlace) -> Result<Option<rustls::ClientConfig>, TrustError> {
+    let Some(ca) = &place.ca else { return Ok(None) };
+    Ok(Some(client_config(&AgencyRoots::load(ca)?, ClientTls::default())?))
+}
+
+/// The same place, in the journal's own words.
+fn postgres_place(place: &PostgresPlace) -> postgres::Place<'_> {
+    postgres::Place { url: place.url.reveal(), passfile: place.passfile.as_ref().map(Secret::reveal) }
 }
 
 /// Starts the broker. RabbitMQ need not be there yet: it is connected to in the background.
@@ -62,16 +68,8 @@ pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<(), OpenErr
 }
 
 /// Whether a start would take this address and authority; nothing is connected to.
-pub fn check_journal(settings: &JournalSettings) -> Result<(), OpenError> {
-    match &settings.place {
-        JournalPlace::Sqlite { .. } => Ok(()),
-        JournalPlace::Postgres { url, ca } => {
-            if let Some(ca) = ca {
-                AgencyRoots::load(ca)?;
-            }
-            Ok(postgres::check_url(url.reveal())?)
-        }
-    }
+pub fn check_postgres(place: &PostgresPlace) -> Result<(), postgres::PlaceFault> {
+    postgres_place(place).check(place.ca.is_some())
 }
 
 fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {

@@ -6,7 +6,7 @@ use super::{
 };
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone)]
 pub struct JournalSettings {
@@ -19,7 +19,16 @@ pub struct JournalSettings {
 #[derive(Debug, Clone)]
 pub enum JournalPlace {
     Sqlite { path: PathBuf },
-    Postgres { url: Secret, ca: Option<PathBuf> },
+    Postgres(PostgresPlace),
+}
+
+#[derive(Debug, Clone)]
+pub struct PostgresPlace {
+    pub url: Secret,
+    /// The text of a file of passwords.
+    pub passfile: Option<Secret>,
+    /// The authority of the server's certificate, PEM.
+    pub ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +44,11 @@ pub struct Retention {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(default = "default_url")]
-    url: Secret,
+    url: Option<Secret>,
+    /// The same in a file: it may hold a password.
+    url_file: Option<PathBuf>,
+    /// PostgreSQL's password alone, or lines as libpq's `.pgpass` has them.
+    passfile: Option<PathBuf>,
     /// The authority of the PostgreSQL server's certificate, PEM.
     ca: Option<PathBuf>,
     #[serde(default = "default_wire_max_bytes")]
@@ -66,21 +78,16 @@ fn default_key_days() -> u32 {
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<JournalSettings> {
-    let written: Written = main.effective_section("journal", faults)?;
+    let mut written: Written = main.section("journal", faults)?;
     if written.idempotency_key_days < 30 {
         let remedy = "must be at least 30: offices may repeat a request for that long";
         faults.add(main.file(), "journal.idempotency_key_days", "is too short", remedy);
     }
-    let ca = written.ca.as_ref().and_then(|path| main.existing("journal.ca", path, faults));
-    if let Some(problem) = fault_of_form(written.url.reveal()) {
-        faults.add(main.file(), "journal.url", problem, PERCENT_ENCODE);
-        return None;
+    if written.url.is_none() && written.url_file.is_none() {
+        written.url = Some(default_url());
     }
-    let place = place(main, &written.url, ca);
-    if place.is_none() {
-        let remedy = "write sqlite:PATH or postgres://USER@HOST/DATABASE";
-        faults.add(main.file(), "journal.url", "is of no known kind", remedy);
-    }
+    main.remember("journal", &written);
+    let place = url(main, &written, faults).and_then(|url| place(main, &url, &written, faults));
     let days = |count: u32| SignedDuration::from_hours(24 * i64::from(count));
     Some(JournalSettings {
         place: place?,
@@ -93,11 +100,103 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
     })
 }
 
-fn place(main: &Document, url: &Secret, ca: Option<PathBuf>) -> Option<JournalPlace> {
+fn url(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
+    match (&written.url, &written.url_file) {
+        (Some(_), Some(_)) => {
+            let problem = "is given twice: in url and in url_file";
+            faults.add(main.file(), "journal.url", problem, "keep one of the two (the environment counts as well)");
+            None
+        }
+        (Some(url), None) => Some(url.clone()),
+        (None, Some(path)) => secret_file(main, "journal.url_file", path, faults),
+        (None, None) => None,
+    }
+}
+
+fn place(main: &Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalPlace> {
     let text = url.reveal();
-    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
-        return Some(JournalPlace::Sqlite { path: main.path(path.as_ref()) });
+    if let Some(problem) = fault_of_form(text) {
+        let key = if written.url.is_some() { "journal.url" } else { "journal.url_file" };
+        faults.add(main.file(), key, problem, PERCENT_ENCODE);
+        return None;
     }
     let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-    is_postgres.then(|| JournalPlace::Postgres { url: url.clone(), ca })
+    if is_postgres {
+        let ca = written.ca.as_ref().and_then(|path| main.existing("journal.ca", path, faults));
+        let passfile = written.passfile.as_ref();
+        let passfile = passfile.and_then(|path| secret_file(main, "journal.passfile", path, faults));
+        return Some(JournalPlace::Postgres(PostgresPlace { url: url.clone(), passfile, ca }));
+    }
+    for (key, path) in [("journal.ca", &written.ca), ("journal.passfile", &written.passfile)] {
+        if path.is_some() {
+            faults.add(main.file(), key, "is of use only with PostgreSQL", "remove it, or mend journal.url");
+        }
+    }
+    let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
+    if path.is_none() {
+        let remedy = "write sqlite:PATH or postgres://USER@HOST/DATABASE";
+        faults.add(main.file(), "journal.url", "is of no known kind", remedy);
+    }
+    path.map(|path| JournalPlace::Sqlite { path: main.path(path.as_ref()) })
+}
+
+fn secret_file(main: &Document, key: &str, path: &Path, faults: &mut ConfigFaults) -> Option<Secret> {
+    let path = main.existing(key, path, faults)?;
+    match Secret::from_file(&path) {
+        Ok(secret) if !secret.reveal().is_empty() => Some(secret),
+        Ok(_) => {
+            faults.add(main.file(), key, format!("{} is empty", path.display()), "write it, or name another file");
+            None
+        }
+        Err(error) => {
+            let problem = format!("{} cannot be read: {error}", path.display());
+            faults.add(main.file(), key, problem, "let the user of the service read it, or name another file");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_in(folder: &Path, section: &str) -> (Option<JournalPlace>, ConfigFaults) {
+        let mut faults = ConfigFaults::default();
+        let file = folder.join("punte.toml");
+        let mut main = Document::parse(&file, &format!("[journal]\n{section}"), &mut faults).unwrap();
+        let settings = read(&mut main, &mut faults);
+        (settings.map(|it| it.place), faults)
+    }
+
+    #[test]
+    fn the_url_and_the_password_may_stand_in_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("url"), "postgres://punte:s3cret@localhost/bus\n").unwrap();
+        std::fs::write(folder.path().join("password"), "s3cret\n").unwrap();
+        let (place, faults) = read_in(folder.path(), "url_file = 'url'\npassfile = 'password'");
+        assert!(faults.is_empty(), "{faults}");
+        let Some(JournalPlace::Postgres(place)) = place else { panic!("{place:?}") };
+        assert_eq!(place.url.reveal(), "postgres://punte:s3cret@localhost/bus");
+        assert_eq!(place.passfile.as_ref().map(Secret::reveal), Some("s3cret"));
+        assert!(!format!("{place:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_would_be_passed_over_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        std::fs::write(folder.path().join("url"), "sqlite:journal.db").unwrap();
+        for (section, key) in [
+            ("url = 'sqlite:a.db'\nurl_file = 'url'", "journal.url"),
+            ("url_file = 'empty'", "journal.url_file"),
+            ("url_file = 'nowhere'", "journal.url_file"),
+            ("url = 'sqlite:a.db'\nca = 'url'", "journal.ca"),
+            ("url = 'sqlite:a.db'\npassfile = 'url'", "journal.passfile"),
+            ("url = 'postgres://u@localhost/b'\npassfile = 'empty'", "journal.passfile"),
+            ("url = 'mysql://u@localhost/b'", "journal.url"),
+        ] {
+            let (_, faults) = read_in(folder.path(), section);
+            assert!(faults.0.iter().any(|fault| fault.key == key && !fault.remedy.is_empty()), "{section}: {faults}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub use broker::{BrokerSettings, RabbitmqPlace};
 pub use document::Document;
 pub use faults::{ConfigFault, ConfigFaults};
 pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
-pub use journal::{JournalPlace, JournalSettings, Retention};
+pub use journal::{JournalPlace, JournalSettings, PostgresPlace, Retention};
 pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
 pub use schedule::ScheduleWritten;
 pub use scheduler::SchedulerSettings;

@@ -1,14 +1,17 @@
 //! One suite for both journals: every test in the themes below runs on SQLite and on PostgreSQL.
 
 mod accepting;
+mod bouncer;
 mod changing;
 mod erasing;
 mod notices;
 mod outbox;
+mod pooler;
 mod postgres;
 mod reading;
 mod scheduling;
 mod sequences;
+mod sessions;
 mod sqlite;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +42,20 @@ macro_rules! on_both {
                 schema.remove().await;
             })*
         }
+        mod through_a_pooler {
+            /// One after the other: each statement of the journal goes through a PgBouncer that mixes sessions.
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn the_same_holds() {
+                use crate::journal::bouncer::{Bouncer, Options};
+                let bouncer = Bouncer::started("transaction", Options::PassedOver, 3);
+                $({
+                    let schema = crate::journal::Schema::new();
+                    let journal = schema.open_through(&bouncer).await;
+                    super::$name(std::sync::Arc::new(journal)).await;
+                    schema.remove().await;
+                })*
+            }
+        }
     };
 }
 use on_both;
@@ -67,6 +84,10 @@ impl Schema {
 
     async fn open(&self) -> PostgresJournal {
         PostgresJournal::open(&self.url(), None).await.unwrap()
+    }
+
+    async fn open_through(&self, bouncer: &bouncer::Bouncer) -> PostgresJournal {
+        PostgresJournal::open(&bouncer.url(&self.name), None).await.unwrap()
     }
 
     /// A connection past the journal, to look and to spoil.

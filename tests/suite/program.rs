@@ -206,7 +206,7 @@ fn check_foresees_every_address_and_folder_that_serve_would_refuse() {
         (slash, "broker.uri", "percent-encode"),
         (prefix, "broker", "prefix"),
         (postgres, "journal.url", "percent-encode"),
-        (plain, "journal", "sslmode"),
+        (plain, "journal.url", "sslmode"),
         (no_folder, "journal.url", "is no folder"),
         (uploads, "gateway.attachments.folder", "is no folder"),
         (webhook("https://10.1.2.3/hook"), "offices.causeni.webhook", "allow_private_addresses"),
@@ -249,6 +249,27 @@ fn the_shipped_units_layout_has_no_faults_and_its_settings_one_source() {
     for unit in ["punte.service", "punte@.service"] {
         let unit = std::fs::read_to_string(project.join("deploy").join(unit)).unwrap();
         assert!(!unit.contains("PUNTE__"), "{unit}");
+    }
+}
+
+#[test]
+fn an_authority_of_postgresql_that_would_protect_nothing_is_refused() {
+    let folder = Folder::new();
+    let ca = "secrets/gateway/office-ca.pem";
+    for (url, key, word) in [
+        ("postgres://punte@localhost/bus", "journal.ca", "nothing would be encrypted"),
+        ("postgres://punte@db.example/bus?sslmode=disable", "journal.ca", "nothing would be encrypted"),
+        ("postgres://punte@db.example/bus?sslmode=verify-ca", "journal.url", "verify-full"),
+        ("postgres://punte@db.example/bus?sslmode=require&sslrootcert=x", "journal.url", "[journal] ca"),
+    ] {
+        let variables = [("PUNTE__JOURNAL__URL", url), ("PUNTE__JOURNAL__CA", ca)];
+        let checked = Command::new(env!("CARGO_BIN_EXE_punte"))
+            .args(["check", "--config", &folder.config()])
+            .envs(variables)
+            .output()
+            .unwrap();
+        let listed = text(&checked.stdout);
+        assert!(code(&checked) == 3 && listed.contains(key) && listed.contains(word), "{url}: {listed}");
     }
 }
 

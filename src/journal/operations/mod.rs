@@ -5,6 +5,7 @@ mod accept;
 mod change;
 mod notices;
 mod outbox;
+mod probe;
 mod reading;
 mod retention;
 mod schedule;
@@ -13,7 +14,8 @@ pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::{RecordChanges, RecordWhole};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
-pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Ping, Timeline, UnusedAttachmentBytes};
+pub use probe::WriteProbe;
+pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
 pub use schedule::{DueNow, Lost, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
 
@@ -28,6 +30,8 @@ pub enum Access {
     Read,
     /// In a transaction: what `Ok` comes with is committed, what `Err` comes with is rolled back.
     Write,
+    /// As a write. That it was done shows that the journal can be written, but not that it has room for more.
+    Probe,
 }
 
 pub trait Operation: Send + Sync + 'static {

@@ -151,15 +151,3 @@ impl Operation for Counts {
         Ok(counts.into_iter().filter(|it| it.count > 0).collect())
     }
 }
-
-/// Through the way that writes take, because a journal that can only be read is of no use.
-pub struct Ping;
-
-impl Operation for Ping {
-    type Output = ();
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
-        store.query(statement("SELECT 1", vec![])).await.map(|_| ())
-    }
-}

@@ -1,10 +1,12 @@
-//! Where PostgreSQL is: a URL comes in, a configuration goes out that cannot speak plain text to another machine unasked.
+//! Where PostgreSQL is: a URL comes in, one configuration for each of its hosts goes out, none of which can speak plain
+//! text to another machine unasked.
 
+use super::{passfile, session_settings as settings};
 use crate::journal::JournalError;
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_postgres::{
     Config,
-    config::{Host, SslMode},
+    config::{Host, SslMode, TargetSessionAttrs},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,39 +16,126 @@ pub enum Security {
 }
 
 pub struct Address {
-    pub config: Config,
+    pub targets: Vec<Target>,
     pub security: Security,
     /// The schema that `search_path` names.
     pub schema: Option<String>,
+    /// What each session is set to.
+    pub settings: Vec<settings::Setting>,
 }
 
-/// No statement of the journal is slow enough to be worth compiling, and no other transaction holds its rows for long.
-const SESSION: &str =
-    "-c statement_timeout=30s -c lock_timeout=15s -c idle_in_transaction_session_timeout=60s -c jit=off";
+/// One host of the URL.
+pub struct Target {
+    /// As people are told of it.
+    pub name: Arc<str>,
+    /// Without the settings.
+    pub config: Config,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What has been sent and is not acknowledged for so long ends the connection, and so does silence that is a little longer.
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub fn unusable(remedy: &str) -> JournalError {
     JournalError::Unavailable(format!("the URL of PostgreSQL cannot be used: {remedy}"))
 }
 
 impl Address {
-    /// The errors name no part of the URL: it may hold a password.
-    pub fn parse(url: &str) -> Result<Self, JournalError> {
+    /// The errors name no part of the URL: it may hold a password. `passfile`: the text of a file in the form of libpq's.
+    pub fn parse(url: &str, passfile: Option<&str>) -> Result<Self, JournalError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(unusable("it must begin with postgres://"));
         }
         let Parameters { rest, sslmode, schema } = Parameters::split(url)?;
-        let mut config: Config = rest.parse().map_err(|_| unusable("it must be postgres://user@host:port/database"))?;
-        let security = security(&config, sslmode.as_deref())?;
-        config.ssl_mode(if security == Security::Tls { SslMode::Require } else { SslMode::Disable });
-        config.options(session(&config, schema.as_deref()));
-        if config.get_application_name().is_none() {
-            config.application_name("punte");
+        let written: Config = rest.parse().map_err(|_| unusable(FORM))?;
+        let security = security(&written, sslmode.as_deref())?;
+        if written.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+            return Err(unusable("target_session_attrs must be read-write: the journal writes"));
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(5));
+        let settings = settings::of(written.get_options().unwrap_or_default(), schema.as_deref())?;
+        let count = written.get_hosts().len().max(written.get_hostaddrs().len());
+        let targets = (0..count).map(|index| target(&written, index, security, passfile)).collect::<Result<_, _>>()?;
+        if count == 0 || !fits(written.get_ports().len(), count) || !are_paired(&written) {
+            return Err(unusable("it must name a host, and for each one port at most"));
         }
-        config.tcp_user_timeout(Duration::from_secs(20));
-        Ok(Self { config, security, schema })
+        Ok(Self { targets, security, schema, settings })
+    }
+}
+
+const FORM: &str = "it must be postgres://user@host:port/database?name=value, with what is special in a password \
+                    percent-encoded (@ is %40, / is %2F, : is %3A, # is %23, ? is %3F, % is %25)";
+
+fn fits(ports: usize, hosts: usize) -> bool {
+    ports <= 1 || ports == hosts
+}
+
+fn are_paired(config: &Config) -> bool {
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    hosts == 0 || addresses == 0 || hosts == addresses
+}
+
+/// The same configuration for one of the hosts alone. Only a server that takes writes will do.
+fn target(written: &Config, index: usize, security: Security, passfile: Option<&str>) -> Result<Target, JournalError> {
+    let mut config = Config::new();
+    let port = written.get_ports().get(index).or_else(|| written.get_ports().first()).copied().unwrap_or(5432);
+    config.port(port).target_session_attrs(TargetSessionAttrs::ReadWrite);
+    let host = match written.get_hosts().get(index) {
+        Some(Host::Tcp(name)) => config.host(name).get_hosts().last().map(|_| name.clone()),
+        Some(Host::Unix(path)) => config.host_path(path).get_hosts().last().map(|_| path.display().to_string()),
+        None => None,
+    };
+    let address = written.get_hostaddrs().get(index).copied();
+    if let Some(address) = address {
+        config.hostaddr(address);
+    }
+    let host = host.or_else(|| address.map(|it| it.to_string())).unwrap_or_default();
+    identify(&mut config, written, &Place { host: &host, port, passfile })?;
+    guard(&mut config, written, security);
+    Ok(Target { name: format!("{host}:{port}").into(), config })
+}
+
+struct Place<'a> {
+    host: &'a str,
+    port: u16,
+    passfile: Option<&'a str>,
+}
+
+/// Who we are.
+fn identify(config: &mut Config, written: &Config, place: &Place<'_>) -> Result<(), JournalError> {
+    if let Some(user) = written.get_user() {
+        config.user(user);
+    }
+    if let Some(database) = written.get_dbname() {
+        config.dbname(database);
+    }
+    config.application_name(written.get_application_name().unwrap_or("punte"));
+    if let Some(password) = written.get_password() {
+        config.password(password);
+    } else if let Some(text) = place.passfile {
+        let user = written.get_user().ok_or_else(|| unusable("it must name the user, as a passfile is used"))?;
+        let database = written.get_dbname().unwrap_or(user);
+        let port = place.port.to_string();
+        let password = passfile::password(text, [place.host, &port, database, user])
+            .ok_or_else(|| unusable("the passfile has no line for its host, port, database and user"))?;
+        config.password(password);
+    }
+    Ok(())
+}
+
+/// How the connection is protected and watched.
+fn guard(config: &mut Config, written: &Config, security: Security) {
+    config.ssl_mode(if security == Security::Tls { SslMode::Require } else { SslMode::Disable });
+    config.ssl_negotiation(written.get_ssl_negotiation()).channel_binding(written.get_channel_binding());
+    config.load_balance_hosts(written.get_load_balance_hosts());
+    config.connect_timeout(written.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT));
+    config.tcp_user_timeout(written.get_tcp_user_timeout().copied().unwrap_or(USER_TIMEOUT));
+    config.keepalives(written.get_keepalives());
+    config.keepalives_idle(written.get_keepalives_idle().min(KEEPALIVE_IDLE));
+    config.keepalives_interval(written.get_keepalives_interval().unwrap_or(KEEPALIVE_INTERVAL));
+    if let Some(retries) = written.get_keepalives_retries() {
+        config.keepalives_retries(retries);
     }
 }
 
@@ -68,11 +157,29 @@ impl Parameters {
                 Some(("search_path", _)) => {
                     return Err(unusable("search_path must be one name of a-z, 0-9 and _, at most 63 long"));
                 }
+                Some((name, _)) if let Some(remedy) = of_libpq_alone(name) => return Err(unusable(remedy)),
                 _ => others.push(pair),
             }
         }
         let rest = if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) };
         Ok(Self { rest, sslmode, schema })
+    }
+}
+
+/// Parameters that people know from other programs.
+fn of_libpq_alone(name: &str) -> Option<&'static str> {
+    match name {
+        "sslrootcert" => Some("sslrootcert is not known here: name the file in [journal] ca"),
+        "passfile" => Some("passfile is not known here: name the file in [journal] passfile"),
+        "sslcert" | "sslkey" | "sslpassword" | "sslcertmode" => {
+            Some("sslcert and sslkey are not known here: the journal's user has a password and no certificate")
+        }
+        "sslcrl" | "sslcrldir" => Some("sslcrl is not known here: remove it"),
+        "service" | "servicefile" => Some("service is not known here: write the whole address into the URL"),
+        "gssencmode" | "krbsrvname" | "gsslib" | "require_auth" | "requirepeer" => {
+            Some("GSSAPI and peer authentication are not known here: remove the parameter, and use a password")
+        }
+        _ => None,
     }
 }
 
@@ -100,24 +207,12 @@ fn is_this_machine(config: &Config) -> bool {
     config.get_hosts().iter().all(is_local) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
-fn session(config: &Config, schema: Option<&str>) -> String {
-    let mut options = SESSION.to_owned();
-    if let Some(schema) = schema {
-        options.push_str(&format!(" -c search_path={schema}"));
-    }
-    // Later settings win, so the URL's own options have the last word.
-    if let Some(own) = config.get_options() {
-        options.push_str(&format!(" {own}"));
-    }
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn security_of(url: &str) -> Option<Security> {
-        Address::parse(url).ok().map(|address| address.security)
+        Address::parse(url, None).ok().map(|address| address.security)
     }
 
     #[test]
@@ -140,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_schema_is_a_plain_name_and_nothing_else() {
-        let schema_of = |name: &str| Address::parse(&format!("postgres://u@localhost/p?search_path={name}"));
+        let schema_of = |name: &str| Address::parse(&format!("postgres://u@localhost/p?search_path={name}"), None);
         assert_eq!(schema_of("bus_1").ok().and_then(|it| it.schema).as_deref(), Some("bus_1"));
         for bad in ["", "a,b", "a b", "a%20-c%20x=y", "A", "1a", "\"a\"", &"a".repeat(64)] {
             assert!(schema_of(bad).is_err(), "{bad}");
@@ -152,8 +247,31 @@ mod tests {
         for url in
             ["postgres://u:s3cret@db.example/p", "postgres://u:s3cret@:x/p", "s3cret", "postgres://u:s3cret@h?s3cret=1"]
         {
-            let Err(error) = Address::parse(url) else { panic!("{url}") };
+            let Err(error) = Address::parse(url, None) else { panic!("{url}") };
             assert!(!error.to_string().contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn each_host_has_its_port_and_its_own_password() {
+        let file = "db1:5433:punte:u:one\n*:*:*:u:other\n";
+        let url = "postgres://u@db1:5433,db2:5434/punte?sslmode=require&target_session_attrs=read-write";
+        let address = Address::parse(url, Some(file)).unwrap();
+        let names: Vec<_> = address.targets.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["db1:5433", "db2:5434"]);
+        let passwords: Vec<_> = address.targets.iter().map(|it| it.config.get_password().unwrap()).collect();
+        assert_eq!(passwords, [b"one".as_slice(), b"other"]);
+        assert!(Address::parse("postgres://x@localhost/punte", Some(file)).is_err());
+    }
+
+    #[test]
+    fn what_the_journal_cannot_use_is_refused_with_the_way_out() {
+        let why = |url: &str| Address::parse(url, None).err().unwrap().to_string();
+        assert!(why("postgres://u:p@ss/w@localhost/p").contains("percent-encoded"));
+        assert!(why("postgres:///p").contains("host"));
+        assert!(why("postgres://u@localhost/p?target_session_attrs=read-only").contains("read-write"));
+        assert!(why("postgres://u@localhost/p?sslrootcert=ca.pem").contains("[journal] ca"));
+        assert!(why("postgres://u@localhost/p?passfile=x").contains("[journal] passfile"));
+        assert!(why("postgres://u@localhost/p?options=-Fx").contains("-c NAME=VALUE"));
     }
 }

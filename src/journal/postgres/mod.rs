@@ -1,7 +1,13 @@
 //! The journal in PostgreSQL, for several processes: operations come in, each runs in a transaction on a pooled connection.
 
 mod address;
-mod connection;
+mod connector;
+mod failure;
+mod passfile;
+mod pool;
+mod session;
+mod session_settings;
+mod value;
 
 use super::{
     JournalError,
@@ -12,121 +18,115 @@ use super::{
 };
 use crate::crash::{self, Point};
 use address::{Address, Security};
-use connection::{PostgresStore, failed, is_safe_to_repeat};
-use deadpool_postgres::{
-    Client, GenericClient, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
+use connector::Connector;
+use failure::Failure;
+use pool::Sessions;
+use session::{PostgresStore, Session, Way};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
-use std::time::Duration;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
-const CONNECTIONS: usize = 16;
-/// For a connection from the pool, and for making one.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_write_probes.sql")];
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
+/// For how long a server that had no room for one change is believed to have none, if no other change was made since.
+const LACK_OF_ROOM: Duration = Duration::from_secs(10);
 /// "punte" in ASCII: who changes the schema holds this advisory lock.
 const MIGRATION_LOCK: i64 = 0x70_75_6e_74_65;
 
 pub struct PostgresJournal {
-    pool: Pool,
+    sessions: Sessions,
+    /// The last change that the server had no room for: a probe may still find some.
+    refused: Mutex<Option<(Instant, String)>>,
 }
 
-/// Whether a journal could be looked for there.
-pub fn check_url(url: &str) -> Result<(), JournalError> {
-    Address::parse(url).map(drop)
+/// Where a PostgreSQL is, as the configuration says.
+pub struct Place<'a> {
+    pub url: &'a str,
+    /// The text of a file of passwords.
+    pub passfile: Option<&'a str>,
+}
+
+/// What is wrong with the configuration of a journal in PostgreSQL.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceFault {
+    #[error(transparent)]
+    Url(JournalError),
+    #[error("is given, but nothing would be encrypted: the URL says no sslmode, or sslmode=disable")]
+    NeedlessAuthority,
+    #[error("is missing: the URL asks for TLS")]
+    NoAuthority,
+}
+
+impl Place<'_> {
+    /// Whether a journal could be looked for there. `has_authority`: that of the server's certificate is configured.
+    pub fn check(&self, has_authority: bool) -> Result<(), PlaceFault> {
+        let address = Address::parse(self.url, self.passfile).map_err(PlaceFault::Url)?;
+        match (address.security, has_authority) {
+            (Security::Plain, true) => Err(PlaceFault::NeedlessAuthority),
+            (Security::Tls, false) => Err(PlaceFault::NoAuthority),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl PostgresJournal {
+    /// The journal at a URL that holds its password, if there is one.
+    pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
+        Self::open_at(Place { url, passfile: None }, tls).await
+    }
+
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
     /// `verify-full` (the last two both verify as `tls` says), and `search_path` names the schema, which is created.
-    /// Without `sslmode` only the own machine is spoken to in plain text.
-    pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
-        let Address { config, security, schema } = Address::parse(url)?;
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match (security, tls) {
-            (Security::Plain, _) => Manager::from_config(config, NoTls, manager),
-            (Security::Tls, Some(tls)) => Manager::from_config(config, MakeRustlsConnect::new(tls), manager),
-            (Security::Tls, None) => return Err(address::unusable("TLS is asked for, but no authority is configured")),
-        };
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .timeouts(deadpool_postgres::Timeouts {
-                wait: Some(CONNECT_TIMEOUT),
-                create: Some(CONNECT_TIMEOUT),
-                recycle: Some(CONNECT_TIMEOUT),
-            })
-            .post_create(Hook::async_fn(|client, _| Box::pin(insist_on_durability(client))))
-            .build()
-            .map_err(|_| JournalError::Unavailable("no pool of connections".into()))?;
-        let journal = Self { pool };
+    /// Without `sslmode` only the own machine is spoken to in plain text. Of several hosts, one that takes writes is used.
+    pub async fn open_at(place: Place<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
+        let fault = |fault: PlaceFault| address::unusable(&format!("the authority of its certificate {fault}"));
+        place.check(tls.is_some()).map_err(|found| match found {
+            PlaceFault::Url(error) => error,
+            found => fault(found),
+        })?;
+        let address = Address::parse(place.url, place.passfile)?;
+        let schema = address.schema.clone();
+        let sessions = Sessions::new(Connector::new(address, tls.map(MakeRustlsConnect::new)))?;
+        let journal = Self { sessions, refused: Mutex::default() };
         journal.prepare_schema(schema.as_deref()).await?;
         Ok(journal)
     }
 
     async fn prepare_schema(&self, schema: Option<&str>) -> Result<(), JournalError> {
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        let mut store = PostgresStore::new(&transaction);
-        // Another program that starts at the same moment waits here, however long our scripts take.
-        let lock = format!(
-            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
-        );
-        store.script(&lock).await?;
-        if let Some(schema) = schema {
-            // Asked first, because `IF NOT EXISTS` wants the right to create even where there is nothing to create.
-            let found = statement("SELECT 1 FROM pg_namespace WHERE nspname = $1", values![schema]);
-            if store.query(found).await?.is_empty() {
-                store.script(&format!("CREATE SCHEMA {schema}")).await?;
-            }
-        }
-        migrate(&mut store, MIGRATIONS).await?;
-        transaction.commit().await.map_err(failed)
-    }
-
-    async fn client(&self) -> Result<Client, JournalError> {
-        self.pool.get().await.map_err(|error| match error {
-            deadpool_postgres::PoolError::Backend(error) => failed(error),
-            deadpool_postgres::PoolError::Timeout(_) => {
-                JournalError::Unavailable("no connection became free in time".into())
-            }
-            _ => JournalError::Unavailable("the pool gives no connection".into()),
-        })
+        let mut held = self.sessions.take().await.map_err(|failure| failure.error)?;
+        let session = held.session()?;
+        let host = session.host.clone();
+        migrate_session(session, schema).await.map_err(|failure| failure.at(&host).error)?;
+        held.give_back();
+        Ok(())
     }
 
     /// Closes all connections; every later call is `Unavailable`.
     pub async fn close(&self) {
-        self.pool.close();
+        self.sessions.close();
     }
-}
-
-/// A server may be set to confirm commits that are not on disk. For a journal that will not do.
-async fn insist_on_durability(client: &mut deadpool_postgres::ClientWrapper) -> Result<(), HookError> {
-    let sql =
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-    client.batch_execute(sql).await.map_err(HookError::Backend)
-}
-
-/// Why an operation failed, and whether it was certainly not done and may succeed at once.
-struct Failure {
-    error: JournalError,
-    may_repeat: bool,
 }
 
 impl Database for PostgresJournal {
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
         let mut repetitions = 0;
         loop {
-            let Failure { error, may_repeat } = match self.try_once(&operation).await {
-                Ok(output) => return Ok(output),
+            let failure = match self.try_once(&operation).await {
+                Ok(output) => return self.done::<O>(output),
                 Err(failure) => failure,
             };
-            if !may_repeat || repetitions == REPETITIONS {
-                return Err(error);
+            if failure.finding.lacks_room && O::ACCESS != Access::Read {
+                *self.refused() = Some((Instant::now(), failure.text()));
+            }
+            if !failure.finding.may_repeat || repetitions == REPETITIONS {
+                return Err(failure.error);
             }
             repetitions += 1;
             // Those who collided must not collide again.
@@ -136,47 +136,88 @@ impl Database for PostgresJournal {
 }
 
 impl PostgresJournal {
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change that was made shows that there is room. A probe may have found its own old room again, and shows nothing
+    /// beside a change that was refused a moment ago.
+    fn done<O: Operation>(&self, output: O::Output) -> Result<O::Output, JournalError> {
+        let mut refused = self.refused();
+        match (O::ACCESS, &*refused) {
+            (Access::Read, _) | (_, None) => {}
+            (Access::Probe, Some((at, why))) if at.elapsed() < LACK_OF_ROOM => {
+                return Err(JournalError::Unavailable(why.clone()));
+            }
+            _ => *refused = None,
+        }
+        Ok(output)
+    }
+
     async fn try_once<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
-        let mut client = self.client().await.map_err(Failure::last)?;
-        let outcome = match O::ACCESS {
-            Access::Read => tokio::time::timeout(OPERATION_TIMEOUT, read(&client, operation)).await,
-            Access::Write => tokio::time::timeout(OPERATION_TIMEOUT, write(&mut client, operation)).await,
-        };
-        outcome.unwrap_or_else(|_| {
+        let mut held = self.sessions.take().await?;
+        let session = held.session()?;
+        let host = session.host.clone();
+        let outcome = tokio::time::timeout(OPERATION_TIMEOUT, carry_out(session, operation)).await;
+        let late = |_| {
             // Whatever this connection waits for, nobody else shall wait for it too.
-            drop(Object::take(client));
-            Err(Failure::last(JournalError::Unavailable("PostgreSQL did not answer in time".into())))
-        })
+            let mut failure = Failure::said("it did not answer in time");
+            failure.finding.ends_session = true;
+            Err(failure)
+        };
+        let outcome = outcome.unwrap_or_else(late).map_err(|failure| failure.at(&host));
+        match &outcome {
+            Err(failure) if failure.finding.ends_session => self.sessions.end(held, failure),
+            _ => held.give_back(),
+        }
+        outcome
     }
 }
 
-async fn read<O: Operation>(client: &Client, operation: &O) -> Result<O::Output, Failure> {
-    run(operation, PostgresStore::new(client)).await
+async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<(), Failure> {
+    let Session { client, way, .. } = session;
+    let transaction = begin(client, way).await?;
+    let mut store = PostgresStore::new(transaction.client(), way);
+    // Another program that starts at the same moment waits here, however long our scripts take.
+    let lock = format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+    );
+    store.script(&lock).await?;
+    if let Some(schema) = schema {
+        // Asked first, because `IF NOT EXISTS` wants the right to create even where there is nothing to create.
+        let found = statement("SELECT 1 FROM pg_namespace WHERE nspname = $1", values![schema]);
+        if store.query(found).await?.is_empty() {
+            store.script(&format!("CREATE SCHEMA {schema}")).await?;
+        }
+    }
+    migrate(&mut store, MIGRATIONS).await?;
+    transaction.commit().await.map_err(|error| Failure::of(&error, true))
 }
 
-async fn write<O: Operation>(client: &mut Client, operation: &O) -> Result<O::Output, Failure> {
-    let before_sending =
-        |error: tokio_postgres::Error| Failure { may_repeat: is_safe_to_repeat(&error, false), error: failed(error) };
-    let transaction = client.transaction().await.map_err(before_sending)?;
-    let output = run(operation, PostgresStore::new(&transaction)).await?;
-    let while_committing =
-        |error: tokio_postgres::Error| Failure { may_repeat: is_safe_to_repeat(&error, true), error: failed(error) };
+/// Behind a pooler, the settings hold for this transaction.
+async fn begin<'a>(client: &'a mut Client, way: &Way) -> Result<Transaction<'a>, Failure> {
+    let before_committing = |error: tokio_postgres::Error| Failure::of(&error, false);
+    let transaction = client.transaction().await.map_err(before_committing)?;
+    if let Way::Pooler(prelude) = way {
+        transaction.batch_execute(prelude).await.map_err(before_committing)?;
+    }
+    Ok(transaction)
+}
+
+async fn carry_out<O: Operation>(session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
+    let Session { client, way, .. } = session;
+    if O::ACCESS == Access::Read && matches!(way, Way::Direct(_)) {
+        return run(operation, PostgresStore::new(client, way)).await;
+    }
+    let transaction = begin(client, way).await?;
+    let output = run(operation, PostgresStore::new(transaction.client(), way)).await?;
     crash::here(Point::PostgresCommitting);
-    transaction.commit().await.map_err(while_committing)?;
+    transaction.commit().await.map_err(|error| Failure::of(&error, true))?;
     crash::here(Point::PostgresCommitted);
     Ok(output)
 }
 
-async fn run<O: Operation, C: GenericClient>(
-    operation: &O,
-    mut store: PostgresStore<'_, C>,
-) -> Result<O::Output, Failure> {
+async fn run<O: Operation>(operation: &O, mut store: PostgresStore<'_>) -> Result<O::Output, Failure> {
     let outcome = operation.run(&mut store).await;
-    outcome.map_err(|error| Failure { error, may_repeat: store.may_repeat })
-}
-
-impl Failure {
-    fn last(error: JournalError) -> Self {
-        Self { error, may_repeat: false }
-    }
+    outcome.map_err(|error| Failure { error, finding: store.finding })
 }

@@ -23,8 +23,11 @@ use reader::Readers;
 use std::path::Path;
 use writer::Writer;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_quick_partial_indexes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_quick_partial_indexes.sql"),
+    include_str!("migrations/0003_write_probes.sql"),
+];
 
 pub struct SqliteJournal {
     writer: Writer,
@@ -64,7 +67,7 @@ impl Database for SqliteJournal {
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
         match O::ACCESS {
             Access::Read => self.readers.read(operation).await,
-            Access::Write => self.writer.write(operation).await,
+            Access::Write | Access::Probe => self.writer.write(operation).await,
         }
     }
 }

@@ -20,5 +20,9 @@ pub fn wish_sha256(body: &[u8]) -> Option<[u8; 32]> {
 }
 
 pub fn postgres_url(url: &str) -> Result<(), JournalError> {
-    postgres::check_url(url)
+    let place = postgres::Place { url, passfile: None };
+    match place.check(false) {
+        Err(postgres::PlaceFault::Url(error)) => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -1,5 +1,6 @@
 //! The operators' listener: plain HTTP requests come in; liveness, readiness and Prometheus text go out.
 
+mod journal_probe;
 mod readiness;
 
 pub use readiness::{Part, PartState, Readiness};

@@ -1,5 +1,6 @@
 //! Whether a process can do its work now: parts that tell how they are come in, one verdict with its reasons goes out.
 
+use super::journal_probe::JournalProbe;
 use crate::{
     broker::{Broker, BrokerHealth},
     journal::Journal,
@@ -47,16 +48,9 @@ impl Readiness {
 
     /// Without the journal nothing can be accepted.
     pub fn add_journal(&self, journal: Arc<dyn Journal>) {
-        let part: Part = Box::new(move || {
-            let journal = journal.clone();
-            Box::pin(async move {
-                match journal.ping().await {
-                    Ok(()) => PartState::Up,
-                    Err(error) => PartState::Down(error.to_string()),
-                }
-            })
-        });
-        self.add("journal", part);
+        // A little sooner than we give up, so that it can say why.
+        let probe = JournalProbe::new(journal, self.patience.mul_f64(0.9));
+        self.add("journal", Box::new(move || probe.ask()));
     }
 
     /// Without the broker submissions are still accepted: they wait in the journal.

@@ -1,0 +1,139 @@
+//! One connection or transaction: statements come in, rows go out, and the server's errors lose what they tell of a row.
+
+use super::{
+    failure::{Failure, Finding},
+    value::{parameters, row, typed_parameters},
+};
+use crate::journal::{
+    JournalError,
+    store::{Row, Statement, Store},
+};
+use futures_util::future::try_join_all;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+/// Statements that travel together, without waiting for each other's answers.
+const PIPELINE_STATEMENTS: usize = 16;
+/// How many statements a session keeps prepared. There are fewer; agencies' names in some of them vary their number.
+const PREPARED_STATEMENTS: usize = 256;
+
+/// A connection that was found fit for the journal.
+pub struct Session {
+    pub client: Client,
+    pub way: Way,
+    /// Of the server, as people are told of it.
+    pub host: Arc<str>,
+    /// Reads from the network until the session is dropped.
+    reader: JoinHandle<()>,
+}
+
+/// Who is at the other end.
+pub enum Way {
+    /// The server itself: the settings hold for the whole session, and so do prepared statements.
+    Direct(Prepared),
+    /// A pooler, which may give each transaction to another session of the server: nothing is prepared, and every
+    /// transaction begins with this statement, which makes the settings.
+    Pooler(Arc<str>),
+}
+
+/// Statements that the server knows by a name.
+pub type Prepared = HashMap<Cow<'static, str>, tokio_postgres::Statement>;
+
+impl Session {
+    pub fn new(client: Client, way: Way, host: Arc<str>, reader: JoinHandle<()>) -> Self {
+        Self { client, way, host, reader }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+pub struct PostgresStore<'a> {
+    client: &'a Client,
+    /// `None`: statements have no names.
+    prepared: Option<&'a mut Prepared>,
+    /// What the error that came last means.
+    pub finding: Finding,
+}
+
+impl<'a> PostgresStore<'a> {
+    pub fn new(client: &'a Client, way: &'a mut Way) -> Self {
+        let prepared = match way {
+            Way::Direct(prepared) => Some(prepared),
+            Way::Pooler(_) => None,
+        };
+        Self { client, prepared, finding: Finding::default() }
+    }
+
+    fn noted(&mut self, error: &tokio_postgres::Error) -> JournalError {
+        let Failure { error, finding } = Failure::of(error, false);
+        self.finding = finding;
+        error
+    }
+
+    /// `None`: it is sent without a name.
+    async fn prepared(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
+        let Some(known) = &mut self.prepared else { return Ok(None) };
+        if let Some(prepared) = known.get(&statement.sql) {
+            return Ok(Some(prepared.clone()));
+        }
+        if known.len() == PREPARED_STATEMENTS {
+            return Ok(None);
+        }
+        let prepared = self.client.prepare(&statement.sql).await?;
+        known.insert(statement.sql.clone(), prepared.clone());
+        Ok(Some(prepared))
+    }
+
+    async fn query_now(&mut self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let found = match self.prepared(statement).await? {
+            Some(prepared) => self.client.query(&prepared, &parameters(statement)).await?,
+            None => self.client.query_typed(&statement.sql, &typed_parameters(statement)).await?,
+        };
+        found.iter().map(row).collect()
+    }
+
+    async fn execute_now(&mut self, statements: &[Statement]) -> Result<u64, tokio_postgres::Error> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for statement in statements {
+            prepared.push((self.prepared(statement).await?, statement));
+        }
+        let client = self.client;
+        let changed = prepared.into_iter().map(|(prepared, statement)| async move {
+            match prepared {
+                Some(prepared) => client.execute(&prepared, &parameters(statement)).await,
+                None => client.execute_typed(&statement.sql, &typed_parameters(statement)).await,
+            }
+        });
+        Ok(try_join_all(changed).await?.into_iter().sum())
+    }
+}
+
+impl Store for PostgresStore<'_> {
+    const LOCKED: &'static str = " FOR UPDATE";
+    const LOCKED_IF_FREE: &'static str = " FOR UPDATE SKIP LOCKED";
+    const IDS: &'static str = "SELECT listed::uuid FROM json_array_elements_text($1) AS list (listed)";
+
+    async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {
+        self.query_now(&statement).await.map_err(|error| self.noted(&error))
+    }
+
+    async fn execute(&mut self, statements: Vec<Statement>) -> Result<u64, JournalError> {
+        let mut changed = 0;
+        for together in statements.chunks(PIPELINE_STATEMENTS) {
+            changed += self.execute_now(together).await.map_err(|error| self.noted(&error))?;
+        }
+        Ok(changed)
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), JournalError> {
+        self.client.batch_execute(sql).await.map_err(|error| self.noted(&error))
+    }
+}
