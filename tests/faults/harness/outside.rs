@@ -32,6 +32,13 @@ const AT_ONCE: usize = 8;
 /// RabbitMQ counts every five seconds what a queue's consumers have not settled.
 const COUNTED_ANEW: Duration = Duration::from_secs(6);
 
+/// What a process says of its health.
+pub async fn health(port: u16) -> Option<(u16, serde_json::Value)> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    let answer = client.get(format!("http://127.0.0.1:{port}/healthz/ready")).send().await.ok()?;
+    Some((answer.status().as_u16(), serde_json::from_str(&answer.text().await.ok()?).ok()?))
+}
+
 /// Opened beside the processes that work with it.
 pub async fn journal(config: &Path) -> Arc<dyn Journal> {
     let settings = Settings::load(config).unwrap_or_else(|faults| panic!("{faults}"));

@@ -17,6 +17,8 @@ pub struct Running {
     config: PathBuf,
     /// Where offices reach its gateway, if it has one.
     pub gateway_port: Option<u16>,
+    /// Where its health is asked for.
+    pub operations_port: u16,
     child: Option<Child>,
 }
 
@@ -31,7 +33,8 @@ impl Running {
     /// An empty list of roles is all roles.
     pub fn new(roles: &[&'static str], config: PathBuf, log: PathBuf) -> Self {
         let is_gateway = roles.is_empty() || roles.contains(&"gateway");
-        Self { roles: roles.to_vec(), log, config, gateway_port: is_gateway.then(free_port), child: None }
+        let (gateway_port, operations_port) = (is_gateway.then(free_port), free_port());
+        Self { roles: roles.to_vec(), log, config, gateway_port, operations_port, child: None }
     }
 
     /// How it is called in the figures.
@@ -49,6 +52,7 @@ impl Running {
         if let Some(port) = self.gateway_port {
             command.env("PUNTE__GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
         }
+        command.env("PUNTE__OPERATIONS__LISTEN", format!("127.0.0.1:{}", self.operations_port));
         command.env("FAILPOINTS", failpoints).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }

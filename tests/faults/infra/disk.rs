@@ -60,10 +60,12 @@ async fn a_full_disk_refuses_new_work_and_everything_goes_on_when_there_is_room(
     for _ in 0..if is_long() { 10 } else { 2 } {
         disk.fill();
         trial.is_refused().await;
+        trial.is_not_ready_because_of_the_journal().await;
         // What was being sent when it became full has its outcome by now, and nowhere to put it.
         sleep(Duration::from_secs(2)).await;
         disk.fill();
         trial.blow("full, then with room again", async { std::fs::remove_file(disk.filler()).unwrap() }).await;
+        trial.is_ready().await;
     }
     trial.end().await;
 }
@@ -103,8 +105,10 @@ async fn a_journal_that_cannot_be_written_refuses_new_work_and_everything_goes_o
         }
         let protected = Protected(files);
         trial.is_refused().await;
+        trial.is_not_ready_because_of_the_journal().await;
         sleep(Duration::from_secs(2)).await;
         trial.blow("read-only, then writable again", async { drop(protected) }).await;
+        trial.is_ready().await;
     }
     trial.end().await;
 }

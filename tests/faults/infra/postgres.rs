@@ -35,18 +35,48 @@ async fn a_postgres_that_is_killed_or_refuses_to_write_costs_only_time() {
     trial.blow("stopped for a while", async { drop(server.action("start").await) }).await;
     refuse_writes(&server, true).await;
     trial.is_refused().await;
+    trial.is_not_ready_because_of_the_journal().await;
     sleep(pause).await;
     trial.blow("read-only for a while, then writable", refuse_writes(&server, false)).await;
+    trial.is_ready().await;
     trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_becomes_a_standby_while_sessions_to_it_live_on_costs_only_time() {
+    let first = Postgres::started().await;
+    let second = Postgres::following(&first).await;
+    // What is answered is on both.
+    run_on(&first, &["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"]).await;
+    let hosts = format!("{},{}", place(&first.url), place(&second.url));
+    let url = first.url.replace(&place(&first.url), &hosts) + "?target_session_attrs=read-write";
+    let mut trial = Trial::begin("postgresql fails over", &APART, |plan| {
+        over_rabbitmq(plan);
+        plan.journal_url = Some(url);
+    })
+    .await;
+    refuse_writes(&first, true).await;
+    trial.is_refused().await;
+    trial.is_not_ready_because_of_the_journal().await;
+    sleep(Duration::from_secs(1)).await;
+    trial.blow("the other takes over", async { drop(second.action("promote").await) }).await;
+    trial.is_ready().await;
+    trial.end().await;
+}
+
+async fn run_on(server: &Postgres, statements: &[&str]) {
+    let (client, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE").await.unwrap();
+    for statement in statements {
+        client.batch_execute(statement).await.unwrap();
+    }
 }
 
 /// As a server does that has become a standby; sessions see it at once.
 async fn refuse_writes(server: &Postgres, refuse: bool) {
-    let (client, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE").await.unwrap();
-    client.batch_execute(&format!("ALTER SYSTEM SET default_transaction_read_only = {refuse}")).await.unwrap();
-    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let set = format!("ALTER SYSTEM SET default_transaction_read_only = {refuse}");
+    run_on(server, &[&set, "SELECT pg_reload_conf()"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,6 +129,15 @@ impl Postgres {
         server
     }
 
+    /// A server that follows another one, and takes no writes until it is promoted.
+    pub async fn following(other: &Self) -> Self {
+        let mut server = Self { home: TempDir::new().unwrap(), url: String::new() };
+        let folders = [&server, other].map(|it| it.home.path().display().to_string());
+        let exports = run("postgres", ["standby".to_owned()].into_iter().chain(folders).collect()).await;
+        server.url = exported(&exports, "PUNTE_TEST_POSTGRES_URL");
+        server
+    }
+
     pub async fn action(&self, action: &str) -> String {
         run("postgres", vec![action.into(), self.home.path().display().to_string()]).await
     }

@@ -4,6 +4,7 @@
 use crate::harness::{
     House,
     clients::{Counters, SERVICES},
+    outside,
 };
 use punte::roles::stage::StagePlan;
 use std::time::{Duration, Instant};
@@ -54,6 +55,34 @@ impl Trial {
         while refused() < before + 3 {
             assert!(begun.elapsed() < Duration::from_secs(60), "{}: nothing was refused", self.name);
             sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The gateway says that it is not ready, and that it is the journal.
+    pub async fn is_not_ready_because_of_the_journal(&self) {
+        let (port, begun) = (self.house.processes[0].operations_port, Instant::now());
+        loop {
+            let health = outside::health(port).await;
+            if let Some((503, report)) = &health
+                && report["parts"]["journal"]["state"] == "down"
+            {
+                println!("{}: not ready: {}", self.name, report["parts"]["journal"]["why"]);
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}: still ready: {health:?}", self.name);
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub async fn is_ready(&self) {
+        let (port, begun) = (self.house.processes[0].operations_port, Instant::now());
+        loop {
+            let health = outside::health(port).await;
+            if matches!(health, Some((200, _))) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}: not ready: {health:?}", self.name);
+            sleep(Duration::from_millis(200)).await;
         }
     }
 
