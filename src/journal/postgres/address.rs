@@ -149,6 +149,9 @@ struct Parameters {
 impl Parameters {
     fn split(url: &str) -> Result<Self, JournalError> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        if base.matches('@').count() > 1 {
+            return Err(unusable(FORM));
+        }
         let (mut others, mut sslmode, mut schema) = (Vec::new(), None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {

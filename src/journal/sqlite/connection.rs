@@ -187,6 +187,18 @@ impl ToSql for Value {
     }
 }
 
+/// What the operator can do about it.
+fn remedy(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::DiskFull => Some("the disk of the journal is full: make room"),
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::PermissionDenied => Some(
+            "the journal's file or its folder cannot be written: look at its disk, how it is mounted, and its owner",
+        ),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some("another process holds the journal's file"),
+        _ => None,
+    }
+}
+
 /// Only the kind of failure: SQLite's own texts may quote a value.
 pub fn failed(error: rusqlite::Error) -> JournalError {
     let Some(sqlite) = error.sqlite_error() else {
@@ -197,6 +209,6 @@ pub fn failed(error: rusqlite::Error) -> JournalError {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
             JournalError::Corrupt(text)
         }
-        _ => JournalError::Unavailable(text),
+        code => JournalError::Unavailable(remedy(code).map_or(text.clone(), |remedy| format!("{text} ({remedy})"))),
     }
 }

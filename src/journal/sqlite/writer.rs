@@ -103,7 +103,10 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Bo
         }
         counters.commands.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.commits.fetch_add(u64::from(written.is_ok()), Ordering::Relaxed);
-        let failure = written.err().map(|error| error.to_string());
+        let failure = written.err().map(|error| match error {
+            JournalError::Unavailable(text) => text,
+            error => error.to_string(),
+        });
         batch.into_iter().for_each(|command| command.answer(failure.as_deref()));
     }
 }

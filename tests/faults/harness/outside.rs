@@ -34,6 +34,7 @@ const COUNTED_ANEW: Duration = Duration::from_secs(6);
 
 /// What a process says of its health.
 pub async fn health(port: u16) -> Option<(u16, serde_json::Value)> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
     let answer = client.get(format!("http://127.0.0.1:{port}/healthz/ready")).send().await.ok()?;
     Some((answer.status().as_u16(), serde_json::from_str(&answer.text().await.ok()?).ok()?))
