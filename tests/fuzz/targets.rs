@@ -441,6 +441,7 @@ fn seal() -> punte::trust::WssProfile {
         ttl: jiff::SignedDuration::from_secs(60),
         sign_headers: Vec::new(),
         must_understand: true,
+        sign_token: true,
     }
 }
 

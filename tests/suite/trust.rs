@@ -9,4 +9,5 @@ mod office_certificates;
 mod pki;
 mod tls;
 mod verify_command;
+mod wss_forms;
 mod wss_messages;

@@ -161,7 +161,8 @@ impl AgencySeal {
             AnswerKind::Wss => {
                 let ttl = SignedDuration::from_secs(300);
                 let envelope = str::from_utf8(body).map_err(|error| error.to_string())?;
-                let profile = WssProfile { algorithm, ttl, sign_headers: blocks(envelope), must_understand: false };
+                let sign_headers = blocks(envelope);
+                let profile = WssProfile { algorithm, ttl, sign_headers, must_understand: false, sign_token: false };
                 let signed = wss::sign(envelope, &profile, identity, now).map_err(|error| error.to_string())?;
                 Ok((headers, broken(signed, "SignatureValue>").into_bytes()))
             }

@@ -37,6 +37,7 @@ impl SealAsWritten {
                 ttl: self.ttl(faults).unwrap_or(SignedDuration::from_secs(300)),
                 sign_headers: self.signed_headers(faults),
                 must_understand: self.must_understand.unwrap_or(true),
+                sign_token: self.sign_token.unwrap_or(false),
             }),
             SealKind::JwsCompact => Seal::Jws(self.jws(JwsForm::Compact, faults)),
             SealKind::JwsDetached => Seal::Jws(
@@ -64,11 +65,12 @@ impl SealAsWritten {
     /// Which keys mean something for which kind.
     fn check_keys(&self, faults: &mut Faults) {
         use SealKind::{HttpSignature, JwsCompact, JwsDetached, Wss};
-        let written: [(&str, bool, &[SealKind]); 8] = [
+        let written: [(&str, bool, &[SealKind]); 9] = [
             ("algorithm", self.algorithm.is_some(), &[Wss, JwsCompact, JwsDetached, HttpSignature]),
             ("ttl_secs", self.ttl_secs.is_some(), &[Wss, HttpSignature]),
             ("sign_headers", self.sign_headers.is_some(), &[Wss]),
             ("must_understand", self.must_understand.is_some(), &[Wss]),
+            ("sign_token", self.sign_token.is_some(), &[Wss]),
             ("header", self.header.is_some(), &[JwsDetached]),
             ("key_id", self.key_id.is_some(), &[JwsCompact, JwsDetached, HttpSignature]),
             ("label", self.label.is_some(), &[HttpSignature]),
@@ -116,9 +118,10 @@ impl SealAsWritten {
                 faults.add(&key, "it is named twice", "Remove one");
             }
         }
-        // Room for the Body and the Timestamp among the references that verifiers accept.
-        if written.len() > 6 {
-            faults.add("sign_headers", "more than 6 headers", "Name fewer");
+        // Room for the Body, the Timestamp and the token among the references that verifiers accept.
+        let most = if self.sign_token == Some(true) { 5 } else { 6 };
+        if written.len() > most {
+            faults.add("sign_headers", &format!("more than {most} headers"), "Name fewer");
         }
         written
             .iter()

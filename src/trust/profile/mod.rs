@@ -35,6 +35,8 @@ pub struct WssProfile {
     /// Blocks of the SOAP header that are signed too; each must stand in the envelope once.
     pub sign_headers: Vec<SignedHeader>,
     pub must_understand: bool,
+    /// Whether the signature covers the token with our certificate too, by STR-Transform.
+    pub sign_token: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,7 @@ pub struct SealAsWritten {
     pub ttl_secs: Option<u32>,
     pub sign_headers: Option<Vec<SignedHeaderAsWritten>>,
     pub must_understand: Option<bool>,
+    pub sign_token: Option<bool>,
     pub header: Option<String>,
     pub key_id: Option<KeyIdAsWritten>,
     pub label: Option<String>,

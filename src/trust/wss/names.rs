@@ -15,6 +15,12 @@ pub(super) const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 pub(super) const X509_V3: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3";
+/// Certificates from the authority's down to the signer's own (X.509 token profile 1.0, section 3.1).
+pub(super) const X509_PKI_PATH: &str =
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509PKIPathv1";
+/// Of a reference to a token: the token itself is meant (WSS 1.0, section 8.3).
+pub(super) const STR_TRANSFORM: &str =
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#STR-Transform";
 pub(super) const BASE64_BINARY: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary";
 pub(super) const KEY_ID_SKI: &str =

@@ -1,5 +1,6 @@
 //! Why a SOAP message's signature is refused: each rule has one short, stable reason.
 
+use super::Named;
 use crate::{trust::SignerRefusal, xml::XmlRefusal};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,18 +21,20 @@ pub enum WssRefusal {
     DuplicateId,
     #[error("{0} holds something other than text")]
     NotPlainText(&'static str),
-    #[error("the canonicalization is not Exclusive C14N")]
-    Canonicalization,
-    #[error("the transforms are not exactly Exclusive C14N")]
-    Transform,
-    #[error("the signature algorithm is not allowed")]
-    Algorithm,
-    #[error("the digest algorithm is not allowed")]
-    DigestAlgorithm,
+    #[error("the canonicalization is {0}: only Exclusive C14N is read")]
+    Canonicalization(Named),
+    #[error(
+        "a reference is transformed by {0}: only Exclusive C14N alone is read, or STR-Transform with it for a token"
+    )]
+    Transform(Named),
+    #[error("the signature algorithm is {0}, which is not allowed")]
+    Algorithm(Named),
+    #[error("a digest algorithm is {0}, which is not allowed")]
+    DigestAlgorithm(Named),
     #[error("a signature has between 1 and 8 references")]
     ReferenceCount,
-    #[error("a reference does not name an identifier in the message")]
-    ExternalReference,
+    #[error("a reference names {0}, which is no identifier in the message")]
+    ExternalReference(Named),
     #[error("a reference names an identifier that is not there")]
     DanglingReference,
     #[error("a reference names an element in a place where nothing may be signed")]
@@ -40,8 +43,8 @@ pub enum WssRefusal {
     DigestMismatch,
     #[error("the signature does not hold")]
     SignatureMismatch,
-    #[error("the key is not described in a form that is supported")]
-    KeyInfo,
+    #[error("the key is described by {0}, which is no form that is read")]
+    KeyInfo(Named),
     #[error("{0}")]
     Signer(#[from] SignerRefusal),
     #[error("the Body is not signed")]
@@ -73,17 +76,17 @@ impl WssRefusal {
             WssRefusal::Shape(_) => "shape",
             WssRefusal::DuplicateId => "duplicate-id",
             WssRefusal::NotPlainText(_) => "not-plain-text",
-            WssRefusal::Canonicalization => "canonicalization",
-            WssRefusal::Transform => "transform",
-            WssRefusal::Algorithm => "algorithm",
-            WssRefusal::DigestAlgorithm => "digest-algorithm",
+            WssRefusal::Canonicalization(_) => "canonicalization",
+            WssRefusal::Transform(_) => "transform",
+            WssRefusal::Algorithm(_) => "algorithm",
+            WssRefusal::DigestAlgorithm(_) => "digest-algorithm",
             WssRefusal::ReferenceCount => "reference-count",
-            WssRefusal::ExternalReference => "external-reference",
+            WssRefusal::ExternalReference(_) => "external-reference",
             WssRefusal::DanglingReference => "dangling-reference",
             WssRefusal::ReferencePlace => "reference-place",
             WssRefusal::DigestMismatch => "digest-mismatch",
             WssRefusal::SignatureMismatch => "signature-mismatch",
-            WssRefusal::KeyInfo => "key-info",
+            WssRefusal::KeyInfo(_) => "key-info",
             WssRefusal::Signer(signer) => signer.reason(),
             WssRefusal::BodyNotSigned => "body-not-signed",
             WssRefusal::TimestampNotSigned => "timestamp-not-signed",

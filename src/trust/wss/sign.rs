@@ -74,13 +74,18 @@ fn prepare(
     let timestamp = timestamp(profile, unique, now);
     let (_, digest_algorithm) = names::digest_for(profile.algorithm);
     let digested = digest::digest(digest_algorithm, timestamp.as_bytes());
-    let mut references = reference(profile, &format!("TS-{unique}"), digested.as_ref());
+    let mut references = reference(profile, &format!("TS-{unique}"), &exclusive(), digested.as_ref());
+    if profile.sign_token {
+        let canonical = format!("{}{}", token_start(profile, unique, Written::Canonical), token_rest(identity));
+        let digested = digest::digest(digest_algorithm, canonical.as_bytes());
+        references.push_str(&reference(profile, &format!("STR-{unique}"), &str_transform(), digested.as_ref()));
+    }
     let mut splices = Vec::new();
     for (index, element) in to_be_signed(header, body, profile)?.into_iter().enumerate() {
         let identification = Identification::of(element, format!("Signed-{index}-{unique}"))?;
         let mut hash = Hash::new(digest_algorithm);
         xml::canonicalize_planned(element, &identification.planned(), &mut hash);
-        references.push_str(&reference(profile, &identification.value, hash.finish().as_ref()));
+        references.push_str(&reference(profile, &identification.value, &exclusive(), hash.finish().as_ref()));
         splices.push((end_of_name(envelope, element), identification.written()));
     }
     let security = security(soap, &timestamp, profile, unique, identity);
@@ -168,14 +173,38 @@ fn security(soap: &str, timestamp: &str, profile: &WssProfile, unique: &str, ide
         (true, true) => format!(" xmlns:soapenv=\"{soap}\" soapenv:mustUnderstand=\"1\""),
         (true, false) => format!(" xmlns:soapenv=\"{soap}\" soapenv:mustUnderstand=\"true\""),
     };
+    let token = format!("{}{}", token_start(profile, unique, Written::InPlace), token_rest(identity));
     format!(
-        "<wsse:Security xmlns:wsse=\"{}\" xmlns:wsu=\"{}\"{must_understand}><wsse:BinarySecurityToken EncodingType=\"{}\" ValueType=\"{}\" wsu:Id=\"X509-{unique}\">{}</wsse:BinarySecurityToken>{timestamp}{SECURITY_END}",
+        "<wsse:Security xmlns:wsse=\"{}\" xmlns:wsu=\"{}\"{must_understand}>{token}{timestamp}{SECURITY_END}",
         names::WSSE,
         names::WSU,
+    )
+}
+
+#[derive(Clone, Copy)]
+enum Written {
+    /// Below our Security header, which declares the prefixes.
+    InPlace,
+    /// As STR-Transform makes it.
+    Canonical,
+}
+
+/// A signed token says that it has no default namespace, so that its canonical form does not depend on the envelope.
+fn token_start(profile: &WssProfile, unique: &str, written: Written) -> String {
+    let declarations = match written {
+        Written::Canonical => format!(" xmlns=\"\" xmlns:wsse=\"{}\" xmlns:wsu=\"{}\"", names::WSSE, names::WSU),
+        Written::InPlace if profile.sign_token => " xmlns=\"\"".to_owned(),
+        Written::InPlace => String::new(),
+    };
+    format!(
+        "<wsse:BinarySecurityToken{declarations} EncodingType=\"{}\" ValueType=\"{}\" wsu:Id=\"X509-{unique}\">",
         names::BASE64_BINARY,
         names::X509_V3,
-        STANDARD.encode(&identity.certificate.der),
     )
+}
+
+fn token_rest(identity: &Identity) -> String {
+    format!("{}</wsse:BinarySecurityToken>", STANDARD.encode(&identity.certificate.der))
 }
 
 /// Where the Security header goes, and what must stand around it.
@@ -263,20 +292,34 @@ fn signature(references: &str, profile: &WssProfile, identity: &Identity, unique
         names::uri_of(profile.algorithm),
     );
     let value = STANDARD.encode(identity.signer().sign(profile.algorithm, signed_info.as_bytes())?);
+    let identifier = if profile.sign_token { format!(" wsu:Id=\"STR-{unique}\"") } else { String::new() };
     Ok(format!(
-        "<ds:Signature xmlns:ds=\"{}\" Id=\"SIG-{unique}\">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo><wsse:SecurityTokenReference><wsse:Reference URI=\"#X509-{unique}\" ValueType=\"{}\"></wsse:Reference></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature>",
+        "<ds:Signature xmlns:ds=\"{}\" Id=\"SIG-{unique}\">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo><wsse:SecurityTokenReference{identifier}><wsse:Reference URI=\"#X509-{unique}\" ValueType=\"{}\"></wsse:Reference></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature>",
         names::DS,
         names::X509_V3,
     ))
 }
 
-fn reference(profile: &WssProfile, identifier: &str, digest: &[u8]) -> String {
+fn exclusive() -> String {
+    format!("<ds:Transform Algorithm=\"{}\"></ds:Transform>", names::EXC_C14N)
+}
+
+/// WSS 1.0, section 8.3.
+fn str_transform() -> String {
+    format!(
+        "<ds:Transform Algorithm=\"{}\"><wsse:TransformationParameters xmlns:wsse=\"{}\"><ds:CanonicalizationMethod Algorithm=\"{}\"></ds:CanonicalizationMethod></wsse:TransformationParameters></ds:Transform>",
+        names::STR_TRANSFORM,
+        names::WSSE,
+        names::EXC_C14N,
+    )
+}
+
+fn reference(profile: &WssProfile, identifier: &str, transform: &str, digest: &[u8]) -> String {
     let (uri, _) = names::digest_for(profile.algorithm);
     let mut text = String::new();
     let _ = write!(
         text,
-        "<ds:Reference URI=\"#{identifier}\"><ds:Transforms><ds:Transform Algorithm=\"{}\"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"{uri}\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue></ds:Reference>",
-        names::EXC_C14N,
+        "<ds:Reference URI=\"#{identifier}\"><ds:Transforms>{transform}</ds:Transforms><ds:DigestMethod Algorithm=\"{uri}\"></ds:DigestMethod><ds:DigestValue>{}</ds:DigestValue></ds:Reference>",
         STANDARD.encode(digest),
     );
     text

@@ -3,8 +3,9 @@
 //! The caller must read the message's data from the returned node and from nowhere else.
 
 use super::{
-    Hash, WssRefusal, names,
+    Hash, Named, WssRefusal, names,
     shape::{self, Parts, only, plain_text},
+    str_transform::{self, Transformed},
     token,
 };
 use crate::{
@@ -61,7 +62,7 @@ pub fn verify_but_for_replay(
     let algorithm = allowed_algorithm(parts.signed_info, policy)?;
     let candidates = token::signers(&parts, &identifiers, policy, now)?;
     let (signer, fingerprint) = verify_signed_info(&parts, algorithm, candidates)?;
-    let signed = verify_references(&parts, &identifiers, algorithm)?;
+    let signed = verify_references(&parts, &identifiers, algorithm, &signer)?;
     let referred: Vec<_> = identifiers.into_iter().filter(|(_, element)| signed.contains(element)).collect();
     if shape::has_lookalike(document, &referred) {
         return Err(WssRefusal::DuplicateId);
@@ -81,16 +82,15 @@ fn allowed_algorithm(signed_info: Node<'_, '_>, policy: &AnswerPolicy) -> Result
     let method = only(signed_info, names::DS, "CanonicalizationMethod")
         .map_err(|()| WssRefusal::Shape("ds:CanonicalizationMethod"))?;
     if method.attribute("Algorithm") != Some(names::EXC_C14N) {
-        return Err(WssRefusal::Canonicalization);
+        return Err(WssRefusal::Canonicalization(Named::of(method.attribute("Algorithm"))));
     }
     let method =
         only(signed_info, names::DS, "SignatureMethod").map_err(|()| WssRefusal::Shape("ds:SignatureMethod"))?;
-    let algorithm = method.attribute("Algorithm").and_then(names::algorithm_of).ok_or(WssRefusal::Algorithm)?;
+    let named = method.attribute("Algorithm");
     // Neither a truncated HMAC's length nor any other parameter belongs to our algorithms.
-    match policy.allows(algorithm) && !method.children().any(|child| child.is_element()) {
-        true => Ok(algorithm),
-        false => Err(WssRefusal::Algorithm),
-    }
+    let is_bare = !method.children().any(|child| child.is_element());
+    let algorithm = named.and_then(names::algorithm_of).filter(|algorithm| policy.allows(*algorithm) && is_bare);
+    algorithm.ok_or_else(|| WssRefusal::Algorithm(Named::of(named)))
 }
 
 /// The signature first: nothing that is not the agency's own is worth a closer look. What is remembered is what was
@@ -120,13 +120,15 @@ fn verify_references<'a, 'input>(
     parts: &Parts<'a, 'input>,
     identifiers: &Identifiers<'a, 'input>,
     algorithm: Algorithm,
+    signer: &Certificate,
 ) -> Result<Vec<Node<'a, 'input>>, WssRefusal> {
     let references: Vec<_> =
         parts.signed_info.children().filter(|child| child.has_tag_name((names::DS, "Reference"))).collect();
     if references.is_empty() || references.len() > 8 {
         return Err(WssRefusal::ReferenceCount);
     }
-    references.into_iter().map(|reference| verify_reference(reference, parts, identifiers, algorithm)).collect()
+    let verified = references.into_iter().map(|it| verify_reference(it, parts, identifiers, algorithm, signer));
+    Ok(verified.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 fn verify_reference<'a, 'input>(
@@ -134,44 +136,57 @@ fn verify_reference<'a, 'input>(
     parts: &Parts<'a, 'input>,
     identifiers: &Identifiers<'a, 'input>,
     algorithm: Algorithm,
-) -> Result<Node<'a, 'input>, WssRefusal> {
-    let identifier =
-        reference.attribute("URI").and_then(|uri| uri.strip_prefix('#')).ok_or(WssRefusal::ExternalReference)?;
+    signer: &Certificate,
+) -> Result<Vec<Node<'a, 'input>>, WssRefusal> {
+    let uri = reference.attribute("URI");
+    let identifier = uri.and_then(|uri| uri.strip_prefix('#'));
+    let identifier = identifier.ok_or_else(|| WssRefusal::ExternalReference(Named::of(uri)))?;
     let target = *identifiers.get(identifier).ok_or(WssRefusal::DanglingReference)?;
-    let may_be_signed =
-        target == parts.body || target.parent() == Some(parts.security) || target.parent() == Some(parts.header);
-    if !may_be_signed {
-        return Err(WssRefusal::ReferencePlace);
-    }
     let transform = only_transform(reference)?;
     let method = only(reference, names::DS, "DigestMethod").map_err(|()| WssRefusal::Shape("ds:DigestMethod"))?;
     let digest = method
         .attribute("Algorithm")
         .and_then(|uri| names::digest_of(uri, algorithm == Algorithm::RsaSha1))
-        .ok_or(WssRefusal::DigestAlgorithm)?;
+        .ok_or_else(|| WssRefusal::DigestAlgorithm(Named::of(method.attribute("Algorithm"))))?;
     let mut hash = Hash::new(digest);
-    xml::canonicalize(target, &inclusive_prefixes(transform), &mut hash);
+    let signed = match transform {
+        Transformed::Element(transform) => {
+            if !may_be_signed(target, parts) {
+                return Err(WssRefusal::ReferencePlace);
+            }
+            xml::canonicalize(target, &inclusive_prefixes(transform), &mut hash);
+            vec![target]
+        }
+        Transformed::Token(method) => {
+            let prefixes = inclusive_prefixes(method);
+            str_transform::canonical_token(target, parts, identifiers, signer, &prefixes, &mut hash)?
+        }
+    };
     let value = only(reference, names::DS, "DigestValue").map_err(|()| WssRefusal::Shape("ds:DigestValue"))?;
     let expected = STANDARD
         .decode(plain_text(value, "ds:DigestValue")?)
         .map_err(|_| WssRefusal::NotPlainText("ds:DigestValue"))?;
     match hash.finish().as_ref() == expected {
-        true => Ok(target),
+        true => Ok(signed),
         false => Err(WssRefusal::DigestMismatch),
     }
 }
 
-fn only_transform<'a, 'input>(reference: Node<'a, 'input>) -> Result<Node<'a, 'input>, WssRefusal> {
-    let transforms = only(reference, names::DS, "Transforms").map_err(|()| WssRefusal::Transform)?;
-    let mut elements = transforms.children().filter(Node::is_element);
-    match (elements.next(), elements.next()) {
-        (Some(transform), None)
-            if transform.has_tag_name((names::DS, "Transform"))
-                && transform.attribute("Algorithm") == Some(names::EXC_C14N) =>
-        {
-            Ok(transform)
-        }
-        _ => Err(WssRefusal::Transform),
+fn may_be_signed(target: Node<'_, '_>, parts: &Parts<'_, '_>) -> bool {
+    target == parts.body || target.parent() == Some(parts.security) || target.parent() == Some(parts.header)
+}
+
+fn only_transform<'a, 'input>(reference: Node<'a, 'input>) -> Result<Transformed<'a, 'input>, WssRefusal> {
+    let transforms = only(reference, names::DS, "Transforms").map_err(|()| WssRefusal::Transform(Named::of(None)))?;
+    let elements: Vec<_> = transforms.children().filter(Node::is_element).take(4).collect();
+    let named = || Named::all(elements.iter().map(|it| it.attribute("Algorithm").unwrap_or("nothing")));
+    match elements.as_slice() {
+        [transform] if transform.has_tag_name((names::DS, "Transform")) => match transform.attribute("Algorithm") {
+            Some(names::EXC_C14N) => Ok(Transformed::Element(*transform)),
+            Some(names::STR_TRANSFORM) => str_transform::method(*transform).map(Transformed::Token),
+            _ => Err(WssRefusal::Transform(named())),
+        },
+        _ => Err(WssRefusal::Transform(named())),
     }
 }
 
@@ -204,12 +219,22 @@ fn check_coverage(
         return Err(WssRefusal::CommentInText);
     }
     let created = only(timestamp, names::WSU, "Created").map_err(|()| WssRefusal::Shape("wsu:Created"))?;
-    let expires = only(timestamp, names::WSU, "Expires").map_err(|()| WssRefusal::Shape("wsu:Expires"))?;
     let at = time_in(created, "wsu:Created")?;
-    match policy.is_fresh(at, Some(time_in(expires, "wsu:Expires")?), now) {
+    match policy.is_fresh(at, expires_in(timestamp)?, now) {
         Freshness::Fresh { remember_until } => Ok(Created { at, remember_until }),
         Freshness::Stale => Err(WssRefusal::Stale),
         Freshness::FromTheFuture => Err(WssRefusal::FromTheFuture),
+    }
+}
+
+/// It may be left out (WSS 1.0, section 10): then the policy alone says how old a message may be.
+fn expires_in(timestamp: Node<'_, '_>) -> Result<Option<Timestamp>, WssRefusal> {
+    match timestamp.children().any(|child| child.has_tag_name((names::WSU, "Expires"))) {
+        false => Ok(None),
+        true => {
+            let expires = only(timestamp, names::WSU, "Expires").map_err(|()| WssRefusal::Shape("wsu:Expires"))?;
+            time_in(expires, "wsu:Expires").map(Some)
+        }
     }
 }
 

@@ -29,7 +29,11 @@ pub fn cases() -> Vec<Case> {
         Case::new("expires-is-prolonged", "digest-mismatch", replaced(&text, "<wsu:Expires>20", "<wsu:Expires>21")),
     ];
     for (name, timestamp, expected) in [
-        ("never-expires", created.to_owned(), "shape"),
+        (
+            "never-expires-and-is-old",
+            format!("<wsu:Created>{}</wsu:Created>", now() - SignedDuration::from_secs(361)),
+            "stale",
+        ),
         ("was-never-created", expires.to_owned(), "shape"),
         ("created-twice", format!("{created}{created}{expires}"), "shape"),
         ("expires-twice", format!("{created}{expires}{expires}"), "shape"),

@@ -93,6 +93,7 @@ impl Hostile {
             ttl: SignedDuration::from_secs(300),
             sign_headers: Vec::new(),
             must_understand: false,
+            sign_token: false,
         };
         let envelope = format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{content}</s:Body></s:Envelope>");
         let signed = wss::sign(&envelope, &profile, &self.signer(), Timestamp::now()).unwrap();

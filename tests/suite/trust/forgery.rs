@@ -27,6 +27,8 @@ pub struct Forgery<'a> {
     pub algorithm: Algorithm,
     pub algorithm_uri: &'a str,
     pub references: Vec<&'a str>,
+    /// Behind the references.
+    pub extra_reference: String,
     pub transforms: String,
     pub digest_uri: &'a str,
     /// Inside of SignatureMethod.
@@ -54,6 +56,7 @@ impl<'a> Forgery<'a> {
             algorithm: Algorithm::RsaSha256,
             algorithm_uri: RSA_SHA256,
             references: vec!["TS", "BODY"],
+            extra_reference: String::new(),
             transforms: format!("<ds:Transform Algorithm=\"{EXC}\"></ds:Transform>"),
             digest_uri: SHA256,
             parameters: "",
@@ -75,11 +78,12 @@ impl<'a> Forgery<'a> {
         let document = roxmltree::Document::parse(&unsigned).unwrap();
         let references: String = self.references.iter().map(|id| self.reference(&document, id)).collect();
         let signed_info = format!(
-            "<ds:SignedInfo xmlns:ds=\"{DS}\"><ds:CanonicalizationMethod Algorithm=\"{}\">{}</ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\">{}</ds:SignatureMethod>{references}</ds:SignedInfo>",
+            "<ds:SignedInfo xmlns:ds=\"{DS}\"><ds:CanonicalizationMethod Algorithm=\"{}\">{}</ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"{}\">{}</ds:SignatureMethod>{references}{}</ds:SignedInfo>",
             self.canonicalization,
             self.prefix_list(),
             self.algorithm_uri,
-            self.parameters
+            self.parameters,
+            self.extra_reference
         );
         let signature = |value: &str| {
             format!(

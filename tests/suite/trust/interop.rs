@@ -97,6 +97,20 @@ fn xmlsec1_signxml_and_zeep_accept_what_we_sign_and_refuse_it_edited() {
 }
 
 #[test]
+fn the_token_that_we_sign_has_the_digest_that_libxml2_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token.xml");
+    for soap in [envelope(SOAP11), format!("<Envelope xmlns='{SOAP12}'><Body>{CONTENT}</Body></Envelope>")] {
+        let profile = WssProfile { sign_token: true, ..wss_profile(Algorithm::RsaSha256) };
+        let signed = wss::sign(&soap, &profile, &agency_signer("soap"), now()).unwrap();
+        fs::write(&file, &signed).unwrap();
+        assert!(accepts(&python("wss_token.py", &[&file])), "{signed}");
+        fs::write(&file, signed.replace(" EncodingType=", " x=\"\" EncodingType=")).unwrap();
+        assert!(!accepts(&python("wss_token.py", &[&file])));
+    }
+}
+
+#[test]
 fn xmlsec1_accepts_our_sha1_too() {
     let dir = tempfile::tempdir().unwrap();
     let signed = wss::sign(&envelope(SOAP11), &wss_profile(Algorithm::RsaSha1), &agency_signer("soap"), now()).unwrap();
