@@ -178,7 +178,7 @@ impl Desk {
 /// The whole HTTP response.
 fn signed(identity: &Identity, algorithm: Algorithm) -> anyhow::Result<Vec<u8>> {
     let ttl = SignedDuration::from_secs(300);
-    let profile = WssProfile { algorithm, ttl, sign_headers: Vec::new(), must_understand: false };
+    let profile = WssProfile { algorithm, ttl, sign_headers: Vec::new(), must_understand: false, sign_token: false };
     let body = wss::sign(ANSWER, &profile, identity, Timestamp::now()).context("the agency cannot sign")?;
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/xml; charset=utf-8\r\ncontent-length: {length}\r\n\r\n");

@@ -8,13 +8,14 @@ use super::{
 };
 use crate::{
     domain::Submission,
-    wire::{self, SoapFault, SoapRefusal, XmlToJson},
+    wire::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use minijinja::value::{Value as Seen, merge_maps};
 use roxmltree::Node;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The family of a message on the wire.
@@ -157,6 +158,26 @@ impl Exchange {
     /// Whether the filter looks at headers, which then count as a part of the answer.
     pub fn reads_headers(&self) -> bool {
         self.filter.source().contains("headers")
+    }
+
+    /// Whether the filter looks at what was sent beside the root of a message in parts.
+    pub fn reads_parts(&self) -> bool {
+        self.filter.source().contains("parts")
+    }
+
+    /// As the filter sees them; their contents only if its text names them.
+    pub fn seen_parts(&self, parts: &[&Part]) -> Vec<Value> {
+        let seen = |part: &&Part| {
+            let facts = json!({"id": part.id, "media_type": part.media_type.essence, "size_bytes": part.content.len()});
+            match facts {
+                Value::Object(mut facts) if self.filter.source().contains("base64") => {
+                    facts.insert("base64".to_owned(), STANDARD.encode(&part.content).into());
+                    facts.into()
+                }
+                facts => facts,
+            }
+        };
+        if self.reads_parts() { parts.iter().map(seen).collect() } else { Vec::new() }
     }
 
     /// Whether a small answer may be read where nobody must wait.

@@ -26,6 +26,8 @@ pub struct Beside {
     /// Names in lower case; of one that comes twice, the values are joined by a comma and a space.
     pub headers: Map<String, Value>,
     pub soap_headers: Map<String, Value>,
+    /// Of a message in parts, those that have no place in its root; empty unless the filter looks at them.
+    pub parts: Vec<Value>,
 }
 
 /// An answer after its safety, its signature and its form were checked.
@@ -103,9 +105,15 @@ impl WireAnswer {
             seen["headers"] = self.vouched.headers.clone().into();
             seen["soap_headers"] = self.vouched.soap_headers.clone().into();
         }
+        if source.contains("parts") {
+            seen["parts"] = self.vouched.parts.clone().into();
+        }
         if source.contains("unsigned") {
-            let Beside { status, headers, soap_headers } = &self.unsigned;
+            let Beside { status, headers, soap_headers, parts } = &self.unsigned;
             seen["unsigned"] = json!({"status": status, "headers": headers, "soap_headers": soap_headers});
+            if source.contains("parts") {
+                seen["unsigned"]["parts"] = parts.clone().into();
+            }
         }
         seen
     }

@@ -130,6 +130,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_length_are_judged_by_their_digits() {
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let schema = Schema::compile(parsed(r#"{"type": "integer", "maximum": 12345678901234567890123}"#)).unwrap();
+        for (number, fits) in [
+            ("12345678901234567890123", true),
+            ("12345678901234567890124", false),
+            ("1.0", true),
+            ("1.10", false),
+            ("1e400", false),
+            ("-1e9999", true),
+            ("-0", true),
+        ] {
+            assert_eq!(schema.faults(&parsed(number)).is_empty(), fits, "{number}");
+        }
+        let cents = Schema::compile(parsed(r#"{"multipleOf": 0.01, "minimum": 0}"#)).unwrap();
+        for (number, fits) in [("1.10", true), ("100.005", false), ("0.01234567890123456789", false), ("1e400", true)] {
+            assert_eq!(cents.faults(&parsed(number)).is_empty(), fits, "{number}");
+        }
+    }
+
+    #[test]
     fn a_remote_reference_is_refused_and_never_fetched() {
         assert!(Schema::compile(json!({"$ref": "https://example.org/schema.json"})).is_err());
     }

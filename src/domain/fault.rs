@@ -151,6 +151,7 @@ codes! {
     AgencyFaultTransient "agency.fault.transient" Retry "The agency reported a passing fault."
     AgencyLookupUnclear "agency.lookup.unclear" Unknown "The agency was asked for the outcome and gave no clear answer."
     AnswerTooLarge "agency.answer.too-large" Unknown "The agency's answer is larger than allowed."
+    AnswerEncoding "agency.answer.encoding" Unknown "The agency's answer is compressed or put together in a way that is not read."
     AnswerMediaType "agency.answer.media-type" Unknown "The agency's answer is not of the expected media type."
     AnswerNotXml "agency.answer.not-xml" Unknown "The agency's answer is not well-formed XML, or breaks a safety limit."
     AnswerNotJson "agency.answer.not-json" Unknown "The agency's answer is not valid JSON, or breaks a safety limit."

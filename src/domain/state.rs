@@ -203,3 +203,19 @@ impl Progress {
         effect == Effect::Once && self.in_doubt
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answers_numbers_keep_their_digits_in_the_journal() {
+        let answer = r#"{"n":[12345678901234567890123,1.10,-0,0.12345678901234567891,1e+400,7],"o":{"m":100.00}}"#;
+        let state = State::Completed { answer: Answer(serde_json::from_str(answer).unwrap()) };
+        let written = serde_json::to_string(&state).unwrap();
+        assert_eq!(written, format!(r#"{{"state":"completed","answer":{answer}}}"#));
+        let read: State = serde_json::from_str(&written).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        assert_eq!(read, state);
+    }
+}

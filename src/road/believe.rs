@@ -1,6 +1,9 @@
 //! Believe: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
 
-use super::Answering;
+use super::{
+    Answering,
+    unpack::{check_media_type, text, unpack},
+};
 use crate::{
     adapter::{Form, Protocol, WireAnswer},
     domain::{Code, Fault, Stage},
@@ -9,7 +12,10 @@ use crate::{
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
-    wire::{self, Received},
+    wire::{
+        self, Received,
+        content::{Content, Part, TextKind, charset},
+    },
     xml,
 };
 use http::StatusCode;
@@ -27,10 +33,14 @@ pub(super) fn believe(received: &Received, it: &Answering<'_>) -> Result<Believe
     if received.body.is_empty() {
         return believe_empty(received, it, &policy);
     }
-    check_media_type(received, it.exchange.expects(), &policy)?;
+    let content = unpack(received, it)?;
+    if content.whole.is_empty() {
+        return believe_empty(received, it, &policy);
+    }
+    check_media_type(&content, it, &policy.kind)?;
     match it.exchange.expects() {
-        Form::Xml => believe_xml(received, it, &policy),
-        Form::Json => believe_json(received, it, &policy),
+        Form::Xml => believe_xml(received, &content, it, &policy),
+        Form::Json => believe_json(received, &content, it, &policy),
     }
 }
 
@@ -41,7 +51,7 @@ fn believe_empty(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy)
         AnswerKind::Wss | AnswerKind::JwsCompact => Err(unsigned()),
         AnswerKind::JwsDetached { header } if !received.headers.contains_key(header) => Err(unsigned()),
         AnswerKind::HttpSignature { .. } if !received.headers.contains_key("signature") => Err(unsigned()),
-        _ => verify_beside(received, it, policy),
+        _ => verify_beside(received, &[], it, policy),
     }?;
     Ok(believed(WireAnswer::of_body(serde_json::Value::Null), received, it, beside))
 }
@@ -58,22 +68,15 @@ struct SignedBeside {
     mark: Option<Mark>,
 }
 
-fn check_media_type(received: &Received, expected: Form, policy: &AnswerPolicy) -> Result<(), Fault> {
-    let media_type = received.media_type().unwrap_or_default();
-    let is_expected = match policy.kind {
-        AnswerKind::JwsCompact => matches!(media_type.as_str(), "application/jose" | "application/jwt"),
-        _ => expected.is_media_type(&media_type),
-    };
-    if is_expected {
-        return Ok(());
-    }
-    let shown: String = media_type.chars().take(80).collect();
-    Err(Fault::new(Code::AnswerMediaType, Stage::Read, format!("`{shown}` with HTTP status {}", received.status)))
-}
-
-fn believe_xml(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+fn believe_xml(
+    received: &Received,
+    content: &Content,
+    it: &Answering<'_>,
+    policy: &AnswerPolicy,
+) -> Result<Believed, Fault> {
+    let read = text(content, it)?;
     let not_xml = |refusal| Fault::new(Code::AnswerNotXml, Stage::Read, refusal);
-    let document = xml::decode(&received.body).and_then(xml::parse).map_err(not_xml)?;
+    let document = xml::parse(&read.text).map_err(not_xml)?;
     let unexpected = |refusal| Fault::new(Code::AnswerUnexpected, Stage::Read, refusal);
     match &policy.kind {
         AnswerKind::Wss => {
@@ -82,49 +85,70 @@ fn believe_xml(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -
             let body = document.get_node(verified.body).ok_or_else(|| bad_signature("the Body is gone"))?;
             let headers = wire::open(&document).map_err(unexpected)?.headers;
             let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
-            let answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
+            let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
+            // The signature is about the envelope, and what has a place in it.
+            answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
             let beside = SignedBeside { mark: Some(verified.mark), ..SignedBeside::default() };
             Ok(believed(answer, received, it, beside))
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
-            let beside = verify_beside(received, it, policy)?;
+            let beside = verify_beside(received, &content.whole, it, policy)?;
             let answer = if it.line.adapter.protocol != Protocol::Rest {
                 let envelope = wire::open(&document).map_err(unexpected)?;
                 it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
             } else {
                 it.exchange.answer_of_root(&document)
             };
-            Ok(believed(answer.map_err(unexpected)?, received, it, beside))
+            Ok(believed(with_parts(answer.map_err(unexpected)?, &read.parts, it), received, it, beside))
         }
         AnswerKind::JwsCompact => Err(bad_signature("a compact JWS cannot carry XML here")),
     }
 }
 
-fn believe_json(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
-    let (payload, beside) = match &policy.kind {
+fn believe_json(
+    received: &Received,
+    content: &Content,
+    it: &Answering<'_>,
+    policy: &AnswerPolicy,
+) -> Result<Believed, Fault> {
+    let not_json = |problem: String| Fault::new(Code::AnswerNotJson, Stage::Read, problem);
+    let of_text = |text: &str| WireAnswer::from_json(text.as_bytes()).map_err(|error| not_json(error.problem));
+    match &policy.kind {
         AnswerKind::JwsCompact => {
-            let token = std::str::from_utf8(&received.body).map_err(bad_signature)?;
+            let token = std::str::from_utf8(content.root()).map_err(bad_signature)?;
             let verified = jws::verify_compact(token, policy, it.now).map_err(bad_signature)?;
-            (verified.payload, SignedBeside::default())
+            let read = charset::decode(&verified.payload, None, TextKind::Json);
+            let answer = of_text(&read.map_err(|refusal| not_json(refusal.to_string()))?)?;
+            Ok(believed(answer, received, it, SignedBeside::default()))
         }
         _ => {
-            let beside = verify_beside(received, it, policy)?;
-            (received.body.to_vec(), beside)
+            let beside = verify_beside(received, &content.whole, it, policy)?;
+            let read = text(content, it)?;
+            Ok(believed(with_parts(of_text(&read.text)?, &read.parts, it), received, it, beside))
         }
-    };
-    let answer = WireAnswer::from_json(&payload);
-    let answer = answer.map_err(|error| Fault::new(Code::AnswerNotJson, Stage::Read, error.problem))?;
-    Ok(believed(answer, received, it, beside))
+    }
 }
 
-/// Signatures that stand in headers beside the body.
-fn verify_beside(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<SignedBeside, Fault> {
+/// Whatever signs a whole message, or nothing, vouches for all of its parts.
+fn with_parts(mut answer: WireAnswer, parts: &[&Part], it: &Answering<'_>) -> WireAnswer {
+    answer.vouched.parts = it.exchange.seen_parts(parts);
+    answer
+}
+
+/// Signatures that stand in headers beside the body. `whole`: the content, no longer compressed, which a JWS is about; a
+/// digest is about what was sent (RFC 9530, section 2).
+fn verify_beside(
+    received: &Received,
+    whole: &[u8],
+    it: &Answering<'_>,
+    policy: &AnswerPolicy,
+) -> Result<SignedBeside, Fault> {
     match &policy.kind {
         AnswerKind::None => Ok(SignedBeside::default()),
         AnswerKind::JwsDetached { header } => {
             let token = received.headers.get(header).and_then(|token| token.to_str().ok());
             let token = token.ok_or_else(|| bad_signature("missing"))?;
-            jws::verify_detached(token, &received.body, policy, it.now).map_err(bad_signature)?;
+            jws::verify_detached(token, whole, policy, it.now).map_err(bad_signature)?;
             Ok(SignedBeside::default())
         }
         AnswerKind::HttpSignature { .. } => {

@@ -16,7 +16,7 @@ use crate::{
     crash::{self, Point},
     domain::{Code, Effect, Fault, Stage, Verdict, WireRecord},
     journal::{JournalError, Record},
-    wire::Received,
+    wire::{Received, content},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -180,7 +180,9 @@ impl Road {
         let (_, exchange) = exchange_of(turn.line, turn.record, is_lookup)?;
         let headers_bytes = if exchange.reads_headers() { received.headers_bytes() } else { 0 };
         let size_bytes = received.body.len() + headers_bytes;
-        let is_brief = size_bytes <= BRIEF_BYTES && exchange.reads_briefly();
+        // What is compressed or in parts may be much larger than it looks.
+        let is_plain = content::is_plain(&received);
+        let is_brief = size_bytes <= BRIEF_BYTES && is_plain && exchange.reads_briefly();
         let (record, line, catalogue) = (turn.record.clone(), turn.line.clone(), self.catalogue.clone());
         let now = self.clock.now();
         let work = move || {
@@ -200,7 +202,7 @@ impl Road {
         // Verifying is quick, and mapping ends in the time that filters have.
         let reading = match is_brief {
             true => stacks::run_here(work),
-            false => stacks::run_aside(size_bytes > LARGE_BYTES, MAX_TIME, work).await,
+            false => stacks::run_aside(size_bytes > LARGE_BYTES || !is_plain, MAX_TIME, work).await,
         };
         let unreadable = |text: &str| Err(Fault::new(Code::AnswerMappingFailed, Stage::Read, text));
         reading.unwrap_or_else(|why| match why {

@@ -21,6 +21,7 @@ mod transform;
 mod seal;
 mod send;
 mod read;
+mod unpack;
 mod believe;
 mod bond;
 mod status;

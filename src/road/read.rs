@@ -8,12 +8,13 @@ use super::{
     believe::{Believed, bad_signature, believe},
     bond::{self, Belonging, Ours},
     status::{StatusClass, Word, fault_of_status},
+    unpack::unpack,
 };
 use crate::{
     adapter::{Exchange, Protocol, Reading, WireAnswer},
     catalogue::{Schema, SchemaFault},
     domain::{Code, Fault, Stage},
-    wire::{self, Blames, Received, SoapFault},
+    wire::{self, Blames, Received, SoapFault, content::TextKind},
     xml,
 };
 use jiff::Timestamp;
@@ -30,6 +31,22 @@ pub struct Answering<'a> {
 }
 
 pub fn read(received: &Received, it: &Answering<'_>) -> Result<Reading, Fault> {
+    read_believed(received, it).map_err(|fault| answered_all_the_same(fault, received.status))
+}
+
+/// Whoever decides about the submission should know that the agency has answered, and how.
+fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
+    let is_of_answer = fault.code.as_str().contains(".answer.");
+    match StatusClass::of(status) {
+        StatusClass::Success if is_of_answer && !fault.detail.contains("HTTP status") => {
+            let detail = format!("the agency has answered with HTTP status {status}, but {}", fault.detail);
+            Fault { detail, ..fault }
+        }
+        _ => fault,
+    }
+}
+
+fn read_believed(received: &Received, it: &Answering<'_>) -> Result<Reading, Fault> {
     let Believed { answer, mark } = match believe(received, it) {
         Ok(believed) => believed,
         Err(fault) => return Err(unbelieved(received, fault, it)),
@@ -94,10 +111,15 @@ fn of_status(received: &Received, it: &Answering<'_>) -> Fault {
 
 /// A fault that stands in an envelope which nobody has signed, or not so that it counts.
 fn unsigned_soap_fault(received: &Received, it: &Answering<'_>) -> Option<SoapFault> {
-    if it.line.adapter.protocol == Protocol::Rest || !it.exchange.expects().is_media_type(&received.media_type()?) {
+    if it.line.adapter.protocol == Protocol::Rest || received.body.is_empty() {
         return None;
     }
-    let document = xml::decode(&received.body).and_then(xml::parse).ok()?;
+    let content = unpack(received, it).ok()?;
+    if !it.exchange.expects().is_media_type(&content.media_type.essence) {
+        return None;
+    }
+    let read = content.text(TextKind::Xml).ok()?;
+    let document = xml::parse(&read.text).ok()?;
     it.exchange.fault_in(wire::open(&document).ok()?.body)
 }
 

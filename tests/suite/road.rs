@@ -7,6 +7,7 @@ mod belief;
 mod broker;
 mod circuit;
 mod effects;
+mod forms;
 mod hostile;
 mod interop;
 mod losses;

@@ -42,8 +42,13 @@ impl Envelope {
         let algorithm = identity.signer().default_algorithm();
         let header = |name: &str| SignedHeader { namespace: NAMESPACE.into(), name: name.into() };
         let sign_headers = ["CallingUser", "CallingEntity", "CallBasis", "CallReason"].map(header).into();
-        let profile =
-            WssProfile { algorithm, ttl: SignedDuration::from_secs(300), sign_headers, must_understand: true };
+        let profile = WssProfile {
+            algorithm,
+            ttl: SignedDuration::from_secs(300),
+            sign_headers,
+            must_understand: true,
+            sign_token: false,
+        };
         let template = wss::sign(REQUEST, &profile, &identity, now)?;
         let between = |from: &str, to: &str| {
             let begin = template.find(from).with_context(|| format!("{from} is missing"))? + from.len();

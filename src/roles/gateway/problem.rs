@@ -187,6 +187,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AgencyFaultTransient
         | Code::AgencyLookupUnclear
         | Code::AnswerTooLarge
+        | Code::AnswerEncoding
         | Code::AnswerMediaType
         | Code::AnswerNotXml
         | Code::AnswerNotJson

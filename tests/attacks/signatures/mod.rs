@@ -20,7 +20,13 @@ use punte::{
 };
 
 fn profile(algorithm: Algorithm) -> WssProfile {
-    WssProfile { algorithm, ttl: jiff::SignedDuration::from_secs(300), sign_headers: Vec::new(), must_understand: true }
+    WssProfile {
+        algorithm,
+        ttl: jiff::SignedDuration::from_secs(300),
+        sign_headers: Vec::new(),
+        must_understand: true,
+        sign_token: false,
+    }
 }
 
 fn verify(text: &str, policy: &AnswerPolicy) -> Result<VerifiedEnvelope, WssRefusal> {

@@ -30,6 +30,7 @@ struct Script {
 pub struct Hostile {
     script: Arc<Mutex<Script>>,
     keys: Arc<Mutex<PathBuf>>,
+    heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Hostile {
@@ -46,16 +47,19 @@ impl Hostile {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (port, script) = (listener.local_addr().unwrap().port(), self.script.clone());
+        let heard = self.heard.clone();
         tokio::spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, script) = (acceptor.clone(), script.lock().unwrap().clone());
+                let heard = heard.clone();
                 tokio::spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let mut request = Vec::new();
                     while !request.windows(4).any(|end| end == b"\r\n\r\n")
                         && stream.read_buf(&mut request).await.is_ok()
                     {}
+                    heard.lock().unwrap().clone_from(&request);
                     let Script { status, head, body } = script;
                     let head = format!(
                         "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n{head}\r\n",
@@ -71,6 +75,11 @@ impl Hostile {
         port
     }
 
+    /// The beginning of the last request.
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
+    }
+
     pub fn says(&self, status: u16, head: &str, body: impl Into<Vec<u8>>) {
         *self.script.lock().unwrap() = Script { status, head: head.to_owned(), body: body.into() };
     }
@@ -81,13 +90,21 @@ impl Hostile {
     }
 
     pub fn says_signed_json(&self, status: u16, body: &str) {
-        let form = JwsForm::Detached { header: "x-jws-signature".into() };
-        let profile = JwsProfile { algorithm: Algorithm::RsaSha256, form, key_id: KeyIdForm::Serial };
-        let token = jws::sign_detached(body.as_bytes(), &profile, &self.signer()).unwrap();
+        let token = self.token_of(body.as_bytes());
         self.says(status, &format!("content-type: application/json\r\nx-jws-signature: {token}\r\n"), body);
     }
 
+    pub fn token_of(&self, payload: &[u8]) -> String {
+        let form = JwsForm::Detached { header: "x-jws-signature".into() };
+        let profile = JwsProfile { algorithm: Algorithm::RsaSha256, form, key_id: KeyIdForm::Serial };
+        jws::sign_detached(payload, &profile, &self.signer()).unwrap()
+    }
+
     pub fn says_signed_xml(&self, content: &str) {
+        self.says(200, "content-type: text/xml\r\n", self.signed_envelope(content));
+    }
+
+    pub fn signed_envelope(&self, content: &str) -> String {
         let profile = WssProfile {
             algorithm: Algorithm::RsaSha256,
             ttl: SignedDuration::from_secs(300),
@@ -96,8 +113,7 @@ impl Hostile {
             sign_token: false,
         };
         let envelope = format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{content}</s:Body></s:Envelope>");
-        let signed = wss::sign(&envelope, &profile, &self.signer(), Timestamp::now()).unwrap();
-        self.says(200, "content-type: text/xml\r\n", signed);
+        wss::sign(&envelope, &profile, &self.signer(), Timestamp::now()).unwrap()
     }
 }
 
@@ -154,7 +170,8 @@ async fn xml_that_hurts_its_reader_is_refused_on_the_whole_road() {
             soap(&(0..4000).map(|i| format!("<p{i}:e xmlns:p{i}='u{i}'/>")).collect::<String>()),
             "agency.answer.not-xml",
         ),
-        ("UTF-16", [vec![0xFF, 0xFE], utf16].concat(), "agency.answer.not-xml"),
+        ("UTF-16 that is no envelope", [vec![0xFF, 0xFE], utf16].concat(), "agency.answer.signature"),
+        ("UTF-16 that is cut", vec![0xFF, 0xFE, b'<'], "agency.answer.not-xml"),
         ("not closed", soap("<![CDATA["), "agency.answer.not-xml"),
         ("instruction", soap("<?php x?>"), "agency.answer.not-xml"),
         ("comments", soap(&"<!---->".repeat(390_000)), "agency.answer.signature"),
@@ -166,7 +183,7 @@ async fn xml_that_hurts_its_reader_is_refused_on_the_whole_road() {
         ends_with(&town, "person-lookup", code, what).await;
     }
     hostile.says(200, "content-type: text/xml\r\ncontent-encoding: gzip\r\n", b"\x1f\x8b\x08\x00bomb".to_vec());
-    ends_with(&town, "person-lookup", "agency.answer.not-xml", "gzip").await;
+    ends_with(&town, "person-lookup", "agency.answer.encoding", "gzip").await;
     hostile.says(200, &format!("content-type: text/xml\r\nx: {}\r\n", "x".repeat(2_000_000)), soap("<a/>"));
     ends_with(&town, "person-lookup", "network.reset", "a huge header").await;
     for (status, code) in
@@ -206,7 +223,8 @@ async fn json_that_hurts_its_reader_is_refused_and_an_unsigned_no_of_a_lookup_is
         ("the deepest that is read", format!("{{\"a\":{}}}", nested(120)), "agency.answer.unexpected"),
         ("a key twice", "{\"uid\":\"1\",\"\\u0075id\":\"2\"}".to_owned(), "agency.answer.not-json"),
         ("a number without end", "1".repeat(200_000), "agency.answer.not-json"),
-        ("a byte order mark", "\u{feff}{}".to_owned(), "agency.answer.not-json"),
+        ("a byte order mark", "\u{feff}{}".to_owned(), "agency.answer.unexpected"),
+        ("two byte order marks", "\u{feff}\u{feff}{}".to_owned(), "agency.answer.not-json"),
     ] {
         hostile.says_signed_json(200, &body);
         ends_with(&town, "legal-event", code, what).await;

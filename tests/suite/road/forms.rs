@@ -1,0 +1,193 @@
+//! Answers as agencies send them: compressed, in parts, in other encodings than UTF-8, on the whole road; and what stays
+//! refused is named.
+
+use super::hostile::{Hostile, town_with};
+use crate::town::{CITIZEN, Town};
+use flate2::{Compression, write};
+use serde_json::Value;
+use std::io::Write;
+
+const NAME: &str = "Şćepanović";
+
+fn person() -> String {
+    format!(
+        "<cr:LookUpPersonResponse xmlns:cr=\"urn:example:civil-registry:1\"><cr:PersonalNumber>{CITIZEN}</cr:PersonalNumber><cr:FamilyName>{NAME}</cr:FamilyName><cr:GivenName><![CDATA[<Ana> ]]>&amp;&#x20;B</cr:GivenName><cr:BirthDate>1980-02-29</cr:BirthDate><cr:Citizenship>MD</cr:Citizenship></cr:LookUpPersonResponse>"
+    )
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = write::DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn windows_1250(text: &str) -> Vec<u8> {
+    let (bytes, _, is_lossy) = encoding_rs::WINDOWS_1250.encode(text);
+    assert!(!is_lossy);
+    bytes.into_owned()
+}
+
+async fn completes(town: &Town, what: &str) {
+    let id = town.post("person-lookup").await;
+    let shown = town.ends(&id, "completed").await;
+    let person = &shown["answer"]["person"];
+    assert_eq!((&person["family_name"], &person["given_name"]), (&NAME.into(), &"<Ana> & B".into()), "{what}");
+}
+
+async fn detail(town: &Town, service: &str, state: &str, code: &str) -> String {
+    let id = town.post(service).await;
+    let shown = town.ends(&id, state).await;
+    assert_eq!(shown["fault"]["code"], code, "{shown:#}");
+    let journal = &town.stage.process().unwrap().journal;
+    let record = journal.find(id.parse().unwrap()).await.unwrap().unwrap();
+    record.progress.state.fault().unwrap().detail.clone()
+}
+
+/// The same signed envelope each time: a signature within XML is about characters.
+fn says_in(hostile: &Hostile, head: &str, body: impl FnOnce(String) -> Vec<u8>) {
+    let envelope = hostile.signed_envelope(&person());
+    hostile.says(200, head, body(envelope));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_answers_and_those_in_other_encodings_complete() {
+    let (town, hostile) = town_with("civil-registry", |text| text).await;
+    says_in(&hostile, "content-type: text/xml\r\ncontent-encoding: gzip\r\n", |it| gzip(it.as_bytes()));
+    completes(&town, "gzip").await;
+    assert!(hostile.heard().to_ascii_lowercase().contains("\r\naccept-encoding: identity\r\n"), "{}", hostile.heard());
+    says_in(&hostile, "Content-Type: text/xml\r\ncontent-encoding: deflate, x-gzip\r\n", |it| {
+        gzip(&deflate(it.as_bytes()))
+    });
+    completes(&town, "deflate and gzip").await;
+    says_in(&hostile, "content-type: text/xml; charset=utf-8\r\n", |it| format!("\u{feff}{it}").into_bytes());
+    completes(&town, "a mark").await;
+    let utf16 = |it: String| -> Vec<u8> { format!("\u{feff}{it}").encode_utf16().flat_map(u16::to_be_bytes).collect() };
+    says_in(&hostile, "content-type: text/xml\r\n", utf16);
+    completes(&town, "UTF-16").await;
+    says_in(&hostile, "content-type: text/xml; charset=\"Windows-1250\"\r\n", |it| windows_1250(&it));
+    completes(&town, "windows-1250 by its header").await;
+    says_in(&hostile, "content-type: text/xml\r\n", |it| {
+        windows_1250(&format!("<?xml version=\"1.0\" encoding=\"windows-1250\"?>{it}"))
+    });
+    completes(&town, "windows-1250 by its declaration").await;
+    town.leave().await;
+}
+
+const XOP: &str =
+    "content-type: multipart/related; boundary=\"b=1\"; type=\"application/xop+xml\"; start-info=\"text/xml\"";
+
+/// In parts, the root the last of them.
+fn in_parts(root: &str) -> Vec<u8> {
+    let part = "--b=1\r\nContent-ID: <p@x>\r\nContent-Type: text/plain\r\n\r\nS\r\n";
+    let root = format!(
+        "--b=1\r\nContent-Type: application/xop+xml; charset=UTF-8\r\nContent-ID: <root@x>\r\n\r\n{root}\r\n--b=1--\r\n"
+    );
+    format!("{part}{root}").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_in_parts_are_read_from_their_root_and_so_are_the_faults_in_it() {
+    let (town, hostile) = town_with("civil-registry", |text| text).await;
+    says_in(&hostile, &format!("{XOP}; start=\"<root@x>\"\r\n"), |it| in_parts(&it));
+    completes(&town, "the root that start names").await;
+    // The content that was sent as a part is signed where it belongs: in base64, in its place.
+    let signed = hostile.signed_envelope(&person().replace(NAME, "Uw=="));
+    let include = "<x:Include xmlns:x=\"http://www.w3.org/2004/08/xop/include\" href=\"cid:p%40x\"/>";
+    hostile.says(200, &format!("{XOP}; start=root@x\r\n"), in_parts(&signed.replace("Uw==", include)));
+    let id = town.post("person-lookup").await;
+    assert_eq!(town.ends(&id, "completed").await["answer"]["person"]["family_name"], "Uw==");
+    let fault = "<s:Fault><faultcode>s:Server</faultcode><faultstring>f</faultstring></s:Fault>";
+    hostile.says(500, &format!("{XOP}; start=root@x\r\n"), in_parts(&hostile.signed_envelope(fault)));
+    detail(&town, "person-lookup", "parked", "agency.soap-fault.server").await;
+    // Without `start`, the first part is the root: here it is none.
+    says_in(&hostile, &format!("{XOP}\r\n"), |it| in_parts(&it));
+    let told = detail(&town, "person-lookup", "parked", "agency.answer.media-type").await;
+    assert!(told.contains("its Content-Type is `text/plain`, and it begins `S`"), "{told}");
+    says_in(&hostile, &format!("{XOP}; start=root@x\r\n"), |it| in_parts(&it)[..200].to_vec());
+    let told = detail(&town, "person-lookup", "parked", "agency.answer.encoding").await;
+    assert!(told.contains("cut short"), "{told}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
+    let once = |text: String| {
+        text.replace("effect = \"read\"", "effect = \"once\"\ncorrelates = { cannot = \"it names nobody\" }")
+    };
+    let (town, hostile) = town_with("civil-registry", once).await;
+    let bomb = gzip(&vec![b' '; 5 << 20]);
+    for (head, body, code, named) in [
+        (
+            "content-type: text/html\r\n",
+            b"<html>2000000000001\r\n".to_vec(),
+            "media-type",
+            "`text/html`, and it begins `<html>\u{2026}",
+        ),
+        ("", b"%PDF-1.4".to_vec(), "media-type", "it has no Content-Type, and it begins `%PDF-1.4`"),
+        ("content-type: text/xml\r\ncontent-encoding: br\r\n", vec![0x0B, 0x02], "encoding", "compressed as `br`"),
+        (
+            "content-type: text/xml\r\ncontent-encoding: gzip\r\n",
+            b"<a/>".to_vec(),
+            "encoding",
+            "compressed as gzip, and is not; it begins `<a/>`",
+        ),
+        ("content-type: text/xml\r\ncontent-encoding: gzip\r\n", bomb, "too-large", "4194304"),
+        ("content-type: text/xml; charset=cp852\r\n", b"<a/>".to_vec(), "not-xml", "`cp852`"),
+        (
+            "content-type: text/xml; charset=iso-8859-2\r\n",
+            b"<a>\x9A</a>".to_vec(),
+            "not-xml",
+            "ISO-8859-2, but byte 3 (9A)",
+        ),
+        (
+            "content-type: text/xml\r\ncontent-type: text/html\r\n",
+            b"<a/>".to_vec(),
+            "encoding",
+            "two headers Content-Type",
+        ),
+    ] {
+        hostile.says(200, head, body);
+        let told = detail(&town, "person-lookup", "uncertain", &format!("agency.answer.{code}")).await;
+        assert!(told.starts_with("the agency has answered with HTTP status 200, but "), "{told}");
+        // Seven digits are the size of a limit, thirteen are a person.
+        assert!(told.contains(named) && !told.contains(CITIZEN), "{named}: {told}");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detached_jws_is_about_what_was_compressed_and_comes_before_mark_and_charset() {
+    let (town, hostile) = town_with("legal-events", |text| text).await;
+    // It belongs to another request: that can only be known of an answer that was verified and read.
+    let json = "{\"uid\":\"1\",\"event_id\":\"01990000-0000-7000-8000-000000000011\",\"registered_at\":\"2026-03-02T08:30:01Z\"}";
+    let marked = format!("\u{feff}{json}").into_bytes();
+    let utf16: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let head =
+        |token: String, more: &str| format!("content-type: application/json{more}\r\nx-jws-signature: {token}\r\n");
+    const GZIP: &str = "\r\ncontent-encoding: gzip";
+    for (what, token, more, body, code) in [
+        ("gzip", hostile.token_of(json.as_bytes()), GZIP, gzip(json.as_bytes()), "mismatched"),
+        ("gzip and a mark", hostile.token_of(&marked), GZIP, gzip(&marked), "mismatched"),
+        ("UTF-16", hostile.token_of(&utf16), "; charset=utf-16le", utf16.clone(), "mismatched"),
+        (
+            "about the compressed bytes",
+            hostile.token_of(&gzip(json.as_bytes())),
+            GZIP,
+            gzip(json.as_bytes()),
+            "signature",
+        ),
+        ("about other bytes", hostile.token_of(json.as_bytes()), "", marked.clone(), "signature"),
+        ("contradictory", hostile.token_of(&marked), "; charset=windows-1251", marked.clone(), "not-json"),
+    ] {
+        hostile.says(200, &head(token, more), body);
+        let shown: Value = town.post_and_end("legal-event", "parked", &format!("agency.answer.{code}")).await;
+        assert!(shown["answer"].is_null(), "{what}");
+    }
+    town.leave().await;
+}
