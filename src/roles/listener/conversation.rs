@@ -30,6 +30,8 @@ const MAX_STREAMS: u32 = 100;
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// How long a connection that was told to end may take over it.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// The same when the process stops: an idle connection must not keep it, and what was answered is on its way.
+const FAREWELL_AT_A_STOP: Duration = Duration::from_millis(200);
 
 pub(super) async fn hold<D: Door>(
     door: Arc<D>,
@@ -65,6 +67,7 @@ pub(super) async fn hold<D: Door>(
     tokio::select! {
         _ = connection.as_mut() => {}
         () = activity.quiet_for(FAREWELL) => {}
+        () = async { shutdown.cancelled().await; activity.quiet_for(FAREWELL_AT_A_STOP).await } => {}
     }
 }
 

@@ -139,6 +139,8 @@ async fn meet<D: Door>(
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = stranger.shown_out() => return,
+        // Nothing was asked yet.
+        () = shutdown.cancelled() => return,
     };
     let Ok(Some((stream, version, guest))) = greeted else { return };
     let is_known = door.knows(&guest);

@@ -216,3 +216,22 @@ async fn a_request_under_way_ends_before_the_gateway_does() {
     assert!(said.to_lowercase().contains("connection: close"), "{said}");
     tokio::time::timeout(Duration::from_secs(5), open.ended).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_a_gateway_that_stops() {
+    let open = super::town::open().await;
+    // Kept alive by a client that reads nothing and never hangs up, before and after its first request.
+    let mut used = raw(&open, b"http/1.1").await;
+    used.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let unused = raw(&open, b"http/1.1").await;
+    let silent = TcpStream::connect(open.address).await.unwrap();
+    let modern = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    assert_eq!(modern.get("/v1/services").await.status, 200);
+    let quiet_http_2 = raw(&open, b"h2").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    open.town.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), open.ended).await.expect("it waits for idle connections").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    drop((used, unused, silent, quiet_http_2));
+}
