@@ -205,6 +205,19 @@ pub fn told(text: &str, max_chars: usize) -> String {
     told.chars().take(max_chars).collect()
 }
 
+/// Libraries end some of their errors with the address of their documentation, which helps whoever programs with them and
+/// nobody else.
+fn without_manuals(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some(at) = rest.find("https://docs.rs/") {
+        let (before, from) = rest.split_at(at);
+        kept.push_str(before.trim_end_matches([' ', ':', '(', ',']));
+        rest = from.find(char::is_whitespace).map_or("", |end| from.split_at(end).1);
+    }
+    kept + rest
+}
+
 /// One failure. `detail` is for operators: it may name endpoints and places, never a person or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
@@ -220,7 +233,7 @@ pub struct Fault {
 impl Fault {
     /// A fault with the code's own verdict.
     pub fn new(code: Code, stage: Stage, detail: impl fmt::Display) -> Self {
-        let detail = told(&detail.to_string(), MAX_DETAIL_CHARS);
+        let detail = told(without_manuals(&detail.to_string()).as_str(), MAX_DETAIL_CHARS);
         Self { code, stage, verdict: code.verdict(), detail, retry_after: None }
     }
 
@@ -256,6 +269,15 @@ mod tests {
         let fault = Fault::new(Code::AgencyFault, Stage::Read, "A\r\nINFO forged 2000000000001".repeat(1000));
         assert!(fault.detail.chars().count() <= MAX_DETAIL_CHARS);
         assert!(!fault.to_string().contains(['\r', '\n']) && !fault.detail.contains("2000000000001"));
+    }
+
+    #[test]
+    fn addresses_of_libraries_documentation_are_left_out() {
+        let eof = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/manual/x#eof";
+        let fault = Fault::new(Code::AgencyFault, Stage::Send, format!("{eof} and more"));
+        assert_eq!(fault.detail, "peer closed connection without sending TLS close_notify and more");
+        let plain = Fault::new(Code::AgencyFault, Stage::Send, "https://registry.example/person");
+        assert_eq!(plain.detail, "https://registry.example/person");
     }
 
     #[test]

@@ -43,19 +43,23 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     wait.flatten().filter(|secs| *secs > 0).map(|secs| Duration::from_secs(secs).min(MAX_WAIT))
 }
 
-/// The media type without its parameters, in lower case. Two of them are none: readers would choose differently.
+/// The media type without its parameters, in lower case. Two of them are none: readers would choose differently. An empty one
+/// is missing.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
     let field = fields.next().filter(|_| fields.next().is_none())?.to_str().ok()?;
-    Some(field.split(';').next()?.trim().to_ascii_lowercase())
+    let media_type = field.split(';').next()?.trim().to_ascii_lowercase();
+    (!media_type.is_empty()).then_some(media_type)
 }
 
 /// The body must be JSON in UTF-8, and must not be compressed: nothing here unpacks.
 pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    if media_type(headers).as_deref() != Some("application/json") || says_other_charset(headers) {
-        return Err(Problem::at(Code::RequestMediaType, "Content-Type", "must be application/json, in UTF-8"));
+    let refused = |problem| Err(Problem::at(Code::RequestMediaType, "Content-Type", problem));
+    match media_type(headers).as_deref() {
+        Some("application/json") if !says_other_charset(headers) => require_plain(headers),
+        Some(_) => refused("must be application/json, in UTF-8"),
+        None => refused("is missing or doubled: must be application/json, in UTF-8"),
     }
-    require_plain(headers)
 }
 
 /// JSON has no such parameter (RFC 8259, section 11), but there are readers who would obey it.

@@ -23,7 +23,8 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
     let settings = &desk.settings.attachments;
     let media_type = headers::media_type(&call.headers).unwrap_or_default();
     if !settings.media_types.contains(&media_type) {
-        let problem = format!("must be one of {}", settings.media_types.join(", "));
+        let missing = if media_type.is_empty() { "is missing or doubled: " } else { "" };
+        let problem = format!("{missing}must be one of {}", settings.media_types.join(", "));
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
