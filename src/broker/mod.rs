@@ -8,27 +8,60 @@ mod gathering;
 mod listeners;
 mod message;
 pub mod rabbitmq;
+mod told;
 
 pub use gathering::after_all_that_is_ready;
 pub use listeners::{Listeners, Watch};
 pub use message::{Announcement, Poison, WorkItem};
+pub use told::Told;
 
 use crate::domain::{AgencyName, SubmissionId};
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc};
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
+    /// It is away, or does not answer: it comes back by itself.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// Somebody has to mend the configuration, here or there.
+    #[error("the broker refuses us: {0}")]
+    Refused(String),
+    /// Two journals with one prefix would take each other's messages.
+    #[error(
+        "another installation uses this prefix: `{prefix}` belongs to the journal {theirs} on this broker, and ours is {ours}. \
+         Give one of the two another broker.prefix; if the other is gone for good, take the prefix over with `punte queues \
+         take-over`"
+    )]
+    Foreign { prefix: String, theirs: String, ours: String },
     /// Published, but no queue took it: the topology is missing.
     #[error("the broker has no queue for agency {0}")]
     Unroutable(AgencyName),
     #[error("the broker did not confirm in time")]
     NotConfirmed,
-    /// A queue exists with other properties than ours.
-    #[error("the broker's topology does not fit: {0}")]
+    /// What an agency needs is not there, and cannot be made.
+    #[error("the broker is not as Punte needs it: {0}")]
     Topology(String),
+}
+
+impl BrokerError {
+    /// Without saying first what kind of error it is: for texts that have said so.
+    pub fn reason(&self) -> String {
+        match self {
+            BrokerError::Unavailable(reason) | BrokerError::Refused(reason) | BrokerError::Topology(reason) => {
+                reason.clone()
+            }
+            BrokerError::Foreign { .. } | BrokerError::Unroutable(_) | BrokerError::NotConfirmed => self.to_string(),
+        }
+    }
+
+    /// Whether it stays as it is until somebody mends it: trying often would help nobody.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            BrokerError::Refused(_) | BrokerError::Foreign { .. } | BrokerError::Topology(_) => true,
+            BrokerError::Unavailable(_) | BrokerError::Unroutable(_) | BrokerError::NotConfirmed => false,
+        }
+    }
 }
 
 /// A message in a worker's hands. Dropping it unsettled gives it back to the broker.
@@ -74,6 +107,8 @@ pub struct QueueDepth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerHealth {
     Connected,
+    /// Connected, but something in it does not work.
+    Degraded(String),
     /// Connected, but the broker refuses publishes (its memory or disk alarm).
     Blocked(String),
     Disconnected(String),
@@ -81,7 +116,7 @@ pub enum BrokerHealth {
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Declares the exchanges and the queues of these agencies, or checks that they are as we need them. When the broker is
+    /// Declares the exchanges and the queues of these agencies, or finds that what is there can be used. When the broker is
     /// unavailable they are remembered, and declared as soon as it is there.
     async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError>;
     /// Publishes with confirm and `mandatory`, pipelined; one result an item, in their order.
@@ -100,6 +135,8 @@ pub trait Broker: Send + Sync + 'static {
     /// How many of the agency's messages were rejected or came back too often. They stay until an operator removes them.
     async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError>;
     fn health(&self) -> BrokerHealth;
+    /// Whether it is not known yet if it can be used: the first connection is being made.
+    fn is_starting(&self) -> bool;
     /// Closes connections in order; nothing can be published afterwards.
     async fn close(&self);
 }

@@ -10,6 +10,7 @@ mod output;
 mod parked;
 mod pki;
 mod print;
+mod queues;
 mod serve;
 mod signals;
 mod simulate;
@@ -66,6 +67,8 @@ enum Command {
     Submissions(submissions::Submissions),
     /// Decide about what the machine has given up
     Parked(parked::Parked),
+    /// See what waits in the broker
+    Queues(queues::Queues),
     /// Play an agency over mutual TLS
     Simulate(simulate::Simulate),
     /// Check signatures
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Pki(pki) => pki.run(),
         Command::Submissions(submissions) => submissions.run(),
         Command::Parked(parked) => parked.run(),
+        Command::Queues(queues) => queues.run(),
         Command::Simulate(simulate) => block_on(simulate.run()).unwrap_or_else(|code| code),
         Command::Trust(trust) => trust.run(),
     };

@@ -191,6 +191,14 @@ impl<D: Database> Journal for D {
         self.perform(op::ForgetAttachments { before }).await
     }
 
+    async fn identity(&self) -> Result<String, JournalError> {
+        self.perform(op::Identity).await
+    }
+
+    async fn oldest_queued(&self, agency: &AgencyName) -> Result<Option<Timestamp>, JournalError> {
+        self.perform(op::OldestQueued(agency.clone())).await
+    }
+
     async fn ping(&self) -> Result<(), JournalError> {
         self.perform(op::WriteProbe { now: Timestamp::now() }).await
     }

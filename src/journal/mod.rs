@@ -268,6 +268,10 @@ pub trait Journal: Send + Sync + 'static {
     /// here, and the caller removes their files.
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError>;
 
+    /// Which journal it is: the same for all processes of one installation, and for a copy of it.
+    async fn identity(&self) -> Result<String, JournalError>;
+    /// Since when the oldest of an agency's submissions has been `queued`.
+    async fn oldest_queued(&self, agency: &AgencyName) -> Result<Option<Timestamp>, JournalError>;
     /// Whether the store takes writes: something of some size is written, and is on disk.
     async fn ping(&self) -> Result<(), JournalError>;
 }

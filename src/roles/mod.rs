@@ -19,4 +19,4 @@ mod stores;
 
 pub use installation::Installation;
 pub use process::{DRAIN, Process, Role, StartError, Stopped};
-pub use stores::{OpenError, open_broker, open_journal};
+pub use stores::{OpenError, open_broker, open_journal, rabbitmq_settings};

@@ -47,6 +47,8 @@ pub enum StartError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Broker(BrokerError),
     #[error("the attachments' folder: {0}")]
     Attachments(std::io::Error),
     #[error("another process works on this journal: stop it, or share a PostgreSQL journal")]
@@ -101,7 +103,8 @@ impl Process {
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let ownership = own_journal(&installation)?;
         let journal = open_journal(&settings.journal).await?;
-        let broker = open_broker(&settings.broker, hears_others(&installation, roles), clock.now())?;
+        let identity = journal.identity().await?;
+        let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
         let attachments =
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let shared = Shared {
@@ -120,7 +123,7 @@ impl Process {
         if ownership.is_some() {
             take_over(&installation, &shared).await?;
         }
-        declare(&installation, &shared).await;
+        declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = shared.run_operations(&installation, roles).await?;
         let Shared { stop, abort, tasks, .. } = shared;
@@ -204,14 +207,25 @@ async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), S
     Ok(())
 }
 
+/// How long a start waits for the first word of the broker, which may be that the prefix is another installation's.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+
 /// The broker may be away: it is declared again when it is back.
-async fn declare(installation: &Installation, shared: &Shared) {
+async fn declare(installation: &Installation, shared: &Shared) -> Result<(), StartError> {
     let agencies: Vec<AgencyName> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
+    let first_word = async {
+        while shared.broker.is_starting() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(FIRST_WORD, first_word).await;
     match shared.broker.declare(&agencies).await {
         Ok(()) => {}
+        Err(error @ BrokerError::Foreign { .. }) => return Err(StartError::Broker(error)),
         Err(error @ BrokerError::Unavailable(_)) => {
             tracing::info!(%error, "queues are declared as soon as it is there")
         }
         Err(error) => tracing::error!(%error, "queues could not be declared"),
     }
+    Ok(())
 }

@@ -5,20 +5,21 @@ use super::{
     dispatch::Dispatch,
     gateway::{Gateway, GatewayParts},
     installation::Installation,
-    operations::{Operations, OperationsParts, PartState, Readiness},
+    operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
     process::{DRAIN, Role, StartError},
     scheduler::{Relay, Scheduler},
     worker::Worker,
 };
 use crate::{
     attachments::AttachmentStore,
-    broker::Broker,
+    broker::{Broker, Told},
     domain::{AgencyName, Clock},
     journal::Journal,
     road::{Arrivals, Awaited, Contents, Line, Reply, Road, Steady},
     settings::OperationsSettings,
     telemetry::Metrics,
 };
+use futures_util::future::BoxFuture;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -86,6 +87,7 @@ impl Shared {
             broker: self.broker.clone(),
             adapters: installation.adapters.clone(),
             clock: self.clock.clone(),
+            told: Told::default(),
         }
     }
 
@@ -117,29 +119,34 @@ impl Shared {
     }
 
     fn readiness(&self, installation: &Installation, roles: &[Role]) -> Arc<Readiness> {
-        let readiness = Readiness::new(self.stop.clone());
+        let readiness = Readiness::new(self.stop.clone(), self.metrics.clone());
         readiness.add_journal(self.journal.clone());
-        readiness.add_broker(self.broker.clone());
-        if roles.contains(&Role::Worker) {
-            for adapter in installation.adapters.iter() {
-                let (metrics, agency) = (self.metrics.clone(), adapter.agency.clone());
-                let circuit = move || circuit(&metrics, &agency);
-                readiness.add(
-                    format!("circuit of {}", adapter.agency),
-                    Box::new(move || Box::pin(std::future::ready(circuit()))),
-                );
-                if let Some(line) = installation.lines.get(&adapter.agency) {
+        let agencies: Vec<_> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
+        let sights = Arc::new(QueueSights::new(self.broker.clone(), agencies.clone(), self.metrics.clone()));
+        readiness.add_broker(self.broker.clone(), sights.clone());
+        for agency in agencies {
+            if roles.contains(&Role::Worker) {
+                let (metrics, name) = (self.metrics.clone(), agency.clone());
+                let circuit = move || circuit(&metrics, &name);
+                let part = Box::new(move || Box::pin(std::future::ready(circuit())) as BoxFuture<'static, PartState>);
+                readiness.add(format!("circuit of {agency}"), part);
+                if let Some(line) = installation.lines.get(&agency) {
                     let (line, clock) = (line.clone(), self.clock.clone());
                     let identity = move || identity(&line, &*clock);
                     readiness.add(
-                        format!("certificate for {}", adapter.agency),
+                        format!("certificate for {agency}"),
                         Box::new(move || Box::pin(std::future::ready(identity()))),
                     );
                 }
-                let (broker, agency) = (self.broker.clone(), adapter.agency.clone());
-                let name = format!("consumers of {agency}");
-                readiness.add(name, Box::new(move || Box::pin(consumers_seen(broker.clone(), agency.clone()))));
+                let part = of_queues(&sights, &agency, |sights, agency| {
+                    Box::pin(async move { sights.consumers(&agency).await })
+                });
+                readiness.add(format!("consumers of {agency}"), part);
             }
+            let part = of_queues(&sights, &agency, |sights, agency| {
+                Box::pin(async move { sights.dead_letters(&agency).await })
+            });
+            readiness.add(format!("dead letters of {agency}"), part);
         }
         Arc::new(readiness)
     }
@@ -211,11 +218,9 @@ fn identity(line: &Line, clock: &dyn Clock) -> PartState {
     }
 }
 
-/// Whether the broker sees somebody who takes this agency's messages.
-async fn consumers_seen(broker: Arc<dyn Broker>, agency: AgencyName) -> PartState {
-    match broker.depth(&agency).await {
-        Ok(depth) if depth.consumers > 0 => PartState::Up,
-        Ok(depth) => PartState::Degraded(format!("nobody takes its {} messages now", depth.ready)),
-        Err(error) => PartState::Degraded(error.to_string()),
-    }
+type Asked = fn(Arc<QueueSights>, AgencyName) -> BoxFuture<'static, PartState>;
+
+fn of_queues(sights: &Arc<QueueSights>, agency: &AgencyName, ask: Asked) -> Part {
+    let (sights, agency) = (sights.clone(), agency.clone());
+    Box::new(move || ask(sights.clone(), agency.clone()))
 }

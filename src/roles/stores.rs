@@ -49,13 +49,15 @@ fn postgres_place(place: &PostgresPlace) -> postgres::Place<'_> {
 /// Starts the broker. RabbitMQ need not be there yet: it is connected to in the background.
 pub fn open_broker(
     settings: &BrokerSettings,
+    identity: String,
     hears_others: bool,
     now: Timestamp,
 ) -> Result<Arc<dyn Broker>, OpenError> {
     match settings {
         BrokerSettings::Embedded => Ok(Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()))),
         BrokerSettings::Rabbitmq(place) => {
-            let settings = RabbitmqSettings { hears_others, ..rabbitmq_settings(place, now)? };
+            let identity = Some(identity);
+            let settings = RabbitmqSettings { hears_others, identity, ..rabbitmq_settings(place, now)? };
             let broker = RabbitmqBroker::start(settings).map_err(|error| OpenError::Broker(error.to_string()))?;
             Ok(Arc::new(broker))
         }
@@ -72,7 +74,7 @@ pub fn check_postgres(place: &PostgresPlace) -> Result<(), postgres::PlaceFault>
     postgres_place(place).check(place.ca.is_some())
 }
 
-fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {
+pub fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {
     Ok(RabbitmqSettings {
         tls: rabbitmq_tls(place, now)?.map(Arc::new),
         allow_plaintext: place.allow_plaintext,

@@ -28,7 +28,7 @@ pub struct InvalidLogFilter {
 
 /// Begins to log to standard error, so that standard output stays for results. Later calls change nothing.
 pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFilter> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = EnvFilter::try_new(with_quiet_libraries(filter))
         .map_err(|error| InvalidLogFilter { filter: filter.to_owned(), problem: error.to_string() })?;
     // Where nobody reads standard error any more, the subscriber's own complaint about it would panic.
     let lines = fmt::layer().with_writer(io::stderr).with_target(true).log_internal_errors(false);
@@ -42,6 +42,18 @@ pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFi
     Ok(())
 }
 
+/// RabbitMQ's client library warns of each refusal and each broken connection, several lines each time. Punte handles them,
+/// and tells them once and in words of its own; who names one of these in the filter hears them all the same.
+const QUIET: [&str; 4] = ["lapin", "amq_protocol", "async_rs", "tcp_stream"];
+
+fn with_quiet_libraries(filter: &str) -> String {
+    let unnamed = QUIET.iter().filter(|library| !filter.contains(*library));
+    unnamed.fold(filter.to_owned(), |filter, library| match filter.trim() {
+        "" => format!("{library}=off"),
+        _ => format!("{filter},{library}=off"),
+    })
+}
+
 /// Below `info`, libraries tell what they are given: queries with their parameters, frames with passwords, whole headers.
 /// No filter that an operator writes may let that through.
 fn is_fit_to_be_logged(metadata: &Metadata<'_>) -> bool {
@@ -52,6 +64,14 @@ fn is_fit_to_be_logged(metadata: &Metadata<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_whose_failures_are_handled_are_heard_only_if_they_are_named() {
+        let off = "amq_protocol=off,async_rs=off,tcp_stream=off";
+        assert_eq!(with_quiet_libraries("info"), format!("info,lapin=off,{off}"));
+        assert_eq!(with_quiet_libraries("warn,lapin=info"), format!("warn,lapin=info,{off}"));
+        assert_eq!(with_quiet_libraries(" "), format!("lapin=off,{off}"));
+    }
 
     #[test]
     fn a_filter_that_makes_no_sense_is_refused() {

@@ -56,6 +56,11 @@ struct QueueLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabels {
+    part: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WebhookLabels {
     outcome: &'static str,
 }
@@ -131,6 +136,9 @@ pub struct Metrics {
     breaker: Family<AgencyLabels, Gauge>,
     halted: Family<AgencyLabels, Gauge>,
     queue_depth: Family<QueueLabels, Gauge>,
+    queue_consumers: Family<QueueLabels, Gauge>,
+    dead_letters: Family<QueueLabels, Gauge>,
+    parts: Family<PartLabels, Gauge>,
     outbox: Gauge,
     webhooks: Family<WebhookLabels, Counter>,
 }
@@ -156,6 +164,9 @@ impl Metrics {
             breaker: Family::default(),
             halted: Family::default(),
             queue_depth: Family::default(),
+            queue_consumers: Family::default(),
+            dead_letters: Family::default(),
+            parts: Family::default(),
             outbox: Gauge::default(),
             webhooks: Family::default(),
         };
@@ -177,6 +188,13 @@ impl Metrics {
         let help = "1 while nothing is sent to the agency, because it refuses our certificate";
         it.register("agency_halted", help, self.halted.clone());
         it.register("queue_depth", "Messages that wait in an agency's queue", self.queue_depth.clone());
+        it.register(
+            "queue_consumers",
+            "Consumers that the broker sees at an agency's queues",
+            self.queue_consumers.clone(),
+        );
+        it.register("dead_letters", "Messages that were rejected or came back too often", self.dead_letters.clone());
+        it.register("part_state", "0 up, 1 degraded, 2 down, as in /healthz/ready", self.parts.clone());
         it.register("outbox_size", "Submissions that the broker has not confirmed", self.outbox.clone());
         it.register("webhooks", "Deliveries to offices' webhooks, by outcome", self.webhooks.clone());
         it
@@ -244,6 +262,21 @@ impl Metrics {
     pub fn queue_depth(&self, agency: &AgencyName, waiting: u64) {
         let labels = QueueLabels { agency: agency.as_str().to_owned() };
         self.queue_depth.get_or_create(&labels).set(clamped(waiting));
+    }
+
+    pub fn queue_consumers(&self, agency: &AgencyName, consumers: u64) {
+        let labels = QueueLabels { agency: agency.as_str().to_owned() };
+        self.queue_consumers.get_or_create(&labels).set(clamped(consumers));
+    }
+
+    pub fn dead_letters(&self, agency: &AgencyName, count: u64) {
+        let labels = QueueLabels { agency: agency.as_str().to_owned() };
+        self.dead_letters.get_or_create(&labels).set(clamped(count));
+    }
+
+    /// `part`: one of those that readiness names.
+    pub fn part(&self, part: &str, state: i64) {
+        self.parts.get_or_create(&PartLabels { part: part.to_owned() }).set(state);
     }
 
     pub fn outbox_size(&self, size: u64) {

@@ -1,8 +1,11 @@
 //! What every broker must do, proved on the embedded one and on RabbitMQ by the same tests.
 
 mod both;
+mod misfits;
+mod owners;
 pub mod private;
 mod rabbitmq;
 mod recovery;
+mod rights;
 pub mod stage;
 mod tls;

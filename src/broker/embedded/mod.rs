@@ -162,8 +162,12 @@ impl Broker for EmbeddedBroker {
     fn health(&self) -> BrokerHealth {
         match self.open() {
             Ok(()) => BrokerHealth::Connected,
-            Err(closed) => BrokerHealth::Disconnected(closed.to_string()),
+            Err(closed) => BrokerHealth::Disconnected(closed.reason()),
         }
+    }
+
+    fn is_starting(&self) -> bool {
+        false
     }
 
     async fn close(&self) {

@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
-use super::{connection::unavailable, link::Link, open_channel::OpenChannel, topology::Topology};
+use super::{link::Link, open_channel::OpenChannel, topology::Topology, words};
 use crate::broker::{Announcement, BrokerError};
 use lapin::{BasicProperties, Channel, PublisherConfirm, options::BasicPublishOptions};
 use std::{sync::Arc, time::Duration};
@@ -108,7 +108,7 @@ impl Desk {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let said = async {
             let confirm = self.sent(&channel, announcement, options).await?;
-            confirm.await.map_err(unavailable)
+            confirm.await.map_err(|error| words::failure(&error))
         };
         match timeout(self.patience, said).await.unwrap_or(Err(BrokerError::NotConfirmed)) {
             // A message that reaches nobody is acknowledged, and comes back.
@@ -129,7 +129,10 @@ impl Desk {
         let body = serde_json::to_vec(announcement).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let (exchange, properties) = (self.topology.names.events_exchange(), self.properties(announcement));
         let published = channel.basic_publish(exchange, announcement.topic().into(), options, &body, properties);
-        timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(unavailable)
+        timeout(self.patience, published)
+            .await
+            .map_err(|_| BrokerError::NotConfirmed)?
+            .map_err(|error| words::failure(&error))
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {

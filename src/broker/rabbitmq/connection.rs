@@ -1,6 +1,6 @@
 //! One connection: a target comes in, an open and authenticated connection that can always be ended goes out.
 
-use super::settings::Target;
+use super::{settings::Target, words};
 use crate::broker::BrokerError;
 use lapin::{
     Channel, Connection, ConnectionProperties,
@@ -17,6 +17,8 @@ use tokio::time::timeout;
 
 /// How long RabbitMQ may take to answer one method before the channel is given up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The same, while somebody only wants to know how it is.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// An open connection and its socket. lapin's thread writes nothing while the broker blocks the connection, not even the
@@ -42,7 +44,7 @@ impl Wire {
         let hang_up = HangUp(Arc::new(Mutex::new(SocketState::NotYet)));
         let name = format!("punte {purpose} ({})", target.settings.prefix);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime().map_err(unavailable)?;
+        let runtime = lapin::runtime::default_runtime().map_err(|error| words::failure(&error))?;
         let (socket, tls) = (hang_up.0.clone(), target.tls.clone().map(RustlsConnector::from));
         let connecting = Connection::connector(
             target.uri.clone(),
@@ -63,8 +65,8 @@ impl Wire {
         );
         let connection = timeout(limit, connecting)
             .await
-            .map_err(|_| BrokerError::Unavailable(format!("no connection within {} s", limit.as_secs())))?
-            .map_err(unavailable)?;
+            .map_err(|_| BrokerError::Unavailable(format!("it did not answer within {} s", limit.as_secs())))?
+            .map_err(|error| words::not_connected(&error, target))?;
         Ok(Self { connection, hang_up })
     }
 
@@ -78,6 +80,10 @@ impl Wire {
 
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
         answered(self.connection.create_channel()).await
+    }
+
+    pub(super) async fn channel_to_look(&self) -> Result<Channel, BrokerError> {
+        answered_soon(self.connection.create_channel()).await
     }
 
     /// Says goodbye, and hangs up if the broker does not answer.
@@ -112,12 +118,17 @@ impl Drop for HangUp {
 
 /// Waits for the answer to one method, not longer than is sensible.
 pub(super) async fn answered<T>(method: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    match timeout(ANSWER_LIMIT, method).await {
-        Ok(answer) => answer.map_err(unavailable),
-        Err(_) => Err(BrokerError::Unavailable(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))),
-    }
+    answered_within(ANSWER_LIMIT, method).await
 }
 
-pub(super) fn unavailable(error: lapin::Error) -> BrokerError {
-    BrokerError::Unavailable(error.to_string())
+/// For a look that nobody should wait for.
+pub(super) async fn answered_soon<T>(method: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    answered_within(LOOK_LIMIT, method).await
+}
+
+async fn answered_within<T>(limit: Duration, method: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+    match timeout(limit, method).await {
+        Ok(answer) => answer.map_err(|error| words::failure(&error)),
+        Err(_) => Err(BrokerError::Unavailable(format!("no answer within {} s", limit.as_secs()))),
+    }
 }

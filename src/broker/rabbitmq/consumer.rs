@@ -1,19 +1,20 @@
 //! Consuming one queue for ever: an agency's queue comes in, deliveries go out, through every loss of the connection.
 
 use super::{
-    connection::{Wire, answered, unavailable},
-    link::{Link, pauses},
+    connection::{Wire, answered},
+    link::{CALM, Link, Pauses},
+    publisher::JOURNAL_HEADER,
     settlement::{Settled, Settlement, give_back},
     topology::Topology,
+    words,
 };
 use crate::{
-    broker::{BrokerError, Delivery, WorkItem, after_all_that_is_ready},
+    broker::{BrokerError, Delivery, Told, WorkItem, after_all_that_is_ready},
     domain::{AgencyName, Priority},
 };
-use backoff::backoff::Backoff;
 use futures_util::{StreamExt, future::join_all};
 use lapin::{
-    Channel, Consumer,
+    Acker, Channel, Consumer,
     message::Delivery as Message,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
@@ -61,7 +62,7 @@ struct Tap {
 impl Lane {
     /// Consumes until the receiver is closed or the broker's side of this process is.
     pub(super) async fn run(mut self, deliveries: mpsc::Sender<Delivery>) {
-        let mut pauses = pauses(PAUSE_AT_LEAST, PAUSE_AT_MOST);
+        let (mut pauses, told) = (Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST), Told::default());
         loop {
             let wire = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -73,23 +74,26 @@ impl Lane {
                 () = self.stop.cancelled() => return,
                 opened = self.open(&wire) => opened,
             };
+            let begun = Instant::now();
             let end = match opened {
-                Ok(tap) => {
-                    pauses.reset();
-                    self.pour(tap, &deliveries).await
-                }
+                Ok(tap) => self.pour(tap, &deliveries, &told).await,
                 Err(error) => End::Lost(error),
             };
-            match end {
+            if begun.elapsed() >= CALM {
+                pauses.reset();
+            }
+            let reason = match end {
                 End::Over => return,
                 End::Idle => continue,
-                End::Lost(reason) => {
-                    tracing::warn!(agency = %self.agency, priority = ?self.priority, %reason, "consumer lost; starting again");
-                }
+                End::Lost(reason) => reason,
+            };
+            if told.is_news(&reason.to_string()) {
+                tracing::warn!(agency = %self.agency, priority = ?self.priority, %reason, "consumer lost; starting again");
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
+                () = deliveries.closed() => return,
+                () = sleep(pauses.after(&reason)) => {}
             }
         }
     }
@@ -106,8 +110,10 @@ impl Lane {
         Ok(Tap { channel, consumer, settle, settled })
     }
 
-    async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>) -> End {
+    async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>, told: &Told) -> End {
         let mut idle = std::pin::pin!(sleep(self.renew_after));
+        let mut calm = std::pin::pin!(sleep(CALM));
+        let mut is_calm = false;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return tap.shut().await,
@@ -121,6 +127,10 @@ impl Lane {
                         return End::Lost(error);
                     }
                 }
+                () = &mut calm, if !is_calm => {
+                    is_calm = true;
+                    self.is_well(told);
+                }
                 () = &mut idle => {
                     if tap.in_hand() == 0 {
                         tap.shut().await;
@@ -130,6 +140,9 @@ impl Lane {
                 }
                 message = tap.consumer.next() => match message {
                     Some(Ok(message)) => {
+                        if let Some(theirs) = self.foreign(&message) {
+                            return tap.leave(message.acker, theirs, &self.stop).await;
+                        }
                         idle.as_mut().reset(Instant::now() + self.renew_after);
                         let delivery = delivery(message, tap.settle.clone());
                         tokio::select! {
@@ -140,7 +153,7 @@ impl Lane {
                             _ = deliveries.send(delivery) => {}
                         }
                     }
-                    Some(Err(error)) => return End::Lost(unavailable(error)),
+                    Some(Err(error)) => return End::Lost(words::failure(&error)),
                     // Not an error for lapin: the queue was deleted, or the broker has cancelled the consumer.
                     None => return End::Lost(BrokerError::Unavailable("the broker has ended the consumer".into())),
                 },
@@ -149,7 +162,45 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// It has consumed for a while without any trouble.
+    fn is_well(&self, told: &Told) {
+        self.topology.findings.fits(&self.thing());
+        if told.is_over() {
+            tracing::info!(agency = %self.agency, priority = ?self.priority, "consuming again");
+        }
+    }
+
+    /// Another journal's message. One without a name is of a release that wrote none.
+    fn foreign(&self, message: &Message) -> Option<BrokerError> {
+        let ours = self.topology.identity.as_ref()?;
+        let headers = message.properties.headers().as_ref()?;
+        let Some(AMQPValue::LongString(theirs)) = headers.inner().get(JOURNAL_HEADER) else { return None };
+        let theirs = String::from_utf8_lossy(theirs.as_bytes()).into_owned();
+        if theirs == *ours {
+            return None;
+        }
+        let error = self.topology.foreign(&theirs, ours);
+        self.topology.findings.hinders(&self.thing(), error.to_string());
+        Some(error)
+    }
+
+    fn thing(&self) -> String {
+        format!("messages of {}", self.topology.names.work_queue(&self.agency, self.priority))
+    }
+}
+
 impl Tap {
+    /// Gives another installation's message back untouched, after the consumer has ended, so that its owner gets it.
+    async fn leave(self, theirs: Acker, reason: BrokerError, stop: &CancellationToken) -> End {
+        let tag = self.consumer.tag();
+        let cancelled = answered(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        if cancelled.is_ok() && give_back(&theirs).await.is_ok() {
+            self.finish(stop).await;
+        }
+        End::Lost(reason)
+    }
+
     /// Deliveries that a worker has, or could have, taken and not settled.
     fn in_hand(&self) -> usize {
         self.settle.strong_count().saturating_sub(1)
@@ -157,14 +208,19 @@ impl Tap {
 
     /// Takes nothing new, gives back what is on its way, and waits until everything in a worker's hands is settled.
     async fn drain(self, stop: &CancellationToken) -> End {
-        let Self { channel, mut consumer, settle, mut settled } = self;
-        let tag = consumer.tag();
-        if answered(channel.basic_cancel(tag, BasicCancelOptions::default())).await.is_err() {
-            return End::Over;
+        let tag = self.consumer.tag();
+        if answered(self.channel.basic_cancel(tag, BasicCancelOptions::default())).await.is_ok() {
+            self.finish(stop).await;
         }
+        End::Over
+    }
+
+    /// Once the consumer is cancelled.
+    async fn finish(self, stop: &CancellationToken) {
+        let Self { channel, mut consumer, settle, mut settled } = self;
         while let Some(Ok(message)) = consumer.next().await {
             if give_back(&message.acker).await.is_err() {
-                return End::Over;
+                return;
             }
         }
         drop(settle);
@@ -175,7 +231,6 @@ impl Tap {
         };
         tokio::select! { () = stop.cancelled() => {}, () = all_told => {} }
         let _ = answered(channel.close(200, "done".into())).await;
-        End::Over
     }
 
     /// The end of a channel gives everything back that was not settled.

@@ -1,12 +1,12 @@
 //! A connection that comes back for ever: a target comes in, the wire as it is now, or why there is none, goes out.
 
-use super::{connection::Wire, settings::Target, topology::Topology};
-use crate::broker::BrokerError;
+use super::{connection::Wire, settings::Target, topology::Topology, words};
+use crate::broker::{BrokerError, Told};
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff};
 use futures_util::StreamExt;
 use lapin::Event;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub(super) enum LinkState {
     Up(Arc<Wire>),
     /// The broker's memory or disk alarm: it reads nothing from this connection.
     Blocked(Arc<Wire>, String),
-    Down(String),
+    Down(BrokerError),
 }
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Link {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let (sender, state) = watch::channel(LinkState::Down("not connected yet".into()));
+        let (sender, state) = watch::channel(LinkState::Down(not_yet()));
         tasks.spawn(keep(target, purpose, topology, sender, stop));
         Self { state }
     }
@@ -40,12 +40,17 @@ impl Link {
         self.state.borrow().clone()
     }
 
+    /// Whether the first try is still under way.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(&*self.state.borrow(), LinkState::Down(reason) if *reason == not_yet())
+    }
+
     /// The wire, if the broker can be written to now.
     pub(super) fn now(&self) -> Result<Arc<Wire>, BrokerError> {
         match self.state() {
             LinkState::Up(wire) => Ok(wire),
             LinkState::Blocked(_, reason) => Err(BrokerError::Unavailable(format!("it takes no messages: {reason}"))),
-            LinkState::Down(reason) => Err(BrokerError::Unavailable(reason)),
+            LinkState::Down(reason) => Err(reason),
         }
     }
 
@@ -59,6 +64,13 @@ impl Link {
     }
 }
 
+/// A connection that has lived for so long was a good one: what comes after it is something new.
+pub(super) const CALM: Duration = Duration::from_secs(5);
+
+fn not_yet() -> BrokerError {
+    BrokerError::Unavailable("not connected yet".into())
+}
+
 async fn keep(
     target: Arc<Target>,
     purpose: &'static str,
@@ -66,27 +78,33 @@ async fn keep(
     sender: watch::Sender<LinkState>,
     stop: CancellationToken,
 ) {
-    let mut pauses = pauses(target.settings.reconnect_after_at_least, target.settings.reconnect_after_at_most);
+    let settings = &target.settings;
+    let mut pauses = Pauses::new(settings.reconnect_after_at_least, settings.reconnect_after_at_most);
+    let told = Told::default();
     while !stop.is_cancelled() {
+        let begun = Instant::now();
         let reason = tokio::select! {
             () = stop.cancelled() => break,
             opened = open(&target, purpose, &topology) => match opened {
                 Ok(wire) => {
-                    pauses.reset();
                     tracing::info!(purpose, "connected to the broker");
                     live(Arc::new(wire), &sender, &stop).await
                 }
-                Err(error) => error.to_string(),
+                Err(error) => error,
             },
         };
-        if !stop.is_cancelled() {
-            tracing::warn!(purpose, %reason, "no connection to the broker; trying again");
+        if begun.elapsed() >= CALM + settings.connect_timeout {
+            pauses.reset();
+            told.is_over();
         }
+        if !stop.is_cancelled() && told.is_news(&reason.to_string()) {
+            tracing::warn!(purpose, reason = %reason.reason(), "no connection to the broker; trying again");
+        }
+        let pause = pauses.after(&reason);
         sender.send_replace(LinkState::Down(reason));
-        let pause = pauses.next_backoff().unwrap_or(target.settings.reconnect_after_at_most);
         tokio::select! { () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
     }
-    sender.send_replace(LinkState::Down("closed".into()));
+    sender.send_replace(LinkState::Down(BrokerError::Unavailable("closed".into())));
 }
 
 async fn open(target: &Target, purpose: &str, topology: &Topology) -> Result<Wire, BrokerError> {
@@ -96,7 +114,7 @@ async fn open(target: &Target, purpose: &str, topology: &Topology) -> Result<Wir
 }
 
 /// Watches a wire until it breaks or is no longer wanted; why it ended.
-async fn live(wire: Arc<Wire>, sender: &watch::Sender<LinkState>, stop: &CancellationToken) -> String {
+async fn live(wire: Arc<Wire>, sender: &watch::Sender<LinkState>, stop: &CancellationToken) -> BrokerError {
     let mut events = std::pin::pin!(wire.events());
     sender.send_replace(LinkState::Up(wire.clone()));
     let mut reason = None;
@@ -106,7 +124,7 @@ async fn live(wire: Arc<Wire>, sender: &watch::Sender<LinkState>, stop: &Cancell
         tokio::select! {
             () = stop.cancelled() => {
                 wire.close().await;
-                return "closed".into();
+                return BrokerError::Unavailable("closed".into());
             }
             _ = look.tick() => {}
             event = events.next() => match event {
@@ -118,20 +136,69 @@ async fn live(wire: Arc<Wire>, sender: &watch::Sender<LinkState>, stop: &Cancell
                     tracing::info!("the broker takes messages again");
                     sender.send_replace(LinkState::Up(wire.clone()));
                 }
-                Some(Event::Error(error)) => reason = Some(error.to_string()),
+                Some(Event::Error(error)) => reason = Some(words::failure(&error)),
                 Some(_) => {}
                 None => break,
             },
         }
     }
-    reason.unwrap_or_else(|| "the connection broke".into())
+    reason.unwrap_or_else(|| BrokerError::Unavailable("the connection broke".into()))
 }
 
-pub(super) fn pauses(at_least: Duration, at_most: Duration) -> ExponentialBackoff {
+/// How long to wait before the next try: short while the broker is merely away, longer and longer where only a person can
+/// mend it.
+pub(super) struct Pauses {
+    away: ExponentialBackoff,
+    refused: ExponentialBackoff,
+}
+
+/// For what a person has to mend. With its jitter of a half it is a minute at most.
+const REFUSED_AT_MOST: Duration = Duration::from_secs(40);
+
+impl Pauses {
+    pub(super) fn new(at_least: Duration, at_most: Duration) -> Self {
+        Self { away: growing(at_least, at_most), refused: growing(at_least, REFUSED_AT_MOST) }
+    }
+
+    pub(super) fn after(&mut self, error: &BrokerError) -> Duration {
+        let pause = match error.needs_a_person() {
+            true => self.refused.next_backoff(),
+            false => {
+                self.refused.reset();
+                self.away.next_backoff()
+            }
+        };
+        pause.unwrap_or(REFUSED_AT_MOST)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.away.reset();
+        self.refused.reset();
+    }
+}
+
+fn growing(at_least: Duration, at_most: Duration) -> ExponentialBackoff {
     ExponentialBackoffBuilder::new()
         .with_initial_interval(at_least)
         .with_max_interval(at_most)
         .with_multiplier(2.0)
         .with_max_elapsed_time(None)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_has_to_mend_is_tried_less_and_less_often() {
+        let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(3));
+        let (refused, away) = (BrokerError::Refused("no".into()), BrokerError::Unavailable("away".into()));
+        let longest = |pauses: &mut Pauses, error| (0..30).map(|_| pauses.after(error)).max().unwrap_or_default();
+        assert!(longest(&mut pauses, &away) <= Duration::from_millis(4_500));
+        let refusals = longest(&mut pauses, &refused);
+        assert!(refusals > Duration::from_secs(20) && refusals <= Duration::from_secs(60), "{refusals:?}");
+        pauses.reset();
+        assert!(pauses.after(&refused) < Duration::from_secs(1));
+    }
 }

@@ -10,19 +10,25 @@
 mod announcer;
 mod connection;
 mod consumer;
+mod declaring;
+mod findings;
 mod inspection;
 mod link;
 pub mod names;
 mod open_channel;
 mod publisher;
 mod removal;
+mod report;
 mod restorer;
 mod settings;
 mod settlement;
+mod shape;
 mod subscriber;
 mod topology;
+mod words;
 
-pub use removal::remove;
+pub use removal::{remove, take_over};
+pub use report::{AgencyReport, QueueReport, report};
 pub use settings::{RabbitmqSettings, SettingsError};
 
 use super::{
@@ -84,7 +90,11 @@ impl RabbitmqBroker {
     /// tokio runtime.
     pub fn start(settings: RabbitmqSettings) -> Result<Self, SettingsError> {
         let target = Arc::new(settings.checked()?);
-        let topology = Arc::new(Topology::new(target.names.clone(), target.settings.delivery_limit));
+        let topology = Arc::new(Topology::new(
+            target.names.clone(),
+            target.settings.delivery_limit,
+            target.settings.identity.clone(),
+        ));
         let (consumers, links) = (Phase::default(), Phase::default());
         let connect =
             |purpose| Link::start(target.clone(), purpose, topology.clone(), &links.tasks, links.stop.clone());
@@ -198,15 +208,18 @@ impl Broker for RabbitmqBroker {
 
     fn health(&self) -> BrokerHealth {
         match (self.to_publish.state(), self.to_consume.state()) {
-            (LinkState::Down(reason), _) | (_, LinkState::Down(reason)) => BrokerHealth::Disconnected(reason),
+            (LinkState::Down(reason), _) | (_, LinkState::Down(reason)) => BrokerHealth::Disconnected(reason.reason()),
             (LinkState::Blocked(_, reason), _) | (_, LinkState::Blocked(_, reason)) => BrokerHealth::Blocked(reason),
-            (LinkState::Up(_), LinkState::Up(_)) if self.is_listening.load(Ordering::Relaxed) => {
-                BrokerHealth::Connected
-            }
-            (LinkState::Up(_), LinkState::Up(_)) => {
-                BrokerHealth::Disconnected("not listening to announcements yet".into())
-            }
+            (LinkState::Up(_), LinkState::Up(_)) => match self.topology.findings.in_words() {
+                Some(hindering) => BrokerHealth::Degraded(hindering),
+                None if self.is_listening.load(Ordering::Relaxed) => BrokerHealth::Connected,
+                None => BrokerHealth::Degraded("not listening to announcements yet".into()),
+            },
         }
+    }
+
+    fn is_starting(&self) -> bool {
+        self.to_publish.is_new() || self.to_consume.is_new()
     }
 
     async fn close(&self) {

@@ -8,6 +8,8 @@
 //! | `<prefix>.dead` | durable direct exchange: what killed its worker, by the key `<agency>` |
 //! | `<prefix>.dead.<agency>` | quorum queue of dead letters: one an agency, so that an operator sees whose they are |
 //! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>` |
+//! | `<prefix>.events.<random>` | a process's own queue of announcements, which ends with its connection |
+//! | `<prefix>.owner` | durable exchange that carries nothing: its alternate exchange, `<prefix>.owner.<journal>`, says whose the prefix is |
 
 use crate::domain::{AgencyName, Priority};
 use lapin::types::ShortString;
@@ -28,6 +30,10 @@ impl Names {
         is_valid.then(|| Self { prefix: prefix.to_owned() })
     }
 
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub fn work_exchange(&self) -> ShortString {
         format!("{}.work", self.prefix).into()
     }
@@ -38,6 +44,25 @@ impl Names {
 
     pub fn events_exchange(&self) -> ShortString {
         format!("{}.events", self.prefix).into()
+    }
+
+    /// A new one each time.
+    pub fn own_events_queue(&self) -> ShortString {
+        format!("{}.events.{}", self.prefix, uuid::Uuid::new_v4().simple()).into()
+    }
+
+    pub fn owner_exchange(&self) -> ShortString {
+        format!("{}.owner", self.prefix).into()
+    }
+
+    /// What `<prefix>.owner` names as its alternate exchange, which never exists.
+    pub fn owner_key(&self, journal: &str) -> String {
+        format!("{}.owner.{journal}", self.prefix)
+    }
+
+    /// The reverse.
+    pub fn owner_of(&self, key: &str) -> Option<String> {
+        key.strip_prefix(&format!("{}.owner.", self.prefix)).map(str::to_owned)
     }
 
     pub fn work_queue(&self, agency: &AgencyName, priority: Priority) -> ShortString {
@@ -75,6 +100,9 @@ mod tests {
         assert_eq!(names.work_exchange().as_str(), "punte.work");
         assert_eq!(names.dead_exchange().as_str(), "punte.dead");
         assert_eq!(names.events_exchange().as_str(), "punte.events");
+        assert_eq!(names.owner_exchange().as_str(), "punte.owner");
+        assert_eq!(names.owner_of(&names.owner_key("5f2e")).as_deref(), Some("5f2e"));
+        assert!(names.own_events_queue().as_str().starts_with("punte.events."));
     }
 
     #[test]

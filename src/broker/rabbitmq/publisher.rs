@@ -1,8 +1,6 @@
 //! Publishing: messages come in, what the broker has said about each goes out, in their order.
 
-use super::{
-    connection::unavailable, link::Link, names, open_channel::OpenChannel, restorer::Restorer, topology::Topology,
-};
+use super::{link::Link, names, open_channel::OpenChannel, restorer::Restorer, topology::Topology, words};
 use crate::broker::{BrokerError, WorkItem};
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -29,6 +27,10 @@ const WINDOW: usize = 256;
 /// Batches that may wait for their confirms at the same time.
 const CHANNELS: usize = 4;
 const PERSISTENT: u8 = 2;
+/// Whose message it is: the identity of the journal that knows its submission.
+pub(super) const JOURNAL_HEADER: &str = "punte-journal";
+/// What publishing is called among the findings.
+const PUBLISHING: &str = "publishing";
 
 pub(super) struct Publisher {
     link: Link,
@@ -55,7 +57,7 @@ impl Publisher {
             let deadline = Instant::now() + self.confirm_timeout;
             let window_results = match slot.get(&self.link).await {
                 Ok(channel) => self.publish_window(&channel, window, deadline).await,
-                Err(error) => window.iter().map(|_| Err(copy(&error))).collect(),
+                Err(error) => window.iter().map(|_| Err(error.clone())).collect(),
             };
             let is_silent = !window_results.iter().all(is_answer);
             results.extend(window_results);
@@ -67,11 +69,26 @@ impl Publisher {
         }
         let unsent = items.len() - results.len();
         results.extend((0..unsent).map(|_| Err(BrokerError::Unavailable("it has stopped answering".into()))));
+        self.note(&results);
         let is_lost = |result: &Result<(), BrokerError>| matches!(result, Err(BrokerError::Unroutable(_)));
         let lost: HashSet<_> =
             items.iter().zip(&results).filter(|(_, it)| is_lost(it)).map(|(it, _)| &it.agency).collect();
         lost.into_iter().for_each(|agency| self.restorer.restore(agency));
         results
+    }
+
+    /// A refusal is told once, and whoever asks how the broker is hears of it.
+    fn note(&self, results: &[Result<(), BrokerError>]) {
+        let refused = results.iter().find_map(|it| it.as_ref().err().filter(|error| error.needs_a_person()));
+        match refused {
+            // The link tells of it.
+            Some(BrokerError::Foreign { .. }) => {}
+            Some(error) => {
+                self.topology.findings.hinders(PUBLISHING, format!("nothing can be published: {}", error.reason()))
+            }
+            None if results.iter().any(Result::is_ok) => self.topology.findings.fits(PUBLISHING),
+            None => {}
+        }
     }
 
     /// The first by preference, so that a lone publisher opens no more than one.
@@ -112,7 +129,20 @@ impl Publisher {
     async fn send(&self, channel: &Channel, item: &WorkItem) -> lapin::Result<PublisherConfirm> {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let exchange = self.topology.names.work_exchange();
-        channel.basic_publish(exchange, key(item).into(), options, &item.to_bytes(), work_properties(item)).await
+        channel.basic_publish(exchange, key(item).into(), options, &item.to_bytes(), self.work_properties(item)).await
+    }
+}
+
+impl Publisher {
+    fn work_properties(&self, item: &WorkItem) -> BasicProperties {
+        let (id, trace) = (item.submission.to_string(), item.trace.to_string());
+        let mut headers = headers(&trace);
+        if let Some(journal) = &self.topology.identity {
+            headers.insert(JOURNAL_HEADER.into(), AMQPValue::LongString(journal.as_str().into()));
+        }
+        properties(id, "punte.work.v1", WorkItem::MEDIA_TYPE, &trace)
+            .with_headers(headers)
+            .with_timestamp(seconds(Timestamp::now()))
     }
 }
 
@@ -121,7 +151,7 @@ fn key(item: &WorkItem) -> String {
 }
 
 async fn in_time<T>(deadline: Instant, step: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    timeout_at(deadline, step).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(unavailable)
+    timeout_at(deadline, step).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(|error| words::failure(&error))
 }
 
 /// A message without a queue is acknowledged, too: that it came back is noted in `returned`.
@@ -138,34 +168,30 @@ fn accepted(said: Confirmation, returned: &mut HashSet<(String, String)>) -> Res
 fn is_answer(result: &Result<(), BrokerError>) -> bool {
     match result {
         Ok(()) | Err(BrokerError::Unroutable(_)) => true,
-        Err(BrokerError::Unavailable(_) | BrokerError::NotConfirmed | BrokerError::Topology(_)) => false,
+        Err(
+            BrokerError::Unavailable(_)
+            | BrokerError::Refused(_)
+            | BrokerError::Foreign { .. }
+            | BrokerError::NotConfirmed
+            | BrokerError::Topology(_),
+        ) => false,
     }
-}
-
-fn copy(error: &BrokerError) -> BrokerError {
-    match error {
-        BrokerError::Unavailable(reason) => BrokerError::Unavailable(reason.clone()),
-        BrokerError::Unroutable(agency) => BrokerError::Unroutable(agency.clone()),
-        BrokerError::NotConfirmed => BrokerError::NotConfirmed,
-        BrokerError::Topology(reason) => BrokerError::Topology(reason.clone()),
-    }
-}
-
-fn work_properties(item: &WorkItem) -> BasicProperties {
-    properties(item.submission.to_string(), "punte.work.v1", WorkItem::MEDIA_TYPE, &item.trace.to_string())
-        .with_timestamp(seconds(Timestamp::now()))
 }
 
 pub(super) fn properties(id: String, kind: &str, media_type: &str, trace: &str) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
     BasicProperties::default()
         .with_message_id(id.into())
         .with_type(ShortString::from(kind))
         .with_content_type(media_type.into())
         .with_app_id("punte".into())
         .with_delivery_mode(PERSISTENT)
-        .with_headers(headers)
+        .with_headers(headers(trace))
+}
+
+fn headers(trace: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
+    headers
 }
 
 pub(super) fn seconds(at: Timestamp) -> u64 {

@@ -3,17 +3,20 @@
 
 use super::{
     RabbitmqSettings,
-    connection::{Wire, answered, unavailable},
+    connection::{Wire, answered},
+    declaring::{Declaring, Said},
+    shape::Shape,
+    topology::Topology,
 };
 use crate::{
     broker::BrokerError,
     domain::{AgencyName, Priority},
 };
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions};
 
 /// Deletes the queues of these agencies, and then the exchanges. What is not there is no failure.
 pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Result<(), BrokerError> {
-    let target = settings.checked().map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+    let target = settings.checked().map_err(|error| BrokerError::Refused(error.to_string()))?;
     let names = target.names.clone();
     let wire = Wire::open(&target, "remove").await?;
     let channel = wire.channel().await?;
@@ -21,13 +24,39 @@ pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Resu
         let work = Priority::ALL.map(|priority| names.work_queue(agency, priority));
         for queue in work.into_iter().chain([names.dead_queue(agency)]) {
             let deleting = channel.queue_delete(queue, QueueDeleteOptions::default());
-            answered(async { Ok(deleting.await) }).await?.map_err(unavailable)?;
+            answered(deleting).await?;
         }
     }
-    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange()] {
+    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
         let deleting = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
-        answered(async { Ok(deleting.await) }).await?.map_err(unavailable)?;
+        answered(deleting).await?;
     }
     wire.close().await;
     Ok(())
+}
+
+/// The prefix becomes this installation's, whoever had it. What waits in the work queues of these agencies is removed, because
+/// it may be the other's; what is ours is published again from the journal. How many messages there were.
+pub async fn take_over(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Result<u64, BrokerError> {
+    let target = settings.checked().map_err(|error| BrokerError::Refused(error.to_string()))?;
+    let names = target.names.clone();
+    let Some(identity) = target.settings.identity.clone() else { return Ok(0) };
+    let wire = Wire::open(&target, "take over").await?;
+    let mut removed = 0;
+    for agency in agencies {
+        for priority in Priority::ALL {
+            let queue = names.work_queue(agency, priority);
+            let is_there = Declaring::on(&wire).look(&queue, &Shape::queue()).await? == Said::Yes;
+            if is_there {
+                let channel = wire.channel().await?;
+                removed += u64::from(answered(channel.queue_purge(queue, QueuePurgeOptions::default())).await?);
+            }
+        }
+    }
+    let channel = wire.channel().await?;
+    answered(channel.exchange_delete(names.owner_exchange(), ExchangeDeleteOptions::default())).await?;
+    let topology = Topology::new(names, target.settings.delivery_limit, Some(identity));
+    topology.declare(&wire, &[]).await?;
+    wire.close().await;
+    Ok(removed)
 }

@@ -1,7 +1,7 @@
 //! Queues that somebody has deleted: an agency whose message found no queue comes in, its queues exist a little later.
 
 use super::{link::Link, topology::Topology};
-use crate::domain::AgencyName;
+use crate::{broker::BrokerError, domain::AgencyName};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard},
@@ -43,8 +43,12 @@ impl Restorer {
             // The next connection restores everything.
             Err(_) => Ok(()),
         };
-        if let Err(error) = declared {
-            tracing::error!(%agency, %error, "the agency's queues are missing and could not be made again");
+        match declared {
+            // The topology has told it, once.
+            Ok(()) | Err(BrokerError::Topology(_)) => {}
+            Err(error) => {
+                tracing::warn!(%agency, %error, "the agency's queues are missing and could not be made again")
+            }
         }
         self.under_way().remove(&agency);
     }

@@ -25,6 +25,8 @@ pub struct RabbitmqSettings {
     pub renew_idle_consumers_after: Duration,
     pub reconnect_after_at_least: Duration,
     pub reconnect_after_at_most: Duration,
+    /// Whose prefix this is: the journal's identity. `None`: nobody asks.
+    pub identity: Option<String>,
     /// Whether the announcements of other processes are of interest here.
     pub hears_others: bool,
 }
@@ -71,6 +73,7 @@ impl RabbitmqSettings {
             renew_idle_consumers_after: Duration::from_secs(60),
             reconnect_after_at_least: Duration::from_millis(200),
             reconnect_after_at_most: Duration::from_secs(3),
+            identity: None,
             hears_others: true,
         }
     }

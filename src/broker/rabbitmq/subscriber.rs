@@ -1,13 +1,13 @@
 //! Listening to announcements: the topic exchange's messages come in, announcements go out to all of this process.
 
 use super::{
-    connection::{Wire, answered, unavailable},
-    link::{Link, pauses},
+    connection::{Wire, answered},
+    link::{CALM, Link, Pauses},
     names,
     topology::Topology,
+    words,
 };
 use crate::broker::{BrokerError, Listeners, message::without_values};
-use backoff::backoff::Backoff;
 use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
@@ -22,12 +22,16 @@ use std::{
     },
     time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// More than this many announcements that nobody fetches are forgotten, oldest first.
 const QUEUE_LIMIT: i64 = 10_000;
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
+
+/// What it is called among the findings.
+const ANNOUNCEMENTS: &str = "announcements";
 
 pub(super) struct Subscriber {
     pub link: Link,
@@ -41,7 +45,7 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) async fn run(mut self) {
-        let mut pauses = pauses(PAUSE_AT_LEAST, PAUSE_AT_MOST);
+        let mut pauses = Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST);
         loop {
             let wire = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -52,9 +56,10 @@ impl Subscriber {
                 () = self.stop.cancelled() => return,
                 opened = self.open(&wire) => opened,
             };
+            let begun = Instant::now();
             let reason = match opened {
                 Ok((channel, consumer)) => {
-                    pauses.reset();
+                    self.topology.findings.fits(ANNOUNCEMENTS);
                     self.listen(channel, consumer).await
                 }
                 Err(error) => error,
@@ -62,22 +67,34 @@ impl Subscriber {
             if self.stop.is_cancelled() {
                 return;
             }
-            tracing::warn!(%reason, "not listening to announcements; starting again");
+            if begun.elapsed() >= CALM {
+                pauses.reset();
+            }
+            match reason.needs_a_person() {
+                true => self.topology.findings.hinders(ANNOUNCEMENTS, consequence(&reason)),
+                false => tracing::debug!(%reason, "not listening to announcements; starting again"),
+            }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(pauses.next_backoff().unwrap_or(PAUSE_AT_MOST)) => {}
+                () = tokio::time::sleep(pauses.after(&reason)) => {}
             }
         }
     }
 
-    /// The queue is this process's own: the broker names it, and deletes it when the connection ends.
+    /// The queue is this process's own, and ends with its connection. Its name has our prefix, so that a user's rights need
+    /// not reach any further.
     async fn open(&self, wire: &Wire) -> Result<(Channel, Consumer), BrokerError> {
-        self.topology.declare(wire, &[]).await?;
+        match self.topology.declare(wire, &[]).await {
+            // Announcements have an exchange of their own.
+            Ok(()) | Err(BrokerError::Topology(_)) => {}
+            Err(error) => return Err(error),
+        }
         let channel = wire.channel().await?;
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
-        let queue = answered(channel.queue_declare("".into(), options, arguments)).await?.name().clone();
+        let queue = answered(channel.queue_declare(self.topology.names.own_events_queue(), options, arguments)).await?;
+        let queue = queue.name().clone();
         let exchange = self.topology.names.events_exchange();
         let key = names::ALL_SUBMISSIONS.into();
         answered(channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()))
@@ -97,7 +114,7 @@ impl Subscriber {
             };
             match message {
                 Some(Ok(message)) => self.hand_on(&message),
-                Some(Err(error)) => break unavailable(error),
+                Some(Err(error)) => break words::failure(&error),
                 None => break BrokerError::Unavailable("the broker has ended the consumer".into()),
             }
         };
@@ -118,4 +135,11 @@ impl Subscriber {
             ),
         }
     }
+}
+
+fn consequence(reason: &BrokerError) -> String {
+    format!(
+        "announcements of other processes are not heard, so that offices that wait are answered later: {}",
+        reason.reason()
+    )
 }

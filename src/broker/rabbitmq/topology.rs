@@ -1,32 +1,38 @@
 //! What must exist in RabbitMQ: agencies come in, their exchanges and queues exist afterwards, or a text says what is wrong.
+//!
+//! What is there already is used as it is, whoever made it and with whatever properties: a queue with another limit carries
+//! messages just as well. Only what cannot carry them hinders, and then one agency only.
 
 use super::{
-    connection::{Wire, answered, unavailable},
+    connection::Wire,
+    declaring::{Declaring, Said},
+    findings::{Finding, Findings},
     names::{self, Names},
+    shape::{Difference, Shape, kind_name, long_string},
 };
 use crate::{broker::BrokerError, domain::AgencyName, domain::Priority};
-use lapin::{
-    Channel, ErrorKind, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
-    types::{AMQPValue, FieldTable, LongString, ShortString},
-};
+use lapin::{ExchangeKind, types::AMQPValue, types::ShortString};
 use std::{
     collections::BTreeSet,
-    future::Future,
     sync::{Mutex, MutexGuard},
 };
 
 pub(super) struct Topology {
     pub names: Names,
+    pub findings: Findings,
     delivery_limit: u32,
+    /// Whose prefix this is.
+    pub identity: Option<String>,
     /// Every agency that was ever declared: a broker that lost them gets them back.
     known: Mutex<BTreeSet<AgencyName>>,
 }
 
+/// More differences than a thing has properties.
+const DIFFERENCES: usize = 12;
+
 impl Topology {
-    pub(super) fn new(names: Names, delivery_limit: u32) -> Self {
-        Self { names, delivery_limit, known: Mutex::default() }
+    pub(super) fn new(names: Names, delivery_limit: u32, identity: Option<String>) -> Self {
+        Self { names, findings: Findings::default(), delivery_limit, identity, known: Mutex::default() }
     }
 
     pub(super) fn remember(&self, agencies: &[AgencyName]) {
@@ -37,68 +43,167 @@ impl Topology {
         self.known().contains(agency)
     }
 
-    /// Declares what is missing. All misfits are reported together.
+    /// Declares what is missing. All that hinders is reported together.
     pub(super) async fn declare(&self, wire: &Wire, agencies: &[AgencyName]) -> Result<(), BrokerError> {
+        let mut declaring = Declaring::on(wire);
+        self.claim_prefix(&mut declaring).await?;
         let mut misfits = Vec::new();
-        collect(&mut misfits, self.declare_exchanges(wire).await)?;
+        collect(&mut misfits, self.declare_exchanges(&mut declaring).await)?;
         for agency in agencies {
-            collect(&mut misfits, self.declare_agency(wire, agency).await)?;
+            collect(&mut misfits, self.declare_agency(&mut declaring, agency).await)?;
         }
         if misfits.is_empty() { Ok(()) } else { Err(BrokerError::Topology(misfits.join("; "))) }
     }
 
-    /// Declares all that is known. One agency's misfit must not keep the others waiting, so it is only logged.
+    /// Declares all that is known. One agency's misfit must not keep the others waiting: it has been told.
     pub(super) async fn restore(&self, wire: &Wire) -> Result<(), BrokerError> {
         let agencies: Vec<_> = self.known().iter().cloned().collect();
-        match self.declare(wire, &agencies).await {
-            Err(BrokerError::Topology(misfits)) => {
-                tracing::error!(%misfits, "the broker's topology does not fit");
-                Ok(())
+        collect(&mut Vec::new(), self.declare(wire, &agencies).await)
+    }
+
+    /// An exchange that nobody publishes to carries our journal's identity in the one argument that RabbitMQ compares. Who
+    /// comes first has the prefix; a second installation is refused.
+    async fn claim_prefix(&self, declaring: &mut Declaring<'_>) -> Result<(), BrokerError> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        let (name, shape) = (self.names.owner_exchange(), self.owner_shape(identity));
+        match declaring.declare(&name, &shape).await? {
+            Said::Differs(said) if said.contains("'alternate-exchange'") => {
+                // RabbitMQ cuts its sentences at 255 bytes: the other's name may be missing.
+                let theirs = Difference::read(&said).and_then(|it| self.names.owner_of(it.theirs.as_deref()?));
+                Err(self.foreign(theirs.as_deref().unwrap_or("of somebody else"), identity))
             }
-            other => other,
+            // Without rights only the messages tell whose they are.
+            Said::Yes | Said::Differs(_) | Said::NoRight(_) | Said::Missing(_) | Said::Locked(_) => Ok(()),
         }
     }
 
-    async fn declare_exchanges(&self, wire: &Wire) -> Result<(), BrokerError> {
-        let channel = wire.channel().await?;
-        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        for (name, kind) in [
-            (self.names.work_exchange(), ExchangeKind::Direct),
-            (self.names.dead_exchange(), ExchangeKind::Direct),
-            (self.names.events_exchange(), ExchangeKind::Topic),
-        ] {
-            let declared = channel.exchange_declare(name.clone(), kind, options, FieldTable::default());
-            fitting("exchange", &name, declared).await?;
-        }
-        Ok(())
+    pub(super) fn owner_shape(&self, identity: &str) -> Shape {
+        let fallback = long_string(&self.names.owner_key(identity));
+        Shape { internal: true, ..Shape::exchange(ExchangeKind::Fanout) }.with("alternate-exchange", fallback)
     }
 
-    async fn declare_agency(&self, wire: &Wire, agency: &AgencyName) -> Result<(), BrokerError> {
-        let channel = wire.channel().await?;
-        let dead_queue = self.names.dead_queue(agency);
-        declare_queue(&channel, &dead_queue, quorum()).await?;
-        bind(&channel, &dead_queue, self.names.dead_exchange(), names::dead_key(agency)).await?;
+    pub(super) fn foreign(&self, theirs: &str, ours: &str) -> BrokerError {
+        BrokerError::Foreign {
+            prefix: self.names.prefix().to_owned(),
+            theirs: theirs.to_owned(),
+            ours: ours.to_owned(),
+        }
+    }
+
+    async fn declare_exchanges(&self, declaring: &mut Declaring<'_>) -> Result<(), BrokerError> {
+        let work = self.ensure(declaring, self.names.work_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
+        // Without them messages flow all the same.
+        let dead = self.ensure(declaring, self.names.dead_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
+        collect(&mut Vec::new(), dead)?;
+        let events = self.ensure(declaring, self.names.events_exchange(), Shape::exchange(ExchangeKind::Topic)).await;
+        collect(&mut Vec::new(), events)?;
+        work
+    }
+
+    async fn declare_agency(&self, declaring: &mut Declaring<'_>, agency: &AgencyName) -> Result<(), BrokerError> {
+        // A missing place for dead letters must not stop the work.
+        let dead = (self.names.dead_queue(agency), self.names.dead_exchange(), names::dead_key(agency));
+        collect(&mut Vec::new(), self.bound_queue(declaring, dead, Shape::queue()).await)?;
+        let mut misfits = Vec::new();
         for priority in Priority::ALL {
-            let queue = self.names.work_queue(agency, priority);
-            declare_queue(&channel, &queue, self.work_arguments(agency)).await?;
-            bind(&channel, &queue, self.names.work_exchange(), names::work_key(agency, priority)).await?;
+            let key = names::work_key(agency, priority);
+            let work = (self.names.work_queue(agency, priority), self.names.work_exchange(), key);
+            collect(&mut misfits, self.bound_queue(declaring, work, self.work_shape(agency)).await)?;
         }
-        Ok(())
+        if misfits.is_empty() { Ok(()) } else { Err(BrokerError::Topology(misfits.join("; "))) }
     }
 
     /// At-least-once dead-lettering needs `reject-publish`, or RabbitMQ falls back to at-most-once.
-    fn work_arguments(&self, agency: &AgencyName) -> FieldTable {
-        let mut arguments = quorum();
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
-        for (key, value) in [
-            ("x-dead-letter-exchange", self.names.dead_exchange().to_string()),
-            ("x-dead-letter-routing-key", names::dead_key(agency)),
-            ("x-dead-letter-strategy", "at-least-once".into()),
-            ("x-overflow", "reject-publish".into()),
-        ] {
-            arguments.insert(key.into(), long_string(&value));
+    fn work_shape(&self, agency: &AgencyName) -> Shape {
+        Shape::queue()
+            .with("x-delivery-limit", AMQPValue::LongLongInt(self.delivery_limit.into()))
+            .with("x-dead-letter-exchange", long_string(self.names.dead_exchange().as_str()))
+            .with("x-dead-letter-routing-key", long_string(&names::dead_key(agency)))
+            .with("x-dead-letter-strategy", long_string("at-least-once"))
+            .with("x-overflow", long_string("reject-publish"))
+    }
+
+    async fn bound_queue(
+        &self,
+        declaring: &mut Declaring<'_>,
+        (queue, exchange, key): (ShortString, ShortString, String),
+        shape: Shape,
+    ) -> Result<(), BrokerError> {
+        self.ensure(declaring, queue.clone(), shape).await?;
+        let thing = format!("the binding of {queue}");
+        match declaring.bind(&queue, exchange.clone(), key.clone()).await? {
+            Said::Yes => self.findings.fits(&thing),
+            // RabbitMQ tells nobody whether it is bound; a message that finds no queue comes back.
+            Said::NoRight(_) => self.findings.note(&thing, Finding::Given),
+            Said::Differs(said) | Said::Missing(said) | Said::Locked(said) => {
+                let why = format!(
+                    "the queue `{queue}` cannot be bound to the exchange `{exchange}` by the key `{key}` (RabbitMQ says: {said})"
+                );
+                return self.hinders(&thing, why);
+            }
         }
-        arguments
+        Ok(())
+    }
+
+    /// Declares a thing; if that is refused, takes what is there.
+    async fn ensure(
+        &self,
+        declaring: &mut Declaring<'_>,
+        name: ShortString,
+        mut shape: Shape,
+    ) -> Result<(), BrokerError> {
+        let mut differences = Vec::new();
+        let refusal = loop {
+            match declaring.declare(&name, &shape).await? {
+                Said::Yes => break None,
+                Said::Differs(said) => match Difference::read(&said) {
+                    Some(found) if differences.len() < DIFFERENCES && shape.adopt(&found) => {
+                        differences.push(found.to_string());
+                    }
+                    // It cannot be told which: RabbitMQ's own words must do.
+                    _ => {
+                        differences.push(said.clone());
+                        break Some(said);
+                    }
+                },
+                Said::NoRight(said) | Said::Missing(said) | Said::Locked(said) => break Some(said),
+            }
+        };
+        if let Some(said) = &refusal
+            && let Some(why) = missing(&name, &shape, said, declaring.look(&name, &shape).await?)
+        {
+            return self.hinders(name.as_str(), why);
+        }
+        if let Some(why) = self.useless(&name, &shape) {
+            return self.hinders(name.as_str(), why);
+        }
+        match (differences.is_empty(), refusal) {
+            (true, None) => self.findings.fits(name.as_str()),
+            (true, Some(_)) => self.findings.note(name.as_str(), Finding::Given),
+            (false, _) => self.findings.note(name.as_str(), Finding::Differs(differences)),
+        }
+        Ok(())
+    }
+
+    /// What can carry no work, however it is used.
+    fn useless(&self, name: &ShortString, shape: &Shape) -> Option<String> {
+        let carries_work = |kind: &ExchangeKind| matches!(kind, ExchangeKind::Direct | ExchangeKind::Topic);
+        match &shape.exchange {
+            None if shape.is_stream() => Some(format!(
+                "the queue `{name}` is a stream, from which nothing is ever taken: choose another broker.prefix"
+            )),
+            Some(kind) if *name == self.names.work_exchange() && !carries_work(kind) => Some(format!(
+                "the exchange `{name}` is of type {}, which does not go by keys as a direct one does: choose another \
+                 broker.prefix",
+                kind_name(kind)
+            )),
+            _ => None,
+        }
+    }
+
+    fn hinders(&self, thing: &str, why: String) -> Result<(), BrokerError> {
+        self.findings.hinders(thing, why.clone());
+        Err(BrokerError::Topology(why))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeSet<AgencyName>> {
@@ -117,50 +222,18 @@ fn collect(misfits: &mut Vec<String>, declared: Result<(), BrokerError>) -> Resu
     }
 }
 
-fn quorum() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), long_string("quorum"));
-    arguments
-}
-
-fn long_string(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
-}
-
-async fn declare_queue(channel: &Channel, name: &ShortString, arguments: FieldTable) -> Result<(), BrokerError> {
-    let declared = channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments);
-    fitting("queue", name, declared).await
-}
-
-async fn bind(channel: &Channel, queue: &ShortString, exchange: ShortString, key: String) -> Result<(), BrokerError> {
-    let bound =
-        channel.queue_bind(queue.clone(), exchange, key.into(), QueueBindOptions::default(), FieldTable::default());
-    fitting("binding of queue", queue, bound).await
-}
-
-/// Tells a refusal, which an operator must mend, from a broker that is merely away.
-async fn fitting<T>(
-    kind: &str,
-    name: &ShortString,
-    declaring: impl Future<Output = lapin::Result<T>>,
-) -> Result<(), BrokerError> {
-    let Err(error) = answered(async { Ok(declaring.await) }).await? else { return Ok(()) };
-    let soft = match error.kind() {
-        ErrorKind::ProtocolError(refusal) => match refusal.kind() {
-            AMQPErrorKind::Soft(soft) => Some((soft.clone(), refusal.get_message().to_string())),
-            AMQPErrorKind::Hard(_) => None,
-        },
-        _ => None,
-    };
-    match soft {
-        Some((AMQPSoftError::PRECONDITIONFAILED, said)) => Err(BrokerError::Topology(format!(
-            "the {kind} `{name}` exists with other properties than Punte needs; stop its users, move its messages away and \
-             delete it, and it will be made again, or choose another prefix (the broker says: {said})"
-        ))),
-        Some((AMQPSoftError::ACCESSREFUSED, said)) => Err(BrokerError::Topology(format!(
-            "the user may not declare the {kind} `{name}`; give it configure, write and read permission on names with \
-             the prefix (the broker says: {said})"
-        ))),
-        _ => Err(unavailable(error)),
+/// Why what was refused cannot be used either.
+fn missing(name: &ShortString, shape: &Shape, refused: &str, found: Said) -> Option<String> {
+    let kind = if shape.exchange.is_some() { "exchange" } else { "queue" };
+    match found {
+        // Its properties are unknown, or it may not even be looked at: then consuming and publishing tell.
+        Said::Yes | Said::Differs(_) | Said::NoRight(_) => None,
+        Said::Missing(_) => Some(format!(
+            "the {kind} `{name}` does not exist, and our user may not make it: give it the right with `rabbitmqctl \
+             set_permissions`, or make it beforehand (RabbitMQ says: {refused})"
+        )),
+        Said::Locked(said) => Some(format!(
+            "the {kind} `{name}` belongs to another connection alone: choose another broker.prefix (RabbitMQ says: {said})"
+        )),
     }
 }

@@ -91,7 +91,16 @@ impl Demo {
             queues.wait_for(process.broker.as_ref()).await?;
         }
         picture.stage(stage);
-        let play = play::all(stage, picture).await?;
+        let refusal = async {
+            match (queues, stage.process()) {
+                (Some(queues), Some(process)) => queues.refusal(process.broker.as_ref()).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let play = tokio::select! {
+            play = play::all(stage, picture) => play?,
+            why = refusal => anyhow::bail!("{why}"),
+        };
         picture.broker(stage, &play.tallies).await;
         picture.summary(&play);
         Ok(play.is_as_planned())

@@ -22,6 +22,18 @@ pub struct Queues {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What lasts for so long is no passing state.
+const MOMENT: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+fn refused(why: &str) -> String {
+    format!("RabbitMQ does not let the demo work: {}", of_the_demo(why))
+}
+
+/// The demo has no configuration: its address stands on the command line.
+fn of_the_demo(why: &str) -> String {
+    why.replace(", or in the file that broker.uri_file names", "").replace("broker.uri", "--broker")
+}
 
 impl Queues {
     pub fn new(uri: String) -> Self {
@@ -36,17 +48,34 @@ impl Queues {
     pub async fn wait_for(&self, broker: &dyn Broker) -> Result<()> {
         let begun = Instant::now();
         loop {
-            match broker.health() {
-                BrokerHealth::Connected => {
-                    self.was_there.store(true, Ordering::Relaxed);
-                    return Ok(());
-                }
-                BrokerHealth::Blocked(why) => bail!("RabbitMQ takes no messages: {why}"),
-                BrokerHealth::Disconnected(why) if begun.elapsed() > PATIENCE => {
-                    bail!("RabbitMQ cannot be reached by the URI given with --broker: {why}")
-                }
-                BrokerHealth::Disconnected(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            let health = broker.health();
+            if matches!(health, BrokerHealth::Connected | BrokerHealth::Degraded(_)) {
+                self.was_there.store(true, Ordering::Relaxed);
             }
+            match health {
+                BrokerHealth::Connected => return Ok(()),
+                BrokerHealth::Blocked(why) => bail!("RabbitMQ takes no messages: {why}"),
+                BrokerHealth::Degraded(why) if begun.elapsed() > MOMENT => bail!("{}", refused(&why)),
+                BrokerHealth::Disconnected(why) if begun.elapsed() > PATIENCE => {
+                    bail!("RabbitMQ cannot be reached by the URI given with --broker: {}", of_the_demo(&why))
+                }
+                BrokerHealth::Degraded(_) | BrokerHealth::Disconnected(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// Ends when RabbitMQ has refused something for a moment; what it has said.
+    pub async fn refusal(&self, broker: &dyn Broker) -> String {
+        let mut since = None;
+        loop {
+            match broker.health() {
+                BrokerHealth::Degraded(why) if since.get_or_insert_with(Instant::now).elapsed() > MOMENT => {
+                    return refused(&why);
+                }
+                BrokerHealth::Degraded(_) => {}
+                BrokerHealth::Connected | BrokerHealth::Blocked(_) | BrokerHealth::Disconnected(_) => since = None,
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

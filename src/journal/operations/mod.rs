@@ -15,9 +15,9 @@ pub use change::{RecordChanges, RecordWhole};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
 pub use probe::WriteProbe;
-pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, List, Timeline, UnusedAttachmentBytes};
+pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, Identity, List, Timeline, UnusedAttachmentBytes};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
-pub use schedule::{DueNow, Lost, NextDue, Overdue, QueuedSince, Requeue, VoidLeases};
+pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
 
 use super::{JournalError, store::Store};
 

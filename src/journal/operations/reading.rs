@@ -7,6 +7,22 @@ use crate::journal::{
     store::{Statement, Store, Value, statement, values},
 };
 
+/// When the journal was made, to the microsecond: no two have the same, and a copy or a restored one keeps it.
+pub struct Identity;
+
+impl Operation for Identity {
+    type Output = String;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<String, JournalError> {
+        let sql = "SELECT min(applied_at) FROM schema_version WHERE version = 1";
+        let made = store.query(statement(sql, vec![])).await?.into_iter().next();
+        let made = made.map_or(Ok(None), |mut row| row.optional_whole())?;
+        made.map(|made| format!("{made:x}"))
+            .ok_or_else(|| JournalError::Corrupt("the schema has no first version".into()))
+    }
+}
+
 pub struct Find(pub SubmissionId);
 
 impl Operation for Find {

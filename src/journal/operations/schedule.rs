@@ -86,6 +86,19 @@ impl Operation for QueuedSince {
     }
 }
 
+pub struct OldestQueued(pub AgencyName);
+
+impl Operation for OldestQueued {
+    type Output = Option<Timestamp>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Timestamp>, JournalError> {
+        let sql = "SELECT min(changed_at) FROM submissions WHERE agency = $1 AND state = 'queued'";
+        let oldest = store.query(statement(sql, values![self.0.as_str()])).await?;
+        oldest.into_iter().next().map_or(Ok(None), |mut row| row.optional_time())
+    }
+}
+
 /// Which of an agency's submissions the broker may have lost.
 pub enum Lost {
     /// Those that have been queued since before then.

@@ -1,8 +1,10 @@
 //! The operators' listener: plain HTTP requests come in; liveness, readiness and Prometheus text go out.
 
 mod journal_probe;
+mod queue_sights;
 mod readiness;
 
+pub use queue_sights::QueueSights;
 pub use readiness::{Part, PartState, Readiness};
 
 use super::listener::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor};
@@ -72,6 +74,8 @@ impl Door for BackDoor {
             "/healthz/live" => text(StatusCode::OK, "text/plain", "alive\n".into()),
             "/healthz/ready" => self.ready().await,
             "/metrics" => {
+                // The parts' states are among the numbers.
+                self.readiness.report().await;
                 let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 text(StatusCode::OK, media_type, self.metrics.to_text())
             }

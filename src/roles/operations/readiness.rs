@@ -1,9 +1,10 @@
 //! Whether a process can do its work now: parts that tell how they are come in, one verdict with its reasons goes out.
 
-use super::journal_probe::JournalProbe;
+use super::{QueueSights, journal_probe::JournalProbe};
 use crate::{
     broker::{Broker, BrokerHealth},
     journal::Journal,
+    telemetry::Metrics,
 };
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
@@ -28,38 +29,54 @@ pub type Part = Box<dyn Fn() -> BoxFuture<'static, PartState> + Send + Sync>;
 
 /// All parts of a process. Roles add theirs when they start.
 pub struct Readiness {
-    parts: RwLock<Vec<(String, Arc<Part>)>>,
+    parts: RwLock<Vec<Named>>,
     stopping: CancellationToken,
+    metrics: Metrics,
     patience: Duration,
 }
 
-/// A part that does not answer is down.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    part: Arc<Part>,
+    /// How it is if it does not answer in time.
+    silent: PartState,
+}
+
+const SILENT: &str = "it did not answer in time";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Readiness {
     /// `stopping`: cancelled when the process begins to stop, so that load balancers turn away at once.
-    pub fn new(stopping: CancellationToken) -> Self {
-        Self { parts: RwLock::default(), stopping, patience: PATIENCE }
+    pub fn new(stopping: CancellationToken, metrics: Metrics) -> Self {
+        Self { parts: RwLock::default(), stopping, metrics, patience: PATIENCE }
     }
 
+    /// A part whose silence leaves the process ready.
     pub fn add(&self, name: impl Into<String>, part: Part) {
-        self.parts.write().unwrap_or_else(PoisonError::into_inner).push((name.into(), Arc::new(part)));
+        self.push(name.into(), part, PartState::Degraded(SILENT.into()));
     }
 
-    /// Without the journal nothing can be accepted.
+    fn push(&self, name: String, part: Part, silent: PartState) {
+        let part = Arc::new(part);
+        self.parts.write().unwrap_or_else(PoisonError::into_inner).push(Named { name, part, silent });
+    }
+
+    /// Without the journal nothing can be accepted: one that is silent makes the process unready.
     pub fn add_journal(&self, journal: Arc<dyn Journal>) {
         // A little sooner than we give up, so that it can say why.
         let probe = JournalProbe::new(journal, self.patience.mul_f64(0.9));
-        self.add("journal", Box::new(move || probe.ask()));
+        self.push("journal".into(), Box::new(move || probe.ask()), PartState::Down(SILENT.into()));
     }
 
     /// Without the broker submissions are still accepted: they wait in the journal.
-    pub fn add_broker(&self, broker: Arc<dyn Broker>) {
+    pub fn add_broker(&self, broker: Arc<dyn Broker>, sights: Arc<QueueSights>) {
         let part: Part = Box::new(move || {
-            let health = broker.health();
+            let (broker, sights) = (broker.clone(), sights.clone());
             Box::pin(async move {
-                match health {
-                    BrokerHealth::Connected => PartState::Up,
+                match broker.health() {
+                    BrokerHealth::Connected => sights.silence().await.map_or(PartState::Up, PartState::Degraded),
+                    BrokerHealth::Degraded(why) => PartState::Degraded(why),
                     BrokerHealth::Blocked(why) => PartState::Degraded(format!("it takes no messages: {why}")),
                     BrokerHealth::Disconnected(why) => PartState::Degraded(why),
                 }
@@ -71,15 +88,25 @@ impl Readiness {
     /// Whether the process is ready, and why.
     pub async fn report(&self) -> (bool, Value) {
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let asked = parts.into_iter().map(|(name, part)| async move {
-            let late = PartState::Down("it did not answer in time".into());
-            (name, tokio::time::timeout(self.patience, part()).await.unwrap_or(late))
+        let asked = parts.into_iter().map(|Named { name, part, silent }| async move {
+            (name, tokio::time::timeout(self.patience, part()).await.unwrap_or(silent))
         });
         let states = join_all(asked).await;
         let is_stopping = self.stopping.is_cancelled();
         let is_ready = !is_stopping && !states.iter().any(|(_, state)| matches!(state, PartState::Down(_)));
+        for (name, state) in &states {
+            self.metrics.part(name, number(state));
+        }
         let parts: serde_json::Map<_, _> = states.into_iter().map(|(name, state)| (name, written(state))).collect();
         (is_ready, json!({"ready": is_ready, "stopping": is_stopping, "parts": parts}))
+    }
+}
+
+fn number(state: &PartState) -> i64 {
+    match state {
+        PartState::Up => 0,
+        PartState::Degraded(_) => 1,
+        PartState::Down(_) => 2,
     }
 }
 
@@ -103,9 +130,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_is_down_or_silent_makes_it_unready_and_a_degraded_one_does_not() {
-        let patience = Duration::from_millis(20);
-        let readiness = Readiness { patience, ..Readiness::new(CancellationToken::new()) };
+    async fn a_journal_that_is_down_or_silent_makes_it_unready_and_what_is_degraded_or_silent_elsewhere_does_not() {
+        let (patience, metrics) = (Duration::from_millis(20), Metrics::new());
+        let readiness = Readiness { patience, ..Readiness::new(CancellationToken::new(), metrics.clone()) };
         readiness.add("a", always(PartState::Up));
         readiness.add("b", always(PartState::Degraded("slow".into())));
         let (is_ready, report) = readiness.report().await;
@@ -113,14 +140,22 @@ mod tests {
         assert_eq!(report["parts"]["b"], json!({"state": "degraded", "why": "slow"}));
         readiness.add("c", Box::new(|| Box::pin(std::future::pending())));
         let (is_ready, report) = readiness.report().await;
+        assert!(is_ready);
+        assert_eq!(report["parts"]["c"], json!({"state": "degraded", "why": SILENT}));
+        let silent = PartState::Down(SILENT.into());
+        readiness.push("d".into(), Box::new(|| Box::pin(std::future::pending())), silent);
+        let (is_ready, report) = readiness.report().await;
         assert!(!is_ready);
-        assert_eq!(report["parts"]["c"]["state"], "down");
+        assert_eq!(report["parts"]["d"]["state"], "down");
+        for line in [r#"punte_part_state{part="a"} 0"#, r#"punte_part_state{part="d"} 2"#] {
+            assert!(metrics.to_text().lines().any(|have| have == line), "{line}");
+        }
     }
 
     #[tokio::test]
     async fn a_process_that_is_being_stopped_is_not_ready() {
         let stopping = CancellationToken::new();
-        let readiness = Readiness::new(stopping.clone());
+        let readiness = Readiness::new(stopping.clone(), Metrics::new());
         assert!(readiness.report().await.0);
         stopping.cancel();
         assert!(!readiness.report().await.0);

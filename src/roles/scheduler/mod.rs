@@ -13,7 +13,7 @@ use deadlines::Looked;
 
 use crate::{
     adapter::Adapters,
-    broker::Broker,
+    broker::{Broker, Told},
     domain::{Clock, Schedule},
     journal::{Journal, JournalError},
     road::Reply,
@@ -70,6 +70,7 @@ impl Scheduler {
             broker: self.broker.clone(),
             adapters: self.adapters.clone(),
             clock: self.clock.clone(),
+            told: Told::default(),
         };
         while !stop.is_cancelled() {
             let wait = match relay.drain().await {

@@ -30,6 +30,10 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
             Err(_) => continue,
         };
         scheduler.metrics.queue_depth(agency, depth.ready);
+        scheduler.metrics.queue_consumers(agency, depth.consumers);
+        if let Ok(dead) = scheduler.broker.dead_letter_count(agency).await {
+            scheduler.metrics.dead_letters(agency, dead);
+        }
         let missing = missing(queued, depth.ready);
         if missing > 0 {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched

@@ -2,7 +2,7 @@
 
 use crate::{
     adapter::Adapters,
-    broker::{Broker, BrokerError, WorkItem},
+    broker::{Broker, BrokerError, Told, WorkItem},
     crash::{self, Point},
     domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
     journal::{Entry, Journal, JournalError, OutboxItem},
@@ -15,6 +15,8 @@ pub struct Relay {
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
+    /// Why the broker takes no messages, as it was told last.
+    pub told: Told,
 }
 
 /// What one round did.
@@ -83,6 +85,7 @@ impl Relay {
         let results = self.broker.publish(items).await;
         crash::here(Point::RelayPublished);
         self.declare_missing(&results).await;
+        self.tell(&results);
         let (confirmed, refused) = sort(items, results);
         Carried { confirmed, refused }
     }
@@ -110,9 +113,20 @@ impl Relay {
             return;
         }
         let missing: Vec<AgencyName> = missing.into_iter().cloned().collect();
-        tracing::warn!(?missing, "queues are missing and are declared again");
+        // What stands in the way is told by the broker, and by `tell` as long as messages are refused.
         if let Err(error) = self.broker.declare(&missing).await {
-            tracing::warn!(%error, "queues could not be declared");
+            tracing::debug!(%error, ?missing, "queues could not be declared");
+        }
+    }
+
+    /// Once for as long as it lasts, and not at every try.
+    fn tell(&self, results: &[Result<(), BrokerError>]) {
+        match results.iter().find_map(|result| result.as_ref().err()) {
+            Some(error) if self.told.is_news(&error.to_string()) => {
+                tracing::warn!(%error, "the broker does not take messages; they stay in the outbox");
+            }
+            None if self.told.is_over() => tracing::info!("the broker takes messages again"),
+            Some(_) | None => {}
         }
     }
 }
@@ -122,19 +136,7 @@ fn work_item(item: OutboxItem) -> WorkItem {
 }
 
 fn sort(items: &[WorkItem], results: Vec<Result<(), BrokerError>>) -> (Vec<SubmissionId>, Vec<SubmissionId>) {
-    let (mut confirmed, mut refused) = (Vec::new(), Vec::new());
-    let mut first_error = None;
-    for (item, result) in items.iter().zip(results) {
-        match result {
-            Ok(()) => confirmed.push(item.submission),
-            Err(error) => {
-                refused.push(item.submission);
-                first_error.get_or_insert(error);
-            }
-        }
-    }
-    if let Some(error) = first_error {
-        tracing::warn!(%error, refused = refused.len(), "the broker did not take messages; they stay in the outbox");
-    }
-    (confirmed, refused)
+    let (confirmed, refused): (Vec<_>, Vec<_>) = items.iter().zip(results).partition(|(_, result)| result.is_ok());
+    let ids = |some: Vec<(&WorkItem, _)>| some.into_iter().map(|(item, _)| item.submission).collect();
+    (ids(confirmed), ids(refused))
 }

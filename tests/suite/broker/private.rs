@@ -50,6 +50,31 @@ impl PrivateNode {
         self.run(&[&["ctl"], arguments].concat()).await;
     }
 
+    /// It neither answers nor hangs up.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder.path().join("node.pid")).unwrap();
+        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    }
+
+    /// A user with these rights: to configure, to write, to read.
+    pub async fn user(&self, name: &str, rights: [&str; 3]) {
+        self.ctl(&["add_user", name, "geheim"]).await;
+        self.ctl(&[&["set_permissions", "-p", "/", name][..], &rights].concat()).await;
+    }
+
+    /// The node's address for this user, whose password it is.
+    pub fn uri_of(&self, name: &str) -> String {
+        self.uri.replace("guest:guest", &format!("{name}:geheim"))
+    }
+
     pub async fn raw(&self) -> lapin::Connection {
         raw(&self.uri).await
     }

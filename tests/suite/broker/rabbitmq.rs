@@ -4,8 +4,8 @@ use super::stage::*;
 use futures_util::future::join_all;
 use lapin::{
     BasicProperties,
-    options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
-    types::{AMQPValue, FieldTable},
+    options::{BasicGetOptions, BasicPublishOptions, QueueDeleteOptions, QueuePurgeOptions},
+    types::AMQPValue,
 };
 use punte::{
     broker::{
@@ -87,26 +87,6 @@ async fn a_message_is_persistent_and_says_what_it_is_and_which_trace_it_belongs_
             let trace = properties.headers().as_ref().unwrap().inner().get("traceparent").cloned();
             assert_eq!(trace, Some(AMQPValue::LongString(sent.trace.to_string().into())));
             assert_eq!(WorkItem::from_bytes(&message.data), Ok(sent));
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_with_other_properties_is_named_and_keeps_no_other_agency_waiting() {
-    let settings = settings();
-    let names = Names::new(&settings.prefix).unwrap();
-    let wrong = names.work_queue(&ours(), Priority::Urgent);
-    let connection = raw(&uri()).await;
-    let channel = connection.create_channel().await.unwrap();
-    channel.queue_declare(wrong.clone(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
-    Stage::with(settings)
-        .await
-        .play(|broker| async move {
-            let said = broker.declare(&[ours(), theirs()]).await.unwrap_err();
-            assert!(matches!(&said, BrokerError::Topology(text) if text.contains(wrong.as_str())), "{said}");
-            let mut deliveries = broker.consume(&theirs(), 1).await.unwrap();
-            publish(&*broker, &[item(&theirs())]).await;
-            next_acked(&mut deliveries).await;
         })
         .await;
 }

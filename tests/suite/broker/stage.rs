@@ -85,7 +85,7 @@ pub async fn remove(uri: &str, names: &Names) {
             channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
         }
     }
-    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange()] {
+    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
         channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await.unwrap();
     }
     connection.close(200, "done".into()).await.unwrap();
@@ -176,6 +176,34 @@ pub async fn dead_letters_are(broker: &dyn Broker, agency: &AgencyName, count: u
         broker.dead_letter_count(agency).await.is_ok_and(|dead| dead == count)
     })
     .await;
+}
+
+/// Usable, but for what is told.
+pub async fn degraded(broker: &dyn Broker, by: &str) -> String {
+    let mut said = String::new();
+    eventually(by, || {
+        if let BrokerHealth::Degraded(why) = broker.health() {
+            said = why;
+        }
+        let is_told = said.contains(by);
+        async move { is_told }
+    })
+    .await;
+    said
+}
+
+/// Not usable, and why.
+pub async fn disconnected(broker: &dyn Broker, by: &str) -> String {
+    let mut said = String::new();
+    eventually(by, || {
+        if let BrokerHealth::Disconnected(why) = broker.health() {
+            said = why;
+        }
+        let is_told = said.contains(by);
+        async move { is_told }
+    })
+    .await;
+    said
 }
 
 pub fn is_unavailable<T>(result: &Result<T, BrokerError>) -> bool {

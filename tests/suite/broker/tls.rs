@@ -81,7 +81,7 @@ async fn amqps_with_our_certificate_carries_messages_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_of_another_authority_is_refused() {
-    is_refused(settings(tls(other_ca(), true)), "UnknownIssuer").await;
+    is_refused(settings(tls(other_ca(), true)), "an authority that broker.ca does not hold").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,12 +89,20 @@ async fn a_broker_under_another_name_is_refused() {
     let mut settings = settings(tls(broker_ca(), true));
     // Linux takes this address for the loopback one; the broker's certificate does not name it.
     settings.uri = settings.uri.replace("localhost", "0.0.0.0");
-    is_refused(settings, "not valid for name").await;
+    is_refused(settings, "does not name `0.0.0.0`").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_our_certificate_the_broker_refuses_us() {
-    is_refused(settings(tls(broker_ca(), false)), "CertificateRequired").await;
+    is_refused(settings(tls(broker_ca(), false)), "name broker.certificate and broker.key").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scheme_for_tls_at_the_plain_port_is_told_in_plain_words() {
+    let port = environment("PUNTE_TEST_AMQP_URL").parse::<lapin::uri::AMQPUri>().unwrap().authority.port;
+    let uri = format!("amqps://guest:guest@localhost:{port}/%2f");
+    is_refused(RabbitmqSettings { uri, ..settings(tls(broker_ca(), true)) }, "does not speak TLS; amqps:// is for")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

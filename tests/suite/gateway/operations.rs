@@ -1,15 +1,16 @@
 //! Health and metrics.
 
 use super::town::{Town, wish};
-use punte::roles::operations::{Operations, OperationsParts, PartState, Readiness};
+use punte::roles::operations::{Operations, OperationsParts, PartState, QueueSights, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 async fn started(town: &Town) -> (Operations, Arc<Readiness>) {
-    let readiness = Arc::new(Readiness::new(town.shutdown.clone()));
+    let readiness = Arc::new(Readiness::new(town.shutdown.clone(), town.metrics.clone()));
     readiness.add_journal(town.journal.clone());
-    readiness.add_broker(town.broker.clone());
+    let sights = QueueSights::new(town.broker.clone(), Vec::new(), town.metrics.clone());
+    readiness.add_broker(town.broker.clone(), Arc::new(sights));
     let parts = OperationsParts {
         listen: ([127, 0, 0, 1], 0).into(),
         readiness: readiness.clone(),

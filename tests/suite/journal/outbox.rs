@@ -182,7 +182,13 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
     let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
-    let relay = Relay { journal: journal.clone(), broker: broker.clone(), adapters: Arc::new(adapters), clock };
+    let relay = Relay {
+        journal: journal.clone(),
+        broker: broker.clone(),
+        adapters: Arc::new(adapters),
+        clock,
+        told: Default::default(),
+    };
     assert_eq!(relay.drain().await.unwrap().published, 11);
     assert_eq!(broker.depth(&other).await.unwrap().ready, 1);
     assert_eq!(state(&journal, late.id).await, StateName::Queued);

@@ -1,0 +1,120 @@
+//! How every agency's queues stand: the broker is asked, not longer than is sensible; what it says, or what it said last, goes
+//! out.
+
+use super::PartState;
+use crate::{
+    broker::{Broker, BrokerError, QueueDepth},
+    domain::AgencyName,
+    telemetry::Metrics,
+};
+use futures_util::future::join_all;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+
+pub struct QueueSights {
+    broker: Arc<dyn Broker>,
+    agencies: Vec<AgencyName>,
+    metrics: Metrics,
+    seen: Mutex<BTreeMap<AgencyName, Sight>>,
+    /// When the broker was asked last; one asks, and the others wait for what it hears.
+    asked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// One agency's queues when the broker last spoke of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Sight {
+    depth: QueueDepth,
+    dead_letters: u64,
+    /// Why it does not speak of them now.
+    trouble: Option<BrokerError>,
+}
+
+/// What was heard so recently is as good as new.
+const FRESH: Duration = Duration::from_secs(1);
+/// A broker that hangs must not make who asks us wait.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+impl QueueSights {
+    pub fn new(broker: Arc<dyn Broker>, agencies: Vec<AgencyName>, metrics: Metrics) -> Self {
+        Self { broker, agencies, metrics, seen: Mutex::default(), asked: tokio::sync::Mutex::default() }
+    }
+
+    /// Why the broker counts as silent; `None` if it answers.
+    pub async fn silence(&self) -> Option<String> {
+        self.look().await;
+        let is_silent = |sight: &Sight| sight.trouble == Some(silence());
+        self.seen().values().any(is_silent).then(|| format!("{}; messages wait in the journal", silence().reason()))
+    }
+
+    /// Whether the broker sees somebody who takes this agency's messages.
+    pub async fn consumers(&self, agency: &AgencyName) -> PartState {
+        let Sight { depth, trouble, .. } = self.of(agency).await;
+        match trouble {
+            Some(error) if depth == QueueDepth::default() => PartState::Degraded(error.reason()),
+            Some(error) => PartState::Degraded(format!(
+                "{}; there were {} messages and {} consumers when it last spoke of them",
+                error.reason(),
+                depth.ready,
+                depth.consumers
+            )),
+            None if depth.consumers > 0 => PartState::Up,
+            None => PartState::Degraded(format!("nobody takes its {} messages now", depth.ready)),
+        }
+    }
+
+    pub async fn dead_letters(&self, agency: &AgencyName) -> PartState {
+        match self.of(agency).await.dead_letters {
+            0 => PartState::Up,
+            count => PartState::Degraded(format!(
+                "{count} messages were rejected or came back too often; `punte queues` shows them, and the journal has \
+                 published their submissions again"
+            )),
+        }
+    }
+
+    async fn of(&self, agency: &AgencyName) -> Sight {
+        self.look().await;
+        self.seen().get(agency).cloned().unwrap_or_default()
+    }
+
+    async fn look(&self) {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|at| at.elapsed() < FRESH) {
+            return;
+        }
+        join_all(self.agencies.iter().map(|agency| self.look_at(agency))).await;
+        *asked = Some(Instant::now());
+    }
+
+    async fn look_at(&self, agency: &AgencyName) {
+        let looking = async {
+            let depth = self.broker.depth(agency).await?;
+            // Without a queue for them there are none.
+            Ok((depth, self.broker.dead_letter_count(agency).await.unwrap_or_default()))
+        };
+        let heard = timeout(PATIENCE, looking).await.unwrap_or(Err(silence()));
+        if let Ok((depth, dead_letters)) = &heard {
+            self.metrics.queue_depth(agency, depth.ready);
+            self.metrics.queue_consumers(agency, depth.consumers);
+            self.metrics.dead_letters(agency, *dead_letters);
+        }
+        let mut seen = self.seen();
+        let sight = seen.entry(agency.clone()).or_default();
+        match heard {
+            Ok((depth, dead_letters)) => *sight = Sight { depth, dead_letters, trouble: None },
+            Err(error) => sight.trouble = Some(error),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<AgencyName, Sight>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn silence() -> BrokerError {
+    BrokerError::Unavailable("the broker does not answer".into())
+}
