@@ -37,6 +37,16 @@ fn bad_days() -> Vec<(&'static str, Value, Met)> {
         ("does not sign", json!({"fault": "no-signature"})),
         ("is overloaded", json!({"fault": {"status": {"code": 503, "retry_after_secs": 1}}})),
         ("fails after the effect", json!({"fault": {"status": {"code": 500, "after_effect": true}}})),
+        (
+            "refuses unsigned after the effect",
+            json!({"fault": {"status": {"code": 503, "after_effect": true}}, "times": 4}),
+        ),
+        (
+            "is blamed by somebody on the way",
+            json!({"fault": {"soap-fault": {"blames": "client", "after_effect": true, "unsigned": true}}, "times": 2}),
+        ),
+        ("has its status written over", json!({"fault": {"rewritten-status": {"code": 404}}})),
+        ("has its answers swapped", json!({"fault": "swapped", "times": 4})),
         ("blames itself", json!({"fault": {"soap-fault": {"blames": "server", "after_effect": true}}, "times": 3})),
     ];
     let to_connections = [

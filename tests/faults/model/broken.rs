@@ -37,6 +37,20 @@ fn sending_a_once_again_after_an_unknown_outcome_is_found() {
 }
 
 #[test]
+fn taking_an_unsigned_no_for_certain_is_found() {
+    fn credulous(outcome: super::rules::Outcome, case: Case<'_>) -> Event {
+        match outcome {
+            Err(fault) if fault.verdict == Verdict::DoNotRetryInDoubt => {
+                settle(Err(Fault { verdict: Verdict::DoNotRetry, ..fault }), case)
+            }
+            other => settle(other, case),
+        }
+    }
+    is_found(model(Effect::Once, 1, |rules| rules.settle = credulous), ONE_EFFECT);
+    is_found(model(Effect::Idempotent, 1, |rules| rules.settle = credulous), DOUBT_SHOWN);
+}
+
+#[test]
 fn taking_a_lost_lease_for_nothing_sent_is_found() {
     let break_it = |rules: &mut Rules| {
         rules.after_due_time = |progress, effect, schedule, now| match progress.state {

@@ -136,6 +136,8 @@ pub enum Came {
     Transient,
     /// Also: there was something that nobody can read.
     Lost,
+    /// An unsigned word that the request is at fault.
+    Blamed,
     LeaseOver,
     NotSeen,
     TooEarly,

@@ -32,6 +32,8 @@ pub enum Move {
     AgencyMeetsIt(Deed),
     Hears,
     GivesUp,
+    /// Somebody on the way, who has passed the request on or will, says unsigned that it is at fault.
+    IsBlamed,
     /// The exchange takes so long that the journal learns of it meanwhile.
     RecordsItsBeginning,
     Records,
@@ -50,6 +52,7 @@ pub fn is_fault(it: Move) -> bool {
         it,
         Move::TakesWhatIsForgotten
             | Move::CannotPrepare { .. }
+            | Move::IsBlamed
             | Move::RecordsUnheard
             | Move::IsCutOff
             | Move::Freezes
@@ -70,9 +73,11 @@ pub fn moves(worker: &Worker) -> Vec<Move> {
         Step::Begun(_) | Step::Cleared(_) => vec![Move::LooksAtItsLease],
         Step::Leaving(_) => vec![Move::Leaves],
         Step::Asking { heard: None, .. } => vec![Move::AgencyIsAsked, Move::GivesUp],
-        Step::Sent { said: None, .. } => {
-            DEEDS.into_iter().map(Move::AgencyMeetsIt).chain([Move::GivesUp, Move::RecordsItsBeginning]).collect()
-        }
+        Step::Sent { said: None, .. } => DEEDS
+            .into_iter()
+            .map(Move::AgencyMeetsIt)
+            .chain([Move::GivesUp, Move::IsBlamed, Move::RecordsItsBeginning])
+            .collect(),
         Step::Asking { heard: Some(_), .. } | Step::Sent { said: Some(_), .. } => vec![Move::Hears, Move::GivesUp],
         Step::Heard { .. } => vec![Move::Records, Move::RecordsUnheard],
         Step::Done => vec![Move::Acks],
@@ -152,6 +157,11 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
         (Move::GivesUp, Step::Sent { turn, said }) => {
             goes_astray(town, said);
             Step::Heard { turn, came: Came::Lost }
+        }
+        (Move::IsBlamed, Step::Sent { turn, said: None }) => {
+            goes_wrong(town)?;
+            goes_astray(town, None);
+            Step::Heard { turn, came: Came::Blamed }
         }
         (Move::GivesUp, Step::Asking { turn, early, .. }) => told(model, town, turn, outcome(Came::Lost), early),
         (Move::Records, Step::Heard { turn, came }) => {
@@ -291,6 +301,7 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
 
 fn outcome(came: Came) -> Outcome {
     match came {
+        Came::Blamed => Err(fault(Code::AgencySoapClientFault)),
         Came::LeaseOver => may_leave(lease_end(), TIMEOUT, lease_end()).and(Err(fault(Code::Internal))),
         _ => came.reading().ok_or_else(|| fault(Code::NetworkReset)),
     }
