@@ -167,6 +167,7 @@ impl Road {
             }
             Err(fault) => Err(fault),
         };
+        turn.line.heed_answer(&turn.record.submission, &reading);
         Outcome { ending: Ending::Read(reading), wire }
     }
 

@@ -1,10 +1,10 @@
 //! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
 //! each renewed when its files change.
 
-use super::Halt;
+use super::{Halt, suspicion::Suspicion};
 use crate::{
-    adapter::{Adapter, Adapters},
-    domain::{AgencyName, Code, Fault, Stage},
+    adapter::{Adapter, Adapters, Reading},
+    domain::{AgencyName, Code, Fault, Stage, Submission},
     settings::{AgencyPlace, ConfigFaults, SecretFiles},
     trust::{
         AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Refreshed, Reloading, ReplayCache, Seal,
@@ -38,6 +38,8 @@ pub struct Line {
     client: ArcSwap<Client>,
     /// While the agency does not take our certificate.
     pub halt: Halt,
+    /// Of that, by what the agency says over HTTP.
+    suspicion: Suspicion,
     pub replays: ReplayCache,
 }
 
@@ -109,6 +111,7 @@ impl Line {
             answers,
             client: ArcSwap::from_pointee(client),
             halt,
+            suspicion: Suspicion::default(),
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
         })
     }
@@ -167,6 +170,36 @@ impl Line {
             let text =
                 "the agency's server refuses our certificate; nothing more is sent there until it takes it again";
             tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
+        }
+    }
+
+    /// Answers by which the agency does not let us in speak of the installation if the declared probe meets the same, or if
+    /// requests of two offices have.
+    pub(super) fn heed_answer(self: &Arc<Self>, submission: &Submission, reading: &Result<Reading, Fault>) {
+        match reading {
+            Ok(_) => self.suspicion.let_in(),
+            Err(fault) if fault.code == Code::CredentialsRefused => {
+                if self.suspicion.refused(&submission.office, submission.id) {
+                    self.stop(&format!("requests of two offices were answered with {}", fault.detail));
+                } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
+                    let line = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(unwell) = line.look().await {
+                            line.stop(&unwell.problem);
+                        }
+                    });
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn stop(&self, why: &str) {
+        if self.halt.begin(why, Instant::now()) {
+            let agency = &self.adapter.agency;
+            let text =
+                "the agency does not let this installation in; nothing more is sent there until a look finds it well";
+            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate, key and token are registered");
         }
     }
 

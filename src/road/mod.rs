@@ -11,6 +11,7 @@ mod exchange;
 mod ask;
 mod report;
 mod halt;
+mod suspicion;
 mod look;
 mod sign;
 mod steady;

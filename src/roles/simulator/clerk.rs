@@ -108,8 +108,13 @@ impl Known<'_> {
 
     /// What stands in the request where this text stands in the example.
     fn counterpart(&self, asked: &[Leaf], text: &str) -> Option<String> {
-        let place = &self.leaves.iter().find(|leaf| leaf.text == text)?.path;
-        asked.iter().find(|leaf| leaf.path == *place).map(|leaf| leaf.text.clone())
+        let is_it = |leaf: &&Leaf| leaf.text == text;
+        // Or with something around it, such as `urn:uuid:`.
+        let around = || self.leaves.iter().find(|leaf| !text.is_empty() && leaf.text.contains(text));
+        let known = self.leaves.iter().find(is_it).or_else(around)?;
+        let (before, after) = known.text.split_once(text)?;
+        let theirs = asked.iter().find(|leaf| leaf.path == known.path)?;
+        theirs.text.strip_prefix(before)?.strip_suffix(after).map(str::to_owned)
     }
 
     fn is_same(&self, asked: &[Leaf]) -> bool {
@@ -121,9 +126,11 @@ impl Known<'_> {
 fn is_volatile(example: &Example, text: &str) -> bool {
     let submission = &example.submission;
     let context = &submission.context;
+    if text.contains(&submission.id.to_string()) {
+        return true;
+    }
     [
-        submission.id.to_string().as_str(),
-        &example.now.to_string(),
+        example.now.to_string().as_str(),
         &submission.accepted_at.to_string(),
         &submission.trace.trace_id(),
         submission.office.as_str(),

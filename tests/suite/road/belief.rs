@@ -273,3 +273,33 @@ async fn a_soap_fault_is_read_in_every_spelling_and_completes_nothing() {
     }
     town.leave().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refuses_two_offices_refuses_the_installation_and_the_agency_waits_as_a_whole() {
+    let touchy = |agency: &str, text: String| as_once(agency, text).replace("cooldown_secs = 15", "cooldown_secs = 2");
+    let mut town = Town::with_adapters(touchy, quick).await;
+    let halted = "agency_halted{agency=\"civil-registry\"} 1";
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 403}}}));
+    for _ in 0..3 {
+        let id = town.post("person-lookup").await;
+        assert_eq!(town.until(&id, &["retrying"]).await["fault"]["code"], "bus.credentials.refused");
+    }
+    assert!(!town.operations("/metrics").await.contains(halted), "one office alone has halted the agency");
+    town.office = town.stage.client("shkoder").unwrap();
+    let id = town.post("person-lookup").await;
+    town.until(&id, &["retrying"]).await;
+    let begun = std::time::Instant::now();
+    while !town.operations("/metrics").await.contains(halted) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "two offices have not halted the agency");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    town.behave("civil-registry", json!(null));
+    let waiting = town.post("person-lookup").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(town.show(&waiting).await["attempts"], 0, "it was sent although the agency is halted");
+    for id in [&id, &waiting] {
+        town.ends(id, "completed").await;
+    }
+    assert!(!town.operations("/metrics").await.contains(halted));
+    town.leave().await;
+}
