@@ -122,7 +122,7 @@ async fn new_key_files_are_taken_up_and_bad_ones_are_not() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     let id = town.post("person-lookup").await;
     let shown = town.until(&id, &["retrying", "parked"]).await;
-    assert_eq!(shown["fault"]["code"], "network.tls", "{shown:#}");
+    assert_eq!(shown["fault"]["code"], "bus.identity.refused", "{shown:#}");
     drop(good);
     town.leave().await;
 }
