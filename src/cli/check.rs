@@ -5,10 +5,10 @@ use super::{
     check_online::{Met, meet},
     exit, output,
 };
-use crate::roles::Installation;
+use crate::{roles::Installation, settings::ConfigFaults};
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -25,7 +25,7 @@ pub struct Check {
     config: ConfigFile,
     #[arg(
         long,
-        help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}]}"
+        help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}], subjects: [{place, read}]}"
     )]
     json: bool,
     #[arg(long, help = "Meet each agency's server: a handshake, and the probe that its adapter declares")]
@@ -40,28 +40,42 @@ impl Check {
         {
             return super::block_on(meet(installation)).map_or_else(|code| code, |met| self.met(installation, &met));
         }
+        // An agency that would be stopped is a fault here, and none that keeps the others from a start.
+        let faults = match &result {
+            Ok(installation) => installation.lines.stopped(),
+            Err(faults) => faults.clone(),
+        };
+        let installation = result.as_ref().ok();
         if self.json {
-            let (faults, warnings, settings) = match &result {
-                Ok(installation) => (&[][..], &installation.warnings[..], &installation.settings.effective[..]),
-                Err(faults) => (&faults.0[..], &[][..], &[][..]),
-            };
-            output::line(json!({"ok": result.is_ok(), "faults": faults, "warnings": warnings, "settings": settings}));
+            output::json(&json!({
+                "ok": faults.is_empty(),
+                "faults": faults.0,
+                "warnings": installation.map_or(&[][..], |it| &it.warnings),
+                "settings": installation.map_or(&[][..], |it| &it.settings.effective),
+                "subjects": installation.map(subjects).unwrap_or_default(),
+            }));
+        } else {
+            installation.inspect(|installation| report(installation));
+            tell(&faults, installation);
         }
-        match result {
-            Ok(installation) => {
-                if !self.json {
-                    report(&installation);
-                }
-                exit::DONE
-            }
-            Err(faults) => {
-                if !self.json {
-                    output::line(faults.to_string().trim_end());
-                    let number = faults.0.len();
-                    output::line(format_args!("{number} fault{}", if number == 1 { "" } else { "s" }));
-                }
-                exit::CONFIGURATION
-            }
+        if faults.is_empty() { exit::DONE } else { exit::CONFIGURATION }
+    }
+}
+
+fn subjects(installation: &Installation) -> Vec<Value> {
+    installation.subjects.iter().map(|(place, read)| json!({"place": place, "read": read})).collect()
+}
+
+fn tell(faults: &ConfigFaults, installation: Option<&Installation>) {
+    match (faults.0.len(), installation) {
+        (0, Some(installation)) => {
+            output::line(format_args!("{} offices; no faults", installation.settings.offices.len()));
+        }
+        (number, installation) => {
+            output::line(faults.to_string().trim_end());
+            let plural = if number == 1 { "" } else { "s" };
+            let consequence = if installation.is_some() { "; `punte serve` starts without these agencies" } else { "" };
+            output::line(format_args!("{number} fault{plural}{consequence}"));
         }
     }
 }
@@ -74,8 +88,8 @@ impl Check {
             let warnings: Vec<_> = installation.warnings.iter().chain(&met.warnings).collect();
             let settings = &installation.settings.effective;
             let (faults, met) = (&met.faults.0, &met.lines);
-            output::line(
-                json!({"ok": is_well, "faults": faults, "warnings": warnings, "settings": settings, "met": met}),
+            output::json(
+                &json!({"ok": is_well, "faults": faults, "warnings": warnings, "settings": settings, "met": met}),
             );
         } else {
             report(installation);
@@ -101,5 +115,7 @@ fn report(installation: &Installation) {
             services.join(", ")
         ));
     }
-    output::line(format_args!("{} offices; no faults", installation.settings.offices.len()));
+    for (place, read) in &installation.subjects {
+        output::line(format_args!("{place}: the subject is read as {read}"));
+    }
 }

@@ -11,8 +11,11 @@ pub(super) struct Met {
 }
 
 pub(super) async fn meet(installation: &Installation) -> Met {
-    let looks = installation.lines.iter().map(|line| async move { (line, line.look().await) });
-    let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: ConfigFaults::default() };
+    let looks = installation.lines.iter().map(|line| async move {
+        let look = line.look().await;
+        (line, look)
+    });
+    let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: installation.lines.stopped() };
     for (line, look) in join_all(looks).await {
         let adapter = &line.adapter;
         let about = format!("agency {} at {}", adapter.agency, adapter.endpoint.authority());

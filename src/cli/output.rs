@@ -1,6 +1,8 @@
 //! What a subcommand has to say comes in and goes to standard output, line by line; a reader that has gone away
 //! (`| head -1`) ends nothing halfway and is no failure.
 
+use crate::domain::is_invisible;
+use serde::Serialize;
 use std::{
     fmt::Display,
     io::{self, ErrorKind, Write},
@@ -14,6 +16,21 @@ pub fn line(text: impl Display) {
     note(writeln!(io::stdout().lock(), "{}", harmless(&text.to_string())));
 }
 
+/// One value a line. Inside of JSON, characters are escaped in JSON's own way.
+pub fn json(value: &impl Serialize) {
+    note(writeln!(io::stdout().lock(), "{}", escaped(&serde_json::to_string(value).unwrap_or_default())));
+}
+
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut escaped, character| {
+        match is_invisible(character) {
+            true => escaped.extend(format!("\\u{:04x}", u32::from(character)).chars()),
+            false => escaped.push(character),
+        }
+        escaped
+    })
+}
+
 /// What an agency or an office has written may hold commands to a terminal: they are shown, not obeyed.
 fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -23,21 +40,16 @@ fn harmless(text: &str) -> String {
             '\n' | '\t' => shown.push(character),
             // Messages of HTTP end their lines so.
             '\r' if characters.peek() == Some(&'\n') => shown.push(character),
-            _ if character.is_control() || is_direction(character) => shown.extend(character.escape_default()),
+            _ if is_invisible(character) => shown.extend(character.escape_default()),
             _ => shown.push(character),
         }
     }
     shown
 }
 
-/// Marks that turn the direction of what follows (Unicode Standard Annex 9, section 2).
-fn is_direction(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The same for what is no result: it goes to standard error, which may be closed too.
 pub fn aside(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(&text.to_string()));
 }
 
 /// Whether something that was said did not arrive although somebody listens: a full disk, for example.
@@ -65,6 +77,10 @@ mod tests {
     fn commands_to_a_terminal_are_shown_and_not_obeyed() {
         assert_eq!(harmless("a\u{1b}[2J\r\u{9b}31m\u{7}b"), "a\\u{1b}[2J\\r\\u{9b}31m\\u{7}b");
         assert_eq!(harmless("\u{202e}fdp.exe"), "\\u{202e}fdp.exe");
+        assert_eq!(harmless("a\u{200f}b\u{2028}c"), "a\\u{200f}b\\u{2028}c");
+        let said = escaped(&serde_json::to_string("a\u{1b}\u{202e}\u{9b}\u{7f}\"ă").unwrap());
+        assert_eq!(said, "\"a\\u001b\\u202e\\u009b\\u007f\\\"ă\"");
+        assert_eq!(serde_json::from_str::<String>(&said).unwrap(), "a\u{1b}\u{202e}\u{9b}\u{7f}\"ă");
         assert_eq!(harmless("Căușeni\r\n\tОпштина"), "Căușeni\r\n\tОпштина");
     }
 }

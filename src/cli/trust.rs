@@ -1,7 +1,10 @@
 //! `punte trust`: signatures are checked by hand, with the rules that the worker uses.
 
 use super::{exit, trust_verify};
-use crate::trust::{AnswerPolicy, AnswerProfile, SealAsWritten, SignersAsFiles};
+use crate::{
+    domain::SubjectMatch,
+    trust::{AnswerPolicy, AnswerProfile, SealAsWritten, SignersAsFiles},
+};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -80,7 +83,7 @@ pub struct PolicyFiles {
     pub ca: Option<PathBuf>,
     /// With --ca: only the holder of this name, a common name or a whole subject
     #[arg(long, value_name = "NAME", requires = "ca")]
-    pub subject: Option<String>,
+    pub subject: Option<SubjectMatch>,
 }
 
 /// Other tables of the file are not looked at, so that an `agency.toml` will do.

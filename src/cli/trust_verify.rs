@@ -114,7 +114,7 @@ impl Verdict {
     fn tell(&self, message: &Path, among_others: bool, json: bool) {
         let named = Named { message, verdict: self };
         match (json, among_others) {
-            (true, _) => output::line(serde_json::to_string(&named).unwrap_or_default()),
+            (true, _) => output::json(&named),
             (false, true) => {
                 output::line(format_args!("{}: {}", message.display(), self.for_people().replace('\n', "; ")))
             }

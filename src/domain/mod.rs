@@ -2,8 +2,10 @@
 
 mod attempt;
 mod clock;
+pub mod distinguished_name;
 mod fault;
 mod ids;
+mod invisible;
 mod office;
 mod schedule;
 mod service;
@@ -14,8 +16,10 @@ mod transitions;
 
 pub use attempt::{Attempt, AttemptOutcome, WireRecord};
 pub use clock::{Clock, ManualClock, SystemClock, whole_microseconds};
+pub use distinguished_name::{DistinguishedName, InvalidDistinguishedName, SubjectMatch};
 pub use fault::{Code, Fault, Origin, Stage, Verdict, told};
 pub use ids::{AgencyName, AttachmentId, InvalidName, OfficeName, ServiceName, SubmissionId};
+pub use invisible::is_invisible;
 pub use office::Office;
 pub use schedule::{InvalidSchedule, Schedule};
 pub use service::{Effect, Priority};

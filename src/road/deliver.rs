@@ -156,9 +156,10 @@ impl Road {
         let submission = &record.submission;
         let unknown =
             |code| Fault::new(code, Stage::Transform, format!("{} of {}", submission.service, submission.agency));
-        let line = self.lines.get(&submission.agency).ok_or_else(|| unknown(Code::AgencyUnknown))?;
-        let operation = line.adapter.operations.get(&submission.service);
-        Ok((line.clone(), operation.ok_or_else(|| unknown(Code::OperationUnknown))?))
+        let adapter = self.lines.adapter(&submission.agency).ok_or_else(|| unknown(Code::AgencyUnknown))?;
+        let operation = adapter.operations.get(&submission.service);
+        let operation = operation.ok_or_else(|| unknown(Code::OperationUnknown))?;
+        Ok((self.lines.get(&submission.agency).ok_or_else(|| unknown(Code::AgencyUnknown))??, operation))
     }
 
     /// Nothing has been sent: what can be mended by itself waits, everything else goes in front of an operator.

@@ -3,27 +3,22 @@
 
 use super::{Halt, suspicion::Suspicion};
 use crate::{
-    adapter::{Adapter, Adapters, Reading},
-    domain::{AgencyName, Code, Fault, Stage, Submission},
-    settings::{AgencyPlace, ConfigFaults, SecretFiles},
+    adapter::{Adapter, Reading},
+    domain::{Code, Fault, Stage, Submission},
+    settings::{ConfigFaults, SecretFiles},
     trust::{
-        AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Refreshed, Reloading, ReplayCache, Seal,
-        SealProfile, TrustError, client_config,
+        AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Purpose, Refreshed, Reloading, ReplayCache,
+        Seal, SealProfile, TrustError, client_config,
     },
     wire::{Client, ClientSettings, SendFailure, attentive_provider},
 };
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Every agency's line.
-#[derive(Debug, Default)]
-pub struct Lines(BTreeMap<AgencyName, Arc<Line>>);
 
 #[derive(Debug)]
 pub struct Line {
@@ -47,58 +42,60 @@ pub struct Line {
 const LOOK_TAKES: Duration = Duration::from_secs(2);
 const REPLAYS_REMEMBERED: usize = 100_000;
 
-impl Lines {
-    /// Opens a line to every agency; what is missing or cannot be used goes to `faults`.
-    pub fn open(
-        adapters: &Adapters,
-        places: &BTreeMap<AgencyName, AgencyPlace>,
-        secrets: &Path,
-        now: Timestamp,
-        faults: &mut ConfigFaults,
-    ) -> Self {
-        let mut lines = BTreeMap::new();
-        for adapter in adapters.iter() {
-            let place = places.get(&adapter.agency).and_then(|place| place.secrets.clone());
-            let files = place.unwrap_or_else(|| SecretFiles::derived(secrets, &adapter.agency));
-            if let Some(line) = Line::open(adapter.clone(), &files, now, faults) {
-                lines.insert(adapter.agency.clone(), Arc::new(line));
+impl Line {
+    /// How the agency's messages are signed; what is wrong in its `agency.toml` goes to `faults`.
+    pub(super) fn check_profile(adapter: &Adapter, base: &Path, faults: &mut ConfigFaults) -> Option<SealProfile> {
+        match adapter.seal.check(base) {
+            Ok(profile) => Some(profile),
+            Err(problems) => {
+                for problem in problems {
+                    let key = format!("seal.{}", problem.key);
+                    faults.add(adapter.folder.join("agency.toml"), key, problem.text, problem.remedy);
+                }
+                None
             }
         }
-        Self(lines)
     }
 
-    pub fn get(&self, agency: &AgencyName) -> Option<&Arc<Line>> {
-        self.0.get(agency)
+    /// The line, or everything that is wrong with its key files.
+    pub(super) fn open(
+        adapter: Arc<Adapter>,
+        files: &SecretFiles,
+        profile: SealProfile,
+        now: Timestamp,
+    ) -> Result<Self, ConfigFaults> {
+        let mut faults = ConfigFaults::default();
+        match Self::opened(adapter, files, profile, now, &mut faults) {
+            Some(line) if faults.is_empty() => Ok(line),
+            _ => Err(faults),
+        }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Line>> {
-        self.0.values()
-    }
-
-    /// Looks at all key files. A bad one is refused, and what was loaded before stays in use.
-    pub fn refresh(&self, now: Timestamp) {
-        self.0.values().for_each(|line| line.refresh(now));
-    }
-}
-
-impl Line {
-    fn open(adapter: Arc<Adapter>, files: &SecretFiles, now: Timestamp, faults: &mut ConfigFaults) -> Option<Self> {
-        let profile = seal_profile(&adapter, &files.folder, faults);
+    fn opened(
+        adapter: Arc<Adapter>,
+        files: &SecretFiles,
+        profile: SealProfile,
+        now: Timestamp,
+        faults: &mut ConfigFaults,
+    ) -> Option<Self> {
         let tls = IdentityFiles { certificate: files.certificate.clone(), key: files.key.clone() };
         let roots = usable(Reloading::<AgencyRoots>::load(files.ca.clone(), now), &files.ca, faults);
         let client_identity = usable(Reloading::<Identity>::load(tls, now), &files.certificate, faults);
-        let profile = profile?;
         let profile_warnings = profile.warnings();
-        let signing_identity = match profile.seal {
+        let signing = match profile.seal {
             Seal::None => None,
             Seal::Wss(_) | Seal::Jws(_) | Seal::HttpSignature(_) => {
                 let signing =
                     IdentityFiles { certificate: files.signing_certificate.clone(), key: files.signing_key.clone() };
-                Some(usable(Reloading::<Identity>::load(signing, now), &files.signing_certificate, faults)?)
+                Some(usable(Reloading::<Identity>::load(signing, now), &files.signing_certificate, faults))
             }
         };
-        let answers = usable(Reloading::<AnswerPolicy>::load(profile.answer, now), &files.folder, faults)?;
-        let (roots, client_identity) = (roots?, client_identity?);
+        let answers = usable(Reloading::<AnswerPolicy>::load(profile.answer, now), &files.folder, faults);
+        let (roots, client_identity, answers) = (roots?, client_identity?, answers?);
+        let signing_identity = match signing {
+            None => None,
+            Some(signing) => Some(signing?),
+        };
         let halt = Halt::new(adapter.breaker.cooldown);
         let client = usable(client(&adapter, &roots.current(), &client_identity.current()), &files.ca, faults)?;
         Some(Self {
@@ -128,17 +125,15 @@ impl Line {
         self.answers.current()
     }
 
-    /// What the operator should know: weak algorithms, keys that others can read, certificates that end soon.
+    /// What the operator should know: weak algorithms, keys that others can read, certificates that end soon, and what the
+    /// other side will have against ours.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
-        let agency = &self.adapter.agency;
-        let identities = [Some(self.client_identity.current()), self.signing_identity()];
-        let of_identities = identities.into_iter().flatten().flat_map(|identity| {
-            identity.warnings.iter().cloned().chain(identity.facts().ends_soon(now)).collect::<Vec<_>>()
-        });
-        let of_answers = self.answers.current().warnings(now);
-        let all =
-            self.profile_warnings.iter().cloned().chain(self.adapter.warnings()).chain(of_identities).chain(of_answers);
-        all.map(|text| format!("{agency}: {text}")).collect()
+        let client = self.client_identity.current().warnings_as(Purpose::TlsClient, now);
+        let signing = self.signing_identity().map(|identity| identity.warnings_as(Purpose::Signatures, now));
+        let of_files = client.into_iter().chain(signing.into_iter().flatten());
+        let of_others = self.roots.current().warnings(now).into_iter().chain(self.answers.current().warnings(now));
+        let all = self.profile_warnings.iter().cloned().chain(self.adapter.warnings()).chain(of_files).chain(of_others);
+        all.map(|text| format!("{}: {text}", self.adapter.agency)).collect()
     }
 
     /// Whether anything may be sent now, as far as our certificate goes.
@@ -218,7 +213,14 @@ impl Line {
         }
     }
 
-    fn refresh(&self, now: Timestamp) {
+    /// New files that are refused, while the old ones are still used.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let signing = self.signing_identity.as_ref().and_then(Reloading::trouble);
+        let all = [self.roots.trouble(), self.client_identity.trouble(), signing, self.answers.trouble()];
+        all.into_iter().flatten().next()
+    }
+
+    pub(super) fn refresh(&self, now: Timestamp) {
         let roots = self.roots.refresh(now);
         let identity = self.client_identity.refresh(now);
         if let Some(signing) = &self.signing_identity {
@@ -252,19 +254,6 @@ fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result
         keep_alive: adapter.limits.keep_alive,
     };
     Client::new(settings).map_err(TrustError::Tls)
-}
-
-fn seal_profile(adapter: &Adapter, base: &Path, faults: &mut ConfigFaults) -> Option<SealProfile> {
-    match adapter.seal.check(base) {
-        Ok(profile) => Some(profile),
-        Err(problems) => {
-            for problem in problems {
-                let key = format!("seal.{}", problem.key);
-                faults.add(adapter.folder.join("agency.toml"), key, problem.text, problem.remedy);
-            }
-            None
-        }
-    }
 }
 
 fn usable<T>(result: Result<T, TrustError>, file: &Path, faults: &mut ConfigFaults) -> Option<T> {

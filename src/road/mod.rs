@@ -17,6 +17,7 @@ mod sign;
 mod steady;
 
 mod line;
+mod lines;
 
 mod transform;
 mod seal;
@@ -38,7 +39,8 @@ pub use contents::Contents;
 pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
 pub use exchange::may_leave;
 pub use halt::{Halt, Halted};
-pub use line::{Line, Lines};
+pub use line::Line;
+pub use lines::Lines;
 pub use look::{Look, Unwell};
 pub use read::{Answering, read};
 pub use reply::Reply;

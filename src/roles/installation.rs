@@ -4,9 +4,10 @@ use super::{foreseen::foresee, gateway::check_apart};
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
+    domain::SubjectMatch,
     road::Lines,
     settings::{ConfigFaults, Effective, JournalPlace, Settings},
-    trust::{ClientTrust, ClientTrustFiles, Identity},
+    trust::{ClientTrust, ClientTrustFiles, Identity, Purpose},
 };
 use jiff::Timestamp;
 use std::{path::Path, sync::Arc};
@@ -18,6 +19,8 @@ pub struct Installation {
     pub lines: Arc<Lines>,
     /// What runs, but should be known.
     pub warnings: Vec<String>,
+    /// How each certificate's subject in the configuration is read: where it stands, and its attributes.
+    pub subjects: Vec<(String, String)>,
 }
 
 impl Installation {
@@ -26,7 +29,8 @@ impl Installation {
         matches!(self.settings.journal.place, JournalPlace::Sqlite { .. })
     }
 
-    /// Reads and checks all there is: settings, catalogue, adapters with their examples, keys and certificates.
+    /// Reads and checks all there is: settings, catalogue, adapters with their examples, keys and certificates. An agency
+    /// whose own key files are bad is no reason not to start the others: see [`Lines::stopped`].
     pub fn load(config: &Path, now: Timestamp) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();
         let settings = match Settings::load(config) {
@@ -45,7 +49,10 @@ impl Installation {
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
         foresee(&settings, config, now, &mut faults);
+        let subjects = subjects_of(&settings, &lines);
+        warnings.extend(subjects.iter().filter_map(|subject| subject.order_warning()));
         if !faults.is_empty() {
+            faults.extend(lines.stopped());
             Settings::locate(config, &mut faults);
             return Err(faults);
         }
@@ -55,6 +62,7 @@ impl Installation {
             adapters: Arc::new(adapters),
             lines: Arc::new(lines),
             warnings,
+            subjects: subjects.into_iter().map(|subject| (subject.place, subject.read)).collect(),
         })
     }
 }
@@ -64,9 +72,43 @@ fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> Con
     if let Some((folders, places)) = Settings::places_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
         let adapters = Adapters::load(&folders.adapters, &catalogue, &places, &mut faults);
-        Lines::open(&adapters, &places, &folders.secrets, now, &mut faults);
+        let lines = Lines::open(&adapters, &places, &folders.secrets, now, &mut faults);
+        faults.extend(lines.stopped());
     }
     faults
+}
+
+/// A subject as it was read.
+struct SubjectRead {
+    place: String,
+    read: String,
+    is_reversed: bool,
+}
+
+impl SubjectRead {
+    fn order_warning(&self) -> Option<String> {
+        let text = "begins with the common name and ends with the country, as LDAP writes names; certificates hold them the \
+                    other way round, and the order counts here";
+        self.is_reversed.then(|| format!("{}: the subject {} {text}", self.place, self.read))
+    }
+}
+
+fn subjects_of(settings: &Settings, lines: &Lines) -> Vec<SubjectRead> {
+    let mut subjects = Vec::new();
+    for office in &settings.offices {
+        for subject in office.certificates.iter().filter_map(|wanted| wanted.subject.as_ref()) {
+            let place = format!("office {}", office.office.name);
+            subjects.push(SubjectRead { place, read: subject.to_string(), is_reversed: subject.is_reversed() });
+        }
+    }
+    for line in lines.iter() {
+        if let Some(subject) = line.answer_policy().signers.subject() {
+            let is_reversed = matches!(subject, SubjectMatch::Whole(name) if name.is_reversed());
+            let place = format!("agency {}, seal.answer", line.adapter.agency);
+            subjects.push(SubjectRead { place, read: subject.to_string(), is_reversed });
+        }
+    }
+    subjects
 }
 
 /// `adapters`: only if nothing is wrong with them; what a faulty one does not do is no fault of an office's.
@@ -99,8 +141,8 @@ fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults)
     let mut warnings = Vec::new();
     match Identity::load(&gateway.certificate, &gateway.key, now) {
         Ok(identity) => {
-            warnings.extend(identity.facts().ends_soon(now).map(|text| format!("gateway: {text}")));
-            warnings.extend(identity.warnings);
+            let told = identity.warnings_as(Purpose::TlsServer, now);
+            warnings.extend(told.into_iter().map(|text| format!("gateway: {text}")));
         }
         Err(error) => faults.add(&gateway.certificate, "", error, "put the gateway's certificate and key there"),
     }

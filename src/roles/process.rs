@@ -20,7 +20,11 @@ use crate::{
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -101,6 +105,7 @@ impl Process {
         let settings = &installation.settings;
         check_together(&installation, roles)?;
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        installation.lines.tell_stopped();
         let ownership = own_journal(&installation)?;
         let journal = open_journal(&settings.journal).await?;
         let identity = journal.identity().await?;
@@ -119,6 +124,7 @@ impl Process {
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            papers: OnceLock::new(),
         };
         if ownership.is_some() {
             take_over(&installation, &shared).await?;

@@ -3,7 +3,7 @@
 use super::{
     courier::{Courier, CourierParts},
     dispatch::Dispatch,
-    gateway::{Gateway, GatewayParts},
+    gateway::{Gateway, GatewayParts, Papers},
     installation::Installation,
     operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
     process::{DRAIN, Role, StartError},
@@ -15,12 +15,15 @@ use crate::{
     broker::{Broker, Told},
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Awaited, Contents, Line, Reply, Road, Steady},
+    road::{Arrivals, Awaited, Contents, Lines, Reply, Road, Steady},
     settings::OperationsSettings,
     telemetry::Metrics,
 };
 use futures_util::future::BoxFuture;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,6 +42,8 @@ pub(super) struct Shared {
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
+    /// The gateway's, once it runs here.
+    pub papers: OnceLock<Papers>,
 }
 
 impl Shared {
@@ -78,6 +83,7 @@ impl Shared {
         })
         .await?;
         self.tasks.spawn(gateway.ended);
+        let _ = self.papers.set(gateway.papers);
         Ok((gateway.address, gateway.reload))
     }
 
@@ -124,20 +130,25 @@ impl Shared {
         let agencies: Vec<_> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
         let sights = Arc::new(QueueSights::new(self.broker.clone(), agencies.clone(), self.metrics.clone()));
         readiness.add_broker(self.broker.clone(), sights.clone());
+        if let Some(papers) = self.papers.get().cloned() {
+            let state = move || papers.trouble().map_or(PartState::Up, PartState::Degraded);
+            readiness.add("certificates of the gateway", Box::new(move || Box::pin(std::future::ready(state()))));
+        }
         for agency in agencies {
             if roles.contains(&Role::Worker) {
                 let (metrics, name) = (self.metrics.clone(), agency.clone());
                 let circuit = move || circuit(&metrics, &name);
                 let part = Box::new(move || Box::pin(std::future::ready(circuit())) as BoxFuture<'static, PartState>);
                 readiness.add(format!("circuit of {agency}"), part);
-                if let Some(line) = installation.lines.get(&agency) {
-                    let (line, clock) = (line.clone(), self.clock.clone());
-                    let identity = move || identity(&line, &*clock);
-                    readiness.add(
-                        format!("certificate for {agency}"),
-                        Box::new(move || Box::pin(std::future::ready(identity()))),
-                    );
-                }
+                let (lines, name, clock) = (installation.lines.clone(), agency.clone(), self.clock.clone());
+                let identity = move || identity(&lines, &name, &*clock);
+                readiness.add(
+                    format!("certificate for {agency}"),
+                    Box::new(move || Box::pin(std::future::ready(identity()))),
+                );
+                let (lines, name) = (installation.lines.clone(), agency.clone());
+                let keys = move || keys(&lines, &name);
+                readiness.add(format!("keys of {agency}"), Box::new(move || Box::pin(std::future::ready(keys()))));
                 let part = of_queues(&sights, &agency, |sights, agency| {
                     Box::pin(async move { sights.consumers(&agency).await })
                 });
@@ -211,11 +222,18 @@ fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
 }
 
 /// Whether the agency can be shown our certificate, and takes it.
-fn identity(line: &Line, clock: &dyn Clock) -> PartState {
+fn identity(lines: &Lines, agency: &AgencyName, clock: &dyn Clock) -> PartState {
+    // An agency that is stopped by its key files is told of as such.
+    let Some(Ok(line)) = lines.get(agency) else { return PartState::Up };
     match line.check_identity(clock.now()) {
         Ok(()) => PartState::Up,
         Err(fault) => PartState::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
     }
+}
+
+/// Bad key files stop their own agency, and the process stays ready for the others.
+fn keys(lines: &Lines, agency: &AgencyName) -> PartState {
+    lines.trouble(agency).map_or(PartState::Up, PartState::Degraded)
 }
 
 type Asked = fn(Arc<QueueSights>, AgencyName) -> BoxFuture<'static, PartState>;

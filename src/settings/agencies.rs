@@ -40,6 +40,11 @@ impl SecretFiles {
         Self::within(&secrets.join("agencies").join(agency.as_str()))
     }
 
+    /// Every file that is named here.
+    pub fn all(&self) -> [&Path; 5] {
+        [&self.ca, &self.certificate, &self.key, &self.signing_certificate, &self.signing_key]
+    }
+
     fn within(folder: &Path) -> Self {
         Self {
             ca: folder.join("ca.pem"),

@@ -1,7 +1,7 @@
 //! `offices.toml`: which certificate is which office, what it may use, and where it is told of answers.
 
 use super::{ConfigFaults, Document, Secret};
-use crate::domain::{Office, OfficeName, ServiceName};
+use crate::domain::{DistinguishedName, Office, OfficeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,13 +14,12 @@ pub struct OfficeSettings {
 }
 
 /// What a certificate must have to be an office's. All that is given must hold; at least one thing is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateMatch {
     /// Lower-case hexadecimal SHA-256 of the DER certificate.
     pub fingerprint_sha256: Option<String>,
-    /// The whole subject, as RFC 4514 text.
-    pub subject: Option<String>,
+    /// The whole subject.
+    pub subject: Option<DistinguishedName>,
     /// X.520 organizationIdentifier (2.5.4.97) of the subject.
     pub organization_identifier: Option<String>,
     /// One subject alternative name: a DNS name, a URI or a mail address.
@@ -47,8 +46,19 @@ struct Written {
     services: Vec<String>,
     #[serde(default = "default_requests_per_minute")]
     requests_per_minute: u32,
-    certificates: Vec<CertificateMatch>,
+    certificates: Vec<MatchWritten>,
     webhook: Option<WebhookWritten>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct MatchWritten {
+    fingerprint_sha256: Option<String>,
+    /// RFC 4514 text, in the certificate's order.
+    subject: Option<String>,
+    organization_identifier: Option<String>,
+    alternative_name: Option<String>,
+    serial_number: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -91,9 +101,8 @@ fn check(document: &Document, name: &str, written: Written, faults: &mut ConfigF
     if written.certificates.is_empty() {
         faults.add(document.file(), key("certificates"), "is empty", "say how the office's certificate is recognised");
     }
-    for certificate in &written.certificates {
-        check_match(document, &key("certificates"), certificate, faults);
-    }
+    let certificates =
+        written.certificates.into_iter().map(|it| check_match(document, &key("certificates"), it, faults)).collect();
     if written.requests_per_minute == 0 {
         faults.add(document.file(), key("requests_per_minute"), "is 0", "must be at least 1");
     }
@@ -109,23 +118,39 @@ fn check(document: &Document, name: &str, written: Written, faults: &mut ConfigF
             has_webhook: webhook.is_some(),
         },
         title: written.title,
-        certificates: written.certificates,
+        certificates,
         webhook,
     })
 }
 
-fn check_match(document: &Document, key: &str, it: &CertificateMatch, faults: &mut ConfigFaults) {
+fn check_match(document: &Document, key: &str, it: MatchWritten, faults: &mut ConfigFaults) -> CertificateMatch {
     let given =
         [&it.fingerprint_sha256, &it.subject, &it.organization_identifier, &it.alternative_name, &it.serial_number];
     if given.iter().all(|part| part.is_none()) {
         faults.add(document.file(), key, "an entry matches every certificate", "give at least one property");
     }
-    let is_lower_hex = |text: &String| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_lower_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if it.fingerprint_sha256.as_ref().is_some_and(|text| text.len() != 64 || !is_lower_hex(text)) {
         faults.add(document.file(), key, "fingerprint_sha256 is no SHA-256", "write 64 lower-case hexadecimal digits");
     }
-    if it.serial_number.as_ref().is_some_and(|text| text.is_empty() || !is_lower_hex(text)) {
-        faults.add(document.file(), key, "serial_number is no number", "write lower-case hexadecimal digits");
+    if it.serial_number.as_ref().is_some_and(|text| !is_lower_hex(text.strip_prefix('-').unwrap_or(text))) {
+        let remedy = "write lower-case hexadecimal digits, with a minus sign before them if the number is negative";
+        faults.add(document.file(), key, "serial_number is no number", remedy);
+    }
+    let subject = it.subject.and_then(|text| match text.parse::<DistinguishedName>() {
+        Ok(subject) => Some(subject),
+        Err(error) => {
+            let remedy = "write the subject in the certificate's order, such as \"C=MD, O=Town hall, CN=desk\"";
+            faults.add(document.file(), key, format!("subject cannot be read: {error}"), remedy);
+            None
+        }
+    });
+    CertificateMatch {
+        fingerprint_sha256: it.fingerprint_sha256,
+        subject,
+        organization_identifier: it.organization_identifier,
+        alternative_name: it.alternative_name,
+        serial_number: it.serial_number,
     }
 }
 

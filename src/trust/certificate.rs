@@ -1,22 +1,30 @@
 //! A DER certificate comes in; what it says (subject, identifiers, dates, usages, fingerprint) goes out as plain facts.
 
-use super::PublicKey;
+use super::{CertificateFlaw, PublicKey, certificate_flaw::flaws_of};
+use crate::domain::distinguished_name::{
+    Attribute, COMMON_NAME, DistinguishedName, ORGANIZATION_IDENTIFIER, RelativeName, Value,
+};
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, ParsedExtension, X509Certificate, X509Name};
 
 const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What a certificate says about itself. Whether to believe it is decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
+    pub name: DistinguishedName,
+    /// The name as it is printed.
     pub subject: String,
+    /// If there is exactly one: of two, none comes first.
     pub common_name: Option<String>,
-    /// OID 2.5.4.97, the identifier of a legal person (ETSI EN 319 412-1).
+    /// OID 2.5.4.97, the identifier of a legal person (ETSI EN 319 412-1), if there is exactly one.
     pub organization_identifier: Option<String>,
-    /// Lower-case hexadecimal, without leading zero bytes.
+    /// Attributes of which one is expected and there are more.
+    pub repeated_attributes: Vec<&'static str>,
+    /// Lower-case hexadecimal, without leading zero bytes; a negative number with a minus sign before it.
     pub serial_hex: String,
     pub issuer: String,
     pub dns_names: Vec<String>,
@@ -31,6 +39,10 @@ pub struct CertificateFacts {
     pub key_usages: Vec<&'static str>,
     /// Names as in RFC 5280 §4.2.1.12, e.g. `clientAuth`, or an OID; empty when the extension is absent.
     pub extended_key_usages: Vec<String>,
+    /// Whether it says that it is an authority's (basicConstraints, CA:TRUE).
+    pub is_authority: bool,
+    /// What is wrong with its form.
+    pub flaws: Vec<CertificateFlaw>,
 }
 
 impl CertificateFacts {
@@ -50,13 +62,23 @@ impl CertificateFacts {
 
     /// RFC 5280 §4.2.1.3: without the extension any use is allowed.
     pub fn may_sign(&self) -> bool {
-        self.key_usages.is_empty()
+        self.allows_any_use()
             || self.key_usages.iter().any(|usage| ["digitalSignature", "nonRepudiation"].contains(usage))
     }
 
     /// RFC 8446 §4.4.2.2: in a handshake both sides sign, and a certificate that says otherwise is not for it.
     pub fn may_sign_handshakes(&self) -> bool {
-        self.key_usages.is_empty() || self.key_usages.contains(&"digitalSignature")
+        self.allows_any_use() || self.key_usages.contains(&"digitalSignature")
+    }
+
+    /// RFC 5280 §4.2.1.3: whoever signs certificates needs keyCertSign.
+    pub fn may_sign_certificates(&self) -> bool {
+        self.allows_any_use() || self.key_usages.contains(&"keyCertSign")
+    }
+
+    /// No extension keyUsage is something else than one that names no use.
+    fn allows_any_use(&self) -> bool {
+        self.key_usages.is_empty() && !self.flaws.contains(&CertificateFlaw::NoUse)
     }
 }
 
@@ -68,7 +90,6 @@ pub struct Certificate {
     /// `None` for kinds of keys that Punte does not verify with.
     pub public_key: Option<PublicKey>,
     pub(super) subject_key_identifier: Option<Vec<u8>>,
-    pub(super) serial_bytes: Vec<u8>,
 }
 
 impl Certificate {
@@ -82,7 +103,6 @@ impl Certificate {
             facts: facts_of(&parsed, der)?,
             public_key: PublicKey::from_spki(parsed.public_key()),
             subject_key_identifier: None,
-            serial_bytes: significant(parsed.raw_serial()).to_vec(),
         };
         for extension in parsed.extensions() {
             certificate.read_extension(extension.parsed_extension());
@@ -118,6 +138,7 @@ impl Certificate {
                 self.facts.extended_key_usages =
                     named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect();
             }
+            ParsedExtension::BasicConstraints(constraints) => self.facts.is_authority = constraints.ca,
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_identifier = Some(id.0.to_vec()),
             _ => {}
         }
@@ -143,18 +164,21 @@ impl CertificateFacts {
 }
 
 fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts, String> {
-    let subject = parsed.subject();
-    let attribute = |wanted: &str| {
-        let mut found = subject.iter_attributes().filter(|attribute| attribute.attr_type().to_id_string() == wanted);
-        found.next().and_then(|attribute| attribute.as_str().ok()).map(str::to_owned)
-    };
+    let name = name_from(parsed.subject());
+    let single = |oid: &str| name.texts(oid).next().filter(|_| name.count(oid) == 1).map(str::to_owned);
+    let expected_once = [(COMMON_NAME, "commonName"), (ORGANIZATION_IDENTIFIER, "organizationIdentifier")];
     let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|_| "its dates are out of range".to_owned());
     Ok(CertificateFacts {
-        subject: subject.to_string(),
-        common_name: attribute("2.5.4.3"),
-        organization_identifier: attribute("2.5.4.97"),
-        serial_hex: hex(significant(parsed.raw_serial())),
-        issuer: parsed.issuer().to_string(),
+        subject: name.to_string(),
+        common_name: single(COMMON_NAME),
+        organization_identifier: single(ORGANIZATION_IDENTIFIER),
+        repeated_attributes: expected_once
+            .iter()
+            .filter(|(oid, _)| name.count(oid) > 1)
+            .map(|(_, name)| *name)
+            .collect(),
+        serial_hex: serial_hex(parsed.raw_serial()),
+        issuer: name_from(parsed.issuer()).to_string(),
         dns_names: Vec::new(),
         uris: Vec::new(),
         emails: Vec::new(),
@@ -164,7 +188,22 @@ fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts
         not_after: time(parsed.validity().not_after.timestamp())?,
         key_usages: Vec::new(),
         extended_key_usages: Vec::new(),
+        is_authority: false,
+        flaws: flaws_of(parsed),
+        name,
     })
+}
+
+/// Every attribute with its decoded value, in the certificate's order.
+pub(super) fn name_from(name: &X509Name<'_>) -> DistinguishedName {
+    let relative = name.iter_rdn().map(|attributes| {
+        let attributes = attributes.iter().map(|it| Attribute {
+            oid: it.attr_type().to_id_string(),
+            value: Value::from_der(u8::try_from(it.attr_value().tag().0).unwrap_or_default(), it.attr_value().data),
+        });
+        RelativeName::new(attributes.collect())
+    });
+    DistinguishedName::new(relative.collect())
 }
 
 fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
@@ -180,10 +219,34 @@ fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
     all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
 }
 
-/// An INTEGER's bytes without the zero that only says "not negative".
-fn significant(bytes: &[u8]) -> &[u8] {
-    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-    &bytes[first..]
+/// An INTEGER's bytes as DER wants them: without the first ones that say nothing (X.690, section 8.3).
+pub(super) fn minimal(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0x00, next, ..] if *next < 0x80 => minimal(&bytes[1..]),
+        [0xff, next, ..] if *next >= 0x80 => minimal(&bytes[1..]),
+        _ => bytes,
+    }
+}
+
+/// -255 and 65281 have the same digits but for the zero that says "not negative".
+fn serial_hex(bytes: &[u8]) -> String {
+    let bytes = minimal(bytes);
+    match bytes {
+        [] | [0x00] => String::new(),
+        [0x00, digits @ ..] => hex(digits),
+        [0x01..=0x7f, ..] => hex(bytes),
+        [0x80..=0xff, ..] => {
+            let negated = bytes.iter().rev().scan(true, |carry, byte| {
+                let (negated, more) = (!byte).overflowing_add(u8::from(*carry));
+                *carry = more;
+                Some(negated)
+            });
+            let mut digits: Vec<u8> = negated.collect();
+            digits.reverse();
+            let first = digits.iter().position(|byte| *byte != 0).unwrap_or(digits.len());
+            format!("-{}", hex(&digits[first..]))
+        }
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -192,4 +255,27 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_keep_their_sign() {
+        for (bytes, told) in [
+            (&[0x00][..], ""),
+            (&[0x05], "05"),
+            (&[0x00, 0x00, 0x05], "05"),
+            (&[0x00, 0xff, 0x01], "ff01"),
+            (&[0xff, 0x01], "-ff"),
+            (&[0xff], "-01"),
+            (&[0xff, 0xff, 0xff], "-01"),
+            (&[0x80], "-80"),
+            (&[0xfe, 0x00], "-0200"),
+        ] {
+            assert_eq!(serial_hex(bytes), told, "{bytes:?}");
+        }
+        assert_ne!(minimal(&[0x00, 0xff]), minimal(&[0xff]));
+    }
 }

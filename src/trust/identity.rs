@@ -1,6 +1,9 @@
 //! A certificate chain's and a key's PEM files come in; an identity that can open TLS connections and sign goes out.
 
-use super::{Certificate, CertificateFacts, Load, Signer, TrustError, pem};
+use super::{
+    Certificate, CertificateFacts, CertificateFlaw, Load, Purpose, Signer, TrustError,
+    pem::{self, Found},
+};
 use jiff::Timestamp;
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -37,19 +40,28 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     pub fn load(certificate_path: &Path, key_path: &Path, now: Timestamp) -> Result<Self, TrustError> {
-        let chain = pem::certificates(certificate_path)?;
-        let certificate = first_of(&chain, certificate_path)?;
+        let found = pem::certificates(certificate_path)?;
+        let certificate = first_of(&found, certificate_path)?;
         check_dates(&certificate.facts, certificate_path, now)?;
         let key = pem::private_key(key_path)?;
         let key_fault = |text: String| TrustError::Key { path: key_path.into(), text };
         let signer = Signer::from_key(&key).map_err(|fault| key_fault(fault.to_string()))?;
-        check_pair(&certificate, &signer, certificate_path, key_path)?;
+        check_pair(&found, &certificate, &signer, (certificate_path, key_path))?;
+        let chain: Vec<_> = found.into_iter().map(|found| found.it).collect();
         let tls_key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .map_err(|_| key_fault("TLS cannot use this key".into()))?;
         let certified = Arc::new(CertifiedKey::new(chain.clone(), tls_key));
         let warnings: Vec<_> = readable_by_others(key_path).into_iter().collect();
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         Ok(Self { certificate, warnings, chain, key, signer, certified })
+    }
+
+    /// What the operator should know, and what whoever is shown it for that purpose will have against it.
+    pub fn warnings_as(&self, purpose: Purpose, now: Timestamp) -> Vec<String> {
+        let facts = self.facts();
+        let against = facts.against(purpose).into_iter();
+        let against = against.map(|text| format!("our certificate {} will not be taken: {text}", facts.subject));
+        self.warnings.iter().cloned().chain(facts.ends_soon(now)).chain(against).collect()
     }
 
     pub fn facts(&self) -> &CertificateFacts {
@@ -85,10 +97,20 @@ impl Load for Identity {
     }
 }
 
-fn first_of(chain: &[CertificateDer<'static>], path: &Path) -> Result<Certificate, TrustError> {
+fn first_of(chain: &[Found<CertificateDer<'static>>], path: &Path) -> Result<Certificate, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
-    let first = chain.first().ok_or_else(|| fault("it holds no certificate".into()))?;
-    Certificate::from_der(first).map_err(fault)
+    let mut first = None;
+    for found in chain {
+        let certificate =
+            Certificate::from_der(&found.it).map_err(|text| fault(format!("line {}: {text}", found.line)))?;
+        first.get_or_insert(certificate);
+    }
+    let first = first.ok_or_else(|| fault("it holds no certificate".into()))?;
+    // No TLS library takes it, ours neither.
+    match first.facts.flaws.iter().find(|flaw| matches!(flaw, CertificateFlaw::Version(_))) {
+        Some(flaw) => Err(fault(flaw.to_string())),
+        None => Ok(first),
+    }
 }
 
 fn check_dates(facts: &CertificateFacts, path: &Path, now: Timestamp) -> Result<(), TrustError> {
@@ -101,11 +123,23 @@ fn check_dates(facts: &CertificateFacts, path: &Path, now: Timestamp) -> Result<
     Ok(())
 }
 
-fn check_pair(certificate: &Certificate, signer: &Signer, path: &Path, key: &Path) -> Result<(), TrustError> {
-    let fits = certificate.public_key.as_ref().is_some_and(|public| public.is(signer.public_key()));
-    match fits {
-        true => Ok(()),
-        false => Err(TrustError::PairMismatch { certificate: path.into(), key: key.into() }),
+fn check_pair(
+    chain: &[Found<CertificateDer<'static>>],
+    certificate: &Certificate,
+    signer: &Signer,
+    (path, key): (&Path, &Path),
+) -> Result<(), TrustError> {
+    let fits = |it: &Certificate| it.public_key.as_ref().is_some_and(|public| public.is(signer.public_key()));
+    if fits(certificate) {
+        return Ok(());
+    }
+    let later = chain.iter().skip(1).find(|found| Certificate::from_der(&found.it).is_ok_and(|it| fits(&it)));
+    match later {
+        Some(Found { line, .. }) => Err(TrustError::Certificate {
+            path: path.into(),
+            text: format!("the certificate that fits the key {} stands in line {line}: put it first", key.display()),
+        }),
+        None => Err(TrustError::PairMismatch { certificate: path.into(), key: key.into() }),
     }
 }
 

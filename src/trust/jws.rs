@@ -157,7 +157,7 @@ fn verify(
 /// Those that the token points at, or all that are configured if it points at none of them.
 fn candidates(header: &HeaderAsRead, policy: &AnswerPolicy, now: Timestamp) -> Result<Vec<Certificate>, JwsRefusal> {
     match &policy.signers {
-        TrustedSigners::Authority { .. } => {
+        TrustedSigners::Authority(_) => {
             let chain = header.x5c.as_ref().ok_or(SignerRefusal::NotTrusted)?;
             let chain = chain
                 .iter()

@@ -2,13 +2,21 @@
 //!
 //! Read in this order: keys and certificates, then TLS, then the seal of messages.
 
+mod sections;
+mod der_file;
+mod pem;
 mod certificate;
-mod identity;
+mod certificate_flaw;
+mod purpose;
 mod key;
 mod legacy_sha1;
-mod pem;
+mod identity;
 mod reload;
 
+mod authority;
+mod revocation;
+mod revocation_scope;
+mod chain;
 mod client_trust;
 mod tls_client;
 mod tls_server;
@@ -25,15 +33,17 @@ pub mod wss;
 pub mod dev_pki;
 
 pub use certificate::{Certificate, CertificateFacts};
+pub use certificate_flaw::CertificateFlaw;
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
 pub use identity::{Identity, IdentityFiles};
 pub use key::{Algorithm, KeyFault, PublicKey, Signer};
-pub use policy::{AnswerPolicy, SignerRefusal, TrustedSigners};
+pub use policy::{AnswerPolicy, SignerRefusal, TrustedAuthority, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,
     SealKind, SealProfile, SignedHeader, SignedHeaderAsWritten, SignersAsFiles, WssProfile,
 };
-pub use reload::{Load, Refreshed, Reloading};
+pub use purpose::Purpose;
+pub use reload::{Load, Refreshed, Reloading, digest_of_files};
 pub use replay::{Fingerprint, Mark, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_server::{server_config, strict_server_config};

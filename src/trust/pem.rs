@@ -1,74 +1,139 @@
-//! A path to a PEM (or DER) file comes in; its certificates, key or revocation lists go out.
+//! A path to a PEM (or DER) file comes in; what it holds goes out, and what it holds in vain is a fault with its line.
 
-use super::TrustError;
+use super::{
+    TrustError,
+    sections::{Kind, Section, sections},
+};
 use rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
-    pem::{self, PemObject},
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer,
+    PrivateSec1KeyDer,
 };
 use std::path::Path;
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    std::fs::read(path).map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })
+/// Something that was found in a file, and the line at which it begins.
+#[derive(Debug, Clone)]
+pub(super) struct Found<T> {
+    pub line: usize,
+    pub it: T,
 }
 
-/// One certificate or more.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let bytes = read(path)?;
+/// Authorities and their lists, from one file.
+#[derive(Debug, Default)]
+pub(super) struct AuthorityFile {
+    pub certificates: Vec<Found<CertificateDer<'static>>>,
+    pub lists: Vec<Found<CertificateRevocationListDer<'static>>>,
+    /// What was passed over, for the operator.
+    pub notes: Vec<String>,
+}
+
+/// A chain, the first certificate its holder's own. A key in the same file is as good: another setting names it.
+pub(super) fn certificates(path: &Path) -> Result<Vec<Found<CertificateDer<'static>>>, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
-    if is_der(&bytes) {
-        return Ok(vec![CertificateDer::from(bytes)]);
+    let mut certificates = Vec::new();
+    for section in taken_apart(path, fault)? {
+        match section.kind {
+            Kind::Certificate => certificates.push(found(section)),
+            Kind::Parameters => {}
+            ref key if key.is_private_key() => {}
+            _ => return Err(fault(in_vain(&section, "certificates"))),
+        }
     }
-    let certificates = CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fault(format!("it is not PEM: {}", text_of(&error))))?;
-    if certificates.is_empty() {
-        return Err(fault("it holds no certificate".into()));
+    match certificates.is_empty() {
+        true => Err(fault("it holds no certificate".into())),
+        false => Ok(certificates),
     }
-    Ok(certificates)
 }
 
-/// The key's text never reaches the error.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TrustError> {
-    let fault = |text: &str| TrustError::Key { path: path.into(), text: text.into() };
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => fault("it holds no PEM private key (PKCS#8, PKCS#1 or SEC1, not encrypted)"),
-        _ => fault("it is not a PEM private key"),
-    })
+/// At least one authority.
+pub(super) fn authorities(path: &Path) -> Result<AuthorityFile, TrustError> {
+    let fault = |text: String| TrustError::Certificate { path: path.into(), text };
+    let mut file = AuthorityFile::default();
+    for section in taken_apart(path, fault)? {
+        match section.kind {
+            Kind::Certificate => file.certificates.push(found(section)),
+            Kind::RevocationList => {
+                file.lists.push(Found { line: section.line, it: CertificateRevocationListDer::from(section.der) });
+            }
+            ref kind if kind.is_private_key() || *kind == Kind::Parameters => {
+                let (path, line, kind) = (path.display(), section.line, section.kind.as_str());
+                file.notes.push(format!("{path}: line {line}: {kind} is passed over: only certificates count here"));
+            }
+            _ => return Err(fault(in_vain(&section, "authorities' certificates and revocation lists"))),
+        }
+    }
+    match file.certificates.is_empty() {
+        true => Err(fault("it holds no certificate".into())),
+        false => Ok(file),
+    }
 }
 
-pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TrustError> {
-    let bytes = read(path)?;
+/// At least one list.
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<Found<CertificateRevocationListDer<'static>>>, TrustError> {
     let fault = |text: String| TrustError::RevocationList { path: path.into(), text };
-    if is_der(&bytes) {
-        return Ok(vec![CertificateRevocationListDer::from(bytes)]);
+    let mut lists = Vec::new();
+    for section in taken_apart(path, fault)? {
+        match section.kind {
+            Kind::RevocationList => {
+                lists.push(Found { line: section.line, it: CertificateRevocationListDer::from(section.der) });
+            }
+            _ => return Err(fault(in_vain(&section, "revocation lists"))),
+        }
     }
-    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fault(format!("it is not PEM: {}", text_of(&error))))?;
-    if lists.is_empty() {
-        return Err(fault("it holds no revocation list".into()));
-    }
-    Ok(lists)
-}
-
-/// The lists that stand in a file beside its certificates; a file without any is as good.
-pub(super) fn revocation_lists_beside(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TrustError> {
-    match CertificateRevocationListDer::pem_slice_iter(&read(path)?).next() {
-        None => Ok(Vec::new()),
-        Some(_) => revocation_lists(path),
+    match lists.is_empty() {
+        true => Err(fault("it holds no revocation list".into())),
+        false => Ok(lists),
     }
 }
 
-/// DER certificates and lists begin with a SEQUENCE of more than 127 bytes.
-fn is_der(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x30, 0x82]) || bytes.starts_with(&[0x30, 0x81])
+/// Exactly one key. Its text never reaches the error.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TrustError> {
+    let fault = |text: String| TrustError::Key { path: path.into(), text };
+    let mut key: Option<(usize, PrivateKeyDer<'static>)> = None;
+    for section in taken_apart(path, fault)? {
+        let line = section.line;
+        let found = match section.kind {
+            Kind::Pkcs8Key => PrivatePkcs8KeyDer::from(section.der).into(),
+            Kind::Pkcs1Key => PrivatePkcs1KeyDer::from(section.der).into(),
+            Kind::Sec1Key => PrivateSec1KeyDer::from(section.der).into(),
+            Kind::EncryptedKey => return Err(fault(format!("line {line}: {ENCRYPTED}"))),
+            // A file with key and chain together is named by both settings.
+            Kind::Certificate | Kind::Parameters => continue,
+            _ => return Err(fault(in_vain(&section, "one private key"))),
+        };
+        if let Some((first, _)) = key {
+            return Err(fault(format!(
+                "it holds two private keys, in the lines {first} and {line}; leave the right one"
+            )));
+        }
+        key = Some((line, found));
+    }
+    let none = "it holds no private key; it must be PEM, in PKCS#8, PKCS#1 or SEC1, and not encrypted";
+    key.map(|(_, key)| key).ok_or_else(|| fault(none.into()))
 }
 
-fn text_of(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::MissingSectionEnd { .. } => "a section does not end".into(),
-        pem::Error::IllegalSectionStart { .. } => "a section begins in a wrong way".into(),
-        _ => "its encoding is wrong".into(),
-    }
+const ENCRYPTED: &str = "the private key is encrypted, and nobody is there to type a password; \
+     `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` takes the encryption away, and the file's mode 0600 protects it";
+
+fn taken_apart(path: &Path, fault: impl Fn(String) -> TrustError) -> Result<Vec<Section>, TrustError> {
+    let bytes = std::fs::read(path);
+    let bytes = bytes.map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })?;
+    sections(&bytes).map_err(fault)
+}
+
+fn found(section: Section) -> Found<CertificateDer<'static>> {
+    Found { line: section.line, it: CertificateDer::from(section.der) }
+}
+
+/// What to do about a section that would count for nothing.
+fn in_vain(section: &Section, expected: &str) -> String {
+    let way_out = match section.kind {
+        Kind::TrustedCertificate => "`openssl x509 -in FILE -out NEW` makes a plain certificate of it",
+        Kind::Pkcs7 => "`openssl pkcs7 -print_certs -in FILE -out NEW` takes certificates and lists out of it",
+        Kind::CertificateRequest => "an authority makes a certificate of it",
+        Kind::RevocationList => "put it into the file of its authority, or name it in `client_crl`",
+        Kind::Certificate => "put it into a file of its own",
+        _ => "take it out of the file",
+    };
+    let (line, kind) = (section.line, section.kind.as_str());
+    format!("line {line}: {kind} stands there and counts for nothing among {expected}; {way_out}")
 }

@@ -1,14 +1,18 @@
 //! A valid answer profile comes in; a policy with loaded certificates goes out, which says whose signatures count.
 
 use super::{
-    Algorithm, AnswerKind, AnswerProfile, Certificate, CertificateFacts, Load, SignersAsFiles, TrustError,
-    client_trust::{anchor_of, chain_algorithms, unix_time},
+    Algorithm, AnswerKind, AnswerProfile, Certificate, Load, Purpose, SignersAsFiles, TrustError,
+    authority::Authorities,
+    chain::{ChainFault, Usage},
     pem,
 };
+use crate::domain::SubjectMatch;
 use jiff::{SignedDuration, Timestamp};
-use rustls::pki_types::{CertificateDer, TrustAnchor};
-use std::path::{Path, PathBuf};
-use webpki::{EndEntityCert, Error as ChainError, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+use rustls::pki_types::CertificateDer;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How an agency's messages are verified. Nothing in a message can widen it.
 #[derive(Debug, Clone)]
@@ -26,7 +30,14 @@ pub enum TrustedSigners {
     /// Exactly these certificates.
     Pinned(Vec<Certificate>),
     /// Whoever holds a certificate of this authority, and this subject if one is given.
-    Authority { anchors: Vec<TrustAnchor<'static>>, subject: Option<String> },
+    Authority(Arc<TrustedAuthority>),
+}
+
+/// An authority, its revocation lists, and the one subject that counts, if one is given.
+#[derive(Debug)]
+pub struct TrustedAuthority {
+    authorities: Authorities,
+    subject: Option<SubjectMatch>,
 }
 
 /// Why a signer does not count.
@@ -36,6 +47,8 @@ pub enum SignerRefusal {
     Malformed,
     #[error("the certificate is not one of the agency's")]
     NotTrusted,
+    #[error("the certificate has been revoked")]
+    Revoked,
     #[error("the certificate is not valid at this time")]
     OutOfDate,
     #[error("the certificate is not meant for signatures")]
@@ -60,13 +73,21 @@ impl AnswerPolicy {
         let useless = |known: &Certificate| {
             let fits = |algorithm: &Algorithm| known.public_key.as_ref().is_some_and(|key| key.fits(*algorithm));
             match check_usable(known, now) {
+                Err(SignerRefusal::Usage | SignerRefusal::Malformed) => {
+                    let against = known.facts.against(Purpose::Signatures);
+                    Some(against.first().cloned().unwrap_or_else(|| SignerRefusal::Malformed.to_string()))
+                }
                 Err(refusal) => Some(refusal.to_string()),
                 Ok(()) if !self.algorithms.iter().any(fits) => Some("no allowed algorithm fits its key".into()),
                 Ok(()) => known.facts.ends_soon(now),
             }
         };
         let text = |known: &Certificate| Some(format!("{}: {}", known.facts.subject, useless(known)?));
-        self.signers.pinned().iter().filter_map(text).collect()
+        let pinned = self.signers.pinned().iter().filter_map(text);
+        match &self.signers {
+            TrustedSigners::Pinned(_) => pinned.collect(),
+            TrustedSigners::Authority(authority) => pinned.chain(authority.authorities.warnings(now)).collect(),
+        }
     }
 
     /// For one's own messages read by another part of Punte, e.g. a simulated agency.
@@ -128,22 +149,32 @@ impl TrustedSigners {
             SignersAsFiles::Pinned(paths) => {
                 let mut certificates = Vec::new();
                 for path in paths {
-                    for der in pem::certificates(path)? {
-                        let fault = |text| TrustError::Certificate { path: path.clone(), text };
-                        let certificate = Certificate::from_der(&der).map_err(fault)?;
+                    for found in pem::certificates(path)? {
+                        let fault = |text| TrustError::Certificate {
+                            path: path.clone(),
+                            text: format!("line {}: {text}", found.line),
+                        };
+                        let certificate = Certificate::from_der(&found.it).map_err(fault)?;
                         if certificate.public_key.is_none() {
-                            return Err(fault("its key is neither RSA nor on the curve P-256".into()));
+                            return Err(fault("its key is neither RSA nor on the curve P-256".to_owned()));
                         }
                         certificates.push(certificate);
                     }
                 }
                 Ok(Self::Pinned(certificates))
             }
-            SignersAsFiles::Authority { path, subject } => {
-                let anchors =
-                    pem::certificates(path)?.iter().map(|der| anchor_of(der, path)).collect::<Result<_, _>>()?;
-                Ok(Self::Authority { anchors, subject: subject.clone() })
-            }
+            SignersAsFiles::Authority { path, subject } => Ok(Self::Authority(Arc::new(TrustedAuthority {
+                authorities: Authorities::load(std::slice::from_ref(path), &[])?,
+                subject: subject.clone(),
+            }))),
+        }
+    }
+
+    /// The one subject that counts, if not everybody's does whom the authority vouches for.
+    pub fn subject(&self) -> Option<&SubjectMatch> {
+        match self {
+            TrustedSigners::Pinned(_) => None,
+            TrustedSigners::Authority(authority) => authority.subject.as_ref(),
         }
     }
 
@@ -151,7 +182,7 @@ impl TrustedSigners {
     pub(super) fn pinned(&self) -> &[Certificate] {
         match self {
             TrustedSigners::Pinned(certificates) => certificates,
-            TrustedSigners::Authority { .. } => &[],
+            TrustedSigners::Authority(_) => &[],
         }
     }
 
@@ -162,13 +193,13 @@ impl TrustedSigners {
             TrustedSigners::Pinned(known) => {
                 known.iter().find(|known| known.der == *own).cloned().ok_or(SignerRefusal::NotTrusted)?
             }
-            TrustedSigners::Authority { anchors, subject } => {
-                let certificate = Certificate::from_der(own).map_err(|_| SignerRefusal::Malformed)?;
-                check_chain(own, intermediates, anchors, now)?;
-                if subject.as_ref().is_some_and(|subject| !is_subject(&certificate.facts, subject)) {
+            TrustedSigners::Authority(authority) => {
+                let verified = authority.authorities.verify(own, intermediates, Usage::Signatures, now);
+                let facts = verified.map_err(refusal_of)?;
+                if authority.subject.as_ref().is_some_and(|subject| !subject.fits(&facts.name)) {
                     return Err(SignerRefusal::NotTrusted);
                 }
-                certificate
+                Certificate::from_der(own).map_err(|_| SignerRefusal::Malformed)?
             }
         };
         check_usable(&certificate, now)?;
@@ -181,6 +212,9 @@ pub(super) fn check_usable(certificate: &Certificate, now: Timestamp) -> Result<
     if !certificate.facts.is_valid_at(now) {
         return Err(SignerRefusal::OutOfDate);
     }
+    if !certificate.facts.flaws.is_empty() {
+        return Err(SignerRefusal::Malformed);
+    }
     if !certificate.facts.may_sign() {
         return Err(SignerRefusal::Usage);
     }
@@ -190,31 +224,14 @@ pub(super) fn check_usable(certificate: &Certificate, now: Timestamp) -> Result<
     }
 }
 
-/// The whole subject as we print it, or its common name.
-fn is_subject(facts: &CertificateFacts, subject: &str) -> bool {
-    facts.subject == subject || facts.common_name.as_deref() == Some(subject)
-}
-
-fn check_chain(
-    own: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchors: &[TrustAnchor<'_>],
-    now: Timestamp,
-) -> Result<(), SignerRefusal> {
-    /// Signing certificates come with any extended usage or none.
-    struct AnyUsage;
-    impl ExtendedKeyUsageValidator for AnyUsage {
-        fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), ChainError> {
-            Ok(())
+fn refusal_of(fault: ChainFault) -> SignerRefusal {
+    match fault {
+        ChainFault::Expired | ChainFault::NotYetValid => SignerRefusal::OutOfDate,
+        ChainFault::Revoked => SignerRefusal::Revoked,
+        ChainFault::UnknownIssuer { .. } | ChainFault::OtherName { .. } | ChainFault::Unfit(_) => {
+            SignerRefusal::NotTrusted
         }
     }
-    let own = EndEntityCert::try_from(own).map_err(|_| SignerRefusal::Malformed)?;
-    own.verify_for_usage(chain_algorithms(), anchors, intermediates, unix_time(now), AnyUsage, None, None)
-        .map(|_| ())
-        .map_err(|error| match error {
-            ChainError::CertExpired { .. } | ChainError::CertNotValidYet { .. } => SignerRefusal::OutOfDate,
-            _ => SignerRefusal::NotTrusted,
-        })
 }
 
 pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
@@ -226,6 +243,7 @@ impl SignerRefusal {
         match self {
             SignerRefusal::Malformed => "signer-malformed",
             SignerRefusal::NotTrusted => "signer-not-trusted",
+            SignerRefusal::Revoked => "signer-revoked",
             SignerRefusal::OutOfDate => "signer-out-of-date",
             SignerRefusal::Usage => "signer-usage",
         }

@@ -37,7 +37,7 @@ pub struct Reloading<T: Load> {
 struct Seen {
     digest: Vec<u8>,
     /// They were bad, which has been logged. They may become good without a change: a certificate that is not valid yet.
-    refused: bool,
+    refused: Option<String>,
 }
 
 impl<T: Load> fmt::Debug for Reloading<T> {
@@ -48,13 +48,20 @@ impl<T: Load> fmt::Debug for Reloading<T> {
 
 impl<T: Load> Reloading<T> {
     pub fn load(files: T::Files, now: Timestamp) -> Result<Self, TrustError> {
-        let seen = Seen { digest: digest_of::<T>(&files), refused: false };
+        let seen = Seen { digest: digest_of::<T>(&files), refused: None };
         let current = T::load(&files, now)?;
         Ok(Self { files, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
     }
 
     pub fn current(&self) -> Arc<T> {
         self.current.load_full()
+    }
+
+    /// New files that were refused and are still there, in words.
+    pub fn trouble(&self) -> Option<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = seen.refused.as_ref()?;
+        Some(format!("new files are refused, and what was loaded before stays in use: {refused}"))
     }
 
     pub fn paths(&self) -> Vec<PathBuf> {
@@ -66,11 +73,11 @@ impl<T: Load> Reloading<T> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = digest_of::<T>(&self.files);
         let is_new = seen.digest != digest;
-        if !is_new && !seen.refused {
+        if !is_new && seen.refused.is_none() {
             return Refreshed::Unchanged;
         }
         let loaded = T::load(&self.files, now);
-        *seen = Seen { digest, refused: loaded.is_err() };
+        *seen = Seen { digest, refused: loaded.as_ref().err().map(ToString::to_string) };
         match loaded {
             Ok(fresh) => {
                 self.current.store(Arc::new(fresh));
@@ -86,10 +93,14 @@ impl<T: Load> Reloading<T> {
     }
 }
 
-/// Content, not modification time: a copy that keeps the old time must be noticed too.
 fn digest_of<T: Load>(files: &T::Files) -> Vec<u8> {
+    digest_of_files(T::paths(files))
+}
+
+/// Content, not modification time: a copy that keeps the old time must be noticed too.
+pub fn digest_of_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<u8> {
     let mut context = digest::Context::new(&digest::SHA256);
-    for path in T::paths(files) {
+    for path in paths {
         match std::fs::read(path) {
             Ok(bytes) => context.update(digest::digest(&digest::SHA256, &bytes).as_ref()),
             Err(error) => context.update(error.kind().to_string().as_bytes()),

@@ -3,16 +3,18 @@
 //! A file of authorities may hold their revocation lists too. A list counts for the certificates of its issuer; where there
 //! is none, revocation is not checked, and one whose `nextUpdate` has passed is still used.
 
-use super::{CertificateFacts, Identity, Load, TrustError, pem, tls_server::provider};
+use super::{
+    Identity, Load, TrustError,
+    authority::Authorities,
+    chain::{ChainFault, Usage, check_name},
+    tls_server::provider,
+};
 use jiff::Timestamp;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use std::{
     path::{Path, PathBuf},
@@ -22,30 +24,18 @@ use std::{
 /// The authorities of one agency. No other authority, and none of the system's, is trusted for its connections.
 #[derive(Debug)]
 pub struct AgencyRoots {
-    authorities: Arc<RootCertStore>,
-    revocations: Vec<CertificateRevocationListDer<'static>>,
+    authorities: Arc<Authorities>,
 }
 
 impl AgencyRoots {
+    /// What cannot be used is told now, and not when the first connection is made.
     pub fn load(path: &Path) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        for authority in pem::certificates(path)? {
-            roots
-                .add(authority)
-                .map_err(|error| TrustError::Certificate { path: path.into(), text: error.to_string() })?;
-        }
-        let roots = Self { authorities: Arc::new(roots), revocations: pem::revocation_lists_beside(path)? };
-        // A list that cannot be used is told now, and not when the first connection is made.
-        roots.verifier().map_err(|text| TrustError::RevocationList { path: path.into(), text })?;
-        Ok(roots)
+        Ok(Self { authorities: Arc::new(Authorities::load(&[path.to_owned()], &[])?) })
     }
 
-    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
-        WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.authorities), provider())
-            .with_crls(self.revocations.iter().cloned())
-            .allow_unknown_revocation_status()
-            .build()
-            .map_err(|error| error.to_string())
+    /// What the operator should see to.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        self.authorities.warnings(now)
     }
 }
 
@@ -75,18 +65,21 @@ pub struct ClientTls<'a> {
 
 /// TLS 1.2 and 1.3. The server's name must be among its certificate's alternative names.
 pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<ClientConfig, TrustError> {
-    let fault = |error: Error| TrustError::Tls(error.to_string());
     let provider = wanted.provider.unwrap_or_else(provider);
-    let chain = roots.verifier().map_err(TrustError::Tls)?;
-    let verifier = Arc::new(Exact { chain, pin: wanted.pinned_sha256.map(str::to_ascii_lowercase) });
+    let verifier = Arc::new(Exact {
+        authorities: Arc::clone(&roots.authorities),
+        algorithms: provider.signature_verification_algorithms,
+        pin: wanted.pinned_sha256.map(str::to_ascii_lowercase),
+    });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(fault)?
+        .map_err(|_| TrustError::Tls("this program was built without TLS 1.2 and 1.3".into()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match wanted.identity {
         Some(identity) => {
-            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key().clone_key()).map_err(fault)?
+            let unusable = |_| TrustError::Tls("our certificate and its key cannot be used together".into());
+            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key().clone_key()).map_err(unusable)?
         }
         None => builder.with_no_client_auth(),
     };
@@ -94,11 +87,31 @@ pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<Clien
     Ok(config)
 }
 
-/// The whole check of the chain and name, then what the certificate is for, and whether it is the one.
+/// The whole check of the chain and name, and whether the certificate is the one.
 #[derive(Debug)]
 struct Exact {
-    chain: Arc<WebPkiServerVerifier>,
+    authorities: Arc<Authorities>,
+    algorithms: WebPkiSupportedAlgorithms,
     pin: Option<String>,
+}
+
+impl Exact {
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), ChainFault> {
+        let now = i64::try_from(now.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
+        let now = now.ok_or_else(|| ChainFault::Unfit("this machine's clock is out of range".into()))?;
+        let facts = self.authorities.verify(certificate, intermediates, Usage::TlsServer, now)?;
+        check_name(certificate, name)?;
+        match self.pin.as_ref().is_none_or(|pin| facts.fingerprint_sha256 == *pin) {
+            true => Ok(()),
+            false => Err(ChainFault::Unfit("it is not the one that is pinned by its fingerprint".into())),
+        }
+    }
 }
 
 impl ServerCertVerifier for Exact {
@@ -107,17 +120,13 @@ impl ServerCertVerifier for Exact {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
-        let facts = CertificateFacts::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-        if !facts.may_sign_handshakes() {
-            return Err(CertificateError::InvalidPurpose.into());
-        }
-        match self.pin.as_ref().is_none_or(|pin| facts.fingerprint_sha256 == *pin) {
-            true => Ok(verified),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        match self.check(certificate, intermediates, name, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            // Our own words, which the library hands on as they are.
+            Err(fault) => Err(CertificateError::Other(OtherError(Arc::new(fault))).into()),
         }
     }
 
@@ -127,7 +136,7 @@ impl ServerCertVerifier for Exact {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -136,10 +145,10 @@ impl ServerCertVerifier for Exact {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

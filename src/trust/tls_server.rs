@@ -36,11 +36,13 @@ pub fn strict_server_config(
     let provider = provider();
     let mut roots = RootCertStore::empty();
     for authority in trust.authorities() {
-        roots.add(authority.clone()).map_err(|error| TrustError::Tls(error.to_string()))?;
+        roots
+            .add(authority.clone())
+            .map_err(|_| TrustError::Tls("an authority's certificate cannot be used".into()))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
-        .map_err(|error| TrustError::Tls(error.to_string()))?;
+        .map_err(|_| TrustError::Tls("no authority of clients can be used".into()))?;
     finish(provider, verifier, identity)
 }
 
@@ -55,7 +57,7 @@ fn finish(
 ) -> Result<ServerConfig, TrustError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| TrustError::Tls(error.to_string()))?
+        .map_err(|_| TrustError::Tls("this program was built without TLS 1.2 and 1.3".into()))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Newest(identity)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -1,10 +1,14 @@
 //! Trust from outside: attacks that must be refused with the right reason, and other people's code that must agree with ours.
 
+mod files;
+mod forge;
 mod forgery;
 mod http_signature;
 mod identity;
 mod interop;
 mod jws;
+mod odd_certificates;
+mod one_agency;
 mod office_certificates;
 mod pki;
 mod tls;

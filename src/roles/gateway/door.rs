@@ -45,7 +45,7 @@ pub struct Guest {
 
 struct Verdict {
     at: Timestamp,
-    office: Result<Arc<KnownOffice>, Code>,
+    office: Result<Arc<KnownOffice>, Problem>,
 }
 
 struct OpenConnection(crate::telemetry::Metrics);
@@ -61,7 +61,7 @@ impl FrontDoor {
         Self { tls: TlsAcceptor::from(Arc::new(tls)), doorman, desk: Arc::new(desk) }
     }
 
-    fn office(&self, guest: &Guest) -> Result<Arc<KnownOffice>, Code> {
+    fn office(&self, guest: &Guest) -> Result<Arc<KnownOffice>, Problem> {
         let now = self.desk.clock.now();
         let mut verdict = guest.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(verdict.at) >= JUDGE_AGAIN_AFTER {
@@ -101,7 +101,7 @@ impl Door for FrontDoor {
         let chain = session.peer_certificates().unwrap_or_default().to_vec();
         let office = self.doorman.judge(&chain);
         let place = office.as_ref().ok().and_then(|office| office.limits.connection());
-        let office = if place.is_some() { office } else { office.and(Err(Code::RateLimited)) };
+        let office = if place.is_some() { office } else { office.and(Err(Code::RateLimited.into())) };
         let verdict = Verdict { at: self.desk.clock.now(), office };
         self.desk.metrics.connection_opened();
         let open = OpenConnection(self.desk.metrics.clone());

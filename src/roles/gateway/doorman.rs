@@ -1,6 +1,9 @@
 //! Who comes in: a certificate chain comes in, the office it belongs to goes out, or the code of the refusal.
 
-use super::limits::{Capacity, OfficeLimits};
+use super::{
+    Problem,
+    limits::{Capacity, OfficeLimits},
+};
 use crate::{
     domain::{Clock, Code, Office, OfficeName},
     settings::{CertificateMatch, OfficeSettings},
@@ -45,9 +48,9 @@ impl Doorman {
         Ok(Self { trust, directory, clock })
     }
 
-    pub fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<Arc<KnownOffice>, Code> {
-        let facts = self.trust.current().judge(chain, self.clock.now()).map_err(code_of)?;
-        self.recognise(&facts).ok_or(Code::CertificateUnknownOffice)
+    pub fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<Arc<KnownOffice>, Problem> {
+        let facts = self.trust.current().judge(chain, self.clock.now()).map_err(problem_of)?;
+        self.recognise(&facts).ok_or_else(|| Code::CertificateUnknownOffice.into())
     }
 
     fn recognise(&self, facts: &CertificateFacts) -> Option<Arc<KnownOffice>> {
@@ -65,27 +68,44 @@ impl Doorman {
     }
 }
 
-fn code_of(refusal: CertificateRefusal) -> Code {
+fn problem_of(refusal: CertificateRefusal) -> Problem {
     match refusal {
-        CertificateRefusal::Missing => Code::CertificateMissing,
-        CertificateRefusal::Invalid => Code::CertificateInvalid,
-        CertificateRefusal::Expired => Code::CertificateExpired,
-        CertificateRefusal::NotYetValid => Code::CertificateNotYetValid,
-        CertificateRefusal::Revoked => Code::CertificateRevoked,
-        CertificateRefusal::UnknownIssuer => Code::CertificateUnknownIssuer,
+        CertificateRefusal::Missing => Code::CertificateMissing.into(),
+        CertificateRefusal::Invalid(why) => {
+            tracing::warn!(why, "a client's certificate is not taken");
+            Problem::at(Code::CertificateInvalid, "", why)
+        }
+        CertificateRefusal::Expired => Code::CertificateExpired.into(),
+        CertificateRefusal::NotYetValid => Code::CertificateNotYetValid.into(),
+        CertificateRefusal::Revoked => Code::CertificateRevoked.into(),
+        CertificateRefusal::UnknownIssuer => Code::CertificateUnknownIssuer.into(),
     }
 }
 
 /// All that is given must hold, and something is given.
 fn fits(wanted: &CertificateMatch, facts: &CertificateFacts) -> bool {
     let is = |wanted: &Option<String>, have: Option<&str>| wanted.as_deref().is_none_or(|text| have == Some(text));
-    let names = || facts.dns_names.iter().chain(&facts.uris).chain(&facts.emails);
     *wanted != CertificateMatch::default()
         && is(&wanted.fingerprint_sha256, Some(&facts.fingerprint_sha256))
-        && is(&wanted.subject, Some(&facts.subject))
+        && wanted.subject.as_ref().is_none_or(|subject| *subject == facts.name)
         && is(&wanted.organization_identifier, facts.organization_identifier.as_deref())
-        && is(&wanted.serial_number, Some(&facts.serial_hex))
-        && wanted.alternative_name.as_ref().is_none_or(|text| names().any(|name| name == text))
+        && wanted.serial_number.as_ref().is_none_or(|number| digits(number) == digits(&facts.serial_hex))
+        && wanted.alternative_name.as_ref().is_none_or(|name| names_like(name, facts).contains(name))
+}
+
+/// Zeros at the beginning say nothing.
+fn digits(number: &str) -> (bool, &str) {
+    let digits = number.strip_prefix('-');
+    (digits.is_some(), digits.unwrap_or(number).trim_start_matches('0'))
+}
+
+/// A mail address is no name of a machine, and neither is a URI, even if a certificate has it among them.
+fn names_like<'a>(name: &str, facts: &'a CertificateFacts) -> &'a [String] {
+    match (name.contains(':'), name.contains('@')) {
+        (true, _) => &facts.uris,
+        (false, true) => &facts.emails,
+        (false, false) => &facts.dns_names,
+    }
 }
 
 /// Finds what is certainly ambiguous: one office's properties are all among another's.
@@ -103,6 +123,7 @@ fn implies(stricter: &CertificateMatch, looser: &CertificateMatch) -> bool {
     let properties = |it: &CertificateMatch| {
         let CertificateMatch { fingerprint_sha256, subject, organization_identifier, alternative_name, serial_number } =
             it.clone();
+        let subject = subject.map(|subject| subject.to_string());
         [fingerprint_sha256, subject, organization_identifier, alternative_name, serial_number]
     };
     let pairs = properties(stricter).into_iter().zip(properties(looser));

@@ -83,8 +83,23 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// Notify it to have certificates and revocation lists looked at now, and not within half a minute.
     pub reload: Arc<Notify>,
+    pub papers: Papers,
     /// Ends when the last connection has, after `shutdown`.
     pub ended: JoinHandle<()>,
+}
+
+/// The gateway's own certificate, and whose certificates it takes.
+#[derive(Clone)]
+pub struct Papers {
+    identity: Arc<Reloading<Identity>>,
+    trusted: Arc<Reloading<ClientTrust>>,
+}
+
+impl Papers {
+    /// New files that are refused, while the old ones are still used.
+    pub fn trouble(&self) -> Option<String> {
+        self.identity.trouble().or_else(|| self.trusted.trouble())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +177,7 @@ impl Gateway {
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
         let door = Arc::new(FrontDoor::new(tls, doorman, Desk::new(parts, attachments)));
         let reload = Arc::new(Notify::new());
+        let papers = Papers { identity: identity.clone(), trusted: trusted.clone() };
         let refreshing = refresh(identity, trusted, clock, reload.clone());
         let ended = tokio::spawn(async move {
             tokio::select! {
@@ -170,7 +186,7 @@ impl Gateway {
             }
         });
         tracing::info!(%address, "the gateway listens");
-        Ok(Self { address, reload, ended })
+        Ok(Self { address, reload, papers, ended })
     }
 }
 

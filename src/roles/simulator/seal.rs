@@ -49,7 +49,9 @@ const SEAL_NAMESPACES: [&str; 2] = [
 impl AgencySeal {
     /// `folder` is the simulated agency's own, `stranger` that of the rogue.
     pub fn load(adapter: &Adapter, folder: &Path, stranger: &Path, now: Timestamp) -> Result<Self, TrustError> {
-        let profile = adapter.seal_profile(folder).map_err(|faults| TrustError::DevPki(format!("{faults:?}")))?;
+        let profile = adapter.seal_profile(folder).map_err(|faults| {
+            TrustError::DevPki(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
         let accepted = |kind, algorithm| AnswerProfile {
             kind,
             algorithms: vec![algorithm],

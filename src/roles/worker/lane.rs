@@ -90,7 +90,7 @@ impl Lane {
     }
 
     fn halted_line(&self) -> Option<Arc<Line>> {
-        self.road.lines.get(&self.adapter.agency).filter(|line| line.halt.halted().is_some()).cloned()
+        self.road.lines.get(&self.adapter.agency)?.ok().filter(|line| line.halt.halted().is_some())
     }
 
     /// Takes deliveries until the circuit changes or the process stops. What is in hand then is put back unharmed.

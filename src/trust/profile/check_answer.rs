@@ -5,7 +5,7 @@ use super::{
     faults::{Faults, components, header_name, seconds},
     written::{AnswerAsWritten, SealKind},
 };
-use crate::trust::Algorithm;
+use crate::{domain::SubjectMatch, trust::Algorithm};
 use jiff::SignedDuration;
 use std::path::Path;
 
@@ -71,6 +71,20 @@ impl AnswerAsWritten {
         algorithms
     }
 
+    fn subject_match(&self, faults: &mut Faults) -> Option<SubjectMatch> {
+        match self.subject.as_ref()?.parse() {
+            Ok(subject) => Some(subject),
+            Err(error) => {
+                faults.add(
+                    "answer.subject",
+                    &error.to_string(),
+                    "Write a common name, or a whole subject such as C=MD, CN=x",
+                );
+                None
+            }
+        }
+    }
+
     fn signers(&self, base: &Path, faults: &mut Faults) -> SignersAsFiles {
         let remedy = "Pin the agency's signing certificates with `certificates`, or name its authority with `ca`";
         match (self.kind, &self.certificates, &self.ca) {
@@ -81,7 +95,9 @@ impl AnswerAsWritten {
                 }
                 SignersAsFiles::Pinned(paths.iter().map(|path| base.join(path)).collect())
             }
-            (_, None, Some(path)) => SignersAsFiles::Authority { path: base.join(path), subject: self.subject.clone() },
+            (_, None, Some(path)) => {
+                SignersAsFiles::Authority { path: base.join(path), subject: self.subject_match(faults) }
+            }
             (_, Some(_), Some(_)) => {
                 faults.add("answer.ca", "`certificates` is given too", "Keep one of them");
                 SignersAsFiles::Nobody

@@ -10,6 +10,7 @@ mod written;
 pub use written::{SealAsWritten, SealKind, SignedHeaderAsWritten};
 
 use super::Algorithm;
+use crate::domain::SubjectMatch;
 use jiff::SignedDuration;
 use std::path::PathBuf;
 
@@ -108,7 +109,7 @@ pub enum AnswerKind {
 pub enum SignersAsFiles {
     Nobody,
     Pinned(Vec<PathBuf>),
-    Authority { path: PathBuf, subject: Option<String> },
+    Authority { path: PathBuf, subject: Option<SubjectMatch> },
 }
 
 /// One thing that is wrong in a profile, and what to do about it.

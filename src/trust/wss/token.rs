@@ -6,7 +6,7 @@ use super::{
     Named, WssRefusal, names,
     shape::{Parts, only, plain_text},
 };
-use crate::trust::{AnswerPolicy, Certificate, SignerRefusal, policy::check_usable};
+use crate::trust::{AnswerPolicy, Certificate, SignerRefusal, certificate::hex, policy::check_usable};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use roxmltree::Node;
@@ -146,8 +146,8 @@ fn by_x509_data(data: Node<'_, '_>, policy: &AnswerPolicy, now: Timestamp) -> Re
             only(issuer_serial, names::DS, "X509SerialNumber").map_err(|()| unread(elements_of(issuer_serial)))?;
         let serial = plain_text(serial, "ds:X509SerialNumber")?;
         // Issuers' names are written in many ways; the serial number selects among the configured certificates.
-        let serial = bytes_of_decimal(&serial).ok_or_else(|| unread(std::iter::once(issuer_serial)))?;
-        return configured(policy, now, |known| known.serial_bytes == serial);
+        let serial = hex_of_decimal(&serial).ok_or_else(|| unread(std::iter::once(issuer_serial)))?;
+        return configured(policy, now, |known| known.facts.serial_hex == serial);
     }
     let ski = child("X509SKI").next().ok_or_else(|| unread(elements_of(data)))?;
     let ski = STANDARD.decode(plain_text(ski, "ds:X509SKI")?).map_err(|_| WssRefusal::NotPlainText("ds:X509SKI"))?;
@@ -170,6 +170,14 @@ fn configured(
 fn certificate_in(node: Node<'_, '_>, name: &'static str) -> Result<CertificateDer<'static>, WssRefusal> {
     let der = STANDARD.decode(plain_text(node, name)?).map_err(|_| WssRefusal::NotPlainText(name))?;
     Ok(CertificateDer::from(der))
+}
+
+/// As certificates' facts have it. Some authorities number their certificates below zero.
+fn hex_of_decimal(decimal: &str) -> Option<String> {
+    match decimal.strip_prefix('-') {
+        Some(digits) => Some(format!("-{}", hex(&bytes_of_decimal(digits)?))),
+        None => Some(hex(&bytes_of_decimal(decimal)?)),
+    }
 }
 
 /// Serial numbers have up to 20 bytes (RFC 5280 §4.1.2.2) and are written as a decimal number.
@@ -221,6 +229,7 @@ mod tests {
         assert_eq!(bytes_of_decimal("255"), Some(vec![255]));
         assert_eq!(bytes_of_decimal("65536"), Some(vec![1, 0, 0]));
         assert_eq!(bytes_of_decimal("-1"), None);
+        assert_eq!(hex_of_decimal("-255").as_deref(), Some("-ff"));
         assert_eq!(bytes_of_decimal(&"9".repeat(61)), None);
     }
 }

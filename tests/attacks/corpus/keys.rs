@@ -135,7 +135,7 @@ fn useless(rogue: &Identity, agency: &Identity) -> Vec<Case> {
         ),
         ("certificate-is-garbage", x509_data("<ds:X509Certificate>AAAA</ds:X509Certificate>"), "signer-not-trusted"),
         ("certificate-is-no-base64", x509_data("<ds:X509Certificate>%%%</ds:X509Certificate>"), "not-plain-text"),
-        ("serial-is-negative", issuer_serial("-1"), "key-info"),
+        ("serial-is-negative", issuer_serial("-1"), "signer-not-trusted"),
         ("serial-is-hexadecimal", issuer_serial("0x1f"), "key-info"),
         ("serial-is-endless", issuer_serial(&"9".repeat(10_000)), "key-info"),
         ("serial-is-empty", issuer_serial(""), "key-info"),

@@ -49,7 +49,7 @@ async fn an_office_is_served_over_both_versions_of_http() {
 #[tokio::test]
 async fn a_certificate_that_fits_two_offices_is_nobodys() {
     let mut town = Town::new();
-    let subject = punte::trust::CertificateFacts::from_der(&der(&town)).unwrap().subject;
+    let subject = punte::trust::CertificateFacts::from_der(&der(&town)).unwrap().name;
     town.offices[1].certificates = vec![CertificateMatch { subject: Some(subject), ..CertificateMatch::default() }];
     let open = town.open().await;
     let said = open.office("causeni").get("/v1/services").await;

@@ -91,7 +91,7 @@ impl Town {
     }
 
     pub async fn open(self) -> Open {
-        let Gateway { address, reload, ended } = self.try_open().await.unwrap();
+        let Gateway { address, reload, ended, .. } = self.try_open().await.unwrap();
         Open { town: self, address, reload, ended }
     }
 }

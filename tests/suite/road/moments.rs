@@ -259,7 +259,7 @@ async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_se
     let town = Town::found().await;
     let now = jiff::Timestamp::now();
     let installation = punte::roles::Installation::load(&town.stage.config(), now).unwrap();
-    let line = installation.lines.get(&REGISTRY.parse().unwrap()).unwrap();
+    let line = installation.lines.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
     assert_eq!(line.check_identity(now).map_err(|fault| fault.code), Ok(()));
     let later = now + jiff::SignedDuration::from_hours(24 * 365 * 50);
     let fault = line.check_identity(later).unwrap_err();

@@ -38,8 +38,13 @@ fn every_bad_certificate_is_refused_in_its_own_words() {
     assert_eq!(refusal(&office("revoked.pem")), Some(CertificateRefusal::Revoked));
     assert_eq!(refusal(&chain(&pki().rogue("office.pem"))), Some(CertificateRefusal::UnknownIssuer));
     assert_eq!(refusal(&chain(&pki().agency("soap", "client.pem"))), Some(CertificateRefusal::UnknownIssuer));
-    assert_eq!(refusal(&[CertificateDer::from(vec![1, 2, 3])]), Some(CertificateRefusal::Invalid));
-    assert_eq!(refusal(&chain(&pki().gateway("office-ca.pem"))), Some(CertificateRefusal::Invalid));
+    for (invalid, told) in [
+        (vec![CertificateDer::from(vec![1, 2, 3])], "not an X.509 certificate"),
+        (chain(&pki().gateway("office-ca.pem")), "authority's own certificate"),
+    ] {
+        let refused = refusal(&invalid);
+        assert!(matches!(&refused, Some(CertificateRefusal::Invalid(why)) if why.contains(told)), "{refused:?}");
+    }
 }
 
 #[test]
@@ -47,7 +52,7 @@ fn a_server_certificate_is_no_client_certificate() {
     let files = ClientTrustFiles { authorities: vec![pki().gateway("server-ca.pem")], revocation_lists: vec![] };
     let trust = ClientTrust::load(&files, now()).unwrap();
     let verdict = trust.judge(&chain(&pki().gateway("server.pem")), now());
-    assert_eq!(verdict, Err(CertificateRefusal::Invalid));
+    assert!(matches!(&verdict, Err(CertificateRefusal::Invalid(why)) if why.contains("clientAuth")), "{verdict:?}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn an_agency_may_be_known_by_its_authority_and_subject() {
         let profile = AnswerProfile {
             kind: AnswerKind::Wss,
             algorithms: vec![Algorithm::RsaSha256],
-            signers: SignersAsFiles::Authority { path, subject: subject.map(str::to_owned) },
+            signers: SignersAsFiles::Authority { path, subject: subject.map(|subject| subject.parse().unwrap()) },
             max_clock_skew: SignedDuration::from_secs(60),
             replay_window: SignedDuration::from_secs(300),
         };
@@ -163,6 +163,30 @@ fn an_agency_may_be_known_by_its_authority_and_subject() {
     assert_eq!(refusal(with(Some("Somebody else"), ca)), "signer-not-trusted");
     assert_eq!(refusal(with(None, pki().agency("rest", "ca.pem"))), "signer-not-trusted");
     assert_eq!(refusal(with(None, pki().rogue("ca.pem"))), "signer-not-trusted");
+}
+
+#[test]
+fn a_revocation_list_beside_the_signers_authority_counts() {
+    use super::forge::{Forge, SERIAL};
+    let forge = Forge::new();
+    let signer = forge.issue(|_| {});
+    let (certificate, key) = (forge.write("own.pem", &signer.pem), forge.write("own.key", signer.key.serialize_pem()));
+    let signer = Identity::load(&certificate, &key, now()).unwrap();
+    let with = |file: &str, text: String| {
+        let profile = AnswerProfile {
+            kind: AnswerKind::Wss,
+            algorithms: vec![Algorithm::EcdsaSha256],
+            signers: SignersAsFiles::Authority { path: forge.write(file, text), subject: None },
+            max_clock_skew: SignedDuration::from_secs(60),
+            replay_window: SignedDuration::from_secs(300),
+        };
+        AnswerPolicy::load(&profile, now()).unwrap()
+    };
+    let envelope = format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{CONTENT}</s:Body></s:Envelope>");
+    let signed = wss::sign(&envelope, &profile(Algorithm::EcdsaSha256), &signer, now()).unwrap();
+    assert!(verify(&signed, &with("alone.pem", forge.authority.pem())).is_ok());
+    let both = forge.authority.pem().trim_end().to_owned() + &forge.list(&[&format!("{SERIAL:X}")], "");
+    assert_eq!(verify(&signed, &with("both.pem", both)).err().unwrap().reason(), "signer-revoked");
 }
 
 #[test]

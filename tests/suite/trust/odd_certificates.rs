@@ -1,0 +1,208 @@
+//! Certificates that are odd in one way each are refused by name, and names are compared as names.
+
+use super::{
+    forge::{Forge, meet_server},
+    pki::now,
+};
+use punte::{
+    domain::{DistinguishedName, SubjectMatch},
+    trust::{AgencyRoots, CertificateFacts, CertificateRefusal, Identity, Purpose},
+};
+use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue, IsCa, KeyPair, KeyUsagePurpose};
+
+type Change = fn(&mut CertificateParams);
+
+fn custom(params: &mut CertificateParams, oid: &[u64], content: &[u8]) {
+    params.custom_extensions.push(CustomExtension::from_oid_content(oid, content.to_vec()));
+}
+
+#[test]
+fn a_certificate_that_is_malformed_or_ambiguous_is_refused_by_name_on_both_sides() {
+    let forge = Forge::new();
+    let trust = forge.trust(&[]).unwrap();
+    let roots = AgencyRoots::load(&forge.path("ca.pem")).unwrap();
+    let cases: [(Change, &str); 6] = [
+        (
+            |params| {
+                params.key_usages.clear();
+                custom(params, &[2, 5, 29, 15], &[3, 1, 0]);
+            },
+            "keyUsage names no use",
+        ),
+        (|params| custom(params, &[1, 2, 3, 4], &[]), "1.2.3.4 is empty"),
+        (
+            |params| {
+                params.extended_key_usages.clear();
+                custom(params, &[2, 5, 29, 37], &[0x30, 0]);
+            },
+            "extKeyUsage is empty",
+        ),
+        (
+            |params| {
+                custom(params, &[1, 2, 3, 4], &[5, 0]);
+                custom(params, &[1, 2, 3, 4], &[5, 0]);
+            },
+            "1.2.3.4 stands in it twice",
+        ),
+        (
+            |params| {
+                params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+                params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            },
+            "CA:TRUE",
+        ),
+        (|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment], "digitalSignature"),
+    ];
+    for (change, expected) in cases {
+        let forged = forge.issue(change);
+        let refused = trust.judge(std::slice::from_ref(&forged.der), now());
+        assert!(
+            matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains(expected)),
+            "{expected}: {refused:?}"
+        );
+        let said = meet_server(&roots, &forged);
+        assert!(said.as_ref().is_some_and(|said| said.contains(expected)), "{expected}: {said:?}");
+        let facts = CertificateFacts::from_der(&forged.der).unwrap();
+        let foreseen = facts.against(Purpose::TlsServer).join(" ");
+        assert!(foreseen.contains(expected), "check foresees it: {expected}: {foreseen}");
+    }
+}
+
+#[test]
+fn a_server_whose_certificate_is_not_for_it_is_told_in_words() {
+    let forge = Forge::new();
+    let roots = AgencyRoots::load(&forge.path("ca.pem")).unwrap();
+    let cases: [(Change, &str); 4] = [
+        (|params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth], "serverAuth"),
+        (
+            |params| {
+                params.subject_alt_names.clear();
+                params.distinguished_name.push(DnType::CommonName, "localhost");
+            },
+            "common name (localhost) does not count",
+        ),
+        (
+            |params| params.subject_alt_names = vec![rcgen::SanType::DnsName("elsewhere.example".try_into().unwrap())],
+            "not valid for the name localhost: it is for elsewhere.example",
+        ),
+        (|params| params.not_after = rcgen::date_time_ymd(2021, 1, 1), "has expired"),
+    ];
+    for (change, expected) in cases {
+        let said = meet_server(&roots, &forge.issue(change));
+        assert!(said.as_ref().is_some_and(|said| said.contains(expected)), "{expected}: {said:?}");
+    }
+    assert_eq!(meet_server(&roots, &forge.issue(|_| {})), None);
+    let stranger = Forge::named("Stranger", |_| {}).issue(|_| {});
+    let said = meet_server(&roots, &stranger).unwrap();
+    assert!(said.contains("CN=Stranger") && said.contains("not trusted"), "{said}");
+}
+
+#[test]
+fn an_issuer_that_may_not_sign_certificates_vouches_for_nobody() {
+    let forge = Forge::new();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Between");
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let between = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &forge.authority).unwrap();
+    let mut office = CertificateParams::default();
+    office.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    office.not_after = rcgen::date_time_ymd(2099, 1, 1);
+    let office = office.signed_by(&KeyPair::generate().unwrap(), &between).unwrap();
+    let refused = forge.trust(&[]).unwrap().judge(&[office.der().clone(), between.der().clone()], now());
+    assert!(
+        matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains("keyCertSign") && why.contains("Between")),
+        "{refused:?}"
+    );
+    let mute = Forge::named("Mute", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    let said = mute.trust(&[]).err().unwrap().to_string();
+    assert!(said.contains("keyCertSign"), "{said}");
+    let leaf = forge.write("ca.pem", forge.issue(|_| {}).pem);
+    let said = AgencyRoots::load(&leaf).unwrap_err().to_string();
+    assert!(said.contains("no authority's certificate"), "{said}");
+}
+
+#[test]
+fn two_organisation_identifiers_are_nobodys() {
+    let forge = Forge::new();
+    let oid = DnType::from_oid(&[2, 5, 4, 97]);
+    let single = forge.issue(|params| params.distinguished_name.push(oid.clone(), "GOVMD-1"));
+    let trust = forge.trust(&[]).unwrap();
+    let facts = trust.judge(&[single.der], now()).unwrap();
+    assert_eq!(facts.organization_identifier.as_deref(), Some("GOVMD-1"));
+    // rcgen keeps one value for each type; OpenSSL does as it is told.
+    let key = KeyPair::generate().unwrap();
+    forge.write("two.key", key.serialize_pem());
+    forge.write("two.cnf", "keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:FALSE\n");
+    let shell = "openssl req -new -key two.key -subj '/2.5.4.97=GOVMD-1/2.5.4.97=GOVMD-2/CN=a/CN=b' -out request.pem && \
+                 openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial 7 -extfile two.cnf -days 30 -out two.pem";
+    let done = std::process::Command::new("sh").args(["-c", shell]).current_dir(forge.path("")).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    use rustls::pki_types::pem::PemObject;
+    let two = rustls::pki_types::CertificateDer::from_pem_file(forge.path("two.pem")).unwrap();
+    let facts = CertificateFacts::from_der(&two).unwrap();
+    assert_eq!((facts.organization_identifier, facts.common_name), (None, None), "never the first one wins");
+    let refused = trust.judge(&[two], now());
+    assert!(
+        matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains("organizationIdentifier")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_subject_is_what_its_attributes_say_in_whatever_string_they_are_written() {
+    let forge = Forge::new();
+    let facts = |name: &[(DnType, DnValue)]| {
+        let forged = forge.issue(|params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            name.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), value.clone()));
+        });
+        CertificateFacts::from_der(&forged.der).unwrap()
+    };
+    let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
+    let configured: DistinguishedName = "C=MD, O=Town hall, CN=desk".parse().unwrap();
+    let honest = facts(&[
+        (DnType::CountryName, utf8("MD")),
+        (DnType::OrganizationName, utf8("Town hall")),
+        (DnType::CommonName, utf8("desk")),
+    ]);
+    assert_eq!(honest.name, configured);
+    assert_eq!(honest.subject, "C=MD, O=Town hall, CN=desk");
+    let forged = facts(&[(DnType::CountryName, utf8("MD")), (DnType::OrganizationName, utf8("Town hall, CN=desk"))]);
+    assert_ne!(forged.name, configured);
+    assert_eq!(forged.subject, r"C=MD, O=Town hall\, CN=desk");
+    let signer: SubjectMatch = "C=MD, O=Registry, CN=signer".parse().unwrap();
+    assert!(!signer.fits(&facts(&[(DnType::CommonName, utf8("C=MD, O=Registry, CN=signer"))]).name));
+    let bmp = DnValue::BmpString("Căușeni".try_into().unwrap());
+    let universal = DnValue::UniversalString("Căușeni".try_into().unwrap());
+    for value in [bmp, universal, utf8("Căușeni")] {
+        let facts = facts(&[(DnType::OrganizationName, value.clone()), (DnType::from_oid(&[2, 5, 4, 97]), value)]);
+        assert_eq!(facts.name, "O=Căușeni, OID(2.5.4.97)=Căușeni".parse().unwrap());
+        assert_eq!(facts.organization_identifier.as_deref(), Some("Căușeni"));
+    }
+    let hostile = facts(&[(DnType::CommonName, utf8("a\u{1b}[2J\n\u{202e}b\u{9b}"))]);
+    assert_eq!(hostile.subject, r"CN=a\1B[2J\0A\E2\80\AEb\C2\9B");
+}
+
+#[test]
+fn our_own_certificate_is_foreseen_as_the_other_side_will_see_it() {
+    let forge = Forge::new();
+    let cases: [(Change, Purpose, &str); 4] = [
+        (
+            |params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth],
+            Purpose::TlsClient,
+            "not clientAuth",
+        ),
+        (|params| params.subject_alt_names.clear(), Purpose::TlsServer, "no subjectAltName"),
+        (|params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained), Purpose::TlsServer, "CA:TRUE"),
+        (|params| params.key_usages = vec![KeyUsagePurpose::KeyAgreement], Purpose::Signatures, "digitalSignature"),
+    ];
+    for (change, purpose, expected) in cases {
+        let forged = forge.issue(change);
+        let (certificate, key) =
+            (forge.write("own.pem", &forged.pem), forge.write("own.key", forged.key.serialize_pem()));
+        let told = Identity::load(&certificate, &key, now()).unwrap().warnings_as(purpose, now()).join(" ");
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+}
