@@ -15,7 +15,7 @@ pub use listeners::{Listeners, Watch};
 pub use message::{Announcement, Poison, WorkItem};
 pub use told::Told;
 
-use crate::domain::{AgencyName, SubmissionId};
+use crate::domain::{AgencyName, Mark, SubmissionId};
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc};
 
@@ -134,6 +134,17 @@ pub trait Broker: Send + Sync + 'static {
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError>;
     /// How many of the agency's messages were rejected or came back too often. They stay until an operator removes them.
     async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError>;
+    /// Whether it outlives the processes, so that a copy of the journal's mark can be kept in it.
+    fn keeps_marks(&self) -> bool {
+        false
+    }
+    /// The copy that was kept last; `None` if there is none, or it has been lost.
+    async fn mark(&self) -> Result<Option<Mark>, BrokerError> {
+        Ok(None)
+    }
+    async fn keep_mark(&self, _: &Mark) -> Result<(), BrokerError> {
+        Ok(())
+    }
     fn health(&self) -> BrokerHealth;
     /// Whether it is not known yet if it can be used: the first connection is being made.
     fn is_starting(&self) -> bool;

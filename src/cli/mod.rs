@@ -4,6 +4,7 @@ mod check;
 mod check_online;
 mod demo;
 mod http_file;
+mod journal;
 mod messages;
 mod operator;
 mod output;
@@ -69,6 +70,8 @@ enum Command {
     Parked(parked::Parked),
     /// See what waits in the broker
     Queues(queues::Queues),
+    /// Back up the journal, put a backup in place, go on with an earlier state
+    Journal(journal::JournalCommand),
     /// Play an agency over mutual TLS
     Simulate(simulate::Simulate),
     /// Check signatures
@@ -96,6 +99,7 @@ pub fn run() -> ExitCode {
         Command::Submissions(submissions) => submissions.run(),
         Command::Parked(parked) => parked.run(),
         Command::Queues(queues) => queues.run(),
+        Command::Journal(journal) => journal.run(),
         Command::Simulate(simulate) => block_on(simulate.run()).unwrap_or_else(|code| code),
         Command::Trust(trust) => trust.run(),
     };

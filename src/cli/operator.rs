@@ -1,12 +1,38 @@
-//! What operators' subcommands share: the configuration file comes in, the open journal goes out.
+//! What operators' subcommands share: the configuration file comes in, the open journal goes out; who decides is found.
 
 use super::{ConfigFile, exit, output};
 use crate::{
     journal::{Journal, JournalError},
-    roles::open_journal,
+    roles::visit_journal,
     settings::{JournalPlace, Settings},
 };
 use std::{future::Future, sync::Arc};
+
+/// Who decides, and why: it stands in the timeline.
+#[derive(clap::Args)]
+pub struct Who {
+    /// Who decides, and why: it stands in the timeline; the system's user if it is not said
+    #[arg(long)]
+    by: Option<String>,
+}
+
+impl Who {
+    pub fn name(self) -> String {
+        self.by.unwrap_or_else(user_of_the_system)
+    }
+}
+
+/// By its name in `/etc/passwd` (passwd(5)), or else by its number.
+fn user_of_the_system() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut columns = line.split(':');
+        let (name, number) = (columns.next()?, columns.nth(1)?);
+        (number == id).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("user {id}"))
+}
 
 /// Opens the journal that the configuration names, does the work with it, and turns failures into exit codes.
 pub fn with_journal<F, W>(config: &ConfigFile, work: W) -> u8
@@ -14,24 +40,15 @@ where
     W: FnOnce(Arc<dyn Journal>) -> F,
     F: Future<Output = Result<u8, JournalError>>,
 {
-    let settings = match Settings::load(&config.config) {
+    let settings = match load_settings(config) {
         Ok(settings) => settings,
-        Err(faults) => {
-            output::aside(faults.to_string().trim_end());
-            return exit::CONFIGURATION;
-        }
+        Err(code) => return code,
     };
-    if let JournalPlace::Sqlite { path } = &settings.journal.place
-        && !path.exists()
-    {
-        let path = path.display();
-        output::aside(format_args!(
-            "punte: there is no journal at {path} yet: `punte serve` makes it; is --config right?"
-        ));
-        return exit::FAILED;
+    if let Err(code) = check_exists(&settings) {
+        return code;
     }
     let done = super::block_on(async {
-        let journal = open_journal(&settings.journal).await.map_err(|error| error.to_string())?;
+        let journal = visit_journal(&settings.journal).await.map_err(|error| error.to_string())?;
         work(journal).await.map_err(|error| error.to_string())
     });
     match done {
@@ -42,4 +59,26 @@ where
         }
         Err(code) => code,
     }
+}
+
+/// No command makes a journal by looking for it.
+pub fn check_exists(settings: &Settings) -> Result<(), u8> {
+    match &settings.journal.place {
+        JournalPlace::Sqlite { path } if !path.exists() => {
+            let path = path.display();
+            output::aside(format_args!(
+                "punte: there is no journal at {path} yet: `punte serve` makes it; is --config right?"
+            ));
+            Err(exit::FAILED)
+        }
+        JournalPlace::Sqlite { .. } | JournalPlace::Postgres { .. } => Ok(()),
+    }
+}
+
+/// What is wrong with it is said here.
+pub fn load_settings(config: &ConfigFile) -> Result<Settings, u8> {
+    Settings::load(&config.config).map_err(|faults| {
+        output::aside(faults.to_string().trim_end());
+        exit::CONFIGURATION
+    })
 }

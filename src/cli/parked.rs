@@ -1,19 +1,23 @@
 //! `punte parked`: an operator decides about submissions that are parked or uncertain.
 
-use super::{ConfigFile, exit, operator::with_journal, output, print};
+use super::{
+    ConfigFile, exit,
+    operator::{Who, with_journal},
+    output, print,
+};
 use crate::{
-    domain::{AgencyName, Event, StateName, SubmissionId},
+    domain::{AgencyName, Event, EventName, Forbidden, StateName, SubmissionId},
     journal::{Entry, Journal, JournalError, ListFilter, Record},
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   punte parked list --agency civil-registry
   punte parked replay 0199f2a4-7c11-7000-8000-000000000001
-  punte parked replay --agency civil-registry --all
+  punte parked replay --agency civil-registry --all --by 'A. Operator, ticket 4711'
   punte parked discard 0199f2a4-7c11-7000-8000-000000000001 --by 'A. Operator, ticket 4711'")]
 pub struct Parked {
     #[command(subcommand)]
@@ -53,9 +57,11 @@ struct Replay {
     /// With --all: only this agency's
     #[arg(long, requires = "all")]
     agency: Option<AgencyName>,
-    /// Also replay what the agency may have done already and would do twice
+    /// Also replay what the agency may have done already and would do twice, each at most once more
     #[arg(long)]
     effect_may_repeat: bool,
+    #[command(flatten)]
+    who: Who,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -123,18 +129,14 @@ impl Replay {
         } else {
             named(&journal, &self.ids).await?
         };
+        let by = self.who.name();
         let mut code = exit::DONE;
         for record in records {
-            if record.progress.may_repeat(record.submission.effect) && !self.effect_may_repeat {
-                output::aside(format_args!(
-                    "{}: not replayed: the agency may have done it already and would do it twice; ask the agency, then \
-                     replay with --effect-may-repeat, or discard",
-                    record.submission.id
-                ));
-                code = exit::FAILED;
-                continue;
-            }
-            code = code.max(decide(&journal, record.submission.id, Event::Replayed, self.json).await?);
+            // What is accepted is the repetition of what was seen here: should another replay have been quicker, the
+            // journal refuses this one.
+            let accepts_repeat = self.effect_may_repeat.then_some(record.progress.attempts);
+            let event = Event::Replayed { by: by.clone(), accepts_repeat };
+            code = code.max(decide(&journal, record.submission.id, event, self.json).await?);
         }
         Ok(code)
     }
@@ -154,6 +156,10 @@ async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json
     match journal.record(id, Entry::new(event, Timestamp::now())).await {
         Ok(progress) if json => output::line(serde_json::json!({"id": id, "state": progress.state.name()})),
         Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
+        Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
+            output::aside(format_args!("{id}: not replayed: {}", why_not(journal.find(id).await?)));
+            return Ok(exit::FAILED);
+        }
         Err(error @ (JournalError::Forbidden(_) | JournalError::NotFound(_))) => {
             output::aside(format_args!("{id}: {error}"));
             return Ok(exit::FAILED);
@@ -163,9 +169,27 @@ async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json
     Ok(exit::DONE)
 }
 
+/// As the submission is now: another operator may have been quicker.
+fn why_not(found: Option<Record>) -> String {
+    let Some(record) = found else { return "the journal knows no such submission".into() };
+    let state = record.progress.state.name();
+    if !matches!(state, StateName::Parked | StateName::Uncertain) {
+        return format!("that is not possible in state {state}: it waits for no operator");
+    }
+    if let Some(at) = record.erased_at {
+        return format!("its content was erased at {at}, so that nothing is left to send; discard it");
+    }
+    if record.progress.may_repeat(record.submission.effect) {
+        return "the agency may have done it already and would do it twice; ask the agency, then replay with \
+                --effect-may-repeat, or discard"
+            .into();
+    }
+    "it has changed meanwhile; look at it again".into()
+}
+
 async fn named(journal: &Arc<dyn Journal>, ids: &[SubmissionId]) -> Result<Vec<Record>, JournalError> {
     let mut records = Vec::new();
-    for id in ids {
+    for id in ids.iter().collect::<BTreeSet<_>>() {
         records.push(journal.find(*id).await?.ok_or(JournalError::NotFound(*id))?);
     }
     Ok(records)

@@ -1,6 +1,6 @@
 //! The one transition table: a progress and an event come in, the next progress goes out, or the event is forbidden.
 
-use super::{Answer, Fault, Progress, Refusal, State, StateName};
+use super::{Answer, Code, Effect, Fault, Progress, Refusal, Stage, State, StateName};
 use jiff::Timestamp;
 
 /// What happened to a submission.
@@ -32,10 +32,28 @@ pub enum Event {
     DeadlinePassed { fault: Fault },
     /// The office took it back.
     CancelledByOffice { by: String },
-    /// An operator has it done again.
-    Replayed,
+    /// An operator has it done again. `accepts_repeat`: the number of the last attempt that was seen, if the operator
+    /// accepts that what it may have done is done twice.
+    Replayed { by: String, accepts_repeat: Option<u32> },
     /// An operator ends it.
     Discarded { by: String },
+    /// The journal was restored from an earlier state: whatever was open then may have been sent since.
+    Restored { by: String },
+}
+
+/// What does not change with an event, and decides what an event may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// As it was when the submission was accepted.
+    pub effect: Effect,
+    /// There is nothing left to send.
+    pub is_erased: bool,
+}
+
+impl From<Effect> for Facts {
+    fn from(effect: Effect) -> Self {
+        Self { effect, is_erased: false }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +73,7 @@ pub enum EventName {
     CancelledByOffice,
     Replayed,
     Discarded,
+    Restored,
 }
 
 impl Event {
@@ -73,8 +92,9 @@ impl Event {
             Event::Parked { .. } => EventName::Parked,
             Event::DeadlinePassed { .. } => EventName::DeadlinePassed,
             Event::CancelledByOffice { .. } => EventName::CancelledByOffice,
-            Event::Replayed => EventName::Replayed,
+            Event::Replayed { .. } => EventName::Replayed,
             Event::Discarded { .. } => EventName::Discarded,
+            Event::Restored { .. } => EventName::Restored,
         }
     }
 
@@ -95,7 +115,11 @@ impl Event {
             Event::TakenByAgency { .. } => "taken by the agency".into(),
             Event::PutBack { .. } => "put back unsent".into(),
             Event::Requeued => "requeued".into(),
-            Event::Replayed => "replayed by an operator".into(),
+            Event::Replayed { by, accepts_repeat: None } => format!("replayed by {by}"),
+            Event::Replayed { by, accepts_repeat: Some(attempt) } => {
+                format!("replayed although attempt {attempt} may repeat, by {by}")
+            }
+            Event::Restored { by } => format!("journal restored, by {by}"),
         }
     }
 }
@@ -117,9 +141,9 @@ pub struct Forbidden {
 }
 
 /// The next progress. Nothing else in Punte changes a state.
-pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
     let forbidden = Forbidden { state: now.state.name(), event: event.name() };
-    if !is_allowed(now, &event) {
+    if !is_allowed(now, facts, &event) {
         return Err(forbidden);
     }
     let to = |state: State| Progress { state, ..now.clone() };
@@ -152,13 +176,29 @@ pub fn apply(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
         }
         Event::DeadlinePassed { fault } => to(State::Expired { fault }),
         Event::CancelledByOffice { by } | Event::Discarded { by } => to(State::Cancelled { by }),
-        Event::Replayed => Progress { tries: 0, ..to(State::Accepted) },
+        // The doubt stays until an answer clears it, so that the next replay asks again.
+        Event::Replayed { .. } => Progress { tries: 0, ..to(State::Accepted) },
+        Event::Restored { .. } => restored(now, facts.effect),
     })
+}
+
+/// Whatever was under way may have been sent since, and an operator may have replayed what was parked. What can neither be
+/// asked about nor recognised is an operator's; of everything else the doubt is enough: it is asked about first, or sent
+/// again with its reference, and nobody takes it back or lets it expire.
+fn restored(now: &Progress, effect: Effect) -> Progress {
+    let state = match (effect, &now.state) {
+        (Effect::Once, State::Accepted | State::Queued | State::Sending { .. } | State::Retrying { .. }) => {
+            let detail = "the journal is older than what was sent, and this may have been sent since";
+            State::Uncertain { fault: Fault::new(Code::JournalRestored, Stage::Settle, detail) }
+        }
+        (_, state) => state.clone(),
+    };
+    Progress { state, in_doubt: true, ..now.clone() }
 }
 
 /// The table. Attempts are fenced by their number: the late word of a worker that was taken for dead changes nothing,
 /// except that it may clear up what had become uncertain.
-fn is_allowed(now: &Progress, event: &Event) -> bool {
+fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
     use StateName as S;
     let state = now.state.name();
     match event {
@@ -178,20 +218,36 @@ fn is_allowed(now: &Progress, event: &Event) -> bool {
         Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
         Event::DeadlinePassed { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
         Event::CancelledByOffice { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying) && !now.in_doubt,
-        Event::Replayed | Event::Discarded { .. } => matches!(state, S::Parked | S::Uncertain),
+        // Whoever accepts a repetition accepts the one that was seen, and not what another replay has done since.
+        Event::Replayed { accepts_repeat, .. } => {
+            matches!(state, S::Parked | S::Uncertain)
+                && !facts.is_erased
+                && (!now.may_repeat(facts.effect) || *accepts_repeat == Some(now.attempts))
+        }
+        Event::Discarded { .. } => matches!(state, S::Parked | S::Uncertain),
+        // A read changes nothing, and what waits or is uncertain is in doubt already.
+        Event::Restored { .. } => {
+            facts.effect != Effect::Read
+                && matches!(state, S::Accepted | S::Queued | S::Sending | S::Retrying | S::Parked)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Code, Effect, Stage, Verdict};
+    use crate::domain::Verdict;
     use serde_json::json;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const ONCE: Facts = Facts { effect: Effect::Once, is_erased: false };
 
     fn fault(code: Code) -> Fault {
         Fault::new(code, Stage::Send, "")
+    }
+
+    fn replay(accepts_repeat: Option<u32>) -> Event {
+        Event::Replayed { by: "a".into(), accepts_repeat }
     }
 
     fn states() -> Vec<State> {
@@ -227,27 +283,28 @@ mod tests {
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault },
             Event::CancelledByOffice { by: "a".into() },
-            Event::Replayed,
+            Event::Replayed { by: "a".into(), accepts_repeat: None },
             Event::Discarded { by: "a".into() },
+            Event::Restored { by: "a".into() },
         ]
     }
 
     /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret giv unk put req par dea can rep dis
+        // pub beg ans ref tak ret giv unk put req par dea can rep dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   par exp can .   .
-            queued    .   sen .   .   .   .   .   .   .   acc par exp can .   .
-            sending   .   .   com ref wai ret par unc acc .   .   .   .   .   .
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   par par .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   acc .   exp can .   .
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   acc can
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   acc can
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   par exp can .   .   unc
+            queued    .   sen .   .   .   .   .   .   .   acc par exp can .   .   unc
+            sending   .   .   com ref wai ret par unc acc .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   par par .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   acc .   exp can .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();
@@ -256,7 +313,8 @@ mod tests {
             let now = Progress { state, attempts: 1, tries: 1, in_doubt: false };
             for (event, cell) in events(1).into_iter().zip(cells.collect::<Vec<_>>().into_iter().chain(["missing"])) {
                 let label = format!("{name} + {:?}", event.name());
-                let next = apply(&now, event).map_or(".".into(), |next| next.state.name().as_str()[..3].to_owned());
+                let next =
+                    apply(&now, ONCE, event).map_or(".".into(), |next| next.state.name().as_str()[..3].to_owned());
                 assert_eq!(next, cell, "{label}");
             }
             rows += 1;
@@ -268,10 +326,12 @@ mod tests {
     fn an_attempt_that_is_no_longer_the_current_one_changes_nothing() {
         let now =
             Progress { state: State::Sending { attempt: 2, lease_until: NOW }, attempts: 2, tries: 2, in_doubt: false };
-        for event in events(1).into_iter().filter(|event| !matches!(event, Event::Begun { .. })) {
-            assert!(apply(&now, event.clone()).is_err(), "{event:?}");
+        // A restore speaks of the submission, whatever its attempt.
+        let speaks_of_another = |event: &Event| matches!(event, Event::Begun { .. } | Event::Restored { .. });
+        for event in events(1).into_iter().filter(|event| !speaks_of_another(event)) {
+            assert!(apply(&now, ONCE, event.clone()).is_err(), "{event:?}");
         }
-        assert!(apply(&now, Event::Begun { attempt: 2, lease_until: NOW }).is_err());
+        assert!(apply(&now, ONCE, Event::Begun { attempt: 2, lease_until: NOW }).is_err());
     }
 
     #[test]
@@ -283,12 +343,12 @@ mod tests {
             in_doubt,
         };
         let unknown = Event::RetryPlanned { attempt: 1, due_at: NOW, fault: fault(Code::NetworkTimeout) };
-        let doubtful = apply(&sending(false), unknown).unwrap();
+        let doubtful = apply(&sending(false), ONCE, unknown).unwrap();
         assert!(doubtful.in_doubt);
-        assert!(apply(&doubtful, Event::CancelledByOffice { by: "a".into() }).is_err());
-        let late = apply(&doubtful, Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) }).unwrap();
+        assert!(apply(&doubtful, ONCE, Event::CancelledByOffice { by: "a".into() }).is_err());
+        let late = apply(&doubtful, ONCE, Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) }).unwrap();
         assert_eq!(late.state.name(), StateName::Parked);
-        let answered = apply(&sending(true), Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
+        let answered = apply(&sending(true), ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
         assert!(!answered.in_doubt);
     }
 
@@ -298,7 +358,7 @@ mod tests {
             Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
         for (verdict, in_doubt) in [(Verdict::DoNotRetryInDoubt, true), (Verdict::DoNotRetry, false)] {
             let fault = Fault { verdict, ..fault(Code::AgencySoapClientFault) };
-            let parked = apply(&sending, Event::GivenUp { attempt: 1, fault }).unwrap();
+            let parked = apply(&sending, ONCE, Event::GivenUp { attempt: 1, fault }).unwrap();
             assert_eq!((parked.state.name(), parked.in_doubt), (StateName::Parked, in_doubt));
             assert_eq!(parked.may_repeat(Effect::Once), in_doubt);
         }
@@ -308,16 +368,78 @@ mod tests {
     fn what_the_agency_has_taken_stays_in_doubt_until_its_answer() {
         let sending =
             Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
-        let waiting = apply(&sending, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
+        let waiting = apply(&sending, ONCE, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
         let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) };
         for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
-            let parked = apply(&waiting, gave_up).unwrap();
+            let parked = apply(&waiting, ONCE, gave_up).unwrap();
             assert!(parked.in_doubt && parked.may_repeat(Effect::Once));
-            let answered = apply(&parked, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
+            let answered = apply(&parked, ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
             assert!(!answered.in_doubt);
-            let replayed = apply(&parked, Event::Replayed).unwrap();
-            assert!(apply(&replayed, Event::CancelledByOffice { by: "a".into() }).is_err());
-            assert_eq!(apply(&replayed, deadline.clone()).unwrap().state.name(), StateName::Parked);
+            let replayed = apply(&parked, ONCE, replay(Some(1))).unwrap();
+            assert!(apply(&replayed, ONCE, Event::CancelledByOffice { by: "a".into() }).is_err());
+            assert_eq!(apply(&replayed, ONCE, deadline.clone()).unwrap().state.name(), StateName::Parked);
+        }
+    }
+
+    #[test]
+    fn what_would_be_done_twice_is_replayed_only_by_who_accepts_just_that() {
+        for state in [
+            State::Parked { fault: fault(Code::NetworkConnect) },
+            State::Uncertain { fault: fault(Code::NetworkReset) },
+        ] {
+            let doubtful = Progress { state, attempts: 3, tries: 1, in_doubt: true };
+            for accepted in [None, Some(2), Some(4)] {
+                assert!(apply(&doubtful, ONCE, replay(accepted)).is_err(), "{accepted:?}");
+            }
+            let again = apply(&doubtful, ONCE, replay(Some(3))).unwrap();
+            let parked = State::Parked { fault: fault(Code::NetworkConnect) };
+            let next = Progress { state: parked, attempts: 4, ..again };
+            assert!(apply(&next, ONCE, replay(Some(3))).is_err() && apply(&next, ONCE, replay(None)).is_err());
+            for effect in [Effect::Read, Effect::Idempotent, Effect::Lookup] {
+                assert!(apply(&doubtful, effect.into(), replay(None)).is_ok(), "{effect:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_erased_cannot_be_replayed() {
+        let now = Progress {
+            state: State::Parked { fault: fault(Code::NetworkConnect) },
+            attempts: 1,
+            tries: 1,
+            in_doubt: false,
+        };
+        for effect in Effect::ALL {
+            let erased = Facts { effect, is_erased: true };
+            assert!(apply(&now, erased, replay(None)).is_err() && apply(&now, erased, replay(Some(1))).is_err());
+            assert!(apply(&now, erased, Event::Discarded { by: "a".into() }).is_ok());
+        }
+    }
+
+    #[test]
+    fn after_a_restore_whatever_may_have_been_sent_is_in_doubt() {
+        for effect in Effect::ALL {
+            for state in states() {
+                let name = state.name();
+                let now = Progress { state, attempts: 1, tries: 1, in_doubt: false };
+                let restored = apply(&now, effect.into(), Event::Restored { by: "a".into() });
+                let is_open = matches!(
+                    name,
+                    StateName::Accepted
+                        | StateName::Queued
+                        | StateName::Sending
+                        | StateName::Retrying
+                        | StateName::Parked
+                );
+                if !is_open || effect == Effect::Read {
+                    assert!(restored.is_err(), "{effect:?} {name}");
+                    continue;
+                }
+                let restored = restored.unwrap();
+                let is_uncertain = effect == Effect::Once && name != StateName::Parked;
+                let expected = if is_uncertain { StateName::Uncertain } else { name };
+                assert_eq!((restored.state.name(), restored.in_doubt), (expected, true), "{effect:?} {name}");
+            }
         }
     }
 
@@ -329,9 +451,9 @@ mod tests {
             tries: 6,
             in_doubt: false,
         };
-        let replayed = apply(&parked, Event::Replayed).unwrap();
+        let replayed = apply(&parked, ONCE, replay(None)).unwrap();
         assert_eq!((replayed.attempts, replayed.tries, replayed.state.name()), (6, 0, StateName::Accepted));
-        let begun = apply(&replayed, Event::Begun { attempt: 7, lease_until: NOW }).unwrap();
+        let begun = apply(&replayed, ONCE, Event::Begun { attempt: 7, lease_until: NOW }).unwrap();
         assert_eq!((begun.attempts, begun.tries), (7, 1));
     }
 
@@ -343,7 +465,7 @@ mod tests {
             tries: 3,
             in_doubt: true,
         };
-        let cleared = apply(&uncertain, Event::Answered { attempt: 3, answer: Answer(json!({})) }).unwrap();
+        let cleared = apply(&uncertain, ONCE, Event::Answered { attempt: 3, answer: Answer(json!({})) }).unwrap();
         assert_eq!(cleared.state.name(), StateName::Completed);
     }
 }

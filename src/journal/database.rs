@@ -1,18 +1,22 @@
 //! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
 
 use super::{
-    Acceptance, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice, NoticeOutcome, OutboxItem,
-    Record, StateCount,
+    Acceptance, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice, NoticeOutcome,
+    OutboxItem, Record, Restored, StateCount,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, OfficeName, Progress, Submission, SubmissionId,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, JournalMark, Mark, OfficeName, Progress, Submission,
+    SubmissionId,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub trait Database: Send + Sync + 'static {
+    fn continuity(&self) -> &Continuity;
     fn perform<O: Operation>(&self, operation: O) -> impl Future<Output = Result<O::Output, JournalError>> + Send;
+    /// Sees to it that what was erased before is not left in the database's files, as far as that is in our hands.
+    fn leave_no_trace(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
 
 #[async_trait]
@@ -168,19 +172,30 @@ impl<D: Database> Journal for D {
     }
 
     async fn erase_wire(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        in_chunks(self, || op::EraseWire { ended_before, now }).await
+        let erased = in_chunks(self, || op::EraseWire { ended_before, now }).await?;
+        without_trace(self, erased).await
     }
 
     async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError> {
-        self.perform(op::EraseWireOf { id, now }).await
+        let erased = self.perform(op::EraseWireOf { id, now }).await?;
+        without_trace(self, erased).await
     }
 
     async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        in_chunks(self, || op::EraseContent { ended_before, now }).await
+        let erased =
+            in_chunks(self, || op::EraseContent { what: op::Erased::Ended, before: ended_before, now }).await?;
+        without_trace(self, erased).await
+    }
+
+    async fn erase_parked(&self, waiting_since_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
+        let erase = || op::EraseContent { what: op::Erased::Parked, before: waiting_since_before, now };
+        let erased = in_chunks(self, erase).await?;
+        without_trace(self, erased).await
     }
 
     async fn forget_keys(&self, used_before: Timestamp) -> Result<u64, JournalError> {
-        self.perform(op::ForgetKeys { used_before }).await
+        let forgotten = self.perform(op::ForgetKeys { used_before }).await?;
+        without_trace(self, forgotten).await
     }
 
     async fn unused_attachment_bytes(&self, office: &OfficeName) -> Result<u64, JournalError> {
@@ -188,7 +203,52 @@ impl<D: Database> Journal for D {
     }
 
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError> {
-        self.perform(op::ForgetAttachments { before }).await
+        let forgotten = self.perform(op::ForgetAttachments { before }).await?;
+        without_trace(self, forgotten.len() as u64).await?;
+        Ok(forgotten)
+    }
+
+    async fn files_removed(&self, ids: &[AttachmentId]) -> Result<(), JournalError> {
+        self.perform(op::FilesRemoved { ids: ids.to_vec() }).await
+    }
+
+    async fn mark(&self) -> Result<JournalMark, JournalError> {
+        self.perform(op::ReadMark).await
+    }
+
+    async fn advance_mark(&self, to: Timestamp) -> Result<Mark, JournalError> {
+        let continuity = Database::continuity(self);
+        let newest = continuity.newest();
+        match self.perform(op::AdvanceMark { to, newest: newest.clone() }).await? {
+            Ok(mark) => {
+                continuity.note(&mark);
+                Ok(mark)
+            }
+            Err(found) => {
+                newest.iter().for_each(|newest| continuity.compare(newest, &found));
+                continuity.check()?;
+                Ok(found.mark)
+            }
+        }
+    }
+
+    async fn restored(&self, by: &str, now: Timestamp) -> Result<Restored, JournalError> {
+        let (mut all, mut after) = (Restored::default(), None);
+        loop {
+            let (restored, last) = self.perform(op::RestoreNext { after, by: by.to_owned(), now }).await?;
+            (all, after) = (all.with(restored), last);
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn confirm_mark(&self, to: Timestamp) -> Result<Mark, JournalError> {
+        self.perform(op::ConfirmMark { to }).await
+    }
+
+    fn continuity(&self) -> &Continuity {
+        Database::continuity(self)
     }
 
     async fn identity(&self) -> Result<String, JournalError> {
@@ -202,6 +262,13 @@ impl<D: Database> Journal for D {
     async fn ping(&self) -> Result<(), JournalError> {
         self.perform(op::WriteProbe { now: Timestamp::now() }).await
     }
+}
+
+async fn without_trace<D: Database>(database: &D, erased: u64) -> Result<u64, JournalError> {
+    if erased > 0 {
+        database.leave_no_trace().await?;
+    }
+    Ok(erased)
 }
 
 /// Repeats an operation that changes at most [`CHUNK_ROWS`] until nothing is left, so that others get their turn.

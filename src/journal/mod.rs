@@ -8,9 +8,12 @@
 //! - times are kept to the microsecond;
 //! - a state changes only through [`crate::domain::apply`], inside the transaction that read it;
 //! - entering `accepted` adds a row to the outbox and leaving it removes that row ([`SideRows`]);
-//! - entering a settled state adds a webhook notice if the submission asked for one.
+//! - entering a settled state adds a webhook notice if the submission asked for one;
+//! - what was erased can no longer be read in any file that SQLite keeps of the journal.
 
+mod continuity;
 mod database;
+mod mark_file;
 mod migrations;
 mod operations;
 pub mod postgres;
@@ -19,11 +22,13 @@ mod side_rows;
 pub mod sqlite;
 mod store;
 
+pub use continuity::Continuity;
+pub use mark_file::{Kept, MarkFile};
 pub use side_rows::SideRows;
 
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, OfficeName, Priority, Progress,
-    ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, JournalMark, Mark, OfficeName,
+    Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -37,6 +42,12 @@ pub enum JournalError {
     /// A stored row cannot be read as what it should be, or a newer program has written the store.
     #[error("the journal holds what this program cannot read: {0}")]
     Corrupt(String),
+    /// The file was copied without its log.
+    #[error("{0}")]
+    Incomplete(String),
+    /// It is not the journal that this installation has worked with: nothing is done with it until an operator decides.
+    #[error("{0}")]
+    Held(String),
     #[error("the journal knows no submission {0}")]
     NotFound(SubmissionId),
     #[error(transparent)]
@@ -147,6 +158,19 @@ pub enum NoticeOutcome {
     Delivered,
     RetryAt(Timestamp),
     GivenUp,
+}
+
+/// What became of what was open in an earlier state of the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Never sent again by machine.
+    pub uncertain: u64,
+    /// Their agencies are asked before anything is sent.
+    pub asked_first: u64,
+    /// They wait for an operator as before, in doubt.
+    pub parked: u64,
+    /// They go on.
+    pub as_before: u64,
 }
 
 /// How many submissions of an agency are in a state.
@@ -262,11 +286,24 @@ pub trait Journal: Send + Sync + 'static {
     async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError>;
     /// Erases call context, subject, data and answer of submissions that ended before a time; the timeline stays.
     async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// The same of what has waited for an operator since before a time. It still does, but cannot be replayed any more.
+    async fn erase_parked(&self, waiting_since_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
     /// Forgets idempotency keys first used before a time.
     async fn forget_keys(&self, used_before: Timestamp) -> Result<u64, JournalError>;
     /// Attachments that no submission uses, or whose submission was erased, uploaded before a time: they are forgotten
-    /// here, and the caller removes their files.
+    /// here, and the caller removes their files. All whose files were not reported to be removed, also those of before.
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError>;
+    async fn files_removed(&self, ids: &[AttachmentId]) -> Result<(), JournalError>;
+
+    // ── the mark ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async fn mark(&self) -> Result<JournalMark, JournalError>;
+    /// Moves the mark on, at least to this time.
+    async fn advance_mark(&self, to: Timestamp) -> Result<Mark, JournalError>;
+    /// The journal is an earlier state, and goes on from there: whatever was open may have been sent since.
+    async fn restored(&self, by: &str, now: Timestamp) -> Result<Restored, JournalError>;
+    /// Moves the mark on over everything that is known outside, after [`Journal::restored`].
+    async fn confirm_mark(&self, to: Timestamp) -> Result<Mark, JournalError>;
+    fn continuity(&self) -> &Continuity;
 
     /// Which journal it is: the same for all processes of one installation, and for a copy of it.
     async fn identity(&self) -> Result<String, JournalError>;

@@ -143,7 +143,7 @@ pub fn trace(row: &mut Row) -> Result<crate::domain::TraceParent, JournalError> 
     crate::domain::TraceParent::parse(&row.text()?).ok_or_else(|| row.unreadable("a traceparent"))
 }
 
-fn effect(row: &mut Row) -> Result<Effect, JournalError> {
+pub fn effect(row: &mut Row) -> Result<Effect, JournalError> {
     let text = row.text()?;
     Effect::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| row.unreadable("an effect"))
 }

@@ -1,6 +1,6 @@
 //! What a change of state means for the rows beside a submission: an event and two progresses come in, row changes go out.
 
-use crate::domain::{AttemptOutcome, Event, Progress, StateName};
+use crate::domain::{AttemptOutcome, Event, Progress, State, StateName};
 
 /// Changes to other tables that belong in the same transaction as a change of state.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +29,19 @@ impl SideRows {
                 _ => None,
             },
             begun,
-            ended: ended(event),
+            ended: ended(event).or_else(|| ended_by_restore(before, after)),
             notice: (to.is_settled() && to != from).then_some(to),
         }
+    }
+}
+
+/// What was being sent in the earlier state is no longer waited for.
+fn ended_by_restore(before: &Progress, after: &Progress) -> Option<(u32, AttemptOutcome)> {
+    match (&before.state, &after.state) {
+        (State::Sending { attempt, .. }, State::Uncertain { fault }) => {
+            Some((*attempt, AttemptOutcome::Failed { fault: fault.clone() }))
+        }
+        _ => None,
     }
 }
 
@@ -52,7 +62,8 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         | Event::Parked { .. }
         | Event::DeadlinePassed { .. }
         | Event::CancelledByOffice { .. }
-        | Event::Replayed
-        | Event::Discarded { .. } => return None,
+        | Event::Replayed { .. }
+        | Event::Discarded { .. }
+        | Event::Restored { .. } => return None,
     })
 }

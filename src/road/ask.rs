@@ -53,7 +53,10 @@ impl Road {
     /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
     async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
         let before = self.patiently(|| self.journal.attempts(turn.record.submission.id)).await?;
-        Ok(settled_at(&before, turn.operation.timeout))
+        let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
+        // What a restored journal knows nothing of may have left as late as then.
+        let unknown = self.marks.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, timeout));
+        Ok(settled_at(&before, turn.operation.timeout).max(unknown))
     }
 }
 

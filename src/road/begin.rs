@@ -128,7 +128,7 @@ impl Road {
         loop {
             match self.reply.record(&record.submission, begun.entry()).await {
                 Ok(Progress { tries, .. }) => return Ok(Some(Begun { tries, is_recorded: true, ..begun })),
-                Err(JournalError::Unavailable(error)) if !self.abort.is_cancelled() => {
+                Err(JournalError::Unavailable(error) | JournalError::Held(error)) if !self.abort.is_cancelled() => {
                     tracing::warn!(%error, "the journal does not answer; waiting for it");
                     unanswered.push(begun.lease_until);
                     tokio::time::sleep(JOURNAL_PAUSE).await;

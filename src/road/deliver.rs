@@ -1,7 +1,7 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrival, Arrivals, Case, Contents, Line, Lines, Reply, Sign, Steady,
+    Arrival, Arrivals, Case, Contents, Line, Lines, Marks, Reply, Sign, Steady,
     begin::{Order, Ready, begins_first, later},
     exchange::{Ending, Turn},
     settle,
@@ -32,6 +32,7 @@ pub struct Road {
     pub contents: Contents,
     pub clock: Arc<dyn Clock>,
     pub steady: Steady,
+    pub marks: Arc<Marks>,
     pub metrics: Metrics,
     /// Bytes kept of each message sent and of each received.
     pub wire_max_bytes: usize,
@@ -109,6 +110,8 @@ impl Road {
             Ok(found) => found,
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
+        // Until its end: the mark moves on with what leaves.
+        let _leaving = self.patiently(|| self.marks.cover(operation.effect)).await?;
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = asks_first(operation.effect, &record.progress);
         let begins_first = begins_first(operation.effect, now.duration_since(known_at));
@@ -183,7 +186,7 @@ impl Road {
     {
         loop {
             match call().await {
-                Err(JournalError::Unavailable(error)) if !self.abort.is_cancelled() => {
+                Err(JournalError::Unavailable(error) | JournalError::Held(error)) if !self.abort.is_cancelled() => {
                     tracing::warn!(%error, "the journal does not answer; waiting for it");
                     tokio::time::sleep(JOURNAL_PAUSE).await;
                 }

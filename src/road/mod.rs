@@ -18,6 +18,7 @@ mod steady;
 
 mod line;
 mod lines;
+mod marks;
 
 mod transform;
 mod seal;
@@ -42,6 +43,7 @@ pub use halt::{Halt, Halted};
 pub use line::Line;
 pub use lines::Lines;
 pub use look::{Look, Unwell};
+pub use marks::{Marks, PERIOD as MARK_PERIOD};
 pub use read::{Answering, read};
 pub use reply::Reply;
 pub use seal::{Sealed, seal};

@@ -120,7 +120,7 @@ mod tests {
         let sending = crate::domain::State::Sending { attempt: 1, lease_until: Timestamp::UNIX_EPOCH };
         let progress = crate::domain::Progress { state: sending, attempts: 1, tries: 1, ..progress };
         let event = settle(Err(fault), case);
-        let after = crate::domain::apply(&progress, event.clone()).unwrap();
+        let after = crate::domain::apply(&progress, effect.into(), event.clone()).unwrap();
         match event {
             Event::RetryPlanned { .. } if asks_first(effect, &after) => "asked, then again",
             Event::RetryPlanned { .. } if after.in_doubt => "again, in doubt",

@@ -12,11 +12,13 @@ mod listener;
 
 mod foreseen;
 mod installation;
+mod keeper;
 mod process;
 mod shared;
 pub mod stage;
 mod stores;
+mod take_over;
 
 pub use installation::Installation;
 pub use process::{DRAIN, Process, Role, StartError, Stopped};
-pub use stores::{OpenError, open_broker, open_journal, rabbitmq_settings};
+pub use stores::{OpenError, open_broker, open_journal, rabbitmq_settings, visit_incomplete, visit_journal};

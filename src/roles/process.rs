@@ -4,24 +4,26 @@ use super::{
     courier::CourierError,
     gateway::GatewayError,
     installation::Installation,
+    keeper::Keeper,
     shared::Shared,
     stores::{OpenError, open_broker, open_journal},
+    take_over::TakeOver,
 };
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
-    crash::{self, Point},
     domain::{AgencyName, Clock},
     journal::{
-        Journal, JournalError,
+        Journal, JournalError, MarkFile,
         sqlite::{self, Ownership},
     },
-    road::{Arrivals, Lines},
+    road::{Arrivals, Lines, Marks},
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -55,6 +57,8 @@ pub enum StartError {
     Broker(BrokerError),
     #[error("the attachments' folder: {0}")]
     Attachments(std::io::Error),
+    #[error("the folder {path} for the copy of the journal's mark ([folders] data): {error}")]
+    Data { path: PathBuf, error: std::io::Error },
     #[error("another process works on this journal: stop it, or share a PostgreSQL journal")]
     JournalInUse,
     #[error("the embedded broker lives inside one process: run all roles together, or use RabbitMQ")]
@@ -112,6 +116,10 @@ impl Process {
         let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
         let attachments =
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
+        let data = &settings.folders.data;
+        let file = MarkFile::open(data, settings.journal.name())
+            .map_err(|error| StartError::Data { path: data.clone(), error })?;
+        let marks = Arc::new(Marks::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),
             broker: broker.clone(),
@@ -121,14 +129,16 @@ impl Process {
             outbox_filled: Arc::new(Notify::new()),
             arrivals: Arc::new(Arrivals::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
             awaited: Arc::default(),
+            marks: marks.clone(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             papers: OnceLock::new(),
         };
-        if ownership.is_some() {
-            take_over(&installation, &shared).await?;
-        }
+        // The journal is ours alone: what the process before was doing has ended with it.
+        let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
+        let keeper = Keeper::begin(journal.clone(), broker.clone(), marks, take_over).await?;
+        shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = shared.run_operations(&installation, roles).await?;
@@ -196,21 +206,10 @@ fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartEr
     }
 }
 
-/// The journal is ours alone: what the process before was doing has ended with it, and an embedded broker is empty.
-async fn take_over(installation: &Installation, shared: &Shared) -> Result<(), StartError> {
-    let now = shared.clock.now();
-    let interrupted = shared.journal.void_leases(now).await?;
-    crash::here(Point::ProcessTookOver);
-    let mut requeued = 0;
-    if matches!(installation.settings.broker, BrokerSettings::Embedded) {
-        for adapter in installation.adapters.iter() {
-            requeued += shared.journal.requeue(&adapter.agency, now, now, u64::MAX).await?;
-        }
-    }
-    if interrupted + requeued > 0 {
-        tracing::info!(interrupted, requeued, "took up what the process before had left");
-    }
-    Ok(())
+fn take_over(installation: &Installation, shared: &Shared) -> TakeOver {
+    let is_embedded = matches!(installation.settings.broker, BrokerSettings::Embedded);
+    let agencies = installation.adapters.iter().filter(|_| is_embedded).map(|adapter| adapter.agency.clone());
+    TakeOver { journal: shared.journal.clone(), clock: shared.clock.clone(), lost_queues: agencies.collect() }
 }
 
 /// How long a start waits for the first word of the broker, which may be that the prefix is another installation's.

@@ -15,7 +15,7 @@ use crate::{
     broker::{Broker, Told},
     domain::{AgencyName, Clock},
     journal::Journal,
-    road::{Arrivals, Awaited, Contents, Lines, Reply, Road, Steady},
+    road::{Arrivals, Awaited, Contents, Lines, Marks, Reply, Road, Steady},
     settings::OperationsSettings,
     telemetry::Metrics,
 };
@@ -39,6 +39,7 @@ pub(super) struct Shared {
     pub outbox_filled: Arc<Notify>,
     pub arrivals: Arc<Arrivals>,
     pub awaited: Arc<Awaited>,
+    pub marks: Arc<Marks>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
@@ -127,6 +128,8 @@ impl Shared {
     fn readiness(&self, installation: &Installation, roles: &[Role]) -> Arc<Readiness> {
         let readiness = Readiness::new(self.stop.clone(), self.metrics.clone());
         readiness.add_journal(self.journal.clone());
+        let marks = self.marks.clone();
+        readiness.add("copy of the journal's mark", Box::new(move || Box::pin(std::future::ready(copy(&marks)))));
         let agencies: Vec<_> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
         let sights = Arc::new(QueueSights::new(self.broker.clone(), agencies.clone(), self.metrics.clone()));
         readiness.add_broker(self.broker.clone(), sights.clone());
@@ -173,6 +176,7 @@ impl Shared {
             contents: Contents::default(),
             clock: self.clock.clone(),
             steady: Steady::beginning(self.clock.now()),
+            marks: self.marks.clone(),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
             abort: self.abort.clone(),
@@ -211,6 +215,11 @@ fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAd
         [Role::Courier] => settings.courier,
         _ => settings.listen,
     }
+}
+
+/// Without it a restored journal may not be noticed.
+fn copy(marks: &Marks) -> PartState {
+    marks.unwritten().map_or(PartState::Up, |why| PartState::Degraded(format!("it cannot be written: {why}")))
 }
 
 /// One agency's failure leaves the process ready: others are served.

@@ -46,6 +46,22 @@ fn postgres_place(place: &PostgresPlace) -> postgres::Place<'_> {
     postgres::Place { url: place.url.reveal(), passfile: place.passfile.as_ref().map(Secret::reveal) }
 }
 
+/// The same, beside the processes that work with it.
+pub async fn visit_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
+    match &settings.place {
+        JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit(path)?)),
+        JournalPlace::Postgres { .. } => open_journal(settings).await,
+    }
+}
+
+/// The same, though the log of a SQLite file may be lost.
+pub async fn visit_incomplete(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
+    match &settings.place {
+        JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit_incomplete(path)?)),
+        JournalPlace::Postgres { .. } => open_journal(settings).await,
+    }
+}
+
 /// Starts the broker. RabbitMQ need not be there yet: it is connected to in the background.
 pub fn open_broker(
     settings: &BrokerSettings,

@@ -31,12 +31,25 @@ pub struct PostgresPlace {
     pub ca: Option<PathBuf>,
 }
 
+impl JournalSettings {
+    /// By which files that belong to it are called.
+    pub fn name(&self) -> &str {
+        let name = match &self.place {
+            JournalPlace::Sqlite { path } => path.file_stem().and_then(|stem| stem.to_str()),
+            JournalPlace::Postgres { .. } => None,
+        };
+        name.unwrap_or("journal")
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// How long the bytes of attempts are kept.
     pub wire: SignedDuration,
     /// How long personal content is kept after the end of a submission.
     pub content: SignedDuration,
+    /// How long personal content is kept of what waits for an operator, who can have nothing done again afterwards.
+    pub parked: SignedDuration,
     /// How long an Idempotency-Key is remembered: at least 30 days.
     pub keys: SignedDuration,
 }
@@ -57,6 +70,8 @@ struct Written {
     wire_retention_days: u32,
     #[serde(default = "default_content_days")]
     content_retention_days: u32,
+    #[serde(default = "default_parked_days")]
+    parked_retention_days: u32,
     #[serde(default = "default_key_days")]
     idempotency_key_days: u32,
 }
@@ -73,6 +88,9 @@ fn default_wire_days() -> u32 {
 fn default_content_days() -> u32 {
     365
 }
+fn default_parked_days() -> u32 {
+    90
+}
 fn default_key_days() -> u32 {
     30
 }
@@ -82,6 +100,10 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
     if written.idempotency_key_days < 30 {
         let remedy = "must be at least 30: offices may repeat a request for that long";
         faults.add(main.file(), "journal.idempotency_key_days", "is too short", remedy);
+    }
+    if written.parked_retention_days == 0 {
+        let remedy = "must be at least 1: an operator needs time to decide";
+        faults.add(main.file(), "journal.parked_retention_days", "is 0", remedy);
     }
     if written.url.is_none() && written.url_file.is_none() {
         written.url = Some(default_url());
@@ -95,6 +117,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
         retention: Retention {
             wire: days(written.wire_retention_days),
             content: days(written.content_retention_days),
+            parked: days(written.parked_retention_days),
             keys: days(written.idempotency_key_days),
         },
     })

@@ -59,6 +59,8 @@ pub struct Folders {
     pub services: PathBuf,
     /// Keys and certificates, `agencies/<agency>/…` below it.
     pub secrets: PathBuf,
+    /// What a process keeps for itself: the copy of the journal's mark.
+    pub data: PathBuf,
 }
 
 impl Settings {
@@ -93,7 +95,7 @@ impl Settings {
         let mut main = Document::read(path, &mut ignored)?;
         main.override_from(std::env::vars(), &mut ignored);
         let agencies = agencies::read(&mut main, &mut ignored);
-        Some((read_folders(&mut main, &mut ignored)?, agencies))
+        Some((read_folders(&mut main, None, &mut ignored)?, agencies))
     }
 
     fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {
@@ -106,7 +108,8 @@ impl Settings {
         let journal = journal::read(&mut main, faults);
         let broker = broker::read(&mut main, faults);
         let scheduler = scheduler::read(&mut main, faults);
-        let folders = read_folders(&mut main, faults);
+        let default = journal.as_ref().zip(gateway.as_ref()).map(|(journal, gateway)| beside(journal, gateway));
+        let folders = read_folders(&mut main, default, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
         let effective = main.finish(faults);
@@ -131,19 +134,36 @@ struct FoldersWritten {
     adapters: PathBuf,
     services: PathBuf,
     secrets: PathBuf,
+    data: Option<PathBuf>,
 }
 
 impl Default for FoldersWritten {
     fn default() -> Self {
-        Self { adapters: "../adapters".into(), services: "../schemas/services".into(), secrets: "secrets".into() }
+        Self {
+            adapters: "../adapters".into(),
+            services: "../schemas/services".into(),
+            secrets: "secrets".into(),
+            data: None,
+        }
     }
 }
 
-fn read_folders(main: &mut Document, faults: &mut ConfigFaults) -> Option<Folders> {
+/// Beside the journal's file, or beside the attachments, which every process has.
+fn beside(journal: &JournalSettings, gateway: &GatewaySettings) -> PathBuf {
+    let neighbour = match &journal.place {
+        JournalPlace::Sqlite { path } => path,
+        JournalPlace::Postgres { .. } => &gateway.attachments.folder,
+    };
+    neighbour.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `data`: where it is if it is not written.
+fn read_folders(main: &mut Document, data: Option<PathBuf>, faults: &mut ConfigFaults) -> Option<Folders> {
     let written: FoldersWritten = main.effective_section("folders", faults)?;
     Some(Folders {
         adapters: main.folder("folders.adapters", &written.adapters, faults)?,
         services: main.folder("folders.services", &written.services, faults)?,
         secrets: main.path(&written.secrets),
+        data: written.data.map(|written| main.path(&written)).or(data).unwrap_or_default(),
     })
 }

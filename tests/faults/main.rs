@@ -13,5 +13,6 @@ mod kills;
 mod long;
 mod model;
 mod points;
+mod restores;
 mod upgrade;
 mod zombies;

@@ -1,6 +1,7 @@
 //! What every broker must do, proved on the embedded one and on RabbitMQ by the same tests.
 
 mod both;
+mod marks;
 mod misfits;
 mod owners;
 pub mod private;

@@ -4,6 +4,7 @@ mod accepting;
 mod bouncer;
 mod changing;
 mod erasing;
+mod marks;
 mod notices;
 mod outbox;
 mod pooler;
@@ -149,6 +150,10 @@ fn fresh_key() -> IdempotencyKey {
 
 fn fault(code: Code) -> Fault {
     Fault::new(code, Stage::Send, "test")
+}
+
+fn replay() -> Event {
+    Event::Replayed { by: "operator".into(), accepts_repeat: None }
 }
 
 fn answer() -> Answer {

@@ -2,7 +2,8 @@
 
 use punte::{
     domain::{
-        CallContext, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId, TraceParent,
+        CallContext, Code, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId,
+        TraceParent,
     },
     journal::{Entry, IdempotencyKey, Journal, sqlite::SqliteJournal},
 };
@@ -651,6 +652,48 @@ fn every_file_that_the_texts_name_exists() {
         }
     }
     assert!(named > 25, "only {named}");
+}
+
+#[tokio::test]
+async fn what_was_replayed_once_is_not_replayed_again_unasked_and_who_did_it_is_kept() {
+    let folder = Folder::new();
+    let config = folder.config();
+    let unknown = |attempt| Event::OutcomeUnknown { attempt, fault: Fault::new(Code::NetworkReset, Stage::Send, "") };
+    let id = folder.with_waiting(Effect::Once, unknown).await.to_string();
+    let replay = |more: &[&str]| {
+        let mut arguments = vec!["parked", "replay", "--config", &config];
+        arguments.extend(more);
+        punte(&arguments)
+    };
+    let refused = replay(&[&id]);
+    assert_eq!(code(&refused), 1);
+    assert!(text(&refused.stderr).contains("--effect-may-repeat"), "{}", text(&refused.stderr));
+    // Named twice, and accepted once.
+    let replayed = replay(&[&id, &id, "--effect-may-repeat", "--by", "A. Operator, ticket 7"]);
+    assert_eq!((code(&replayed), text(&replayed.stdout)), (0, format!("{id}: accepted\n")));
+    let again = replay(&[&id, "--effect-may-repeat"]);
+    assert_eq!(code(&again), 1);
+    assert!(text(&again.stderr).contains("not possible in state accepted"), "{}", text(&again.stderr));
+    let shown = punte(&["submissions", "show", &id, "--config", &config, "--json"]);
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("replayed although attempt 1 may repeat, by A. Operator, ticket 7"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_has_waited_too_long_for_an_operator_can_only_be_discarded_and_says_so() {
+    let folder = Folder::new();
+    let config = folder.config();
+    let given_up = |attempt| Event::GivenUp { attempt, fault: Fault::new(Code::TemplateFailed, Stage::Transform, "") };
+    let id = folder.with_waiting(Effect::Read, given_up).await.to_string();
+    let journal = SqliteJournal::open(&folder.journal_path()).unwrap();
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    assert_eq!(journal.erase_parked(later, later).await.unwrap(), 1);
+    journal.close().await;
+    let refused = punte(&["parked", "replay", &id, "--config", &config]);
+    assert_eq!(code(&refused), 1);
+    assert!(text(&refused.stderr).contains("content was erased"), "{}", text(&refused.stderr));
+    assert!(text(&punte(&["parked", "list", "--config", &config]).stdout).contains(&id));
+    assert_eq!(code(&punte(&["parked", "discard", &id, "--by", "A. Operator", "--config", &config])), 0);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod declaring;
 mod findings;
 mod inspection;
 mod link;
+mod mark;
 pub mod names;
 mod open_channel;
 mod publisher;
@@ -34,12 +35,13 @@ pub use settings::{RabbitmqSettings, SettingsError};
 use super::{
     Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
 };
-use crate::domain::{AgencyName, Priority, SubmissionId};
+use crate::domain::{AgencyName, Mark, Priority, SubmissionId};
 use announcer::Announcer;
 use async_trait::async_trait;
 use consumer::Lane;
 use inspection::inspect;
 use link::{Link, LinkState};
+use mark::MarkQueue;
 use publisher::Publisher;
 use restorer::Restorer;
 use std::{
@@ -63,6 +65,7 @@ pub struct RabbitmqBroker {
     to_publish: Link,
     to_consume: Link,
     announcer: Announcer,
+    mark: MarkQueue,
     listeners: Listeners,
     is_listening: Arc<AtomicBool>,
     renew_after: Duration,
@@ -124,6 +127,7 @@ impl RabbitmqBroker {
             };
             consumers.tasks.spawn(subscriber.run());
         }
+        let mark = MarkQueue::new(to_publish.clone(), target.names.clone());
         let renew_after = target.settings.renew_idle_consumers_after;
         Ok(Self {
             topology,
@@ -131,6 +135,7 @@ impl RabbitmqBroker {
             to_publish,
             to_consume,
             announcer,
+            mark,
             listeners,
             is_listening,
             renew_after,
@@ -204,6 +209,18 @@ impl Broker for RabbitmqBroker {
     async fn dead_letter_count(&self, agency: &AgencyName) -> Result<u64, BrokerError> {
         let queue = self.topology.names.dead_queue(agency);
         Ok(inspect(&*self.to_consume.now()?, queue, agency).await?.ready)
+    }
+
+    fn keeps_marks(&self) -> bool {
+        true
+    }
+
+    async fn mark(&self) -> Result<Option<Mark>, BrokerError> {
+        self.mark.read().await
+    }
+
+    async fn keep_mark(&self, mark: &Mark) -> Result<(), BrokerError> {
+        self.mark.keep(mark).await
     }
 
     fn health(&self) -> BrokerHealth {

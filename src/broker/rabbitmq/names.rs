@@ -7,6 +7,7 @@
 //! | `<prefix>.work.<agency>.urgent` | quorum queue of urgent work: quorum queues of RabbitMQ 3.10 know no priorities |
 //! | `<prefix>.dead` | durable direct exchange: what killed its worker, by the key `<agency>` |
 //! | `<prefix>.dead.<agency>` | quorum queue of dead letters: one an agency, so that an operator sees whose they are |
+//! | `<prefix>.mark` | quorum queue of one message: the copy of the journal's mark, by the key `.mark` of `<prefix>.work` |
 //! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>` |
 //! | `<prefix>.events.<random>` | a process's own queue of announcements, which ends with its connection |
 //! | `<prefix>.owner` | durable exchange that carries nothing: its alternate exchange, `<prefix>.owner.<journal>`, says whose the prefix is |
@@ -16,6 +17,8 @@ use lapin::types::ShortString;
 
 /// All announcements.
 pub const ALL_SUBMISSIONS: &str = "submission.#";
+/// No agency's name begins with a dot.
+pub const MARK_KEY: &str = ".mark";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -69,6 +72,10 @@ impl Names {
         format!("{}.work.{}", self.prefix, work_key(agency, priority)).into()
     }
 
+    pub fn mark_queue(&self) -> ShortString {
+        format!("{}.mark", self.prefix).into()
+    }
+
     pub fn dead_queue(&self, agency: &AgencyName) -> ShortString {
         format!("{}.dead.{agency}", self.prefix).into()
     }
@@ -97,6 +104,7 @@ mod tests {
         assert_eq!(names.work_queue(&agency, Priority::Ordinary).as_str(), "punte.work.civil-registry");
         assert_eq!(names.work_queue(&agency, Priority::Urgent).as_str(), "punte.work.civil-registry.urgent");
         assert_eq!(names.dead_queue(&agency).as_str(), "punte.dead.civil-registry");
+        assert_eq!(names.mark_queue().as_str(), "punte.mark");
         assert_eq!(names.work_exchange().as_str(), "punte.work");
         assert_eq!(names.dead_exchange().as_str(), "punte.dead");
         assert_eq!(names.events_exchange().as_str(), "punte.events");

@@ -27,6 +27,7 @@ pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Resu
             answered(deleting).await?;
         }
     }
+    answered(channel.queue_delete(names.mark_queue(), QueueDeleteOptions::default())).await?;
     for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
         let deleting = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
         answered(deleting).await?;

@@ -2,8 +2,8 @@
 
 use super::{Access, Operation, Timeline};
 use crate::domain::{
-    AgencyName, AttemptOutcome, Change, Event, Forbidden, OfficeName, Priority, Progress, StateName, SubmissionId,
-    TraceParent, WireRecord, apply,
+    AgencyName, AttemptOutcome, Change, Event, Facts, Forbidden, OfficeName, Priority, Progress, StateName,
+    SubmissionId, TraceParent, WireRecord, apply,
 };
 use crate::journal::{
     Entry, JournalError, SideRows, rows, side_rows,
@@ -69,7 +69,8 @@ impl Operation for RecordWhole {
 }
 
 /// The columns of a [`Standing`].
-pub const STANDING: &str = "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt";
+pub const STANDING: &str =
+    "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt, effect, erased_at";
 
 /// What a change has to know about its submission.
 pub struct Standing {
@@ -80,6 +81,7 @@ pub struct Standing {
     trace: TraceParent,
     notify: bool,
     pub progress: Progress,
+    pub facts: Facts,
 }
 
 impl Standing {
@@ -92,6 +94,7 @@ impl Standing {
             trace: rows::trace(&mut row)?,
             notify: row.flag()?,
             progress: rows::progress(&mut row)?,
+            facts: Facts { effect: rows::effect(&mut row)?, is_erased: row.optional_time()?.is_some() },
         })
     }
 }
@@ -143,7 +146,7 @@ fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
 /// The next progress, and what has to be written beside it.
 fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Changed, JournalError> {
     let before = &standing.progress;
-    let after = match apply(before, entry.event.clone()) {
+    let after = match apply(before, standing.facts, entry.event.clone()) {
         Ok(after) => after,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
@@ -157,6 +160,10 @@ fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Chan
             Some(first) => whole_attempt(standing.id, number, first, &outcome, entry)?,
             None => end_attempt(standing.id, number, &outcome, entry)?,
         });
+    }
+    if standing.facts.is_erased && matches!(after.state.name(), StateName::Completed | StateName::Refused) {
+        // An answer that comes so late is personal content again, and is erased in its time.
+        statements.push(statement("UPDATE submissions SET erased_at = NULL WHERE id = $1", values![standing.id]));
     }
     statements.extend(side.notice.filter(|_| standing.notify).map(|state| notice(standing, state, entry)));
     Ok(Ok((after, statements)))

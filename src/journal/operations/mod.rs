@@ -3,6 +3,7 @@
 
 mod accept;
 mod change;
+mod mark;
 mod notices;
 mod outbox;
 mod probe;
@@ -12,11 +13,12 @@ mod schedule;
 
 pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::{RecordChanges, RecordWhole};
+pub use mark::{AdvanceMark, ConfirmMark, ReadMark, RestoreNext};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
 pub use probe::WriteProbe;
 pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, Identity, List, Timeline, UnusedAttachmentBytes};
-pub use retention::{EraseContent, EraseWire, EraseWireOf, ForgetAttachments, ForgetKeys};
+pub use retention::{EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys};
 pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
 
 use super::{JournalError, store::Store};
@@ -37,5 +39,7 @@ pub enum Access {
 pub trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
     const ACCESS: Access;
+    /// Whether it may be done on a journal that is not the one that this installation has worked with.
+    const EVEN_WHEN_HELD: bool = false;
     fn run<S: Store>(&self, store: &mut S) -> impl Future<Output = Result<Self::Output, JournalError>> + Send;
 }

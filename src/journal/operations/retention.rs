@@ -47,9 +47,28 @@ impl Operation for EraseWireOf {
     }
 }
 
+/// Whose content is erased.
+#[derive(Clone, Copy)]
+pub enum Erased {
+    Ended,
+    Parked,
+}
+
+impl Erased {
+    /// In the words of the partial index, or the databases would not use it.
+    fn states(self) -> &'static str {
+        match self {
+            Erased::Ended => "(state = 'completed' OR state = 'refused' OR state = 'expired' OR state = 'cancelled')",
+            Erased::Parked => "state IN ('parked', 'uncertain')",
+        }
+    }
+}
+
 /// At most [`CHUNK_ROWS`]; how many there were.
 pub struct EraseContent {
-    pub ended_before: Timestamp,
+    pub what: Erased,
+    /// Since when it has been in its state.
+    pub before: Timestamp,
     pub now: Timestamp,
 }
 
@@ -60,11 +79,11 @@ impl Operation for EraseContent {
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
         let sql = format!(
             "SELECT id, state_data, attempts, tries, in_doubt FROM submissions WHERE erased_at IS NULL \
-             AND (state = 'completed' OR state = 'refused' OR state = 'expired' OR state = 'cancelled') AND changed_at < $1 \
-             ORDER BY changed_at LIMIT $2{}",
+             AND {} AND changed_at < $1 ORDER BY changed_at LIMIT $2{}",
+            self.what.states(),
             S::LOCKED
         );
-        let found = store.query(statement(sql, values![self.ended_before, CHUNK_ROWS])).await?;
+        let found = store.query(statement(sql, values![self.before, CHUNK_ROWS])).await?;
         let count = found.len() as u64;
         let mut statements = Vec::new();
         for row in found {
@@ -121,6 +140,24 @@ impl Operation for ForgetAttachments {
         let sql = "DELETE FROM attachments WHERE uploaded_at < $1 AND NOT EXISTS \
                    (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) RETURNING id";
         let mut forgotten = store.query(statement(sql, values![self.before])).await?;
-        forgotten.iter_mut().map(Row::id).collect()
+        let forgotten: Vec<AttachmentId> = forgotten.iter_mut().map(Row::id).collect::<Result<_, _>>()?;
+        let note = "INSERT INTO forgotten_files (attachment) VALUES ($1) ON CONFLICT DO NOTHING";
+        store.execute(forgotten.into_iter().map(|id| statement(note, values![id])).collect()).await?;
+        let mut files = store.query(statement("SELECT attachment FROM forgotten_files", vec![])).await?;
+        files.iter_mut().map(Row::id).collect()
+    }
+}
+
+pub struct FilesRemoved {
+    pub ids: Vec<AttachmentId>,
+}
+
+impl Operation for FilesRemoved {
+    type Output = ();
+    const ACCESS: Access = Access::Write;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
+        let sql = "DELETE FROM forgotten_files WHERE attachment = $1";
+        store.execute(self.ids.iter().map(|id| statement(sql, values![*id])).collect()).await.map(|_| ())
     }
 }

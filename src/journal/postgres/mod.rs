@@ -10,10 +10,10 @@ mod session_settings;
 mod value;
 
 use super::{
-    JournalError,
+    Continuity, JournalError,
     database::Database,
     migrations::migrate,
-    operations::{Access, Operation},
+    operations::{self as op, Access, Operation},
     store::{Store, statement, values},
 };
 use crate::crash::{self, Point};
@@ -29,8 +29,12 @@ use std::{
 use tokio_postgres::{Client, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_write_probes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_write_probes.sql"),
+    include_str!("migrations/0003_mark.sql"),
+    include_str!("migrations/0004_forgotten_files.sql"),
+];
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
@@ -44,6 +48,7 @@ pub struct PostgresJournal {
     sessions: Sessions,
     /// The last change that the server had no room for: a probe may still find some.
     refused: Mutex<Option<(Instant, String)>>,
+    continuity: Continuity,
 }
 
 /// Where a PostgreSQL is, as the configuration says.
@@ -94,7 +99,7 @@ impl PostgresJournal {
         let address = Address::parse(place.url, place.passfile)?;
         let schema = address.schema.clone();
         let sessions = Sessions::new(Connector::new(address, tls.map(MakeRustlsConnect::new)))?;
-        let journal = Self { sessions, refused: Mutex::default() };
+        let journal = Self { sessions, refused: Mutex::default(), continuity: Continuity::default() };
         journal.prepare_schema(schema.as_deref()).await?;
         Ok(journal)
     }
@@ -115,6 +120,10 @@ impl PostgresJournal {
 }
 
 impl Database for PostgresJournal {
+    fn continuity(&self) -> &Continuity {
+        &self.continuity
+    }
+
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
         let mut repetitions = 0;
         loop {
@@ -132,6 +141,11 @@ impl Database for PostgresJournal {
             // Those who collided must not collide again.
             tokio::time::sleep(Duration::from_millis(rand::random_range(1..=20 * u64::from(repetitions)))).await;
         }
+    }
+
+    /// Dead rows are the server's own affair, and so is its log: the README says how long they stay.
+    async fn leave_no_trace(&self) -> Result<(), JournalError> {
+        Ok(())
     }
 }
 
@@ -158,7 +172,7 @@ impl PostgresJournal {
         let mut held = self.sessions.take().await?;
         let session = held.session()?;
         let host = session.host.clone();
-        let outcome = tokio::time::timeout(OPERATION_TIMEOUT, carry_out(session, operation)).await;
+        let outcome = tokio::time::timeout(OPERATION_TIMEOUT, self.guarded(session, operation)).await;
         let late = |_| {
             // Whatever this connection waits for, nobody else shall wait for it too.
             let mut failure = Failure::said("it did not answer in time");
@@ -171,6 +185,23 @@ impl PostgresJournal {
             _ => held.give_back(),
         }
         outcome
+    }
+}
+
+impl PostgresJournal {
+    /// A session that is new is compared with what is known: a standby that has taken over may know less.
+    async fn guarded<O: Operation>(&self, session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
+        if !session.is_compared {
+            if let Some(newest) = self.continuity.newest() {
+                let found = carry_out(session, &op::ReadMark).await?;
+                self.continuity.compare(&newest, &found);
+            }
+            session.is_compared = true;
+        }
+        if !O::EVEN_WHEN_HELD {
+            self.continuity.check()?;
+        }
+        carry_out(session, operation).await
     }
 }
 

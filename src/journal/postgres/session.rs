@@ -24,6 +24,8 @@ pub struct Session {
     pub way: Way,
     /// Of the server, as people are told of it.
     pub host: Arc<str>,
+    /// Whether the journal that it shows was compared with what is known.
+    pub is_compared: bool,
     /// Reads from the network until the session is dropped.
     reader: JoinHandle<()>,
 }
@@ -42,7 +44,7 @@ pub type Prepared = HashMap<Cow<'static, str>, tokio_postgres::Statement>;
 
 impl Session {
     pub fn new(client: Client, way: Way, host: Arc<str>, reader: JoinHandle<()>) -> Self {
-        Self { client, way, host, reader }
+        Self { client, way, host, is_compared: false, reader }
     }
 }
 

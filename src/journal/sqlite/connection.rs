@@ -23,7 +23,7 @@ use std::{
 use uuid::Uuid;
 
 /// How long a connection waits for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// `secure_delete`: what is erased must not stay readable in free pages of the file.
@@ -58,6 +58,13 @@ pub fn open(path: &Path) -> Result<Connection, JournalError> {
     })
 }
 
+/// A new file, before it is given a log.
+pub fn open_without_log(path: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    Ok(connection)
+}
+
 fn settled(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -68,7 +75,7 @@ fn settled(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
+pub fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 

@@ -2,16 +2,20 @@
 //!
 //! WAL with `synchronous = FULL`: a commit is on disk when it returns. Other processes may open the same file.
 
+mod backup;
 mod checkpointer;
 mod connection;
 mod ownership;
 mod reader;
+mod traces;
+mod wholeness;
 mod writer;
 
+pub use backup::{back_up, put_in_place};
 pub use ownership::{Ownership, try_own};
 
 use super::{
-    JournalError,
+    Continuity, JournalError,
     database::Database,
     migrations::migrate,
     operations::{Access, Operation},
@@ -20,16 +24,21 @@ use super::{
 use checkpointer::Checkpointer;
 use futures_util::FutureExt;
 use reader::Readers;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use writer::Writer;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_quick_partial_indexes.sql"),
     include_str!("migrations/0003_write_probes.sql"),
+    include_str!("migrations/0004_mark.sql"),
+    include_str!("migrations/0005_forgotten_files.sql"),
 ];
 
 pub struct SqliteJournal {
+    path: PathBuf,
+    purpose: Purpose,
+    continuity: Continuity,
     writer: Writer,
     /// Ends after the writer.
     _checkpointer: Checkpointer,
@@ -44,13 +53,45 @@ pub struct WriterCounts {
 }
 
 impl SqliteJournal {
-    /// Opens or creates the file, and its folder, for this user alone, and brings it to the newest schema.
+    /// Opens or creates the file, and its folder, for this user alone, and brings it to the newest schema. A file that was
+    /// copied without its log is refused.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        wholeness::check(path)?;
+        Self::open_for(path, Purpose::Work)
+    }
+
+    /// Beside the process that works on it, or in its absence.
+    pub fn visit(path: &Path) -> Result<Self, JournalError> {
+        wholeness::check(path)?;
+        Self::open_for(path, Purpose::Visit)
+    }
+
+    /// Though its log may be lost: an operator has said that this is all there is.
+    pub fn visit_incomplete(path: &Path) -> Result<Self, JournalError> {
+        Self::open_for(path, Purpose::Visit)
+    }
+
+    fn open_for(path: &Path, purpose: Purpose) -> Result<Self, JournalError> {
         connection::create_private(path)?;
+        if path.metadata().is_ok_and(|file| file.len() == 0) {
+            // With its tables before it has a log, so that a file without any has certainly lost one.
+            let mut new = connection::open_without_log(path)?;
+            connection::in_transaction(&mut new, |store| at_once(migrate(store, MIGRATIONS)))?;
+        }
         let mut connection = connection::open(path)?;
         connection::in_transaction(&mut connection, |store| at_once(migrate(store, MIGRATIONS)))?;
+        if purpose == Purpose::Work {
+            wholeness::begin_use(&connection)?;
+        }
         let checkpointer = Checkpointer::start(path, &mut connection)?;
-        Ok(Self { writer: Writer::start(connection)?, _checkpointer: checkpointer, readers: Readers::new(path) })
+        Ok(Self {
+            path: path.to_owned(),
+            purpose,
+            continuity: Continuity::default(),
+            writer: Writer::start(connection)?,
+            _checkpointer: checkpointer,
+            readers: Readers::new(path),
+        })
     }
 
     pub fn writer_counts(&self) -> WriterCounts {
@@ -63,12 +104,42 @@ impl SqliteJournal {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Work,
+    Visit,
+}
+
+impl Drop for SqliteJournal {
+    /// In order: whoever finds the file later needs no log beside it. A visitor closes it for a process that has died.
+    fn drop(&mut self) {
+        let is_ours = match self.purpose {
+            Purpose::Work => true,
+            Purpose::Visit => matches!(try_own(&self.path), Ok(Some(_))),
+        };
+        if is_ours {
+            wholeness::end_use(&self.path);
+        }
+    }
+}
+
 impl Database for SqliteJournal {
+    fn continuity(&self) -> &Continuity {
+        &self.continuity
+    }
+
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
+        if !O::EVEN_WHEN_HELD {
+            self.continuity.check()?;
+        }
         match O::ACCESS {
             Access::Read => self.readers.read(operation).await,
             Access::Write | Access::Probe => self.writer.write(operation).await,
         }
+    }
+
+    async fn leave_no_trace(&self) -> Result<(), JournalError> {
+        traces::remove(&self.path).await
     }
 }
 

@@ -144,7 +144,11 @@ async fn claim(round: &Round) -> Vec<Notice> {
     match round.journal.claim_notices(CLAIMED_AT_ONCE, now, lease_from(now)).await {
         Ok(notices) => notices,
         Err(error) => {
-            tracing::warn!(%error, "notices could not be read");
+            match error {
+                // Who holds it says so.
+                crate::journal::JournalError::Held(_) => tracing::debug!(%error, "notices could not be read"),
+                _ => tracing::warn!(%error, "notices could not be read"),
+            }
             Vec::new()
         }
     }

@@ -110,11 +110,12 @@ impl From<JsonFault> for Problem {
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         let code = match &error {
-            JournalError::Unavailable(_) => Code::JournalUnavailable,
+            JournalError::Unavailable(_) | JournalError::Held(_) => Code::JournalUnavailable,
             JournalError::NotFound(_) => Code::RequestNotFound,
-            JournalError::Corrupt(_) | JournalError::Forbidden(_) => Code::Internal,
+            JournalError::Corrupt(_) | JournalError::Incomplete(_) | JournalError::Forbidden(_) => Code::Internal,
         };
-        if code != Code::RequestNotFound {
+        // Of a journal that is held its keeper speaks.
+        if code != Code::RequestNotFound && !matches!(error, JournalError::Held(_)) {
             tracing::error!(%error, "the journal failed a request");
         }
         code.into()
@@ -196,7 +197,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AnswerMismatched
         | Code::CredentialsRefused
         | Code::AgencyNoVerdict
-        | Code::AnswerSchema => StatusCode::INTERNAL_SERVER_ERROR,
+        | Code::AnswerSchema
+        | Code::JournalRestored => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -54,7 +54,12 @@ pub fn change(change: &Change) -> Value {
 
 /// Which operator did it is nobody's business outside.
 fn public_cause(cause: &str) -> &str {
-    if cause.starts_with("discarded by") { "discarded by an operator" } else { cause }
+    let known = [
+        ("discarded by", "discarded by an operator"),
+        ("replayed", "replayed by an operator"),
+        ("journal restored", "journal restored"),
+    ];
+    known.into_iter().find(|(begin, _)| cause.starts_with(begin)).map_or(cause, |(_, public)| public)
 }
 
 pub fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
@@ -67,10 +72,16 @@ pub fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Event;
 
     #[test]
     fn an_operators_name_is_not_shown() {
         assert_eq!(public_cause("discarded by jane"), "discarded by an operator");
+        for cause in [Some(1), None].map(|accepts_repeat| Event::Replayed { by: "jane".into(), accepts_repeat }.cause())
+        {
+            assert_eq!(public_cause(&cause), "replayed by an operator");
+        }
+        assert_eq!(public_cause(&Event::Restored { by: "jane".into() }.cause()), "journal restored");
         assert_eq!(public_cause("attempt 1"), "attempt 1");
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> 
     let mut looked = Ok(if is_full { Looked::Some } else { Looked::All });
     for (due, event) in after_due_time.chain(after_deadline) {
         match record(scheduler, due, event).await {
-            Err(error @ JournalError::Unavailable(_)) => return Err(error),
+            Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) => return Err(error),
             // One row that cannot be read must not keep all others waiting.
             Err(error) => {
                 tracing::error!(submission = %due.id, agency = %due.agency, %error, "its due time cannot be kept");

@@ -134,6 +134,10 @@ impl Scheduler {
 }
 
 fn pause_after(error: &JournalError) -> Duration {
-    tracing::warn!(%error, "the scheduler pauses");
+    match error {
+        // Who holds it says so.
+        JournalError::Held(_) => tracing::debug!(%error, "the scheduler pauses"),
+        _ => tracing::warn!(%error, "the scheduler pauses"),
+    }
     PAUSE
 }

@@ -56,6 +56,11 @@ impl Lane {
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            // Not before the journal is known to be the one that the installation has worked with.
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.road.marks.until_may_send() => {}
+            }
             if let Some(line) = self.halted_line() {
                 self.stand_still(&line, &stop).await;
                 continue;
@@ -161,6 +166,7 @@ impl Lane {
                 biased;
                 () = stop.cancelled() => return,
                 () = changed => continue,
+                () = self.road.marks.until_held() => return,
                 delivery = async { stack.ready().await.ok()?; next(deliveries).await } => delivery,
             };
             let Some(delivery) = delivery else { return self.pause(stop).await };

@@ -27,7 +27,7 @@ fn life(effect: Effect, service: &str, events: Vec<Event>) -> Seen {
     let mut timeline = vec![Change { at: at(0), from: None, to: StateName::Accepted, cause: String::new() }];
     let mut attempts: Vec<Attempt> = Vec::new();
     for (second, event) in (1..).zip(events) {
-        let after = apply(&progress, event.clone()).unwrap();
+        let after = apply(&progress, effect.into(), event.clone()).unwrap();
         let (from, to) = (Some(progress.state.name()), after.state.name());
         timeline.push(Change { at: at(second), from, to, cause: event.cause() });
         match &event {

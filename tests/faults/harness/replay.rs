@@ -15,7 +15,7 @@ pub fn disagreement(seen: &Seen) -> Option<String> {
             return Some(format!("{change:?} does not follow on {}", progress.state.name()));
         }
         let Some(event) = event(change, &progress, seen) else { return Some(format!("nothing explains {change:?}")) };
-        progress = match apply(&progress, event) {
+        progress = match apply(&progress, seen.effect.into(), event) {
             Ok(progress) if progress.state.name() == change.to => progress,
             Ok(progress) => return Some(format!("{change:?} would have led to {}", progress.state.name())),
             Err(forbidden) => return Some(format!("{change:?}: {forbidden}")),
@@ -38,7 +38,11 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         ("taken by the agency", S::Waiting) => Event::TakenByAgency { attempt, at },
         ("put back unsent", S::Accepted) => Event::PutBack { attempt },
         ("requeued", S::Accepted) => Event::Requeued,
-        ("replayed by an operator", S::Accepted) => Event::Replayed,
+        _ if cause.starts_with("journal restored") => Event::Restored { by: String::new() },
+        (_, S::Accepted) if cause.starts_with("replayed") => Event::Replayed {
+            by: String::new(),
+            accepts_repeat: cause.starts_with("replayed although").then_some(attempt),
+        },
         (_, S::Sending) => {
             Event::Begun { attempt: cause.strip_prefix("attempt ")?.parse().ok()?, lease_until: change.at }
         }

@@ -84,7 +84,8 @@ async fn replay_what_was_refused(town: &Town, clock: &JumpingClock, ids: &[(Stri
         assert!(["agency.soap-fault.client", "agency.http.client-error"].contains(&code), "{shown:#}");
         assert_eq!(times_done(town, id), 0, "{shown:#}");
         let journal = &town.stage.process().unwrap().journal;
-        journal.record(id.parse().unwrap(), Entry::new(Event::Replayed, clock.now())).await.unwrap();
+        let again = Event::Replayed { by: "operator".into(), accepts_repeat: None };
+        journal.record(id.parse().unwrap(), Entry::new(again, clock.now())).await.unwrap();
         replayed += 1;
     }
     replayed

@@ -8,7 +8,7 @@ use super::{
     rules::Rules,
 };
 use punte::{
-    domain::{Code, Effect, Event, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
+    domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
     road::{Asked, Case, after_asking, settle},
 };
 use stateright::{Checker, HasDiscoveries, Model as _};
@@ -89,10 +89,12 @@ fn judging_not_seen_by_the_time_at_which_it_was_heard_is_found() {
 
 #[test]
 fn an_old_look_at_the_record_that_begins_all_the_same_is_found() {
-    fn unfenced(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn unfenced(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match event {
-            Event::Begun { lease_until, .. } => apply(now, Event::Begun { attempt: now.attempts + 1, lease_until }),
-            other => apply(now, other),
+            Event::Begun { lease_until, .. } => {
+                apply(now, facts, Event::Begun { attempt: now.attempts + 1, lease_until })
+            }
+            other => apply(now, facts, other),
         }
     }
     is_found(model(Effect::Lookup, 2, |rules| rules.apply = unfenced), NO_BREACH);
@@ -100,13 +102,15 @@ fn an_old_look_at_the_record_that_begins_all_the_same_is_found() {
 
 #[test]
 fn a_late_word_that_counts_for_a_later_attempt_is_found() {
-    fn unfenced(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn unfenced(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         let attempt = now.attempts;
         match event {
-            Event::RetryPlanned { due_at, fault, .. } => apply(now, Event::RetryPlanned { attempt, due_at, fault }),
-            Event::GivenUp { fault, .. } => apply(now, Event::GivenUp { attempt, fault }),
-            Event::PutBack { .. } => apply(now, Event::PutBack { attempt }),
-            other => apply(now, other),
+            Event::RetryPlanned { due_at, fault, .. } => {
+                apply(now, facts, Event::RetryPlanned { attempt, due_at, fault })
+            }
+            Event::GivenUp { fault, .. } => apply(now, facts, Event::GivenUp { attempt, fault }),
+            Event::PutBack { .. } => apply(now, facts, Event::PutBack { attempt }),
+            other => apply(now, facts, other),
         }
     }
     is_found(model(Effect::Idempotent, 2, |rules| rules.apply = unfenced), NO_BREACH);
@@ -143,10 +147,10 @@ fn sending_what_the_journal_does_not_have_yet_is_found() {
 
 #[test]
 fn taking_back_what_is_in_doubt_is_found() {
-    fn careless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn careless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match event {
-            Event::CancelledByOffice { .. } => apply(&Progress { in_doubt: false, ..now.clone() }, event),
-            other => apply(now, other),
+            Event::CancelledByOffice { .. } => apply(&Progress { in_doubt: false, ..now.clone() }, facts, event),
+            other => apply(now, facts, other),
         }
     }
     is_found(model(Effect::Idempotent, 1, |rules| rules.apply = careless), NEVER_DONE);
@@ -154,12 +158,12 @@ fn taking_back_what_is_in_doubt_is_found() {
 
 #[test]
 fn letting_expire_what_is_in_doubt_is_found() {
-    fn careless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn careless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match event {
             Event::DeadlinePassed { .. } if now.state.name() != StateName::Waiting => {
-                apply(&Progress { in_doubt: false, ..now.clone() }, event)
+                apply(&Progress { in_doubt: false, ..now.clone() }, facts, event)
             }
-            other => apply(now, other),
+            other => apply(now, facts, other),
         }
     }
     is_found(model(Effect::Lookup, 1, |rules| rules.apply = careless), NEVER_DONE);
@@ -167,9 +171,9 @@ fn letting_expire_what_is_in_doubt_is_found() {
 
 #[test]
 fn forgetting_that_the_agency_has_taken_it_is_found() {
-    fn forgetful(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn forgetful(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         let is_taken = matches!(event, Event::TakenByAgency { .. });
-        let after = apply(now, event)?;
+        let after = apply(now, facts, event)?;
         Ok(if is_taken { Progress { in_doubt: now.in_doubt, ..after } } else { after })
     }
     let break_it = |rules: &mut Rules| rules.apply = forgetful;
@@ -179,9 +183,9 @@ fn forgetting_that_the_agency_has_taken_it_is_found() {
 
 #[test]
 fn a_replay_that_forgets_the_doubt_is_found() {
-    fn forgetful(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
-        let is_replay = matches!(event, Event::Replayed);
-        let after = apply(now, event)?;
+    fn forgetful(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        let is_replay = matches!(event, Event::Replayed { .. });
+        let after = apply(now, facts, event)?;
         Ok(if is_replay { Progress { in_doubt: false, ..after } } else { after })
     }
     is_found(model(Effect::Lookup, 1, |rules| rules.apply = forgetful), ONE_EFFECT);
@@ -189,15 +193,71 @@ fn a_replay_that_forgets_the_doubt_is_found() {
 
 #[test]
 fn an_operator_who_is_not_warned_is_found() {
-    is_found(model(Effect::Once, 1, |rules| rules.may_repeat = |_, _| false), ONE_EFFECT);
+    fn unguarded(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::Replayed { by, accepts_repeat: None } => {
+                apply(now, facts, Event::Replayed { by, accepts_repeat: Some(now.attempts) })
+            }
+            other => apply(now, facts, other),
+        }
+    }
+    is_found(model(Effect::Once, 1, |rules| rules.apply = unguarded), ONE_EFFECT);
+}
+
+/// Who has seen an attempt that is not the last accepts more than was shown.
+#[test]
+fn an_acceptance_that_counts_for_a_later_repetition_is_found() {
+    fn unfenced(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::Replayed { by, accepts_repeat: Some(_) } => {
+                apply(now, facts, Event::Replayed { by, accepts_repeat: Some(now.attempts) })
+            }
+            other => apply(now, facts, other),
+        }
+    }
+    let model = Model { replays: 2, ..model(Effect::Once, 1, |rules| rules.apply = unfenced) };
+    is_found(model, ONE_EFFECT);
+}
+
+#[test]
+fn a_restored_journal_that_goes_on_as_it_was_is_found() {
+    fn careless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::Restored { .. } => Ok(now.clone()),
+            other => apply(now, facts, other),
+        }
+    }
+    for effect in [Effect::Lookup, Effect::Once] {
+        is_found(after_a_restore(effect, careless), ONE_EFFECT);
+    }
+    is_found(after_a_restore(Effect::Idempotent, careless), NEVER_DONE);
+}
+
+#[test]
+fn a_restored_journal_that_forgets_what_was_parked_is_found() {
+    fn forgetful(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        match (&now.state, &event) {
+            (State::Parked { .. }, Event::Restored { .. }) => Ok(now.clone()),
+            _ => apply(now, facts, event),
+        }
+    }
+    is_found(Model { replays: 2, ..after_a_restore(Effect::Once, forgetful) }, ONE_EFFECT);
+}
+
+type Apply = fn(&Progress, Facts, Event) -> Result<Progress, Forbidden>;
+
+fn after_a_restore(effect: Effect, apply: Apply) -> Model {
+    let mut model = Model { restores: 1, faults: 0, replays: 0, ..Model::new(effect, 1, 1) };
+    model.rules.apply = apply;
+    model
 }
 
 #[test]
 fn a_machine_that_has_uncertain_done_again_is_found() {
-    fn restless(now: &Progress, event: Event) -> Result<Progress, Forbidden> {
+    fn restless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match (&now.state, &event) {
             (State::Uncertain { .. }, Event::Requeued) => Ok(Progress { state: State::Accepted, ..now.clone() }),
-            _ => apply(now, event),
+            _ => apply(now, facts, event),
         }
     }
     is_found(Model { faults: 2, ..model(Effect::Once, 1, |rules| rules.apply = restless) }, NO_BREACH);

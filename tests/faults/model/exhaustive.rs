@@ -1,7 +1,7 @@
 //! Production's rules, looked through to the end: every order of events within the model's bounds.
 
 use super::{escape::Graph, events, moves::Model};
-use punte::domain::Effect;
+use punte::domain::{Effect, EventName};
 use stateright::{Checker, HasDiscoveries, Model as _};
 use std::time::Instant;
 
@@ -94,6 +94,41 @@ fn what_the_agency_can_be_asked_about_always_ends_or_comes_before_an_operator() 
 #[test]
 fn what_may_be_done_only_once_always_ends_or_comes_before_an_operator() {
     to_the_end(Effect::Once);
+}
+
+fn after_a_restore(effect: Effect) {
+    let what = format!("{}, a restored journal", effect.as_str());
+    let replays = u8::from(effect == Effect::Once) * 2;
+    let model = Model { faults: 0, replays, restores: 1, ..Model::new(effect, 1, 1) };
+    let checker = model.clone().checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!("{what}: {} states", checker.unique_state_count());
+    for property in stateright::Model::properties(&model) {
+        let is_promise = property.expectation == stateright::Expectation::Always;
+        assert!(!is_promise || checker.discovery(property.name).is_none(), "{what}: {}", property.name);
+    }
+    assert!(effect == Effect::Read || model.recorded.events().contains(&EventName::Restored));
+    let graph = Graph::of(&model);
+    assert!(graph.without_end().is_empty(), "{what}: {:#?}", graph.without_end()[0]);
+}
+
+#[test]
+fn a_restored_journal_breaks_no_promise_about_a_read() {
+    after_a_restore(Effect::Read);
+}
+
+#[test]
+fn a_restored_journal_breaks_no_promise_about_an_idempotent_operation() {
+    after_a_restore(Effect::Idempotent);
+}
+
+#[test]
+fn a_restored_journal_breaks_no_promise_about_what_the_agency_can_be_asked_about() {
+    after_a_restore(Effect::Lookup);
+}
+
+#[test]
+fn a_restored_journal_and_replays_break_no_promise_about_what_may_be_done_only_once() {
+    after_a_restore(Effect::Once);
 }
 
 #[test]

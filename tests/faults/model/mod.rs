@@ -3,8 +3,7 @@
 //!
 //! **How it is tied to production.** The journal of the model holds production's `Progress`, changed by production's `apply`
 //! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `asks_first`, `begins_first`,
-//! `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`,
-//! `Progress::may_repeat`. The model has only the order of the worker's steps (find, begin, look at the lease, send, hear,
+//! `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`. The model has only the order of the worker's steps (find, begin, look at the lease, send, hear,
 //! record, ack; what need not begin first is recorded as begun while it is under way, or together with its end) and the
 //! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs`
 //! sees to it that each of production's events comes to pass.
@@ -14,7 +13,8 @@
 //! that, in the same process, which may die, and an office may hang up or repeat itself meanwhile. The relay may die or freeze between claim, publish and confirm. The broker may
 //! deliver twice or lose everything. The agency does it, refuses, takes it for later or fails; its answer may be lost, late,
 //! or come twice, and a request that everybody has given up may still arrive. The office takes its submission back, the
-//! deadline passes, the operator replays and discards, at any time.
+//! deadline passes, the operator replays and discards, at any time. The journal is lost and its backup of any earlier moment
+//! takes its place, while the agency goes on.
 //!
 //! **What is bounded.** Two workers with one fault, or one worker with two (one for `lookup`); two tries (`PUNTE_MODEL_TRIES`), one replay. A
 //! fault is a crash, a freeze, a loss, a redelivery; timeouts, lost answers and strays are free.
@@ -23,7 +23,8 @@
 //! between its look at the lease and the first byte on the wire: no rule on this side could help, only an agency that
 //! recognises the reference; `broken.rs` shows it. What the agency says of itself is true.
 //!
-//! **What is not modelled.** Time in seconds, the circuit breaker's own states, rate limits, webhooks, retention, other
+//! **What is not modelled.** An answer to an attempt of before a restore, brought later, that comes while an attempt of the
+//! same number is under way; time in seconds, the circuit breaker's own states, rate limits, webhooks, retention, other
 //! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect.
 
 mod rules;
@@ -36,6 +37,7 @@ mod worker;
 mod agency;
 mod scheduler;
 mod people;
+mod disaster;
 mod properties;
 mod escape;
 mod exhaustive;

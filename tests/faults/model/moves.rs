@@ -1,7 +1,7 @@
 //! Moves: everything that may happen next in a town. What each of them does stands with its actor.
 
 use super::{
-    agency, broker,
+    agency, broker, disaster,
     events::Recorded,
     gateway, people,
     rules::{Rules, schedule},
@@ -22,6 +22,7 @@ pub struct Model {
     pub workers: u8,
     pub faults: u8,
     pub replays: u8,
+    pub restores: u8,
     pub recorded: Recorded,
 }
 
@@ -34,13 +35,14 @@ pub enum Move {
     Agency(agency::Move),
     Scheduler(scheduler::Move),
     People(people::Move),
+    Disaster(disaster::Move),
 }
 
 impl Model {
     pub fn new(effect: Effect, workers: u8, tries: u32) -> Self {
         let rules = Rules::of_production();
         let (schedule, recorded) = (schedule(tries), Recorded::default());
-        Self { rules, effect, schedule, workers, faults: 2, replays: 1, recorded }
+        Self { rules, effect, schedule, workers, faults: 2, replays: 1, restores: 0, recorded }
     }
 
     /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden, or
@@ -49,7 +51,9 @@ impl Model {
         if !town.acceptance.is_in_journal() {
             return false;
         }
-        let Ok(after) = (self.rules.apply)(&town.journal.progress, event.clone()) else { return false };
+        let Ok(after) = (self.rules.apply)(&town.journal.progress, self.effect.into(), event.clone()) else {
+            return false;
+        };
         self.recorded.note(event.name());
         let before = std::mem::replace(&mut town.journal.progress, after);
         let side = SideRows::of(&before, &event, &town.journal.progress);
@@ -104,7 +108,9 @@ impl Model {
         }
         if town.state().is_terminal() {
             town.journal.doubt = Doubt::None;
-            (town.deadline_passed, town.faults_left, town.replays_left) = (false, 0, 0);
+            if town.restores_left == 0 {
+                (town.deadline_passed, town.faults_left, town.replays_left) = (false, 0, 0);
+            }
         }
     }
 
@@ -116,6 +122,8 @@ impl Model {
             Move::Worker(_, it) => !worker::is_fault(it),
             Move::Agency(_) | Move::Scheduler(_) => true,
             Move::People(_) => false,
+            // Nobody is helped by waiting: an operator says that the journal is an earlier one.
+            Move::Disaster(it) => it == disaster::Move::Confirms,
         }
     }
 }
@@ -125,7 +133,9 @@ impl stateright::Model for Model {
     type Action = Move;
 
     fn init_states(&self) -> Vec<Town> {
-        [Town::new, Town::early].map(|begins| begins(self.workers, self.faults, self.replays)).into()
+        [Town::new, Town::early]
+            .map(|begins| Town { restores_left: self.restores, ..begins(self.workers, self.faults, self.replays) })
+            .into()
     }
 
     fn actions(&self, town: &Town, moves: &mut Vec<Move>) {
@@ -141,11 +151,18 @@ impl stateright::Model for Model {
         moves.extend(agency::MOVES.map(Move::Agency));
         moves.extend(scheduler::MOVES.map(Move::Scheduler));
         moves.extend(people::MOVES.map(Move::People));
+        moves.extend(disaster::MOVES.map(Move::Disaster));
     }
 
     fn next_state(&self, before: &Town, it: Move) -> Option<Town> {
         let mut town = before.clone();
         match it {
+            Move::Gateway(_) | Move::Broker(_) | Move::Worker(..) | Move::Scheduler(_) | Move::People(_)
+                if town.is_held =>
+            {
+                None
+            }
+            Move::Disaster(it) => disaster::step(self, &mut town, it),
             Move::Gateway(it) => gateway::step(&mut town, it),
             Move::Broker(it) => broker::step(self, &mut town, it),
             Move::Worker(place, it) => worker::step(self, &mut town, place, it),

@@ -70,7 +70,7 @@ fn is_doubt_shown(model: &Model, town: &Town) -> bool {
         StateName::Expired | StateName::Cancelled => false,
         StateName::Sending | StateName::Waiting | StateName::Completed | StateName::Refused => false,
     };
-    model.effect == Effect::Read || !is_open || !is_anywhere || town.journal.progress.in_doubt
+    model.effect == Effect::Read || town.is_held || !is_open || !is_anywhere || town.journal.progress.in_doubt
 }
 
 fn reachable() -> [Property<Model>; 14] {

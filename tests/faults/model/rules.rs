@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     adapter::Reading,
-    domain::{Effect, Event, Fault, Forbidden, Progress, Schedule, StateName, apply},
+    domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
     road::{Asked, Case, after_asking, asks_first, begins_first, is_to_do, may_leave, settle, unsendable},
     roles::scheduler::{after_due_time, deadline_fault, missing},
 };
@@ -13,7 +13,7 @@ pub type Outcome = Result<Reading, Fault>;
 
 #[derive(Clone)]
 pub struct Rules {
-    pub apply: fn(&Progress, Event) -> Result<Progress, Forbidden>,
+    pub apply: fn(&Progress, Facts, Event) -> Result<Progress, Forbidden>,
     pub is_to_do: fn(StateName) -> bool,
     pub unsendable: fn(Fault) -> Event,
     pub asks_first: fn(Effect, &Progress) -> bool,
@@ -25,7 +25,6 @@ pub struct Rules {
     pub after_due_time: fn(&Progress, Effect, &Schedule, Timestamp) -> Option<Event>,
     pub deadline_fault: fn(&Progress, Effect) -> Fault,
     pub missing: fn(u64, u64) -> u64,
-    pub may_repeat: fn(&Progress, Effect) -> bool,
     /// In production's order of steps these are so; they have no function of their own.
     pub order: Order,
 }
@@ -56,7 +55,6 @@ impl Rules {
             after_due_time,
             deadline_fault,
             missing,
-            may_repeat: Progress::may_repeat,
             order: Order {
                 judges_by_the_time_of_asking: true,
                 looks_and_sends_at_once: true,

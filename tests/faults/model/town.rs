@@ -20,8 +20,13 @@ pub struct Town {
     /// What may still go wrong, and how often an operator may still replay.
     pub faults_left: u8,
     pub replays_left: u8,
+    pub restores_left: u8,
     /// Replays for which an operator has said that the effect may repeat.
     pub repeats_allowed: u8,
+    /// The journal as it was at some moment.
+    pub backup: Option<Box<Ledger>>,
+    /// It is back in the journal's place, and nothing is sent until an operator has said so.
+    pub is_held: bool,
     pub breach: Option<Breach>,
 }
 
@@ -184,6 +189,9 @@ impl Town {
             deadline_passed: false,
             faults_left: faults,
             replays_left: replays,
+            restores_left: 0,
+            backup: None,
+            is_held: false,
             repeats_allowed: 0,
             breach: None,
         }

@@ -85,6 +85,7 @@ pub async fn remove(uri: &str, names: &Names) {
             channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
         }
     }
+    channel.queue_delete(names.mark_queue(), QueueDeleteOptions::default()).await.unwrap();
     for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
         channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await.unwrap();
     }

@@ -11,6 +11,8 @@ on_both! {
     the_late_word_of_a_lost_worker_changes_nothing_but_its_bytes_are_kept
     a_late_answer_ends_its_attempt_again_and_loses_no_bytes
     the_same_event_from_many_workers_succeeds_once
+    two_operators_who_replay_the_same_at_once_have_it_done_once_more_and_not_twice
+    a_restore_is_recorded_by_each_effect_and_tells_the_office
     text_that_a_database_cannot_hold_does_no_harm
 }
 
@@ -27,14 +29,14 @@ async fn every_event_is_recorded_in_the_order_in_which_it_happened(journal: Test
         Event::Published,
         Event::Begun { attempt: 3, lease_until: at(170) },
         Event::OutcomeUnknown { attempt: 3, fault: fault(Code::NetworkTimeout) },
-        Event::Replayed,
+        replay(),
         Event::Begun { attempt: 4, lease_until: at(180) },
         Event::TakenByAgency { attempt: 4, at: at(9) },
         Event::RefusedByAgency { attempt: 4, refusal: Refusal { code: "E7".into(), text: "no".into() } },
     ];
     let mut expected = Progress::accepted();
     for (second, event) in (1..).zip(events) {
-        expected = apply(&expected, event.clone()).unwrap();
+        expected = apply(&expected, Effect::Lookup.into(), event.clone()).unwrap();
         assert_eq!(record(&journal, id, event, at(second)).await, expected);
         assert_eq!(progress(&journal, id).await, expected);
     }
@@ -53,7 +55,7 @@ async fn every_event_is_recorded_in_the_order_in_which_it_happened(journal: Test
             "queued published",
             "sending attempt 3",
             "uncertain network.timeout",
-            "accepted replayed by an operator",
+            "accepted replayed by operator",
             "sending attempt 4",
             "waiting taken by the agency",
             "refused agency.refused: E7",
@@ -79,7 +81,7 @@ async fn a_forbidden_event_leaves_everything_as_it_was(journal: Tested) {
     for event in [
         Event::Published,
         Event::Requeued,
-        Event::Replayed,
+        replay(),
         Event::Begun { attempt: 2, lease_until: at(90) },
         Event::Answered { attempt: 2, answer: answer() },
         Event::CancelledByOffice { by: "causeni".into() },
@@ -207,6 +209,46 @@ async fn the_same_event_from_many_workers_succeeds_once(journal: Tested) {
     }
     assert_eq!(done, 1);
     assert_eq!(journal.attempts(id).await.unwrap().len(), 1);
+}
+
+/// Each has read it before the other decides.
+async fn two_operators_who_replay_the_same_at_once_have_it_done_once_more_and_not_twice(journal: Tested) {
+    let id = accept(&journal, &Submission { effect: Effect::Once, ..submission() }).await;
+    for attempt in 1..4 {
+        record(&journal, id, Event::Begun { attempt, lease_until: at(60) }, at(1)).await;
+        record(&journal, id, Event::OutcomeUnknown { attempt, fault: fault(Code::NetworkReset) }, at(2)).await;
+        let replayed = |accepts_repeat| {
+            let journal = journal.clone();
+            let event = Event::Replayed { by: "operator".into(), accepts_repeat };
+            tokio::spawn(async move { journal.record(id, Entry::new(event, at(3))).await })
+        };
+        assert!(replayed(None).await.unwrap().is_err(), "nobody has accepted a repetition");
+        assert!(replayed(Some(attempt - 1)).await.unwrap().is_err(), "what was accepted was another repetition");
+        let both: Vec<_> = (0..2).map(|_| replayed(Some(attempt))).collect();
+        let mut done = 0;
+        for call in both {
+            done += usize::from(call.await.unwrap().is_ok());
+        }
+        assert_eq!(done, 1);
+    }
+}
+
+async fn a_restore_is_recorded_by_each_effect_and_tells_the_office(journal: Tested) {
+    let restored = || Event::Restored { by: "operator".into() };
+    for (effect, expected) in [(Effect::Once, StateName::Uncertain), (Effect::Lookup, StateName::Sending)] {
+        let id = accept(&journal, &Submission { effect, ..submission() }).await;
+        record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+        let after = record(&journal, id, restored(), at(2)).await;
+        assert_eq!((after.state.name(), after.in_doubt), (expected, true));
+        let last = journal.timeline(id).await.unwrap().pop().unwrap();
+        assert_eq!((last.to, last.cause.as_str()), (expected, "journal restored, by operator"));
+        let ended = journal.attempts(id).await.unwrap()[0].outcome.is_some();
+        assert_eq!(ended, effect == Effect::Once);
+    }
+    let notices = journal.claim_notices(9, at(3), at(4)).await.unwrap();
+    assert_eq!(notices.iter().map(|it| it.state).collect::<Vec<_>>(), [StateName::Uncertain]);
+    let read = accept(&journal, &Submission { effect: Effect::Read, ..submission() }).await;
+    assert!(journal.record(read, Entry::new(restored(), at(2))).await.is_err());
 }
 
 async fn text_that_a_database_cannot_hold_does_no_harm(journal: Tested) {

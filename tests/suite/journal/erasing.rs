@@ -1,6 +1,7 @@
 //! Retention: what is old loses its bytes and its content; its story stays.
 
 use super::{accepting::attachment, *};
+use punte::journal::{JournalError, ListFilter};
 
 on_both! {
     wire_bytes_are_erased_by_age
@@ -8,6 +9,7 @@ on_both! {
     content_is_erased_from_what_has_ended_and_its_story_stays
     a_refusal_loses_its_words_and_keeps_its_code
     nothing_open_is_erased
+    what_waits_too_long_for_an_operator_loses_its_content_and_can_only_be_discarded
     more_than_one_transaction_takes_is_erased_too
     a_forgotten_key_can_be_used_again
     attachments_are_forgotten_once_nobody_uses_them
@@ -85,6 +87,50 @@ async fn nothing_open_is_erased(journal: Tested) {
     }
 }
 
+async fn what_waits_too_long_for_an_operator_loses_its_content_and_can_only_be_discarded(journal: Tested) {
+    let before = Submission { attachments: vec![attachment()], ..submission() };
+    let (parked, uncertain) = (accept(&journal, &before).await, sending(&journal).await);
+    record(&journal, parked, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    for (id, event) in [
+        (parked, Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) }),
+        (uncertain, Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkReset) }),
+    ] {
+        let entry = Entry { wire: Some(wire("CANARY", "CANARY")), ..Entry::new(event, at(2)) };
+        journal.record(id, entry).await.unwrap();
+    }
+    assert_eq!(journal.erase_parked(at(2), at(10)).await.unwrap(), 0);
+    assert_eq!(journal.erase_parked(at(3), at(10)).await.unwrap(), 2);
+    assert_eq!(journal.erase_parked(at(3), at(11)).await.unwrap(), 0);
+    for (id, state, code) in
+        [(parked, StateName::Parked, Code::NetworkConnect), (uncertain, StateName::Uncertain, Code::NetworkReset)]
+    {
+        let found = journal.find(id).await.unwrap().unwrap();
+        assert_eq!((found.progress.state.name(), found.erased_at), (state, Some(at(10))));
+        assert_eq!(found.progress.state.fault().unwrap().code, code);
+        let everything =
+            format!("{}{:?}", serde_json::to_string(&found.submission).unwrap(), journal.attempts(id).await.unwrap());
+        assert!(
+            !everything.contains("CANARY") && journal.attempts(id).await.unwrap()[0].wire.is_none(),
+            "{everything}"
+        );
+        for accepts_repeat in [None, Some(1)] {
+            let replayed = Event::Replayed { by: "operator".into(), accepts_repeat };
+            let refused = journal.record(id, Entry::new(replayed, at(12))).await;
+            assert!(matches!(refused, Err(JournalError::Forbidden(_))), "{refused:?}");
+        }
+        assert!(journal.list(&ListFilter { state: Some(state), ..ListFilter::default() }, 9).await.unwrap().len() == 1);
+        record(&journal, id, Event::Discarded { by: "operator".into() }, at(13)).await;
+    }
+    // A late answer is content again, and is erased in its time.
+    let late = sending(&journal).await;
+    record(&journal, late, Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkReset) }, at(2)).await;
+    journal.erase_parked(at(3), at(10)).await.unwrap();
+    record(&journal, late, Event::Answered { attempt: 1, answer: answer() }, at(14)).await;
+    assert_eq!(journal.find(late).await.unwrap().unwrap().erased_at, None);
+    assert_eq!(journal.erase_content(at(15), at(20)).await.unwrap(), 1, "only the late one was not erased yet");
+    assert_eq!(progress(&journal, late).await.state, State::Completed { answer: Answer(serde_json::Value::Null) });
+}
+
 async fn more_than_one_transaction_takes_is_erased_too(journal: Tested) {
     futures_util::future::join_all((0..300).map(|_| completed(&journal))).await;
     assert_eq!(journal.erase_wire(at(3), at(10)).await.unwrap(), 300);
@@ -110,6 +156,9 @@ async fn attachments_are_forgotten_once_nobody_uses_them(journal: Tested) {
     assert_eq!(journal.unused_attachment_bytes(&office()).await.unwrap(), 10_000_000_000);
     assert_eq!(journal.unused_attachment_bytes(&"soroca".parse().unwrap()).await.unwrap(), 0);
     assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), [unused.id]);
+    // Whoever was to remove its file has died before.
+    assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), [unused.id]);
+    journal.files_removed(&[unused.id]).await.unwrap();
     assert_eq!(journal.attachment(&office(), unused.id).await.unwrap(), None);
     record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(2)).await;
     assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), []);

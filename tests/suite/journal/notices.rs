@@ -69,7 +69,7 @@ async fn a_delivered_or_abandoned_notice_does_not_come_again(journal: Tested) {
 async fn each_end_of_a_replayed_submission_is_noticed(journal: Tested) {
     let id = sending(&journal).await;
     record(&journal, id, Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) }, at(2)).await;
-    record(&journal, id, Event::Replayed, at(3)).await;
+    record(&journal, id, replay(), at(3)).await;
     record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(4)).await;
     let states: Vec<_> = claim(&journal, 5).await.into_iter().map(|it| it.state).collect();
     assert_eq!(states, [StateName::Parked, StateName::Cancelled]);

@@ -43,7 +43,7 @@ async fn walk(journal: &Tested, steps: &[Step]) -> Result<(), TestCaseError> {
     for (second, step) in (1..).zip(steps) {
         let event = step.event(&expected);
         let recorded = journal.record(id, Entry::new(event.clone(), at(second))).await;
-        match apply(&expected, event) {
+        match apply(&expected, Effect::Lookup.into(), event) {
             Ok(next) => {
                 prop_assert_eq!(&recorded.unwrap(), &next);
                 states.push(next.state.name());
@@ -70,7 +70,8 @@ impl Step {
     fn event(&self, now: &Progress) -> Event {
         let mut events = self.events(now);
         if self.only_allowed {
-            let allowed: Vec<_> = events.iter().filter(|it| apply(now, (*it).clone()).is_ok()).cloned().collect();
+            let allowed: Vec<_> =
+                events.iter().filter(|it| apply(now, Effect::Lookup.into(), (*it).clone()).is_ok()).cloned().collect();
             events = if allowed.is_empty() { events } else { allowed };
         }
         events.swap_remove(self.pick % events.len())
@@ -96,8 +97,9 @@ impl Step {
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault },
             Event::CancelledByOffice { by: "causeni".into() },
-            Event::Replayed,
+            replay(),
             Event::Discarded { by: "operator".into() },
+            Event::Restored { by: "operator".into() },
         ]
     }
 }

@@ -1,7 +1,10 @@
 //! What only the SQLite journal promises: one file, group commit, several handles, nothing lost when it is killed.
 
 use super::*;
-use punte::journal::{JournalError, sqlite::try_own};
+use punte::journal::{
+    JournalError,
+    sqlite::{back_up, put_in_place, try_own},
+};
 use std::{
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
@@ -98,7 +101,7 @@ async fn a_command_that_fails_does_not_spoil_its_batch() {
         async move {
             let id = accepted(&journal).await;
             // Every second one asks for the impossible.
-            let event = if number % 2 == 0 { Event::Published } else { Event::Replayed };
+            let event = if number % 2 == 0 { Event::Published } else { replay() };
             (number, id, journal.record(id, Entry::new(event, at(1))).await)
         }
     });
@@ -234,6 +237,54 @@ async fn the_scheduler_s_questions_find_their_indexes() {
     }
 }
 
+/// Of all sizes, so that pages are filled, split and put together again, and erased by one handle beside another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_erased_is_in_no_file_of_the_journal() {
+    const CANARY: &str = "CANARY-4f1d";
+    let (path, home) = file();
+    let (journal, beside) = (open(&path), open(&path));
+    let canaries = |bytes: usize| format!("{CANARY} ").repeat(bytes / 12 + 1);
+    let lives = (0..400_usize).map(|number| {
+        let journal = journal.clone();
+        async move {
+            let subject = Subject { scheme: "idnp".into(), id: CANARY.into() };
+            let data = json!({ "a": canaries(number * 7919 % 9000) });
+            let context = CallContext { clerk: CANARY.into(), ..submission().context };
+            let id = accept(&journal, &Submission { subject, data, context, ..submission() }).await;
+            record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+            let end = match number % 3 {
+                0 => Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) },
+                1 => Event::RefusedByAgency { attempt: 1, refusal: Refusal { code: "x".into(), text: canaries(50) } },
+                _ => Event::Answered { attempt: 1, answer: Answer(json!({ "b": canaries(number * 131 % 3000) })) },
+            };
+            let bytes = wire(&canaries(number * 17 % 7000), &canaries(number * 257 % 5000));
+            journal.record(id, Entry { wire: Some(bytes), ..Entry::new(end, at(2)) }).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(lives).await;
+    assert!(files_with(home.path(), CANARY) > 0, "there is nothing to erase");
+    assert!(beside.erase_wire(at(3), at(9)).await.unwrap() > 0);
+    assert!(beside.erase_content(at(3), at(9)).await.unwrap() > 0);
+    assert!(beside.erase_parked(at(3), at(9)).await.unwrap() > 0);
+    assert_eq!(files_with(home.path(), CANARY), 0);
+}
+
+fn files_with(folder: &Path, text: &str) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let number = entries.map(|path| match path.is_dir() {
+        true => files_with(&path, text),
+        false => {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(text.len()).filter(|it| *it == text.as_bytes()).count();
+            if found > 0 {
+                println!("{}: {found} times", path.display());
+            }
+            usize::from(found > 0)
+        }
+    });
+    number.sum()
+}
+
 /// The child is this test itself, started anew with the path of a journal in its environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_answered_is_there_after_kill_9() {
@@ -291,4 +342,112 @@ async fn a_change_makes_no_temporary_table() {
         .unwrap();
     assert!(steps.iter().any(|step| step == "IdxInsert"), "{steps:?}");
     assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+}
+
+/// `cp journal.db` while a process has it open: what was accepted is in the log, which stays behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_running_journal_without_its_log_is_refused_in_words() {
+    let (path, home) = file();
+    let journal = open(&path);
+    let id = accepted(&journal).await;
+    let copy = home.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    for opened in [SqliteJournal::open(&copy), SqliteJournal::visit(&copy)] {
+        let Err(JournalError::Incomplete(why)) = opened else { panic!("it was opened") };
+        assert!(why.contains("punte journal restore") && why.contains("-wal"), "{why}");
+    }
+    // Looking at it has not made it whole.
+    assert!(matches!(SqliteJournal::open(&copy), Err(JournalError::Incomplete(_))));
+    // With its log it is whole, also after a kill.
+    std::fs::copy(path.with_extension("db-wal"), copy.with_extension("db-wal")).unwrap();
+    assert!(open(&copy).find(id).await.unwrap().is_some());
+    // What an older release left of a running journal is a head without any table.
+    let empty = home.path().join("empty.db");
+    let raw = rusqlite::Connection::open(&empty).unwrap();
+    raw.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE submissions (id TEXT);").unwrap();
+    let head = home.path().join("head.db");
+    std::fs::copy(&empty, &head).unwrap();
+    assert_eq!(head.metadata().unwrap().len(), 4096);
+    assert!(matches!(SqliteJournal::open(&head), Err(JournalError::Incomplete(_))));
+    // An operator says that it is all there is.
+    let lost = home.path().join("lost.db");
+    std::fs::copy(&path, &lost).unwrap();
+    assert!(SqliteJournal::open(&lost).is_err());
+    drop(SqliteJournal::visit_incomplete(&lost).unwrap());
+    assert!(SqliteJournal::open(&lost).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_was_closed_in_order_or_killed_is_whole() {
+    let (path, home) = file();
+    drop(open(&path));
+    drop(open(&path));
+    let cold = home.path().join("cold.db");
+    std::fs::copy(&path, &cold).unwrap();
+    drop(open(&cold));
+    // Killed: the log stays. A visitor closes the file for it.
+    let copies = ["killed.db", "visited.db"].map(|name| home.path().join(name));
+    let journal = open(&path);
+    let id = accepted(&journal).await;
+    for copy in &copies {
+        std::fs::copy(&path, copy).unwrap();
+        std::fs::copy(path.with_extension("db-wal"), copy.with_extension("db-wal")).unwrap();
+    }
+    assert!(open(&copies[0]).find(id).await.unwrap().is_some());
+    assert!(SqliteJournal::visit(&copies[1]).unwrap().find(id).await.unwrap().is_some());
+    assert!(!copies[1].with_extension("db-wal").exists());
+    assert!(open(&copies[1]).find(id).await.unwrap().is_some());
+    // A visitor beside the one who works leaves it as it is.
+    let _owned = try_own(&path).unwrap();
+    drop(SqliteJournal::visit(&path).unwrap());
+    std::fs::copy(&path, home.path().join("late.db")).unwrap();
+    assert!(matches!(SqliteJournal::open(&home.path().join("late.db")), Err(JournalError::Incomplete(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_journal_is_whole_and_says_that_it_is_one() {
+    let (path, home) = file();
+    let journal = open(&path);
+    let backup = home.path().join("backup.db");
+    let before = accepted(&journal).await;
+    let writing = (0..200).map(|_| accepted(&journal));
+    let taking = tokio::task::spawn_blocking({
+        let (path, backup) = (path.clone(), backup.clone());
+        move || back_up(&path, &backup)
+    });
+    futures_util::future::join_all(writing).await;
+    taking.await.unwrap().unwrap();
+    let after = accepted(&journal).await;
+    assert_eq!(backup.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let Err(error) = back_up(&path, &backup) else { panic!("it was written over") };
+    assert!(error.to_string().contains("exists already"), "{error}");
+
+    let owned = try_own(&path).unwrap();
+    let Err(error) = put_in_place(&backup, &path) else { panic!("a process has it open") };
+    assert!(error.to_string().contains("stop it first"), "{error}");
+    drop((journal, owned));
+    let aside = put_in_place(&backup, &path).unwrap().unwrap();
+    let journal = open(&path);
+    assert!(journal.find(before).await.unwrap().is_some());
+    assert!(journal.find(after).await.unwrap().is_none());
+    assert!(matches!(journal.mark().await.unwrap().behind(None), Some(Behind::Backup { .. })));
+    journal.confirm_mark(at(9000)).await.unwrap();
+    assert_eq!(journal.mark().await.unwrap().behind(None), None);
+    assert!(open(&aside).find(after).await.unwrap().is_some(), "what was there is not kept");
+    // A journal whose process was killed keeps its log.
+    let killed = home.path().join("killed.db");
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(path.with_extension("db-wal"), killed.with_extension("db-wal")).unwrap();
+    back_up(&killed, &home.path().join("of-killed.db")).unwrap();
+    assert!(open(&killed).find(before).await.unwrap().is_some());
+    // The backup itself can be put in place again, and what is no journal cannot.
+    drop(journal);
+    put_in_place(&backup, &path).unwrap();
+    let other = home.path().join("other.db");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+    std::fs::write(home.path().join("text.db"), "no database").unwrap();
+    for wrong in [other, home.path().join("text.db"), home.path().join("nowhere.db")] {
+        assert!(put_in_place(&wrong, &path).is_err(), "{}", wrong.display());
+    }
+    assert!(open(&path).find(before).await.unwrap().is_some());
 }

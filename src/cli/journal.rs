@@ -1,0 +1,206 @@
+//! `punte journal`: a backup of the journal is taken or put in place, and an operator says that an earlier state is what
+//! there is now.
+
+use super::{
+    ConfigFile, exit,
+    operator::{Who, check_exists, load_settings},
+    output,
+};
+use crate::{
+    domain::Mark,
+    journal::{Journal, JournalError, MarkFile, Restored as Counted, sqlite},
+    roles::{open_broker, visit_incomplete},
+    settings::{JournalPlace, Settings},
+};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  punte journal backup /backup/journal-2026-11-21.db
+  punte journal restore /backup/journal-2026-11-21.db
+  punte journal restored --by 'A. Operator, ticket 4711'
+
+A journal that is older than what was sent, by whatever way it came back, is noticed by `punte serve`: nothing is sent and
+nothing is accepted until `punte journal restored` was run. A journal in PostgreSQL is backed up by PostgreSQL's own means:
+deploy/README.md shows how.")]
+pub struct JournalCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Take a consistent copy of a SQLite journal, also while Punte runs
+    Backup(Backup),
+    /// Put a backup of a SQLite journal in its place; what is there is kept beside it
+    Restore(Restore),
+    /// Say that the journal, which is an earlier state, is what there is now
+    Restored(Restored),
+}
+
+#[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// It must not exist
+    file: PathBuf,
+}
+
+#[derive(Args)]
+struct Restore {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The backup; it is left as it is
+    file: PathBuf,
+}
+
+#[derive(Args)]
+struct Restored {
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    who: Who,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// For the broker to be connected to, and to answer.
+const BROKER_PATIENCE: Duration = Duration::from_secs(5);
+
+impl JournalCommand {
+    pub fn run(self) -> u8 {
+        match self.what {
+            What::Backup(backup) => backup.run(),
+            What::Restore(restore) => restore.run(),
+            What::Restored(restored) => restored.run(),
+        }
+    }
+}
+
+impl Backup {
+    fn run(self) -> u8 {
+        on_sqlite(&self.config, |path| {
+            sqlite::back_up(path, &self.file)?;
+            output::line(format_args!("{} is a backup of {}", self.file.display(), path.display()));
+            Ok(())
+        })
+    }
+}
+
+impl Restore {
+    fn run(self) -> u8 {
+        on_sqlite(&self.config, |path| {
+            let aside = sqlite::put_in_place(&self.file, path)?;
+            if let Some(aside) = aside {
+                output::line(format_args!("what was there is kept as {}", aside.display()));
+            }
+            output::line(format_args!("{} is in place of {}", self.file.display(), path.display()));
+            output::line("nothing is sent until you run `punte journal restored`");
+            Ok(())
+        })
+    }
+}
+
+fn on_sqlite(config: &ConfigFile, work: impl FnOnce(&Path) -> Result<(), JournalError>) -> u8 {
+    let settings = match load_settings(config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let JournalPlace::Sqlite { path } = &settings.journal.place else {
+        output::aside(
+            "punte: the journal is in PostgreSQL: back it up with pg_dump or a base backup, and restore it with pg_restore; \
+             deploy/README.md shows how",
+        );
+        return exit::FAILED;
+    };
+    match work(path) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            output::aside(format_args!("punte: {error}"));
+            exit::FAILED
+        }
+    }
+}
+
+impl Restored {
+    fn run(self) -> u8 {
+        let settings = match load_settings(&self.config) {
+            Ok(settings) => settings,
+            Err(code) => return code,
+        };
+        if let Err(code) = check_exists(&settings) {
+            return code;
+        }
+        let is_json = self.json;
+        match super::block_on(confirm(&settings, &self.who.name())) {
+            Ok(Ok(counted)) => {
+                report(&counted, is_json);
+                exit::DONE
+            }
+            Ok(Err(error)) => {
+                output::aside(format_args!("punte: {error}"));
+                exit::FAILED
+            }
+            Err(code) => code,
+        }
+    }
+}
+
+async fn confirm(settings: &Settings, by: &str) -> Result<Counted, String> {
+    let in_words = |error: JournalError| error.to_string();
+    let journal = visit_incomplete(&settings.journal).await.map_err(|error| error.to_string())?;
+    let now = Timestamp::now();
+    let counted = journal.restored(by, now).await.map_err(in_words)?;
+    // Over everything that can be known, should a clock have been set back meanwhile.
+    let known = [kept(settings), in_broker(settings, &journal).await].into_iter().flatten();
+    let latest = known.map(|mark| mark.at).chain([now]).max().unwrap_or(now);
+    journal.confirm_mark(latest).await.map_err(in_words)?;
+    Ok(counted)
+}
+
+fn kept(settings: &Settings) -> Option<Mark> {
+    let file = MarkFile::open(&settings.folders.data, settings.journal.name()).ok()?;
+    file.read().ok().flatten().map(|kept| kept.mark)
+}
+
+async fn in_broker(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<Mark> {
+    let identity = journal.identity().await.ok()?;
+    let broker = open_broker(&settings.broker, identity, false, Timestamp::now()).ok()?;
+    let begun = tokio::time::Instant::now();
+    let found = loop {
+        match broker.mark().await {
+            Ok(found) => break found,
+            Err(_) if begun.elapsed() < BROKER_PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => {
+                output::aside(format_args!("the broker was not asked: {error}"));
+                break None;
+            }
+        }
+    };
+    broker.close().await;
+    found
+}
+
+fn report(counted: &Counted, is_json: bool) {
+    let Counted { uncertain, asked_first, parked, as_before } = counted;
+    if is_json {
+        return output::line(serde_json::json!({
+            "uncertain": uncertain, "asked_first": asked_first, "parked": parked, "as_before": as_before,
+        }));
+    }
+    output::line("the journal is taken as it is, and Punte goes on with it:");
+    output::line(format_args!("{uncertain} are uncertain: they may have been sent since, and an operator decides"));
+    output::line(format_args!("{asked_first} are asked about before anything is sent"));
+    output::line(format_args!("{parked} wait for an operator as before, and may have been replayed since"));
+    output::line(format_args!("{as_before} go on: their agencies recognise a repeat, or nothing is changed by it"));
+    output::line(
+        "what was accepted after this state is not in the journal: an office that sends such a request again has it done again",
+    );
+}

@@ -1,0 +1,203 @@
+//! Marks: an attempt that is about to leave comes in; the journal and its copy in a folder of this process have moved on
+//! before it leaves, once a second at most, so that a backup that was taken before is known to be older.
+
+use crate::{
+    domain::{Clock, Effect, Mark},
+    journal::{Journal, JournalError, Kept, MarkFile},
+};
+use jiff::Timestamp;
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+
+pub struct Marks {
+    journal: Arc<dyn Journal>,
+    file: Option<MarkFile>,
+    clock: Arc<dyn Clock>,
+    /// Until when what leaves is covered by the mark that was set last.
+    covered_until: tokio::sync::Mutex<Option<Instant>>,
+    /// Something has left since the mark was set last.
+    has_sent: AtomicBool,
+    under_way: AtomicUsize,
+    sent_before_restore: Mutex<Option<Timestamp>>,
+    /// Whether anything may leave at all.
+    may_send: watch::Sender<bool>,
+    newest: watch::Sender<Option<Mark>>,
+    /// Why the folder's copy could not be written last.
+    unwritten: Mutex<Option<String>>,
+}
+
+/// An attempt on its way. When it ends, the mark moves on once more.
+pub struct Leaving<'a>(&'a Marks);
+
+/// What leaves within this time shares a mark.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
+impl Marks {
+    pub fn new(journal: Arc<dyn Journal>, file: Option<MarkFile>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            journal,
+            file,
+            clock,
+            covered_until: tokio::sync::Mutex::new(None),
+            has_sent: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            sent_before_restore: Mutex::default(),
+            may_send: watch::Sender::new(false),
+            newest: watch::Sender::new(None),
+            unwritten: Mutex::default(),
+        }
+    }
+
+    // ── for those who send ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// Before anything leaves. A read changes nothing, and nobody has to know of it.
+    pub async fn cover(&self, effect: Effect) -> Result<Option<Leaving<'_>>, JournalError> {
+        if effect == Effect::Read {
+            return Ok(None);
+        }
+        let mut covered_until = self.covered_until.lock().await;
+        if covered_until.is_none_or(|until| Instant::now() >= until) {
+            let until = Instant::now() + PERIOD;
+            self.advance().await?;
+            *covered_until = Some(until);
+        }
+        drop(covered_until);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Leaving(self)))
+    }
+
+    pub fn may_send(&self) -> bool {
+        *self.may_send.borrow()
+    }
+
+    /// Until something may leave.
+    pub async fn until_may_send(&self) {
+        // An error would say that this is dropped.
+        let _ = self.may_send.subscribe().wait_for(|may| *may).await;
+    }
+
+    /// Until nothing may leave any more.
+    pub async fn until_held(&self) {
+        let _ = self.may_send.subscribe().wait_for(|may| !*may).await;
+    }
+
+    /// What left until then may be missing in the journal, which was confirmed to be an earlier state.
+    pub fn sent_before_restore(&self) -> Option<Timestamp> {
+        *self.sent_before_restore.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ── for who keeps them ───────────────────────────────────────────────────────────────────────────────────────
+
+    pub fn let_send(&self, may: bool) {
+        self.may_send.send_if_modified(|now| std::mem::replace(now, may) != may);
+    }
+
+    /// Once a period: whatever has left since is behind the mark afterwards.
+    pub async fn tick(&self) -> Result<(), JournalError> {
+        let has_sent = self.has_sent.swap(false, Ordering::Relaxed);
+        if !has_sent && !self.is_anything_under_way() {
+            return self.watch().await;
+        }
+        let advanced = self.advance().await;
+        if advanced.is_err() {
+            self.has_sent.store(true, Ordering::Relaxed);
+        }
+        advanced
+    }
+
+    pub fn is_anything_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// The mark is copied to wherever it is kept, as it is.
+    pub async fn copy(&self, mark: Mark) {
+        self.keep(mark).await;
+    }
+
+    pub fn kept(&self) -> io::Result<Option<Kept>> {
+        self.file.as_ref().map_or(Ok(None), MarkFile::read)
+    }
+
+    pub fn file(&self) -> Option<&MarkFile> {
+        self.file.as_ref()
+    }
+
+    pub fn restored_over(&self, sent_until: Option<Timestamp>) {
+        let mut known = self.sent_before_restore.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = (*known).max(sent_until);
+    }
+
+    /// The newest mark that was set here.
+    pub fn newest(&self) -> watch::Receiver<Option<Mark>> {
+        self.newest.subscribe()
+    }
+
+    pub fn unwritten(&self) -> Option<String> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Others may move it on; and should it go back, the database is another one than a moment ago.
+    async fn watch(&self) -> Result<(), JournalError> {
+        let continuity = self.journal.continuity();
+        let newest = continuity.newest();
+        let found = self.journal.mark().await?;
+        newest.iter().for_each(|newest| continuity.compare(newest, &found));
+        if continuity.held().is_none() {
+            continuity.note(&found.mark);
+        }
+        Ok(())
+    }
+
+    async fn advance(&self) -> Result<(), JournalError> {
+        let mark = self.journal.advance_mark(self.clock.now()).await?;
+        self.keep(mark).await;
+        Ok(())
+    }
+
+    /// That the folder cannot be written keeps nothing from being sent: it is told.
+    async fn keep(&self, mark: Mark) {
+        self.newest.send_replace(Some(mark.clone()));
+        let Some(file) = self.file.clone() else { return };
+        let kept = Kept { mark, sent_before_restore: self.sent_before_restore() };
+        let written = tokio::task::spawn_blocking(move || write(&file, &kept)).await;
+        let failure = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => None,
+        };
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_some() && *unwritten != failure {
+            let place = self.file.as_ref().map(|file| file.path().display().to_string()).unwrap_or_default();
+            let why = failure.as_deref().unwrap_or_default();
+            tracing::error!(
+                place,
+                why,
+                "the copy of the journal's mark cannot be written; a restored journal may not be noticed"
+            );
+        }
+        *unwritten = failure;
+    }
+}
+
+/// Other processes may share the folder, and be ahead.
+fn write(file: &MarkFile, kept: &Kept) -> io::Result<()> {
+    let is_ahead = |there: &Kept| there.mark.journal == kept.mark.journal && there.mark.at > kept.mark.at;
+    match file.read() {
+        Ok(Some(there)) if is_ahead(&there) => Ok(()),
+        _ => file.write(kept),
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.has_sent.store(true, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}

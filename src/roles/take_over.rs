@@ -1,0 +1,32 @@
+//! Taking over: a journal that belongs to this process alone comes in; what the process before has left is taken up.
+
+use crate::{
+    crash::{self, Point},
+    domain::{AgencyName, Clock},
+    journal::{Journal, JournalError},
+};
+use std::sync::Arc;
+
+pub struct TakeOver {
+    pub journal: Arc<dyn Journal>,
+    pub clock: Arc<dyn Clock>,
+    /// Those whose queues have gone with the process before.
+    pub lost_queues: Vec<AgencyName>,
+}
+
+impl TakeOver {
+    /// What the process before was doing has ended with it, and an embedded broker is empty.
+    pub async fn run(&self) -> Result<(), JournalError> {
+        let now = self.clock.now();
+        let interrupted = self.journal.void_leases(now).await?;
+        crash::here(Point::ProcessTookOver);
+        let mut requeued = 0;
+        for agency in &self.lost_queues {
+            requeued += self.journal.requeue(agency, now, now, u64::MAX).await?;
+        }
+        if interrupted + requeued > 0 {
+            tracing::info!(interrupted, requeued, "took up what the process before had left");
+        }
+        Ok(())
+    }
+}

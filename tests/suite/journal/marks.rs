@@ -1,0 +1,87 @@
+//! The mark: it moves on, a journal that is behind a copy of it gives nothing out, and an operator goes on with it.
+
+use super::*;
+use punte::journal::JournalError;
+
+on_both! {
+    the_mark_moves_on_and_never_goes_back
+    a_journal_that_is_held_gives_nothing_out_until_it_goes_on
+    a_journal_that_has_become_older_under_a_process_is_held
+    after_a_restore_everything_open_is_made_safe_once
+}
+
+async fn the_mark_moves_on_and_never_goes_back(journal: Tested) {
+    let new = journal.mark().await.unwrap();
+    assert!(!new.has_been_worked_with() && new.confirmed_at.is_none() && new.copied_at.is_none());
+    let first = journal.advance_mark(at(9000)).await.unwrap();
+    assert_eq!((first.at, &first.journal), (at(9000), &new.mark.journal));
+    // A clock that was set back.
+    let second = journal.advance_mark(at(1)).await.unwrap();
+    assert!(second.at > first.at);
+    let found = journal.mark().await.unwrap();
+    assert!(found.has_been_worked_with());
+    assert_eq!(found.behind(Some(&second)), None);
+    let confirmed = journal.confirm_mark(at(1)).await.unwrap();
+    assert!(confirmed.at > second.at);
+    assert_eq!(journal.mark().await.unwrap().confirmed_at, Some(confirmed.at));
+}
+
+async fn a_journal_that_is_held_gives_nothing_out_until_it_goes_on(journal: Tested) {
+    let id = accepted(&journal).await;
+    journal.continuity().hold("it is older; run `punte journal restored`".into());
+    assert!(matches!(journal.find(id).await, Err(JournalError::Held(why)) if why.contains("punte journal restored")));
+    assert!(matches!(journal.accept(&submission(), &fresh_key(), false, None).await, Err(JournalError::Held(_))));
+    assert!(matches!(journal.advance_mark(at(9000)).await, Err(JournalError::Held(_))));
+    assert!(matches!(journal.ping().await, Err(JournalError::Held(_))));
+    let found = journal.mark().await.unwrap();
+    journal.continuity().goes_on(found.mark);
+    assert_eq!(state(&journal, id).await, StateName::Accepted);
+}
+
+async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested) {
+    let mark = journal.advance_mark(at(10)).await.unwrap();
+    // What this process has seen is newer than what a standby has that takes over.
+    journal.continuity().note(&Mark { at: at(9000), ..mark.clone() });
+    let refused = journal.advance_mark(at(10_000)).await;
+    assert!(matches!(&refused, Err(JournalError::Held(why)) if why.contains("punte journal restored")), "{refused:?}");
+    assert_eq!(journal.mark().await.unwrap().mark, mark, "it was moved on all the same");
+}
+
+async fn after_a_restore_everything_open_is_made_safe_once(journal: Tested) {
+    let new = |effect| Submission { effect, ..submission() };
+    let mut expected = Vec::new();
+    for (effect, state, in_doubt) in [
+        (Effect::Once, StateName::Uncertain, true),
+        (Effect::Lookup, StateName::Accepted, true),
+        (Effect::Idempotent, StateName::Accepted, true),
+        (Effect::Read, StateName::Accepted, false),
+    ] {
+        expected.push((accept(&journal, &new(effect)).await, state, in_doubt));
+    }
+    let parked = accept(&journal, &new(Effect::Once)).await;
+    record(&journal, parked, Event::Parked { fault: fault(Code::AgencyUnknown) }, at(1)).await;
+    expected.push((parked, StateName::Parked, true));
+    let ended = completed(&journal).await;
+    // More than one transaction takes.
+    futures_util::future::join_all((0..300).map(|_| accepted(&journal))).await;
+    let counted = journal.restored("operator", at(5)).await.unwrap();
+    assert_eq!((counted.uncertain, counted.asked_first, counted.parked, counted.as_before), (1, 301, 1, 2));
+    let timelines = async || {
+        let mut all = Vec::new();
+        for (id, ..) in &expected {
+            all.push(journal.timeline(*id).await.unwrap());
+        }
+        all
+    };
+    let before = timelines().await;
+    for (id, state, in_doubt) in &expected {
+        let now = progress(&journal, *id).await;
+        assert_eq!((now.state.name(), now.in_doubt), (*state, *in_doubt));
+    }
+    assert_eq!(state(&journal, ended).await, StateName::Completed);
+    let refused = journal.record(parked, Entry::new(replay(), at(6))).await;
+    assert!(matches!(refused, Err(JournalError::Forbidden(_))), "it may have been replayed since");
+    // Said again, it changes nothing.
+    journal.restored("operator", at(7)).await.unwrap();
+    assert_eq!(timelines().await, before);
+}
