@@ -181,8 +181,8 @@ fn tokens(text: &str, certificate: &str) -> Vec<Case> {
             replaced(text, token, &token.replace("wsse:BinarySecurityToken", "wsse:UsernameToken")),
         ),
         Case::new(
-            "token-is-a-path",
-            "key-info",
+            "token-is-called-a-path-and-is-none",
+            "signer-malformed",
             with_type("http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509PKIPathv1"),
         ),
         Case::new(

@@ -328,7 +328,8 @@ fn write_adapter(folder: &Path) {
     let folder = folder.join("ledger");
     let agency = format!(
         "title = 'Ledger'\nprotocol = 'rest'\nendpoint = 'https://ledger.example/api'\n[seal]\nkind = 'none'\nanswer.kind = 'none'\n\
-         [operations.{SERVICE}]\neffect = 'idempotent'\ndeadline_secs = 3600\npath = '/entries'\n"
+         [operations.{SERVICE}]\neffect = 'idempotent'\ndeadline_secs = 3600\npath = '/entries'\n\
+         correlates = {{ cannot = 'this ledger numbers its entries and repeats nothing' }}\n"
     );
     write(&folder.join("agency.toml"), agency);
     let operation = folder.join(SERVICE);
