@@ -194,6 +194,11 @@ impl Exchange {
         &self.address
     }
 
+    /// Whether the template looks at this variable.
+    pub fn reads(&self, variable: &str) -> bool {
+        self.template.as_ref().is_some_and(|template| template.reads(variable))
+    }
+
     /// The form of the request's body.
     pub fn request_form(&self) -> Form {
         self.request_form

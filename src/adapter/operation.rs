@@ -53,6 +53,7 @@ pub(super) fn load(
         check_not_handled(&reader.file, &place.key_of("not_handled"), &not_handled, reader.coverage, faults);
     }
     let (request, lookup) = (request?, lookup?);
+    check_attachments(&place, &service, &request, faults);
     let examples = examples::load(&reader.agency, &place.folder, &service, &request, written.effect, faults);
     Some(Operation {
         service,
@@ -91,6 +92,23 @@ fn correlates(place: &Place<'_>, written: &CorrelatesWritten, faults: &mut Confi
                   correlates = { cannot = \"why the agency's contract has nothing of the kind\" }";
     faults.add(&place.reader.file, place.key_of("correlates"), problem, remedy);
     None
+}
+
+/// What an office may send must reach the agency, and what the template reads must be sendable.
+fn check_attachments(place: &Place<'_>, service: &ServiceName, request: &Exchange, faults: &mut ConfigFaults) {
+    let takes = place.reader.catalogue.get(service).is_some_and(|service| service.attachments.takes_any());
+    let file = place.reader.folder.join(&request.template_file);
+    match (takes, request.reads("attachments")) {
+        (true, false) => {
+            let remedy = format!("print them, or remove [attachments] from schemas/services/{service}/service.toml");
+            faults.add(file, "", "reads no attachments, which the service takes: they would never be sent", remedy);
+        }
+        (false, true) => {
+            let remedy = format!("add [attachments] at_most to schemas/services/{service}/service.toml");
+            faults.add(file, "", "reads attachments, which the service does not take", remedy);
+        }
+        (true, true) | (false, false) => {}
+    }
 }
 
 /// The outer `None`: there are faults.

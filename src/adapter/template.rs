@@ -81,6 +81,12 @@ impl Template {
     }
 
     /// The rendered text; for JSON it has been read back and is one valid value.
+    /// Whether it looks at this variable of its input.
+    pub fn reads(&self, variable: &str) -> bool {
+        let template = self.environment.get_template(NAME);
+        template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+    }
+
     pub fn render(&self, input: &serde_json::Value) -> Result<Vec<u8>, TemplateFault> {
         self.render_seen(seen(input))
     }

@@ -1,8 +1,10 @@
 //! Services as data: the folders of `schemas/services/` come in, titles and validating schemas go out.
 
+mod attachments;
 mod schema;
 mod service;
 
+pub use attachments::AttachmentRule;
 pub use schema::{Schema, SchemaFault};
 pub use service::Service;
 

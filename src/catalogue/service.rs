@@ -1,6 +1,6 @@
 //! One service: a folder with `service.toml`, `request.schema.json` and `answer.schema.json` comes in.
 
-use super::Schema;
+use super::{AttachmentRule, Schema};
 use crate::{
     domain::ServiceName,
     settings::{ConfigFaults, Document},
@@ -13,6 +13,8 @@ pub struct Service {
     pub name: ServiceName,
     /// By language tag (BCP 47), `en` always among them.
     pub titles: BTreeMap<String, String>,
+    /// Which files come with a request.
+    pub attachments: AttachmentRule,
     /// What `data` of a submission must fit.
     pub request_schema: Schema,
     /// What an answer must fit before an office sees it.
@@ -33,20 +35,26 @@ impl Service {
                 None
             }
         };
-        let titles = Self::titles(&folder.join("service.toml"), faults);
+        let about = Self::about(&folder.join("service.toml"), faults);
         let request_schema = Schema::load(&folder.join("request.schema.json"), faults);
         let answer_schema = Schema::load(&folder.join("answer.schema.json"), faults);
-        Some(Self { name: name?, titles: titles?, request_schema: request_schema?, answer_schema: answer_schema? })
+        let (titles, attachments) = about?;
+        Some(Self { name: name?, titles, attachments, request_schema: request_schema?, answer_schema: answer_schema? })
     }
 
-    fn titles(file: &Path, faults: &mut ConfigFaults) -> Option<BTreeMap<String, String>> {
+    fn about(file: &Path, faults: &mut ConfigFaults) -> Option<(BTreeMap<String, String>, AttachmentRule)> {
         let mut document = Document::read(file, faults)?;
         let Titles(titles) = document.section("titles", faults)?;
         if !titles.contains_key("en") {
             faults.add(file, "titles.en", "is missing", "give the service an English title");
         }
+        let has_rule = document.has("attachments");
+        let attachments: AttachmentRule = document.section("attachments", faults)?;
+        if has_rule {
+            attachments.check(file, faults);
+        }
         document.finish(faults);
-        Some(titles)
+        Some((titles, attachments))
     }
 
     /// The title in the language that the reader likes best (RFC 9110, section 12.5.4), and that language.
@@ -84,6 +92,7 @@ mod tests {
         Service {
             name: "extract".parse().unwrap(),
             titles: titles.map(|(tag, text)| (tag.to_owned(), text.to_owned())).into(),
+            attachments: AttachmentRule::default(),
             request_schema: Schema::compile(serde_json::json!({})).unwrap(),
             answer_schema: Schema::compile(serde_json::json!({})).unwrap(),
         }

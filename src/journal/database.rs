@@ -1,8 +1,8 @@
 //! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
 
 use super::{
-    Acceptance, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice, NoticeOutcome,
-    OutboxItem, Record, Restored, StateCount,
+    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice,
+    NoticeOutcome, OutboxItem, Record, Restored, StateCount,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
@@ -198,8 +198,8 @@ impl<D: Database> Journal for D {
         without_trace(self, forgotten).await
     }
 
-    async fn unused_attachment_bytes(&self, office: &OfficeName) -> Result<u64, JournalError> {
-        self.perform(op::UnusedAttachmentBytes { office: office.clone() }).await
+    async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError> {
+        self.perform(op::SumAttachmentBytes { office: office.clone() }).await
     }
 
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError> {

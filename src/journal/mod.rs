@@ -61,6 +61,17 @@ pub struct IdempotencyKey {
     pub body_sha256: [u8; 32],
 }
 
+/// How many bytes of files there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttachmentBytes {
+    /// One office's that no submission names.
+    pub unused: u64,
+    /// All of that office's.
+    pub office: u64,
+    /// All offices'.
+    pub all: u64,
+}
+
 /// What became of an [`Journal::accept`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Acceptance {
@@ -68,7 +79,8 @@ pub enum Acceptance {
     /// The same key and body came before: this is that submission.
     Repeated(SubmissionId),
     /// The same key came before with another body.
-    KeyReused,
+    /// By this submission, with another body.
+    KeyReused(SubmissionId),
 }
 
 /// A submission and where it stands.
@@ -211,7 +223,7 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<(), JournalError>;
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
     /// Bytes of an office's attachments that no submission uses.
-    async fn unused_attachment_bytes(&self, office: &OfficeName) -> Result<u64, JournalError>;
+    async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError>;
 
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
     /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A

@@ -48,6 +48,10 @@ impl Document {
         &self.file
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Takes the section out and reads it; an absent section is an empty one.
     pub fn section<T: DeserializeOwned>(&mut self, name: &str, faults: &mut ConfigFaults) -> Option<T> {
         let value = self.table.remove(name).unwrap_or_else(|| Value::Table(Table::new()));

@@ -33,6 +33,10 @@ pub struct AttachmentSettings {
     pub max_bytes: u64,
     /// Bytes that one office may have uploaded without using them in a submission.
     pub max_unused_bytes_per_office: u64,
+    /// Bytes of one office's files, those that submissions name included.
+    pub max_stored_bytes_per_office: u64,
+    /// Bytes of all offices' files.
+    pub max_stored_bytes: u64,
     pub media_types: Vec<String>,
 }
 
@@ -82,6 +86,8 @@ struct AttachmentsWritten {
     folder: PathBuf,
     max_bytes: u64,
     max_unused_bytes_per_office: u64,
+    max_stored_bytes_per_office: u64,
+    max_stored_bytes: u64,
     media_types: Vec<String>,
 }
 
@@ -91,6 +97,8 @@ impl Default for AttachmentsWritten {
             folder: "../punte-data/attachments".into(),
             max_bytes: 20 << 20,
             max_unused_bytes_per_office: 256 << 20,
+            max_stored_bytes_per_office: 16 << 30,
+            max_stored_bytes: 256 << 30,
             media_types: ["application/pdf", "image/jpeg", "image/png", "application/xml"].map(str::to_owned).into(),
         }
     }
@@ -145,6 +153,8 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Gat
             folder: main.path(&written.attachments.folder),
             max_bytes: written.attachments.max_bytes,
             max_unused_bytes_per_office: written.attachments.max_unused_bytes_per_office,
+            max_stored_bytes_per_office: written.attachments.max_stored_bytes_per_office,
+            max_stored_bytes: written.attachments.max_stored_bytes,
             media_types: written.attachments.media_types,
         },
     })

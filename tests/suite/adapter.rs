@@ -424,7 +424,9 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
     changed.edit(&format!("{example}/request.json"), "\"data\"", attachment);
     let file = r#"{"name": "a \"b\".txt", "media_type": "text/plain", "size_bytes": 5, "base64": "aGVsbG8=",
         "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}"#;
-    let wire = format!("\"files\": [{file}], \"subject_type\"");
+    let document =
+        r#"{"name": "a \"b\".txt", "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}"#;
+    let wire = format!("\"documents\": [{document}], \"files\": [{file}], \"subject_type\"");
     changed.edit(&format!("{example}/wire-request.json"), "\"subject_type\"", &wire);
     for other in ["registered-with-hostile-text", "refused-legal-basis", "maintenance"] {
         let wire = format!("legal-events/legal-event/examples/{other}/wire-request.json");

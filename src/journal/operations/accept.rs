@@ -117,7 +117,7 @@ async fn earlier<S: Store>(
     let Some(mut row) = found.into_iter().next() else { return Ok(None) };
     let (id, digest) = (row.id()?, row.optional_bytes()?);
     let is_same_body = digest.as_deref() == Some(&key.body_sha256[..]);
-    Ok(Some(if is_same_body { Acceptance::Repeated(id) } else { Acceptance::KeyReused }))
+    Ok(Some(if is_same_body { Acceptance::Repeated(id) } else { Acceptance::KeyReused(id) }))
 }
 
 pub struct FindKey {

@@ -3,7 +3,7 @@
 use super::{Access, Operation};
 use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, OfficeName, StateName, SubmissionId};
 use crate::journal::{
-    JournalError, ListFilter, Record, StateCount, rows,
+    AttachmentBytes, JournalError, ListFilter, Record, StateCount, rows,
     store::{Statement, Store, Value, statement, values},
 };
 
@@ -72,19 +72,22 @@ impl Operation for Attempts {
     }
 }
 
-pub struct UnusedAttachmentBytes {
+pub struct SumAttachmentBytes {
     pub office: OfficeName,
 }
 
-impl Operation for UnusedAttachmentBytes {
-    type Output = u64;
+impl Operation for SumAttachmentBytes {
+    type Output = AttachmentBytes;
     const ACCESS: Access = Access::Read;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
-        let sql = "SELECT CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments WHERE office = $1 AND NOT EXISTS \
-                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id)";
+    async fn run<S: Store>(&self, store: &mut S) -> Result<AttachmentBytes, JournalError> {
+        let sql = "SELECT CAST(coalesce(sum(CASE WHEN office = $1 AND NOT EXISTS \
+                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) THEN size_bytes ELSE 0 END), 0) AS bigint), \
+                   CAST(coalesce(sum(CASE WHEN office = $1 THEN size_bytes ELSE 0 END), 0) AS bigint), \
+                   CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments";
         let summed = store.query(statement(sql, values![self.office.as_str()])).await?;
-        summed.into_iter().next().map_or(Ok(0), |mut row| row.whole())
+        let Some(mut row) = summed.into_iter().next() else { return Ok(AttachmentBytes::default()) };
+        Ok(AttachmentBytes { unused: row.whole()?, office: row.whole()?, all: row.whole()? })
     }
 }
 

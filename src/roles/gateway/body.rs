@@ -67,8 +67,7 @@ impl BodyReader {
                 continue;
             };
             let Some(frame) = frame else { return Ok(None) };
-            // A body that breaks off has nobody left to answer; the code is for the log.
-            let frame = frame.map_err(|_| Problem::from(Code::RequestTimeout))?;
+            let frame = frame.map_err(|error| broken(&error))?;
             let Ok(chunk) = frame.into_data() else { continue };
             self.received += chunk.len() as u64;
             self.in_window += chunk.len() as u64;
@@ -101,5 +100,13 @@ impl BodyReader {
             bytes.extend_from_slice(&chunk);
         }
         Ok(HeldBody { bytes: bytes.freeze(), _memory: memory })
+    }
+}
+
+/// A body that breaks off has nobody left to answer, and its code is for the log; one in broken chunks has.
+fn broken(error: &hyper::Error) -> Problem {
+    match error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        true => Code::RequestTimeout.into(),
+        false => Problem::at(Code::RequestFraming, "", "the body's chunks are broken (RFC 9112, section 7.1)"),
     }
 }

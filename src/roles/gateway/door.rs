@@ -4,11 +4,12 @@
 use super::{
     Call, Desk, Problem, Reply,
     doorman::{Doorman, KnownOffice},
+    framing,
     routes::{self, Route},
 };
 use crate::{
     domain::{Code, TraceParent},
-    roles::listener::{Door, HttpVersion, TcpConnection, Visitor},
+    roles::listener::{Door, FramedStream, HttpVersion, TcpConnection, Visitor},
 };
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -71,6 +72,7 @@ impl FrontDoor {
     }
 
     async fn handle(&self, visitor: &Visitor<Guest>, trace: TraceParent, request: Request<Incoming>) -> Reply {
+        framing::check(&request).inspect_err(|_| visitor.farewell.cancel())?;
         let office = self.office(&visitor.guest).inspect_err(|_| visitor.farewell.cancel())?;
         tracing::Span::current().record("office", office.office.name.as_str());
         if self.desk.shutdown.is_cancelled() {
@@ -88,10 +90,13 @@ impl FrontDoor {
 }
 
 impl Door for FrontDoor {
-    type Stream = TlsStream<TcpConnection>;
+    type Stream = FramedStream<TlsStream<TcpConnection>>;
     type Guest = Guest;
 
-    async fn greet(&self, connection: TcpConnection) -> Option<(Self::Stream, HttpVersion, Guest)> {
+    async fn greet(&self, mut connection: TcpConnection) -> Option<(Self::Stream, HttpVersion, Guest)> {
+        if framing::answers_plain_http(&mut connection).await {
+            return None;
+        }
         let stream = self.tls.accept(connection).await.ok()?;
         let (_, session) = stream.get_ref();
         let version = match session.alpn_protocol() {
@@ -105,6 +110,10 @@ impl Door for FrontDoor {
         let verdict = Verdict { at: self.desk.clock.now(), office };
         self.desk.metrics.connection_opened();
         let open = OpenConnection(self.desk.metrics.clone());
+        let stream = match version {
+            HttpVersion::Http1 => FramedStream::http1(stream),
+            HttpVersion::Http2 => FramedStream::http2(stream),
+        };
         Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), place, _open: open }))
     }
 

@@ -33,14 +33,23 @@ fn unquoted(text: &str) -> Option<String> {
     Some(key)
 }
 
-/// `Prefer: wait=N` (RFC 7240, section 4.3). A preference that makes no sense is no preference (section 2).
-pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+/// `Prefer: wait=N` (RFC 7240, section 4.3), the first one. Other preferences are passed over (section 2); a wait that is no
+/// number of seconds is told, because whoever wrote it counts on it.
+pub fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     let fields = headers.get_all("prefer").iter().filter_map(|field| field.to_str().ok());
     let wait = fields.flat_map(|field| field.split(',')).find_map(|preference| {
-        let (name, value) = preference.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())
+        let preference = preference.split(';').next()?;
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').to_owned())
     });
-    wait.flatten().filter(|secs| *secs > 0).map(|secs| Duration::from_secs(secs).min(MAX_WAIT))
+    let Some(wait) = wait else { return Ok(None) };
+    match wait.parse::<u64>() {
+        Ok(secs) => Ok(Some(Duration::from_secs(secs).min(MAX_WAIT)).filter(|wait| !wait.is_zero())),
+        Err(_) => {
+            let problem = "wait must be a whole number of seconds, as in `Prefer: wait=20`; at most 60 are waited";
+            Err(Problem::at(Code::RequestHeader, "Prefer", problem))
+        }
+    }
 }
 
 /// The media type without its parameters, in lower case. Two of them are none: readers would choose differently. An empty one
@@ -160,13 +169,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_capped_and_nonsense_is_no_preference() {
-        let wait = |values: &[&str]| preferred_wait(&headers("prefer", values)).map(|wait| wait.as_secs());
-        assert_eq!(wait(&["respond-async, wait=10"]), Some(10));
-        assert_eq!(wait(&["handling=strict", "Wait = 7; x=y"]), Some(7));
-        assert_eq!(wait(&["wait=100000"]), Some(60));
-        for none in ["", "wait", "wait=", "wait=-1", "wait=x", "wait=0", "wait=1.5", "waits=3"] {
-            assert_eq!(wait(&[none]), None, "{none}");
+    fn a_wait_is_capped_and_one_that_is_no_number_is_told() {
+        let wait = |values: &[&str]| preferred_wait(&headers("prefer", values)).map(|it| it.map(|wait| wait.as_secs()));
+        assert_eq!(wait(&["respond-async, wait=10"]).unwrap(), Some(10));
+        assert_eq!(wait(&["handling=strict", "Wait = 7; x=y"]).unwrap(), Some(7));
+        assert_eq!(wait(&["wait=100000"]).unwrap(), Some(60));
+        for none in ["", "wait=0", "waits=3", "respond-async", "handling=lenient"] {
+            assert_eq!(wait(&[none]).unwrap(), None, "{none}");
+        }
+        for told in ["wait", "wait=", "wait=-1", "wait=x", "wait=abc", "wait=1.5", "respond-async, wait=5s"] {
+            let problem = wait(&[told]).unwrap_err();
+            assert_eq!((problem.code, problem.errors[0].pointer.as_str()), (Code::RequestHeader, "Prefer"), "{told}");
         }
     }
 

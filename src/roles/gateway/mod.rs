@@ -8,10 +8,12 @@ mod body;
 mod door;
 mod doorman;
 mod events;
+mod framing;
 mod headers;
 mod limits;
 pub mod openapi;
 mod problem;
+mod quota;
 #[doc(hidden)]
 pub mod readers;
 pub mod routes;
@@ -47,6 +49,7 @@ use doorman::{Doorman, KnownOffice};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use limits::{Capacity, Limits, UnderWay};
+use quota::Quota;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +132,7 @@ pub struct Desk {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     limits: Limits,
+    quota: Arc<Quota>,
     outbox_work: Option<Arc<Notify>>,
     dispatch: Option<Dispatch>,
     arrivals: Arc<Arrivals>,
@@ -228,6 +232,7 @@ async fn refresh(
 impl Desk {
     fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
         Self {
+            quota: Arc::default(),
             limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
             settings: parts.settings,
             journal: parts.journal,

@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue::SchemaFault,
-    domain::{Code, TraceParent, told},
+    domain::{Code, SubmissionId, TraceParent, told},
     journal::JournalError,
     json::{JsonFault, JsonFaultKind},
 };
@@ -21,6 +21,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// For a wrong method: those that the address takes.
     pub allow: Option<String>,
+    /// For a key that was used before: by whom.
+    pub submission: Option<SubmissionId>,
 }
 
 #[derive(Serialize)]
@@ -35,6 +37,8 @@ struct Written<'a> {
     errors: &'a [SchemaFault],
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_secs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submission: Option<SubmissionId>,
 }
 
 impl Problem {
@@ -47,6 +51,12 @@ impl Problem {
     /// One fault at one place.
     pub fn at(code: Code, pointer: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::with_errors(code, vec![SchemaFault { pointer: pointer.into(), problem: problem.into() }])
+    }
+
+    /// The key belongs to another body of the same office: its submission may be named.
+    pub fn reused_key(first: SubmissionId) -> Self {
+        let problem = format!("was used for submission {first}, with another body");
+        Self { submission: Some(first), ..Self::at(Code::IdempotencyKeyReused, "Idempotency-Key", problem) }
     }
 
     pub fn retry_after(self, wait: Duration) -> Self {
@@ -64,6 +74,7 @@ impl Problem {
             trace_id: trace.trace_id(),
             errors: &self.errors,
             retry_after_secs,
+            submission: self.submission,
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&written).unwrap_or_default()));
         *response.status_mut() = status;
@@ -90,7 +101,7 @@ impl From<Code> for Problem {
                 | Code::AttachmentQuota
         )
         .then_some(Duration::from_secs(5));
-        Self { code, errors: Vec::new(), retry_after, allow: None }
+        Self { code, errors: Vec::new(), retry_after, allow: None, submission: None }
     }
 }
 
@@ -126,7 +137,9 @@ impl From<JournalError> for Problem {
 /// never end a request.
 pub fn status_of(code: Code) -> StatusCode {
     match code {
-        Code::RequestHeader
+        Code::RequestFraming
+        | Code::RequestPlainHttp
+        | Code::RequestHeader
         | Code::RequestParameter
         | Code::RequestNotUtf8
         | Code::RequestInvalidJson
@@ -147,10 +160,12 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::RequestTooLarge | Code::AttachmentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::RequestMediaType | Code::AttachmentMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::RequestSchema
+        | Code::RequestCharacter
         | Code::RequestExpiresAt
         | Code::IdempotencyKeyReused
         | Code::ServiceUnknown
         | Code::AttachmentUnknown
+        | Code::AttachmentNotTaken
         | Code::AttachmentDigest => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::AttachmentQuota => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::ShuttingDown | Code::JournalUnavailable => StatusCode::SERVICE_UNAVAILABLE,

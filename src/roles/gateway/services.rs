@@ -45,6 +45,7 @@ fn described(desk: &Desk, service: &Service, call: &Call) -> Option<Value> {
         "agency": adapter.agency,
         "effect": operation.effect,
         "deadline_secs": operation.deadline.as_secs(),
+        "attachments": service.attachments,
         "request_schema": service.request_schema.source(),
         "answer_schema": service.answer_schema.source(),
     }))

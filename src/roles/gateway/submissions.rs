@@ -92,7 +92,7 @@ pub fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
             return Err(wrong("is there twice"));
         }
         match name.as_str() {
-            "state" => filter.state = Some(StateName::from_text(value).ok_or_else(|| wrong("is no state"))?),
+            "state" => filter.state = Some(StateName::from_text(value).ok_or_else(|| wrong(&no_state()))?),
             "service" => {
                 filter.service = Some(value.parse::<ServiceName>().map_err(|_| wrong("is no service's name"))?);
             }
@@ -106,6 +106,11 @@ pub fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
         }
     }
     Ok((filter, limit))
+}
+
+fn no_state() -> String {
+    let known: Vec<_> = StateName::ALL.iter().map(|name| name.as_str()).collect();
+    format!("is no state; there are {}", known.join(", "))
 }
 
 fn bounded(name: &str) -> String {

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     let key = headers::idempotency_key(&call.headers)?;
-    let wait = headers::preferred_wait(&call.headers);
+    let wait = headers::preferred_wait(&call.headers)?;
     headers::require_json(&call.headers)?;
     let (limits, settings) = (&desk.limits, &desk.settings);
     let max_bytes = settings.max_body_bytes as u64;
@@ -101,7 +101,7 @@ fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken,
     match acceptance? {
         Acceptance::New => None,
         Acceptance::Repeated(id) => Some(Ok(Taken { id, is_repeated: true, watch: desk.broker.watch(id) })),
-        Acceptance::KeyReused => Some(Err(Code::IdempotencyKeyReused.into())),
+        Acceptance::KeyReused(first) => Some(Err(Problem::reused_key(first))),
     }
 }
 

@@ -4,7 +4,9 @@ use super::{
     Call, Desk, Problem, Reply,
     body::{BodyReader, Pace},
     doorman::KnownOffice,
-    headers, view,
+    headers,
+    quota::Share,
+    view,
 };
 use crate::{
     attachments::{Arrived, Arriving, lower_hex},
@@ -28,20 +30,17 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
-    // As much as is there already: what comes in now may go beyond it by one file.
-    let unused = desk.journal.unused_attachment_bytes(&call.office.office.name).await?;
-    if unused >= settings.max_unused_bytes_per_office {
-        return Err(Code::AttachmentQuota.into());
-    }
+    let mut share = Share::begin(&desk.quota, &*desk.journal, settings, &call.office.office.name).await?;
     let pace = Pace { timeout: desk.settings.body_timeout * 10, window: desk.settings.body_timeout / 3 };
     let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
     let mut arriving = desk.attachments.begin().map_err(disk_fault)?;
-    receive(&mut body, &mut arriving, &media_type).await?;
+    receive(&mut body, &mut arriving, &mut share, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {
         return Err(Code::AttachmentDigest.into());
     }
     let name = headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into());
     let attachment = keep(&desk, &call.office, arriving, media_type, name).await?;
+    share.keep();
     Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
 }
 
@@ -63,7 +62,12 @@ async fn keep(
     Ok(attachment)
 }
 
-async fn receive(body: &mut BodyReader, arriving: &mut Arriving, media_type: &str) -> Result<(), Problem> {
+async fn receive(
+    body: &mut BodyReader,
+    arriving: &mut Arriving,
+    share: &mut Share,
+    media_type: &str,
+) -> Result<(), Problem> {
     let beginning = BEGINNINGS.iter().find(|(kind, _)| *kind == media_type).map_or(&b""[..], |(_, bytes)| bytes);
     let mut first = Vec::new();
     while let Some(chunk) = body.next().await? {
@@ -73,6 +77,7 @@ async fn receive(body: &mut BodyReader, arriving: &mut Arriving, media_type: &st
                 return Err(not_what_it_says());
             }
         }
+        share.grow(chunk.len() as u64)?;
         arriving.write(&chunk).await.map_err(disk_fault)?;
     }
     match arriving.size_bytes() == 0 || first.len() < beginning.len() {

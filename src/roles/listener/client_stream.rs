@@ -37,6 +37,10 @@ impl<S> ClientStream<S> {
         Self { stream, write_timeout, timer, phase: Phase::Flowing }
     }
 
+    pub fn socket(&self) -> &S {
+        &self.stream
+    }
+
     fn checked<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.phase = Phase::Flowing;

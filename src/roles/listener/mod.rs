@@ -5,9 +5,11 @@
 
 mod client_stream;
 mod conversation;
+mod framing;
 mod strangers;
 
 pub use client_stream::ClientStream;
+pub use framing::{FramedStream, REFUSED};
 
 use axum::body::Body;
 use http::{Request, Response};

@@ -134,6 +134,75 @@ async fn a_request_that_is_hidden_in_another_is_never_carried_out() {
     }
 }
 
+/// The first request of each form: whole, and good but for its framing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_framing_readers_understand_differently_is_not_carried_out_itself() {
+    let open = open().await;
+    let body = wish().to_string();
+    let (length, chunks) = (body.len(), chunked(&body));
+    let in_chunks = chunks.len();
+    let host = "POST /v1/submissions HTTP/1.1\r\nidempotency-key: first\r\ncontent-type: application/json\r\n";
+    let with_host = |fields: &str| format!("{host}{fields}content-length: {length}\r\n\r\n{body}").into_bytes();
+    let halves = body.split_at(length / 2);
+    let forms: Vec<(&str, Vec<u8>)> = vec![
+        ("both, TE first", post(&format!("transfer-encoding: chunked\r\ncontent-length: {in_chunks}"), &chunks)),
+        ("both, CL first", post(&format!("content-length: {in_chunks}\r\ntransfer-encoding: chunked"), &chunks)),
+        ("CL twice, the same", post(&format!("content-length: {length}\r\ncontent-length: {length}"), &body)),
+        ("CL as a list of the same", post(&format!("content-length: {length}, {length}"), &body)),
+        ("CL with a sign", post(&format!("content-length: +{length}"), &body)),
+        ("TE twice", post("transfer-encoding: chunked\r\ntransfer-encoding: chunked", &chunks)),
+        ("TE as a list", post("transfer-encoding: chunked, chunked", &chunks)),
+        ("TE of identity and chunked", post("transfer-encoding: identity, chunked", &chunks)),
+        ("TE in a folded line", post("transfer-encoding:\r\n chunked", &chunks)),
+        ("a folded line elsewhere", post(&format!("x: y\r\n z\r\ncontent-length: {length}"), &body)),
+        ("TE in version 1.0", post("transfer-encoding: chunked", &chunks).replace_version()),
+        (
+            "bare line feeds",
+            String::from_utf8(post(&format!("content-length: {length}"), &body)).unwrap().replace("\r\n", "\n").into(),
+        ),
+        ("one bare line feed", post(&format!("x: y\ncontent-length: {length}"), &body)),
+        ("a name with a space before its colon", post(&format!("x : y\r\ncontent-length: {length}"), &body)),
+        ("a name of the server's own", post(&format!("punte-refused-framing: x\r\ncontent-length: {length}"), &body)),
+        ("a chunk with a bare line feed", post("transfer-encoding: chunked", &chunks.replacen("\r\n", "\n", 1))),
+        ("a chunk's size with a space", post("transfer-encoding: chunked", &chunks.replacen("\r\n", " \r\n", 1))),
+        (
+            "a bare line feed in a chunk's extension",
+            post("transfer-encoding: chunked", &chunks.replacen("\r\n", ";a=\nb\r\n", 1)),
+        ),
+        (
+            "a chunk that is shorter than it says",
+            post(
+                "transfer-encoding: chunked",
+                &format!(
+                    "{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+                    halves.0.len() + 1,
+                    halves.0,
+                    halves.1.len(),
+                    halves.1
+                ),
+            ),
+        ),
+        ("no host", with_host("")),
+        ("two hosts", with_host("host: x\r\nhost: x\r\n")),
+        ("two different hosts", with_host("host: x\r\nhost: y\r\n")),
+        ("an empty host", with_host("host:\r\n")),
+        ("a host with a space", with_host("host: a b\r\n")),
+        ("hosts in a list", with_host("host: x, y\r\n")),
+        ("a host with a user", with_host("host: a@x\r\n")),
+        ("a host with a path", with_host("host: x/y\r\n")),
+        ("a host with a port that is none", with_host("host: x:99999\r\n")),
+    ];
+    for (what, bytes) in forms {
+        let begun = std::time::Instant::now();
+        let said = said_to(&open, &bytes).await;
+        assert_eq!(statuses(&said), ["400"], "{what}: {said}");
+        assert!(said.contains("office.request.framing"), "{what}: {said}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{what} took {:?}", begun.elapsed());
+        let accepted = open.town.journal.list(&Default::default(), 10).await.unwrap();
+        assert!(accepted.is_empty(), "{what}: {said}");
+    }
+}
+
 /// The same hidden request is accepted where it stands alone: the test above could fail.
 #[tokio::test]
 async fn what_is_hidden_there_is_a_request_that_is_carried_out() {
@@ -141,6 +210,11 @@ async fn what_is_hidden_there_is_a_request_that_is_carried_out() {
     assert_eq!(statuses(&said_to(&open, hidden().as_bytes()).await), ["202"]);
     let whole = post("transfer-encoding: chunked", &chunked(&wish().to_string()));
     let both = [whole, hidden().into_bytes()].concat();
+    assert_eq!(statuses(&said_to(&open, &both).await), ["202", "202"]);
+    let extended =
+        chunked(&wish().to_string()).replacen("\r\n", ";a=\"b\"\r\n", 1).replace("0\r\n\r\n", "0\r\nx: y\r\n\r\n");
+    let good = post("Transfer-Encoding:  Chunked ", &extended);
+    let both = [good, hidden().into_bytes()].concat();
     assert_eq!(statuses(&said_to(&open, &both).await), ["202", "202"]);
 }
 

@@ -138,11 +138,22 @@ async fn old_versions_weak_ciphers_and_new_negotiations_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_and_noise_on_the_port_of_tls_get_an_end_and_no_payload() {
+async fn plain_http_on_the_port_of_tls_is_told_so_and_noise_gets_an_end() {
     let papers = Papers::new();
     let open = open(&papers).await;
+    for plain in [posting(), "GET / HTTP/1.0\r\n\r\n".into(), "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n".into()] {
+        for piece in [1, plain.len()] {
+            let mut stream = TcpStream::connect(open.address).await.unwrap();
+            for piece in plain.as_bytes().chunks(piece) {
+                let _ = stream.write_all(piece).await;
+            }
+            let (said, took) = until_end(stream).await;
+            assert!(said.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{said}");
+            assert!(said.contains("https://") && said.contains("office.request.plain-http"), "{said}");
+            assert!(took < Duration::from_secs(7), "{took:?}");
+        }
+    }
     for bytes in [
-        posting().into_bytes(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         // SSL 2, a heartbeat (CVE-2014-0160), a record without end, an alert, noise.
         vec![0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10],

@@ -58,7 +58,7 @@ async fn an_office_cannot_fill_the_disk_with_files_that_it_never_uses() {
     let office = open.office("causeni");
     let file = [b"%PDF-1.7 ".to_vec(), vec![b'x'; 90_000]].concat();
     let mut last = String::new();
-    for _ in 0..12 {
+    for _ in 0..11 {
         let said = office.send(uploading(&office, "application/pdf", file.clone())).await;
         assert_eq!(said.status.as_u16(), 201, "{}", said.text);
         last = said.json["id"].as_str().unwrap().to_owned();
@@ -74,6 +74,64 @@ async fn an_office_cannot_fill_the_disk_with_files_that_it_never_uses() {
     assert_eq!(office.post("uses-one", &wish).await.status.as_u16(), 202);
     let said = office.send(uploading(&office, "application/pdf", file)).await;
     assert_eq!(said.status.as_u16(), 201, "{}", said.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_uploads_at_once_get_no_more_room_than_one_by_one_and_what_submissions_name_counts() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let file = [b"%PDF-1.7 ".to_vec(), vec![b'x'; 90_000]].concat();
+    let sized = || uploading(&office, "application/pdf", file.clone());
+    let in_pieces = || {
+        let pieces: Vec<_> = file.chunks(9_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+        uploading(&office, "application/pdf", reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)))
+    };
+    let kept = async |requests: Vec<reqwest::RequestBuilder>| {
+        let sent = futures_util::future::join_all(requests.into_iter().map(|request| office.send(request))).await;
+        assert!(
+            sent.iter().all(|said| matches!(said.status.as_u16(), 201 | 429)),
+            "{:?}",
+            sent.iter().map(|it| it.status)
+        );
+        let ids = sent.iter().filter_map(|said| said.json["id"].as_str().map(str::to_owned));
+        ids.collect::<Vec<_>>()
+    };
+    let mut total = 0;
+    for round in 0..4 {
+        let requests = (0..40).map(|at| if at % 2 == 0 { sized() } else { in_pieces() }).collect();
+        let ids = kept(requests).await;
+        let unused = open.town.journal.attachment_bytes(&"causeni".parse().unwrap()).await.unwrap();
+        assert!(unused.unused <= 1_000_000 && unused.office <= 3_000_000, "{unused:?}");
+        total += ids.len();
+        // Named in submissions they are used, and still take their room.
+        for (at, ids) in ids.chunks(3).enumerate() {
+            let mut wish = wish();
+            wish["attachments"] = json!(ids);
+            assert_eq!(office.post(&format!("names-{round}-{at}"), &wish).await.status.as_u16(), 202);
+        }
+    }
+    assert!((20..=33).contains(&total), "{total}");
+    let said = office.send(sized()).await;
+    assert!(total < 33 || said.code() == "office.attachment.quota", "{}", said.text);
+}
+
+#[tokio::test]
+async fn a_service_takes_the_attachments_that_its_catalogue_names_and_no_others() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(office.send(uploading(&office, "application/pdf", PDF)).await.json["id"].clone());
+    }
+    let mut wish = wish();
+    wish["attachments"] = json!(ids);
+    let said = office.post("too-many", &wish).await;
+    refused(&said, 422, "office.attachment.not-taken");
+    assert_eq!(said.pointers(), ["/attachments"]);
+    wish["attachments"] = json!(ids[..3]);
+    assert_eq!(office.post("three", &wish).await.status.as_u16(), 202);
+    let described = office.send(office.request(Method::GET, "/v1/services/ledger-entry")).await;
+    assert_eq!(described.json["attachments"]["at_most"], 3, "{}", described.text);
 }
 
 #[tokio::test]

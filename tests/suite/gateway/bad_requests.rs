@@ -214,3 +214,29 @@ async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
     clock.0.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(office.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
 }
+
+/// Parked, they would fill the operators' list, and nobody could mend them.
+#[tokio::test]
+async fn texts_that_no_message_can_carry_are_found_at_the_door() {
+    let open = open().await;
+    let office = open.office("causeni");
+    for (place, pointer) in [("note", "/data/note"), ("reason", "/context/reason"), ("id", "/subject/id")] {
+        for character in ['\u{1}', '\u{b}', '\u{1f}', '\u{fffe}', '\u{ffff}'] {
+            let mut wish = wish();
+            let text = json!(format!("a{character}b"));
+            match place {
+                "note" => wish["data"]["note"] = text,
+                "reason" => wish["context"]["reason"] = text,
+                _ => wish["subject"]["id"] = text,
+            }
+            let said = office.post(&format!("{place}-{}", u32::from(character)), &wish).await;
+            assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.character"), "{}", said.text);
+            assert_eq!(said.pointers(), [pointer]);
+        }
+    }
+    let mut wish = wish();
+    wish["data"]["note"] = json!("ă\tб\n\u{1F600}");
+    assert_eq!(office.post("fine", &wish).await.status.as_u16(), 202);
+    let records = open.town.journal.list(&Default::default(), 10).await.unwrap();
+    assert_eq!(records.len(), 1);
+}

@@ -300,6 +300,8 @@ fn settings(pki: &dev_pki::DevPki, folder: &Path) -> GatewaySettings {
             folder: folder.join("attachments"),
             max_bytes: 100_000,
             max_unused_bytes_per_office: 1_000_000,
+            max_stored_bytes_per_office: 3_000_000,
+            max_stored_bytes: 5_000_000,
             media_types: ["application/pdf", "application/xml"].map(str::to_owned).into(),
         },
     }
@@ -312,7 +314,10 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
 
 fn write_service(folder: &Path) {
     let folder = folder.join(SERVICE);
-    write(&folder.join("service.toml"), "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n");
+    write(
+        &folder.join("service.toml"),
+        "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n[attachments]\nat_most = 3\n",
+    );
     let request = json!({
         "type": "object",
         "properties": {"copies": {"type": "integer", "minimum": 1}, "note": {"type": "string", "maxLength": 20}},
@@ -333,7 +338,10 @@ fn write_adapter(folder: &Path) {
     );
     write(&folder.join("agency.toml"), agency);
     let operation = folder.join(SERVICE);
-    write(&operation.join("request.json"), "{\"reference\": {{ reference }}, \"copies\": {{ data.copies }}}\n");
+    write(
+        &operation.join("request.json"),
+        "{\"reference\": {{ reference }}, \"copies\": {{ data.copies }}, \"papers\": {{ attachments|length }}}\n",
+    );
     write(&operation.join("answer.jq"), "{answer: {number: .body.number}}\n");
     let example = operation.join("examples/entered");
     let id = "01990000-0000-7000-8000-000000000011";
@@ -342,7 +350,7 @@ fn write_adapter(folder: &Path) {
     request["office"] = "causeni".into();
     request["accepted_at"] = "2026-03-02T08:30:00Z".into();
     write(&example.join("request.json"), request.to_string());
-    write(&example.join("wire-request.json"), json!({"reference": id, "copies": 2}).to_string());
+    write(&example.join("wire-request.json"), json!({"reference": id, "copies": 2, "papers": 0}).to_string());
     write(&example.join("wire-answer.json"), json!({"number": "L-1"}).to_string());
     write(&example.join("answer.json"), json!({"answer": {"number": "L-1"}}).to_string());
 }

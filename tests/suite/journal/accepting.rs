@@ -43,7 +43,7 @@ async fn of_a_hundred_calls_with_one_key_exactly_one_is_new(journal: Tested) {
         match call.await.unwrap() {
             (id, Acceptance::New) => new.push(id),
             (_, Acceptance::Repeated(id)) => repeated.push(id),
-            (_, Acceptance::KeyReused) => panic!("the body was the same"),
+            (_, Acceptance::KeyReused(_)) => panic!("the body was the same"),
         }
     }
     assert_eq!((new.len(), repeated.len()), (1, 99));
@@ -54,10 +54,11 @@ async fn of_a_hundred_calls_with_one_key_exactly_one_is_new(journal: Tested) {
 
 async fn a_key_with_another_body_is_refused_and_records_nothing(journal: Tested) {
     let key = fresh_key();
-    assert_eq!(journal.accept(&submission(), &key, false, None).await.unwrap(), Acceptance::New);
+    let first = submission();
+    assert_eq!(journal.accept(&first, &key, false, None).await.unwrap(), Acceptance::New);
     let other = IdempotencyKey { body_sha256: [8; 32], ..key };
     let second = submission();
-    assert_eq!(journal.accept(&second, &other, false, None).await.unwrap(), Acceptance::KeyReused);
+    assert_eq!(journal.accept(&second, &other, false, None).await.unwrap(), Acceptance::KeyReused(first.id));
     assert_eq!(journal.find(second.id).await.unwrap(), None);
 }
 

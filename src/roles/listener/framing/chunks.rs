@@ -1,0 +1,151 @@
+//! The bytes of a chunked body come in; the same bytes go out until the body's end. From the first byte that is not framed
+//! as RFC 9112, section 7.1, says, NUL goes out in its place, which no reader takes for a chunk.
+
+use bytes::BytesMut;
+
+#[derive(Default)]
+pub struct Chunks {
+    place: Place,
+    /// The size of the present chunk, or what is left of it.
+    size: u64,
+    digits: u32,
+    /// Bytes of the present line.
+    line: usize,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Size,
+    Extension,
+    SizeEnd,
+    Data,
+    DataEnd,
+    DataEndLf,
+    /// At the beginning of a line of trailers.
+    Trailer,
+    InTrailer,
+    TrailerLf,
+    LastLf,
+    Whole,
+    Broken,
+}
+
+const LONGEST_LINE: usize = 8 << 10;
+
+impl Chunks {
+    pub fn is_whole(&self) -> bool {
+        self.place == Place::Whole
+    }
+
+    /// Takes out of `coming` what belongs to this body.
+    pub fn pass(&mut self, coming: &mut BytesMut) -> BytesMut {
+        let mut at = 0;
+        while at < coming.len() && !matches!(self.place, Place::Whole | Place::Broken) {
+            if self.place == Place::Data {
+                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(coming.len() - at);
+                self.size -= here as u64;
+                at += here;
+                if self.size == 0 {
+                    self.place = Place::DataEnd;
+                }
+                continue;
+            }
+            self.place = self.next(coming[at]);
+            if self.place == Place::Broken {
+                coming.truncate(at);
+                coming.extend_from_slice(&[0]);
+            }
+            at += 1;
+        }
+        if self.place == Place::Broken && at == 0 {
+            coming.fill(0);
+            at = coming.len();
+        }
+        coming.split_to(at)
+    }
+
+    fn next(&mut self, byte: u8) -> Place {
+        self.line += 1;
+        if self.line > LONGEST_LINE {
+            return Place::Broken;
+        }
+        match (self.place, byte) {
+            (Place::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < 15 => {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0);
+                self.size = self.size << 4 | u64::from(digit);
+                self.digits += 1;
+                Place::Size
+            }
+            (Place::Size, b';') if self.digits > 0 => Place::Extension,
+            (Place::Size, b'\r') if self.digits > 0 => Place::SizeEnd,
+            (Place::Extension, b'\r') => Place::SizeEnd,
+            (Place::Extension, b'\t' | b' '..=b'~' | 0x80..) => Place::Extension,
+            (Place::SizeEnd, b'\n') => self.begin(if self.size == 0 { Place::Trailer } else { Place::Data }),
+            (Place::DataEnd, b'\r') => Place::DataEndLf,
+            (Place::DataEndLf, b'\n') => self.begin(Place::Size),
+            (Place::Trailer, b'\r') => Place::LastLf,
+            (Place::Trailer, b'!'..=b'~') => Place::InTrailer,
+            (Place::InTrailer, b'\r') => Place::TrailerLf,
+            (Place::InTrailer, b'\t' | b' '..=b'~' | 0x80..) => Place::InTrailer,
+            (Place::TrailerLf, b'\n') => self.begin(Place::Trailer),
+            (Place::LastLf, b'\n') => Place::Whole,
+            _ => Place::Broken,
+        }
+    }
+
+    fn begin(&mut self, place: Place) -> Place {
+        (self.line, self.digits) = (0, 0);
+        if place == Place::Size {
+            self.size = 0;
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(bytes: &[u8]) -> (Vec<u8>, bool) {
+        let (mut chunks, mut coming) = (Chunks::default(), BytesMut::from(bytes));
+        let here = chunks.pass(&mut coming);
+        (here.to_vec(), chunks.is_whole())
+    }
+
+    #[test]
+    fn chunks_pass_as_they_are_and_end_where_they_end() {
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "5;a=b\r\nhello\r\n00\r\nx: y\r\nz: \"\"\r\n\r\n",
+            "A\r\n0123456789\r\n0\r\n\r\n",
+        ] {
+            let with_next = format!("{body}GET /");
+            assert_eq!(passed(with_next.as_bytes()), (body.as_bytes().to_vec(), true), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_chunk_never_reaches_the_reader() {
+        for body in [
+            "\r\n",
+            "x\r\n",
+            "+5\r\nhello",
+            "0x5\r\nhello",
+            "5 \r\nhello",
+            "5\nhello",
+            "5\r\nhelloo\r\n",
+            "5\r\nhello0\r\n",
+            "5;a=\n0\r\n\r\n",
+            "10000000000000000\r\n",
+            "0\r\nx\ny\r\n\r\n",
+            "0\r\n x: y\r\n\r\n",
+            "0\r\n\rX",
+            "-1\r\n",
+        ] {
+            let (here, is_whole) = passed(body.as_bytes());
+            assert!(!is_whole && here.last() == Some(&0), "{body:?}: {here:?}");
+        }
+    }
+}
