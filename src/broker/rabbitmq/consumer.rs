@@ -76,7 +76,10 @@ impl Lane {
             };
             let begun = Instant::now();
             let end = match opened {
-                Ok(tap) => self.pour(tap, &deliveries, &told).await,
+                Ok(tap) => {
+                    pauses.opened();
+                    self.pour(tap, &deliveries, &told).await
+                }
                 Err(error) => End::Lost(error),
             };
             if begun.elapsed() >= CALM {

@@ -87,6 +87,7 @@ async fn keep(
             () = stop.cancelled() => break,
             opened = open(&target, purpose, &topology) => match opened {
                 Ok(wire) => {
+                    pauses.opened();
                     tracing::info!(purpose, "connected to the broker");
                     live(Arc::new(wire), &sender, &stop).await
                 }
@@ -169,6 +170,11 @@ impl Pauses {
             }
         };
         pause.unwrap_or(REFUSED_AT_MOST)
+    }
+
+    /// It is there again: if it goes away once more, it is looked for at once.
+    pub(super) fn opened(&mut self) {
+        self.away.reset();
     }
 
     pub(super) fn reset(&mut self) {

@@ -59,6 +59,7 @@ impl Subscriber {
             let begun = Instant::now();
             let reason = match opened {
                 Ok((channel, consumer)) => {
+                    pauses.opened();
                     self.topology.findings.fits(ANNOUNCEMENTS);
                     self.listen(channel, consumer).await
                 }
