@@ -12,6 +12,7 @@ mod postgres;
 mod power;
 mod proxy;
 mod rabbitmq;
+pub mod records;
 mod recorder;
 mod servers;
 mod summer_time;

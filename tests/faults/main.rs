@@ -13,6 +13,7 @@ mod kills;
 mod long;
 mod model;
 mod points;
+mod records;
 mod restores;
 mod upgrade;
 mod zombies;

@@ -229,12 +229,51 @@ async fn what_may_be_done_once_only_takes_no_connection_that_was_idle_for_more_t
     town.leave().await;
 }
 
+/// Below the head's other keys, the address of something that changes nothing.
+fn with_probe(name: &str, text: String) -> String {
+    let text = hasty(name, text);
+    if name == REGISTRY { text.replace("[seal]\n", "[probe]\npath = \"/health\"\n\n[seal]\n") } else { text }
+}
+
+/// The exit code of `punte check --online`, and what it says.
+fn checked_online(town: &Town) -> (Option<i32>, String) {
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_punte"));
+    let output = check.args(["check", "--online", "--config"]).arg(town.stage.config()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_online_meets_each_agencys_server_and_says_in_words_what_is_wrong() {
+    let version = &rustls::version::TLS13;
+    let (town, agency) = town_with_raw_agency(version, with_probe).await;
+    let keys = town.stage.secrets().join("simulators");
+    let trusts = |authority: &str| agency.trusts(&keys.join(REGISTRY), &keys.join(authority), version);
+    let answers = |text| agency.acts(Act { when: When::AfterRequest, says: vec![Say::Http(text)], end: End::Stay });
+    let about = format!("agency {REGISTRY} at localhost:{}: ", agency.port);
+    answers("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let (code, text) = checked_online(&town);
+    let well =
+        "was reached over TLS 1.3; it takes our certificate; the probe GET /registry/health was answered with 200";
+    assert!(code == Some(0) && text.contains(&format!("{about}{well}\n")), "{text}");
+    assert!(text.contains("it takes our certificate; no probe is declared"), "{text}");
+
+    answers("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    let (code, text) = checked_online(&town);
+    assert!(code == Some(1) && text.contains("was answered with 403: the agency does not let us in → ask"), "{text}");
+
+    trusts("legal-events/client-ca.pem");
+    let (code, text) = checked_online(&town);
+    let ill = format!("{about}the server refuses our certificate: it sent the alert ");
+    assert!(code == Some(1) && text.contains(&ill) && text.contains(" → ask the agency whether"), "{text}");
+
+    agency.acts(Act { when: When::InsteadOfHandshake, says: Vec::new(), end: End::Fin });
+    let (code, text) = checked_online(&town);
+    assert!(code == Some(1) && text.contains(&format!("{about}no connection: ")), "{text}");
+    town.leave().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_server_proves_nothing_by_itself_the_declared_probe_goes_first_on_the_same_connection() {
-    let with_probe = |name: &str, text: String| {
-        let text = hasty(name, text);
-        if name == REGISTRY { text.replace("[seal]\n", "[probe]\npath = \"/health\"\n\n[seal]\n") } else { text }
-    };
     let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, with_probe).await;
     agency.gives_tickets(0);
     agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });

@@ -1,0 +1,92 @@
+//! Agencies, or what stands before them, break TLS at every record of a connection, in both directions and in every way, while
+//! offices post requests of all four effects.
+
+use crate::{
+    harness::{ALL, House, PATIENCE, furniture::TIMEOUT_SECS, outside},
+    infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
+};
+use punte::{domain::AgencyName, roles::stage::StagePlan};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+type Breakers = Arc<Mutex<Vec<RecordBreaker>>>;
+
+const SUBMISSIONS: u64 = 5000;
+const KINDS: usize = RECORDS * How::ALL.len() * 2;
+
+/// One before each agency.
+fn interpose(plan: &mut StagePlan, breakers: &Breakers) {
+    let agencies: Vec<AgencyName> = plan.played_elsewhere.keys().cloned().collect();
+    for agency in agencies {
+        let begin = plan.played_elsewhere.remove(&agency).unwrap();
+        let breakers = breakers.clone();
+        let begin_behind = move |keys: &std::path::Path| {
+            let mut url = reqwest::Url::parse(&begin(keys)).unwrap();
+            let breaker = RecordBreaker::open();
+            breaker.stands_before(url.port().unwrap());
+            url.set_port(Some(breaker.port)).unwrap();
+            breakers.lock().unwrap().push(breaker);
+            url.as_str().trim_end_matches('/').to_owned()
+        };
+        plan.played_elsewhere.insert(agency, Box::new(begin_behind));
+    }
+}
+
+fn hasty(_: &str, text: String) -> String {
+    text.replace("failures = 5", "failures = 100000")
+        .replace("connect_timeout_secs = 5", "connect_timeout_secs = 0.5")
+        .replace(&format!("timeout_secs = {TIMEOUT_SECS}\n"), "timeout_secs = 1\n")
+}
+
+/// How often each break was made, at all agencies together, and how many kinds that agency has met that has met the fewest.
+fn made(breakers: &Breakers) -> (BTreeMap<Break, u64>, usize) {
+    let (mut all, mut fewest) = (BTreeMap::new(), usize::MAX);
+    for breaker in breakers.lock().unwrap().iter() {
+        let made = breaker.made();
+        fewest = fewest.min(made.len());
+        made.into_iter().for_each(|(it, times)| *all.entry(it).or_default() += times);
+    }
+    (all, fewest)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_twice() {
+    let breakers = Breakers::default();
+    let mut house = House::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
+    house.post("person-lookup").await;
+    let arm = |is_armed| breakers.lock().unwrap().iter().for_each(|breaker| breaker.arm(is_armed));
+    arm(true);
+    let begun = Instant::now();
+    let counters = house.open_counters(8, Duration::ZERO);
+    while counters.posted() < SUBMISSIONS {
+        assert!(begun.elapsed() < 2 * PATIENCE, "only {} were posted", counters.posted());
+        sleep(Duration::from_millis(20)).await;
+    }
+    counters.close().await;
+    let journal = outside::journal(&house.stage.config()).await;
+    loop {
+        let left = outside::under_way(&journal).await.unwrap_or(u64::MAX);
+        let (all, fewest) = made(&breakers);
+        match left > 100 {
+            // An agency that nothing is sent to breaks nothing.
+            false if all.len() < KINDS => _ = house.post("person-lookup").await,
+            false => break,
+            true => sleep(Duration::from_millis(50)).await,
+        }
+        assert!(begun.elapsed() < 4 * PATIENCE, "{left} left, {fewest} at least, together {}: {all:?}", all.len());
+    }
+    arm(false);
+    let (all, fewest) = made(&breakers);
+    println!("{fewest} of {KINDS} kinds at each agency, in {:?}", begun.elapsed());
+    assert!(fewest > KINDS / 2, "an agency has met {fewest} kinds only");
+    for (Break { towards, how, .. }, times) in all {
+        let arrow = if towards == Towards::Agency { "→" } else { "←" };
+        (0..times).for_each(|_| house.figures.fault(&format!("tls: {} {arrow} agency", how.as_str())));
+    }
+    let figures = house.audit().await;
+    assert!(figures.ends["uncertain"] > 0 && figures.ends["completed"] > SUBMISSIONS / 2, "{figures:?}");
+}
