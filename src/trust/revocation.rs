@@ -6,7 +6,7 @@
 
 use super::{TrustError, authority::Authority, certificate::minimal, pem::Found, revocation_scope::scope_of};
 use crate::{domain::DistinguishedName, trust::certificate::name_from};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateRevocationListDer;
 use std::{
     collections::{HashMap, HashSet},
@@ -36,6 +36,9 @@ struct List {
     next_update: Option<Timestamp>,
     serials: HashSet<Vec<u8>>,
 }
+
+/// Nobody is told of an authority's clock that is a little ahead.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 impl Revocations {
     pub fn load(
@@ -112,7 +115,7 @@ impl List {
             Some(_) => {}
             None => texts.push("it does not say when it is renewed".into()),
         }
-        if self.this_update > now {
+        if self.this_update.duration_since(now) > CLOCKS_DIFFER {
             texts.push(format!("it is dated {}, which has not come yet", self.this_update));
         }
         let told = |text| format!("the revocation list {} of {}: {text}", self.path.display(), self.issuer);
