@@ -9,8 +9,8 @@ pub fn copy_completed(journal: &Path, count: i64) -> anyhow::Result<()> {
     let connection = open(journal)?;
     let submissions = format!(
         "INSERT INTO submissions SELECT {ID}, office, service, agency, effect, priority, accepted_at - n, expires_at - n, \
-         trace, notify, body, state, state_data, attempts, tries, in_doubt, due_at, changed_at - n, erased_at \
-         FROM submissions, numbers WHERE id = ?1"
+         trace, notify, body, state, state_data, attempts, tries, in_doubt, due_at, changed_at - n, erased_at, \
+         waiting_since FROM submissions, numbers WHERE id = ?1"
     );
     let changes = format!(
         "INSERT INTO changes (submission, at, from_state, to_state, cause) \
@@ -32,7 +32,7 @@ pub fn copy_as_accepted(journal: &Path, count: i64) -> anyhow::Result<()> {
     let connection = open(journal)?;
     let submissions = format!(
         "INSERT INTO submissions SELECT {ID}, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
-         notify, body, 'accepted', '{{\"state\":\"accepted\"}}', 0, 0, 0, NULL, accepted_at, NULL \
+         notify, body, 'accepted', '{{\"state\":\"accepted\"}}', 0, 0, 0, NULL, accepted_at, NULL, NULL \
          FROM submissions, numbers WHERE id = ?1"
     );
     let changes = format!(
@@ -40,7 +40,7 @@ pub fn copy_as_accepted(journal: &Path, count: i64) -> anyhow::Result<()> {
          FROM numbers, changes WHERE submission = ?1 AND to_state = 'accepted'"
     );
     let outbox = format!(
-        "INSERT INTO outbox SELECT {ID}, agency, 0, trace, accepted_at + n, accepted_at, NULL \
+        "INSERT INTO outbox SELECT {ID}, agency, 0, trace, accepted_at + n, accepted_at, NULL, office \
          FROM submissions, numbers WHERE id = ?1"
     );
     copy(&connection, count, &[submissions, changes, outbox])

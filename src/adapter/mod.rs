@@ -110,6 +110,22 @@ pub struct Limits {
     pub answer_max_bytes: usize,
 }
 
+impl Limits {
+    /// How many of its submissions may be with the broker and in workers' hands at the same time; the others wait in the
+    /// journal, where each office has its turn. Enough that no worker waits for work.
+    pub fn window(&self) -> u32 {
+        self.concurrency.get().saturating_mul(4).max(LEAST_WINDOW)
+    }
+
+    /// How many of each priority a worker takes from the broker: as a rule all that is there, so that it can give each office
+    /// its turn.
+    pub fn in_hand(&self) -> u16 {
+        u16::try_from(self.window().saturating_mul(2)).unwrap_or(u16::MAX)
+    }
+}
+
+const LEAST_WINDOW: u32 = 16;
+
 /// When the circuit opens, and how long it stays open before a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerPolicy {

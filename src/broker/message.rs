@@ -14,6 +14,9 @@ use serde_json::error::Category;
 pub struct WorkItem {
     pub submission: SubmissionId,
     pub agency: AgencyName,
+    /// Whose it is, for fairness among offices. `None`: an older release has published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub office: Option<OfficeName>,
     pub priority: Priority,
     pub trace: TraceParent,
 }
@@ -148,6 +151,7 @@ mod tests {
         WorkItem {
             submission: SubmissionId::new(),
             agency: "civil-registry".parse().unwrap(),
+            office: Some("causeni".parse().unwrap()),
             priority: Priority::Urgent,
             trace: TraceParent::fresh(),
         }

@@ -24,6 +24,7 @@ pub fn summary(record: &Record) -> Value {
         "expires_at": submission.expires_at,
         "changed_at": record.changed_at,
         "due_at": record.progress.state.due_at(),
+        "waiting_for_agency_since": record.progress.waiting_since,
         "cause": cause(&record.progress.state),
     })
 }

@@ -142,6 +142,7 @@ codes! {
     NetworkTlsBroken "network.tls-broken" Unknown "The secure connection to the agency broke after the request had been sent."
     NetworkReset "network.reset" Unknown "The connection broke before the answer had arrived."
 
+    AgencyAway "agency.away" Retry "The agency has failed again and again. Nothing is sent to it until it answers again; the submission waits."
     AgencyCertificate "agency.certificate" Retry "The agency's server certificate is not the one expected. Nothing was sent."
     AgencyRenegotiation "agency.tls.renegotiation" Unknown "The agency asked for a new secure connection in the middle of the exchange, which is not possible. Its operators must ask for the client certificate at the beginning."
     AgencyRateLimited "agency.http.rate-limited" Unknown "The agency asks for fewer requests."
@@ -174,6 +175,21 @@ impl Code {
             Some("agency") => Origin::Agency,
             _ => Origin::Bus,
         }
+    }
+
+    /// It says that the agency is away or takes nothing now, and nothing of the submission. Whether the agency can have
+    /// acted, the verdict says and not this.
+    pub fn is_absence(self) -> bool {
+        matches!(
+            self,
+            Code::NetworkConnect
+                | Code::NetworkTls
+                | Code::AgencyAway
+                | Code::AgencyCertificate
+                | Code::AgencyRateLimited
+                | Code::AgencyUnavailable
+                | Code::IdentityRefused
+        )
     }
 
     pub fn from_code(text: &str) -> Option<Self> {

@@ -61,7 +61,25 @@ impl Schedule {
             return None;
         }
         let own = self.exponential(tries.max(1));
-        Some(retry_after.map_or(own, |asked| own.max(asked.min(self.max_retry_after))))
+        Some(retry_after.map_or(own, |asked| own.max(self.bounded(asked))))
+    }
+
+    /// The wait for an agency that is away and has been waited for that long already: as if each wait so far had been a try,
+    /// but without a limit.
+    pub fn wait_while_away(&self, waited: Duration, retry_after: Option<Duration>) -> Duration {
+        let (mut tries, mut sum, mut next) = (1, self.first, self.first);
+        while sum <= waited && next < self.ceiling && tries < 1000 {
+            tries += 1;
+            next = self.ceiling.min(next.mul_f64(self.factor));
+            sum += next;
+        }
+        let own = self.exponential(tries);
+        retry_after.map_or(own, |asked| own.max(self.bounded(asked)))
+    }
+
+    /// A wait that the other side asks for, within its limit.
+    pub fn bounded(&self, retry_after: Duration) -> Duration {
+        retry_after.min(self.max_retry_after)
     }
 
     fn exponential(&self, tries: u32) -> Duration {
@@ -108,6 +126,14 @@ mod tests {
         assert_eq!(schedule(0.0).wait_after(1, Some(secs(100))), Some(secs(100)));
         assert_eq!(schedule(0.0).wait_after(1, Some(secs(1))), Some(secs(2)));
         assert_eq!(schedule(0.0).wait_after(1, Some(secs(100_000))), Some(secs(300)));
+    }
+
+    #[test]
+    fn the_waits_for_an_agency_that_is_away_grow_to_the_ceiling_and_have_no_limit() {
+        let secs = Duration::from_secs;
+        let wait = |waited| schedule(0.0).wait_while_away(secs(waited), None).as_secs();
+        assert_eq!([0, 2, 6, 14, 30, 62, 86_400].map(wait), [2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(schedule(0.0).wait_while_away(secs(0), Some(secs(100_000))), secs(300));
     }
 
     #[test]

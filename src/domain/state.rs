@@ -191,11 +191,14 @@ pub struct Progress {
     pub tries: u32,
     /// Some attempt may have had an effect that nobody has seen.
     pub in_doubt: bool,
+    /// Since when it waits for an agency that is away; `None` once something was heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Timestamp>,
 }
 
 impl Progress {
     pub fn accepted() -> Self {
-        Self { state: State::Accepted, attempts: 0, tries: 0, in_doubt: false }
+        Self { state: State::Accepted, attempts: 0, tries: 0, in_doubt: false, waiting_since: None }
     }
 
     /// Nobody knows whether the agency has acted, and it would not recognise the repeat.

@@ -18,6 +18,11 @@ pub enum Event {
     TakenByAgency { attempt: u32, at: Timestamp },
     /// The attempt failed and another one is due.
     RetryPlanned { attempt: u32, due_at: Timestamp, fault: Fault },
+    /// The agency is away or takes nothing now, which says nothing of the submission: the attempt counts as none, and the
+    /// submission waits for the agency. `since`: when this wait began.
+    Deferred { attempt: u32, due_at: Timestamp, since: Timestamp, fault: Fault },
+    /// The same without an attempt: it is known already that the agency is away.
+    HeldBack { due_at: Timestamp, since: Timestamp, fault: Fault },
     /// The attempt failed and the machine gives up.
     GivenUp { attempt: u32, fault: Fault },
     /// The attempt was sent, its outcome cannot be found out, and it must not be repeated.
@@ -64,6 +69,8 @@ pub enum EventName {
     RefusedByAgency,
     TakenByAgency,
     RetryPlanned,
+    Deferred,
+    HeldBack,
     GivenUp,
     OutcomeUnknown,
     PutBack,
@@ -85,6 +92,8 @@ impl Event {
             Event::RefusedByAgency { .. } => EventName::RefusedByAgency,
             Event::TakenByAgency { .. } => EventName::TakenByAgency,
             Event::RetryPlanned { .. } => EventName::RetryPlanned,
+            Event::Deferred { .. } => EventName::Deferred,
+            Event::HeldBack { .. } => EventName::HeldBack,
             Event::GivenUp { .. } => EventName::GivenUp,
             Event::OutcomeUnknown { .. } => EventName::OutcomeUnknown,
             Event::PutBack { .. } => EventName::PutBack,
@@ -106,6 +115,9 @@ impl Event {
             | Event::OutcomeUnknown { fault, .. }
             | Event::Parked { fault }
             | Event::DeadlinePassed { fault } => fault.code.as_str().to_owned(),
+            Event::Deferred { since, fault, .. } | Event::HeldBack { since, fault, .. } => {
+                format!("{}: waiting for the agency since {}", fault.code, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            }
             Event::RefusedByAgency { refusal, .. } => format!("agency.refused: {}", refusal.code),
             Event::CancelledByOffice { by } => format!("cancelled by {by}"),
             Event::Discarded { by } => format!("discarded by {by}"),
@@ -147,35 +159,45 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         return Err(forbidden);
     }
     let to = |state: State| Progress { state, ..now.clone() };
+    // It was heard of the agency, or nobody waits for it any longer.
+    let over = |state: State| Progress { waiting_since: None, ..to(state) };
     let failed = |state: State, fault: &Fault| Progress {
-        state,
         in_doubt: now.in_doubt || fault.verdict.leaves_doubt(),
-        ..now.clone()
+        ..over(state)
     };
+    let waiting = |since: Timestamp| Some(now.waiting_since.map_or(since, |earlier| earlier.min(since)));
     Ok(match event {
         Event::Published => to(State::Queued),
         Event::Begun { attempt, lease_until } => Progress {
             state: State::Sending { attempt, lease_until },
             attempts: attempt,
             tries: now.tries + 1,
-            in_doubt: now.in_doubt,
+            ..now.clone()
         },
-        Event::Answered { answer, .. } => Progress { in_doubt: false, ..to(State::Completed { answer }) },
-        Event::RefusedByAgency { refusal, .. } => Progress { in_doubt: false, ..to(State::Refused { refusal }) },
+        Event::Answered { answer, .. } => Progress { in_doubt: false, ..over(State::Completed { answer }) },
+        Event::RefusedByAgency { refusal, .. } => Progress { in_doubt: false, ..over(State::Refused { refusal }) },
         // What it will do, or has done since, nobody sees: that stays true when the waiting ends without its answer.
-        Event::TakenByAgency { at, .. } => Progress { in_doubt: true, ..to(State::Waiting { since: at }) },
+        Event::TakenByAgency { at, .. } => Progress { in_doubt: true, ..over(State::Waiting { since: at }) },
         Event::RetryPlanned { due_at, fault, .. } => failed(State::Retrying { due_at, fault: fault.clone() }, &fault),
+        Event::Deferred { due_at, since, fault, .. } => Progress {
+            tries: now.tries.saturating_sub(1),
+            waiting_since: waiting(since),
+            ..failed(State::Retrying { due_at, fault: fault.clone() }, &fault)
+        },
+        Event::HeldBack { due_at, since, fault } => {
+            Progress { waiting_since: waiting(since), ..to(State::Retrying { due_at, fault }) }
+        }
         Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
-        Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..to(State::Uncertain { fault }) },
+        Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..over(State::Uncertain { fault }) },
         Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
         Event::Requeued => to(State::Accepted),
-        Event::Parked { fault } => to(State::Parked { fault }),
+        Event::Parked { fault } => over(State::Parked { fault }),
         // What the agency has taken, or may have acted on, does not simply expire.
         Event::DeadlinePassed { fault } if now.in_doubt || now.state.name() == StateName::Waiting => {
-            to(State::Parked { fault })
+            over(State::Parked { fault })
         }
-        Event::DeadlinePassed { fault } => to(State::Expired { fault }),
-        Event::CancelledByOffice { by } | Event::Discarded { by } => to(State::Cancelled { by }),
+        Event::DeadlinePassed { fault } => over(State::Expired { fault }),
+        Event::CancelledByOffice { by } | Event::Discarded { by } => over(State::Cancelled { by }),
         // The doubt stays until an answer clears it, so that the next replay asks again.
         Event::Replayed { .. } => Progress { tries: 0, ..to(State::Accepted) },
         Event::Restored { .. } => restored(now, facts.effect),
@@ -193,7 +215,8 @@ fn restored(now: &Progress, effect: Effect) -> Progress {
         }
         (_, state) => state.clone(),
     };
-    Progress { state, in_doubt: true, ..now.clone() }
+    let waiting_since = now.waiting_since.filter(|_| state.name() != StateName::Uncertain);
+    Progress { state, in_doubt: true, waiting_since, ..now.clone() }
 }
 
 /// The table. Attempts are fenced by their number: the late word of a worker that was taken for dead changes nothing,
@@ -211,10 +234,13 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         }
         Event::TakenByAgency { attempt, .. }
         | Event::RetryPlanned { attempt, .. }
+        | Event::Deferred { attempt, .. }
         | Event::GivenUp { attempt, .. }
         | Event::OutcomeUnknown { attempt, .. }
         | Event::PutBack { attempt } => state == S::Sending && *attempt == now.attempts,
         Event::Requeued => matches!(state, S::Retrying | S::Queued),
+        // Of what is `accepted`, a confirm of the broker is still to come, and would speak of a message that is gone.
+        Event::HeldBack { .. } => state == S::Queued,
         Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
         Event::DeadlinePassed { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
         Event::CancelledByOffice { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying) && !now.in_doubt,
@@ -276,6 +302,8 @@ mod tests {
             Event::RefusedByAgency { attempt, refusal: Refusal { code: "x".into(), text: "y".into() } },
             Event::TakenByAgency { attempt, at: NOW },
             Event::RetryPlanned { attempt, due_at: NOW, fault: fault.clone() },
+            Event::Deferred { attempt, due_at: NOW, since: NOW, fault: fault.clone() },
+            Event::HeldBack { due_at: NOW, since: NOW, fault: fault.clone() },
             Event::GivenUp { attempt, fault: fault.clone() },
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
@@ -292,25 +320,25 @@ mod tests {
     /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret giv unk put req par dea can rep dis rst
+        // pub beg ans ref tak ret def hel giv unk put req par dea can rep dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   par exp can .   .   unc
-            queued    .   sen .   .   .   .   .   .   .   acc par exp can .   .   unc
-            sending   .   .   com ref wai ret par unc acc .   .   .   .   .   .   unc
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   par par .   .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   acc .   exp can .   .   unc
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   acc can .
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   .   .   par exp can .   .   unc
+            queued    .   sen .   .   .   .   .   ret .   .   .   acc par exp can .   .   unc
+            sending   .   .   com ref wai ret ret .   par unc acc .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   .   .   par par .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   .   .   acc .   exp can .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();
             let name = cells.next().unwrap();
             let state = states().into_iter().find(|state| state.name().as_str() == name).unwrap();
-            let now = Progress { state, attempts: 1, tries: 1, in_doubt: false };
+            let now = Progress { state, attempts: 1, tries: 1, in_doubt: false, waiting_since: None };
             for (event, cell) in events(1).into_iter().zip(cells.collect::<Vec<_>>().into_iter().chain(["missing"])) {
                 let label = format!("{name} + {:?}", event.name());
                 let next =
@@ -324,8 +352,13 @@ mod tests {
 
     #[test]
     fn an_attempt_that_is_no_longer_the_current_one_changes_nothing() {
-        let now =
-            Progress { state: State::Sending { attempt: 2, lease_until: NOW }, attempts: 2, tries: 2, in_doubt: false };
+        let now = Progress {
+            state: State::Sending { attempt: 2, lease_until: NOW },
+            attempts: 2,
+            tries: 2,
+            in_doubt: false,
+            waiting_since: None,
+        };
         // A restore speaks of the submission, whatever its attempt.
         let speaks_of_another = |event: &Event| matches!(event, Event::Begun { .. } | Event::Restored { .. });
         for event in events(1).into_iter().filter(|event| !speaks_of_another(event)) {
@@ -341,6 +374,7 @@ mod tests {
             attempts: 1,
             tries: 1,
             in_doubt,
+            waiting_since: None,
         };
         let unknown = Event::RetryPlanned { attempt: 1, due_at: NOW, fault: fault(Code::NetworkTimeout) };
         let doubtful = apply(&sending(false), ONCE, unknown).unwrap();
@@ -354,8 +388,13 @@ mod tests {
 
     #[test]
     fn what_is_given_up_on_an_unsigned_word_is_in_doubt_and_what_the_agency_vouches_for_is_not() {
-        let sending =
-            Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
+        let sending = Progress {
+            state: State::Sending { attempt: 1, lease_until: NOW },
+            attempts: 1,
+            tries: 1,
+            in_doubt: false,
+            waiting_since: None,
+        };
         for (verdict, in_doubt) in [(Verdict::DoNotRetryInDoubt, true), (Verdict::DoNotRetry, false)] {
             let fault = Fault { verdict, ..fault(Code::AgencySoapClientFault) };
             let parked = apply(&sending, ONCE, Event::GivenUp { attempt: 1, fault }).unwrap();
@@ -366,8 +405,13 @@ mod tests {
 
     #[test]
     fn what_the_agency_has_taken_stays_in_doubt_until_its_answer() {
-        let sending =
-            Progress { state: State::Sending { attempt: 1, lease_until: NOW }, attempts: 1, tries: 1, in_doubt: false };
+        let sending = Progress {
+            state: State::Sending { attempt: 1, lease_until: NOW },
+            attempts: 1,
+            tries: 1,
+            in_doubt: false,
+            waiting_since: None,
+        };
         let waiting = apply(&sending, ONCE, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
         let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) };
         for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
@@ -387,7 +431,7 @@ mod tests {
             State::Parked { fault: fault(Code::NetworkConnect) },
             State::Uncertain { fault: fault(Code::NetworkReset) },
         ] {
-            let doubtful = Progress { state, attempts: 3, tries: 1, in_doubt: true };
+            let doubtful = Progress { state, attempts: 3, tries: 1, in_doubt: true, waiting_since: None };
             for accepted in [None, Some(2), Some(4)] {
                 assert!(apply(&doubtful, ONCE, replay(accepted)).is_err(), "{accepted:?}");
             }
@@ -408,6 +452,7 @@ mod tests {
             attempts: 1,
             tries: 1,
             in_doubt: false,
+            waiting_since: None,
         };
         for effect in Effect::ALL {
             let erased = Facts { effect, is_erased: true };
@@ -421,7 +466,7 @@ mod tests {
         for effect in Effect::ALL {
             for state in states() {
                 let name = state.name();
-                let now = Progress { state, attempts: 1, tries: 1, in_doubt: false };
+                let now = Progress { state, attempts: 1, tries: 1, in_doubt: false, waiting_since: None };
                 let restored = apply(&now, effect.into(), Event::Restored { by: "a".into() });
                 let is_open = matches!(
                     name,
@@ -450,6 +495,7 @@ mod tests {
             attempts: 6,
             tries: 6,
             in_doubt: false,
+            waiting_since: None,
         };
         let replayed = apply(&parked, ONCE, replay(None)).unwrap();
         assert_eq!((replayed.attempts, replayed.tries, replayed.state.name()), (6, 0, StateName::Accepted));
@@ -464,6 +510,7 @@ mod tests {
             attempts: 3,
             tries: 3,
             in_doubt: true,
+            waiting_since: None,
         };
         let cleared = apply(&uncertain, ONCE, Event::Answered { attempt: 3, answer: Answer(json!({})) }).unwrap();
         assert_eq!(cleared.state.name(), StateName::Completed);

@@ -2,7 +2,7 @@
 
 use super::{
     Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice,
-    NoticeOutcome, OutboxItem, Record, Restored, StateCount,
+    NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
@@ -90,8 +90,10 @@ impl<D: Database> Journal for D {
         now: Timestamp,
         lease_until: Timestamp,
         except: &[AgencyName],
+        windows: &Windows,
     ) -> Result<Vec<OutboxItem>, JournalError> {
-        self.perform(op::ClaimOutbox { limit, now, lease_until, except: except.to_vec() }).await
+        let (except, windows) = (except.to_vec(), windows.clone());
+        self.perform(op::ClaimOutbox { limit, now, lease_until, except, windows }).await
     }
 
     async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError> {
@@ -148,6 +150,16 @@ impl<D: Database> Journal for D {
     async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
         let limit = CHUNK_ROWS.into();
         in_chunks(self, || op::Requeue { agency: agency.clone(), lost: op::Lost::Ahead(after), now, limit }).await
+    }
+
+    async fn wake(
+        &self,
+        agency: &AgencyName,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, JournalError> {
+        self.perform(op::Wake { agency: agency.clone(), before, now, limit: limit.min(CHUNK_ROWS) }).await
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {

@@ -32,6 +32,7 @@ use crate::domain::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -123,8 +124,29 @@ impl Entry {
 pub struct OutboxItem {
     pub submission: SubmissionId,
     pub agency: AgencyName,
+    /// `None`: a program that did not write it down has added it.
+    pub office: Option<OfficeName>,
     pub priority: Priority,
     pub trace: TraceParent,
+}
+
+/// How many submissions of an agency may be with the broker and in workers' hands at the same time; agencies that are not
+/// named have no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Windows(BTreeMap<AgencyName, u32>);
+
+impl FromIterator<(AgencyName, u32)> for Windows {
+    fn from_iter<I: IntoIterator<Item = (AgencyName, u32)>>(windows: I) -> Self {
+        Self(windows.into_iter().collect())
+    }
+}
+
+impl Windows {
+    /// What one office has of it, when that many want something. `None`: there is no limit.
+    pub fn share(&self, agency: &AgencyName, offices: usize) -> Option<u32> {
+        let offices = u32::try_from(offices.max(1)).unwrap_or(u32::MAX);
+        self.0.get(agency).map(|window| (window / offices).max(1))
+    }
 }
 
 /// A submission that the scheduler has to look at.
@@ -240,14 +262,16 @@ pub trait Journal: Send + Sync + 'static {
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
 
     // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────
-    /// Outbox rows that are due and nobody's, urgent ones first, then oldest. They are the caller's until `lease_until`.
-    /// None of the agencies in `except`: what their queues do not take must not keep others' waiting.
+    /// Outbox rows that are due and nobody's. They are the caller's until `lease_until`. None of the agencies in `except`:
+    /// what their queues do not take must not keep others' waiting. Of an agency with a window each office that has something
+    /// waiting has the same share of it, be there ever so much of another's; of each its urgent ones first, then its oldest.
     async fn claim_outbox(
         &self,
         limit: u32,
         now: Timestamp,
         lease_until: Timestamp,
         except: &[AgencyName],
+        windows: &Windows,
     ) -> Result<Vec<OutboxItem>, JournalError>;
     /// The broker has confirmed these, which were claimed before: `accepted` becomes `queued`. Those that have moved on
     /// already stay as they are, also if a worker has put them back into a new outbox row meanwhile.
@@ -276,6 +300,15 @@ pub trait Journal: Send + Sync + 'static {
     /// The clock has been set back: what is `queued` or `retrying` since a time that has not come waits no longer for times
     /// that mean nothing. How many there were.
     async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// An agency that was away is there again: what waits for it since before a time need not wait until its own time comes.
+    /// Of each office one before any second one, and nothing that the agency itself has asked to wait. How many there were.
+    async fn wake(
+        &self,
+        agency: &AgencyName,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, JournalError>;
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
     /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;

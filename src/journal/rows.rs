@@ -13,14 +13,14 @@ use std::str::FromStr;
 
 /// The columns of a [`Record`], in the order in which [`record`] reads them.
 pub const RECORD: &str = "id, office, service, agency, effect, priority, accepted_at, expires_at, trace, body, \
-                          state_data, attempts, tries, in_doubt, changed_at, erased_at";
+                          state_data, attempts, tries, in_doubt, waiting_since, changed_at, erased_at";
 /// The same for lists, without what may be large and nobody reads there: a page of them would fill the memory.
 pub const LISTED: &str = "id, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
                           CAST(NULL AS text) AS body, CASE WHEN state = 'completed' THEN \
                           '{\"state\":\"completed\",\"answer\":null}' ELSE state_data END AS state_data, \
-                          attempts, tries, in_doubt, changed_at, erased_at";
+                          attempts, tries, in_doubt, waiting_since, changed_at, erased_at";
 /// The columns of a [`Due`].
-pub const DUE: &str = "id, agency, service, effect, state_data, attempts, tries, in_doubt";
+pub const DUE: &str = "id, agency, service, effect, state_data, attempts, tries, in_doubt, waiting_since";
 /// The columns of an [`Attempt`].
 pub const ATTEMPT: &str = "submission, number, begun_at, ended_at, outcome, sent, received, http_status, truncated";
 
@@ -70,9 +70,15 @@ pub fn due(mut row: Row) -> Result<Due, JournalError> {
     })
 }
 
-/// Reads `state_data, attempts, tries, in_doubt`.
+/// Reads `state_data, attempts, tries, in_doubt, waiting_since`.
 pub fn progress(row: &mut Row) -> Result<Progress, JournalError> {
-    Ok(Progress { state: json(row)?, attempts: row.whole()?, tries: row.whole()?, in_doubt: row.flag()? })
+    Ok(Progress {
+        state: json(row)?,
+        attempts: row.whole()?,
+        tries: row.whole()?,
+        in_doubt: row.flag()?,
+        waiting_since: row.optional_time()?,
+    })
 }
 
 /// Reads `at, from_state, to_state, cause`.
@@ -95,11 +101,12 @@ pub fn attempt(mut row: Row) -> Result<Attempt, JournalError> {
     Ok(Attempt { submission, number, begun_at, ended_at, outcome, wire })
 }
 
-/// Reads `submission, agency, urgent, trace`.
+/// Reads `submission, agency, office, urgent, trace`.
 pub fn outbox_item(row: &mut Row) -> Result<OutboxItem, JournalError> {
-    let (submission, agency) = (row.id()?, parsed(row)?);
+    // A program that did not know of the column has left it empty.
+    let (submission, agency, office) = (row.id()?, parsed(row)?, row.text()?.parse().ok());
     let priority = if row.flag()? { Priority::Urgent } else { Priority::Ordinary };
-    Ok(OutboxItem { submission, agency, priority, trace: trace(row)? })
+    Ok(OutboxItem { submission, agency, office, priority, trace: trace(row)? })
 }
 
 /// Reads `id, office, submission, state, happened_at, tries`.

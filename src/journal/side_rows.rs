@@ -54,11 +54,13 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         Event::TakenByAgency { attempt, .. } => (*attempt, AttemptOutcome::Waiting),
         Event::PutBack { attempt } => (*attempt, AttemptOutcome::PutBack),
         Event::RetryPlanned { attempt, fault, .. }
+        | Event::Deferred { attempt, fault, .. }
         | Event::GivenUp { attempt, fault }
         | Event::OutcomeUnknown { attempt, fault } => (*attempt, AttemptOutcome::Failed { fault: fault.clone() }),
         Event::Published
         | Event::Begun { .. }
         | Event::Requeued
+        | Event::HeldBack { .. }
         | Event::Parked { .. }
         | Event::DeadlinePassed { .. }
         | Event::CancelledByOffice { .. }

@@ -1,7 +1,7 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrival, Arrivals, Case, Contents, Line, Lines, Marks, Reply, Sign, Steady,
+    Arrival, Arrivals, Case, Contents, Errand, Line, Lines, Marks, Reply, Sign, Steady,
     begin::{Order, Ready, begins_first, later},
     exchange::{Ending, Turn},
     settle,
@@ -54,10 +54,10 @@ const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
-    pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
+    pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem, errand: Errand) -> Delivered {
         match self.arrivals.take(item.submission).await {
             Arrival::Accepted(record) => {
-                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at).await {
+                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at, errand).await {
                     return delivered;
                 }
             }
@@ -81,14 +81,20 @@ impl Road {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
-        self.guarded(item, &Arc::new(record), asked_at).await.unwrap_or(Delivered::Done(Sign::None))
+        self.guarded(item, &Arc::new(record), asked_at, errand).await.unwrap_or(Delivered::Done(Sign::None))
     }
 
     /// `known_at`: when the journal's record was certainly like this. `None`: the journal did not let it begin, because that
     /// is no longer how it stands.
-    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>, known_at: Timestamp) -> Option<Delivered> {
+    async fn guarded(
+        &self,
+        item: &WorkItem,
+        record: &Arc<Record>,
+        known_at: Timestamp,
+        errand: Errand,
+    ) -> Option<Delivered> {
         crash::here(Point::WorkerDelivered);
-        match AssertUnwindSafe(self.walk(record, known_at)).catch_unwind().await {
+        match AssertUnwindSafe(self.walk(record, known_at, errand)).catch_unwind().await {
             Ok(Ok(sign)) => sign.map(Delivered::Done),
             Ok(Err(error)) => Some(unrecorded(item, &error)),
             Err(_) => Some(self.after_panic(record).await),
@@ -99,7 +105,12 @@ impl Road {
         &self.journal
     }
 
-    async fn walk(&self, record: &Arc<Record>, known_at: Timestamp) -> Result<Option<Sign>, JournalError> {
+    async fn walk(
+        &self,
+        record: &Arc<Record>,
+        known_at: Timestamp,
+        errand: Errand,
+    ) -> Result<Option<Sign>, JournalError> {
         let submission = &record.submission;
         let now = self.clock.now();
         if now >= submission.expires_at {
@@ -133,8 +144,15 @@ impl Road {
         };
 
         let now = self.clock.now();
-        let case =
-            Case { effect: operation.effect, attempt, tries: begun.tries, schedule: &line.adapter.schedule, now };
+        let case = Case {
+            effect: operation.effect,
+            attempt,
+            tries: begun.tries,
+            schedule: &line.adapter.schedule,
+            now,
+            waiting_since: record.progress.waiting_since,
+            errand,
+        };
         let (sign, event, not_before) = match outcome.ending {
             Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),
             Ending::TooEarly(until) => (Sign::Well, Event::PutBack { attempt }, Some(until)),
@@ -229,7 +247,7 @@ pub fn unsendable(fault: Fault) -> Event {
 
 fn sign_of(reading: &Result<Reading, Fault>) -> Sign {
     match reading {
-        Ok(Reading::Failed { transient: true, .. }) => Sign::Ill,
+        Ok(Reading::Failed { .. }) => Sign::Answered,
         Ok(_) => Sign::Well,
         Err(fault) => Sign::of_fault(fault),
     }

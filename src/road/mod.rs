@@ -48,7 +48,7 @@ pub use read::{Answering, read};
 pub use reply::Reply;
 pub use seal::{Sealed, seal};
 pub use send::send;
-pub use settle::{Case, settle};
+pub use settle::{Case, Errand, settle};
 pub use sign::Sign;
 pub use status::{StatusClass, Word, fault_of_status};
 pub use steady::Steady;

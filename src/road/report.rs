@@ -11,7 +11,10 @@ impl Road {
         let took = Duration::try_from(took).unwrap_or_default();
         self.metrics.attempt(agency, attempt_end(event), took);
         match event {
-            Event::RetryPlanned { fault, .. } | Event::GivenUp { fault, .. } | Event::OutcomeUnknown { fault, .. } => {
+            Event::RetryPlanned { fault, .. }
+            | Event::Deferred { fault, .. }
+            | Event::GivenUp { fault, .. }
+            | Event::OutcomeUnknown { fault, .. } => {
                 tracing::warn!(submission = %id, %agency, %fault, outcome = ?event.name(), "the attempt failed");
             }
             _ => {
@@ -28,7 +31,7 @@ fn attempt_end(event: &Event) -> AttemptEnd {
         Event::RefusedByAgency { .. } => AttemptEnd::Refused,
         Event::TakenByAgency { .. } => AttemptEnd::Waiting,
         Event::PutBack { .. } => AttemptEnd::PutBack,
-        Event::RetryPlanned { .. } => AttemptEnd::FailedRetry,
+        Event::RetryPlanned { .. } | Event::Deferred { .. } => AttemptEnd::FailedRetry,
         Event::OutcomeUnknown { .. } => AttemptEnd::Unknown,
         _ => AttemptEnd::FailedForGood,
     }

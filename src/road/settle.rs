@@ -2,11 +2,25 @@
 //!
 //! This is the one place that decides whether to try again.
 
+use super::Sign;
 use crate::{
     adapter::Reading,
     domain::{Answer, Code, Effect, Event, Fault, Schedule, Stage, Verdict},
 };
 use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// An agency that is away is tried this often by each submission that has been sent to it: too few of them may fail for its
+/// circuit to open, and then nobody else looks whether it is there again.
+const LONGEST_WAIT_FOR_AGENCY: Duration = Duration::from_secs(60);
+
+/// What an attempt is for, beside the submission's own sake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    Ordinary,
+    /// It finds out for all others whether an agency that failed again and again is there again.
+    Probe,
+}
 
 /// What the decision depends on, beside the outcome.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +31,9 @@ pub struct Case<'a> {
     pub tries: u32,
     pub schedule: &'a Schedule,
     pub now: Timestamp,
+    /// Since when the submission waits for an agency that is away.
+    pub waiting_since: Option<Timestamp>,
+    pub errand: Errand,
 }
 
 pub fn settle(outcome: Result<Reading, Fault>, case: Case<'_>) -> Event {
@@ -55,6 +72,9 @@ fn failed(fault: Fault, case: Case<'_>) -> Event {
 }
 
 fn again(fault: Fault, case: Case<'_>) -> Event {
+    if says_nothing_of_the_submission(&fault, case.errand) {
+        return deferred(fault, case);
+    }
     match case.schedule.wait_after(case.tries, fault.retry_after) {
         Some(wait) => {
             let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
@@ -66,6 +86,22 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
             Event::GivenUp { attempt: case.attempt, fault: Fault { detail, ..fault } }
         }
     }
+}
+
+/// The agency is away, or a probe has shown that it still fails: no number of tries would say anything of the submission.
+fn says_nothing_of_the_submission(fault: &Fault, errand: Errand) -> bool {
+    let is_ill = || matches!(Sign::of_fault(fault), Sign::Ill { .. } | Sign::Away);
+    fault.code.is_absence() || (errand == Errand::Probe && is_ill())
+}
+
+fn deferred(fault: Fault, case: Case<'_>) -> Event {
+    let since = case.waiting_since.unwrap_or(case.now).min(case.now);
+    let waited = Duration::try_from(case.now.duration_since(since)).unwrap_or_default();
+    let own = case.schedule.wait_while_away(waited, None).min(LONGEST_WAIT_FOR_AGENCY);
+    let wait = fault.retry_after.map_or(own, |asked| own.max(case.schedule.bounded(asked)));
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    let due_at = case.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    Event::Deferred { attempt: case.attempt, due_at, since, fault }
 }
 
 #[cfg(test)]
@@ -82,7 +118,9 @@ mod tests {
 
     fn event(outcome: Result<Reading, Fault>, effect: Effect, tries: u32) -> Event {
         let schedule = schedule();
-        settle(outcome, Case { effect, attempt: 7, tries, schedule: &schedule, now: Timestamp::UNIX_EPOCH })
+        let now = Timestamp::UNIX_EPOCH;
+        let errand = Errand::Ordinary;
+        settle(outcome, Case { effect, attempt: 7, tries, schedule: &schedule, now, waiting_since: None, errand })
     }
 
     fn fault(code: Code) -> Fault {
@@ -112,7 +150,8 @@ mod tests {
     #[test]
     fn what_was_certainly_not_sent_is_sent_again_whatever_the_effect() {
         for effect in Effect::ALL {
-            assert_eq!(event(Err(fault(Code::NetworkConnect)), effect, 1).name(), EventName::RetryPlanned);
+            // A hundred failures are no more than one.
+            assert_eq!(event(Err(fault(Code::NetworkConnect)), effect, 100).name(), EventName::Deferred);
         }
     }
 
@@ -135,8 +174,7 @@ mod tests {
 
     #[test]
     fn tries_are_limited_and_retry_after_is_honoured() {
-        let slow = fault(Code::AgencyUnavailable).with_retry_after(Some(Duration::from_secs(500)));
-        let slow = Fault { verdict: Verdict::Retry, ..slow };
+        let slow = fault(Code::AgencyFaultTransient).with_retry_after(Some(Duration::from_secs(500)));
         match event(Err(slow.clone()), Effect::Once, 1) {
             Event::RetryPlanned { due_at, attempt: 7, .. } => assert_eq!(due_at.as_second(), 500),
             other => panic!("{other:?}"),
@@ -145,6 +183,34 @@ mod tests {
             Event::GivenUp { fault, .. } => assert!(fault.detail.contains("after 3 tries"), "{}", fault.detail),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_wait_for_an_agency_that_is_away_has_its_beginning_and_honours_what_the_agency_asks_for() {
+        let schedule = schedule();
+        let now = Timestamp::from_second(1000).unwrap();
+        let since = Timestamp::from_second(900).unwrap();
+        let case = |errand| Case {
+            effect: Effect::Idempotent,
+            attempt: 7,
+            tries: 3,
+            schedule: &schedule,
+            now,
+            waiting_since: Some(since),
+            errand,
+        };
+        let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(Duration::from_secs(500)));
+        match settle(Err(asked), case(Errand::Ordinary)) {
+            Event::Deferred { due_at, since: told, .. } => assert_eq!((due_at.as_second(), told), (1500, since)),
+            other => panic!("{other:?}"),
+        }
+        match settle(Err(fault(Code::NetworkConnect)), case(Errand::Ordinary)) {
+            Event::Deferred { due_at, .. } => assert_eq!(due_at.as_second(), 1060),
+            other => panic!("{other:?}"),
+        }
+        let silence = |errand| settle(Err(fault(Code::NetworkTimeout)), case(errand)).name();
+        assert_eq!(silence(Errand::Ordinary), EventName::GivenUp);
+        assert_eq!(silence(Errand::Probe), EventName::Deferred);
     }
 
     #[test]

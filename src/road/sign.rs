@@ -1,28 +1,37 @@
 //! Sign: what an exchange came to comes in, how it speaks for the agency's health goes out.
 
 use crate::domain::{Code, Fault, Origin};
+use std::time::Duration;
 
 /// How an exchange speaks for the agency's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
-    /// The agency answered, be it a yes or a no.
+    /// The agency did its work, be it a yes or a no.
     Well,
-    /// Agency or network failed.
-    Ill,
+    /// It answered with a fault or with something that cannot be believed or read. That speaks of one request: it is no
+    /// sign of illness, and none of health, but that somebody is there.
+    Answered,
+    /// It was silent, broke off, or failed without a word about the request. `retry_after`: the wait it asks for.
+    Ill { retry_after: Option<Duration> },
+    /// It could not be reached, whatever the request.
+    Away,
     /// Nothing was learnt: the agency was not asked.
     None,
 }
 
 impl Sign {
-    /// What a fault says about the agency. A business refusal, a bad template or a request that the agency finds wrong
-    /// is no sign of illness.
+    /// What a fault says about the agency. Only the network, silence and HTTP statuses of failure without a fault in the
+    /// answer speak of its health.
     pub fn of_fault(fault: &Fault) -> Self {
         match (fault.code.origin(), fault.code) {
             (Origin::Bus | Origin::Office, _) => Sign::None,
-            (_, Code::AgencyClientError | Code::AgencySoapClientFault | Code::AgencyFault | Code::AnswerMismatched) => {
-                Sign::Well
+            (_, Code::AgencyClientError | Code::AgencySoapClientFault) => Sign::Well,
+            (_, Code::NetworkConnect | Code::NetworkTls | Code::AgencyCertificate) => Sign::Away,
+            (Origin::Network, _)
+            | (_, Code::AgencyUnavailable | Code::AgencyRateLimited | Code::AgencyServerError | Code::AgencyAway) => {
+                Sign::Ill { retry_after: fault.retry_after }
             }
-            (Origin::Network | Origin::Agency, _) => Sign::Ill,
+            (Origin::Agency, _) => Sign::Answered,
         }
     }
 }
@@ -33,11 +42,19 @@ mod tests {
     use crate::domain::Stage;
 
     #[test]
-    fn only_agency_and_network_faults_are_signs_of_illness() {
+    fn only_the_network_silence_and_failures_without_a_fault_are_signs_of_illness() {
         let sign = |code| Sign::of_fault(&Fault::new(code, Stage::Send, ""));
-        assert_eq!(sign(Code::NetworkTimeout), Sign::Ill);
-        assert_eq!(sign(Code::AgencyUnavailable), Sign::Ill);
-        assert_eq!(sign(Code::AnswerSignature), Sign::Ill);
+        let ill = Sign::Ill { retry_after: None };
+        for code in [Code::NetworkTimeout, Code::NetworkReset, Code::AgencyUnavailable, Code::AgencyServerError] {
+            assert_eq!(sign(code), ill, "{code}");
+        }
+        for code in [Code::NetworkConnect, Code::NetworkTls, Code::AgencyCertificate] {
+            assert_eq!(sign(code), Sign::Away, "{code}");
+        }
+        for code in [Code::AgencySoapServerFault, Code::AgencyFault, Code::AgencyFaultTransient, Code::AnswerSignature]
+        {
+            assert_eq!(sign(code), Sign::Answered, "{code}");
+        }
         assert_eq!(sign(Code::AgencyClientError), Sign::Well);
         assert_eq!(sign(Code::TemplateFailed), Sign::None);
     }

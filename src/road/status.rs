@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{Effect, Event, Schedule},
-        road::{Case, asks_first, settle},
+        road::{Case, Errand, asks_first, settle},
     };
     use jiff::Timestamp;
     use std::time::Duration;
@@ -115,7 +115,8 @@ mod tests {
     fn follows(fault: Fault, effect: Effect) -> &'static str {
         let secs = Duration::from_secs;
         let schedule = Schedule::new(secs(1), secs(1), 1.0, 0.0, 3, secs(1)).unwrap();
-        let case = Case { effect, attempt: 1, tries: 1, schedule: &schedule, now: Timestamp::UNIX_EPOCH };
+        let (now, errand) = (Timestamp::UNIX_EPOCH, Errand::Ordinary);
+        let case = Case { effect, attempt: 1, tries: 1, schedule: &schedule, now, waiting_since: None, errand };
         let progress = crate::domain::Progress::accepted();
         let sending = crate::domain::State::Sending { attempt: 1, lease_until: Timestamp::UNIX_EPOCH };
         let progress = crate::domain::Progress { state: sending, attempts: 1, tries: 1, ..progress };

@@ -4,13 +4,16 @@
 //! The submission's outbox row is written as claimed, so the relay leaves it alone. What the broker does not take, and what
 //! a crash leaves behind when the claim has run out, is the relay's.
 
+mod shares;
+
 use super::scheduler::{Carried, Relay};
 use crate::{
     broker::{WorkItem, after_all_that_is_ready},
     crash::{self, Point},
-    domain::SubmissionId,
+    domain::{Submission, SubmissionId},
 };
 use jiff::{SignedDuration, Timestamp};
+use shares::Shares;
 use std::{
     sync::{
         Arc,
@@ -20,7 +23,7 @@ use std::{
 };
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,7 +32,17 @@ pub struct Dispatch {
     queue: mpsc::Sender<WorkItem>,
     /// The broker has just refused something: for a moment everything is left to the relay, in its order.
     is_resting: Arc<AtomicBool>,
+    shares: Arc<Shares>,
     stop: CancellationToken,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// It waits for its office's turn, which the relay looks for by itself.
+    BeyondShare,
+    /// There is too much, or the broker takes nothing: the relay is to take it.
+    NoRoom,
 }
 
 /// A place in the queue: whoever has one may write the outbox row as claimed.
@@ -59,6 +72,8 @@ impl Dispatch {
         let is_resting = Arc::new(AtomicBool::new(false));
         let journal = relay.journal.clone();
         let clock = relay.clock.clone();
+        let shares = Arc::new(Shares::new(relay.windows()));
+        tasks.spawn(shares.clone().listen(relay.broker.announcements(), stop.clone()));
         let carrier = Carrier { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
         tasks.spawn(Arc::new(carrier).run(taken));
         tasks.spawn(note(to_note, move |ids| {
@@ -69,13 +84,25 @@ impl Dispatch {
                 noted
             }
         }));
-        Self { queue, is_resting, stop }
+        Self { queue, is_resting, shares, stop }
     }
 
-    /// `None`: it is the relay's.
-    pub fn place(&self) -> Option<Place> {
-        let is_away = self.stop.is_cancelled() || self.is_resting.load(Ordering::Relaxed);
-        if is_away { None } else { self.queue.clone().try_reserve_owned().ok().map(Place) }
+    /// An error: it is the relay's. Of what an office has under way beyond its share, the rest waits in the journal, so that
+    /// the broker's queue stays short and another office's need not stand behind it.
+    pub fn place(&self, submission: &Submission) -> Result<Place, NoPlace> {
+        let is_within_share = self.shares.admit(submission, Instant::now());
+        if self.stop.is_cancelled() || self.is_resting.load(Ordering::Relaxed) {
+            return Err(NoPlace::NoRoom);
+        }
+        if !is_within_share {
+            return Err(NoPlace::BeyondShare);
+        }
+        self.queue.clone().try_reserve_owned().map(Place).map_err(|_| NoPlace::NoRoom)
+    }
+
+    /// It was not accepted.
+    pub fn forget(&self, submission: &Submission) {
+        self.shares.over(&submission.agency, &submission.office, submission.id);
     }
 }
 

@@ -188,6 +188,7 @@ impl Shared {
             lines: installation.lines.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            outbox_filled: self.outbox_filled.clone(),
         }
     }
 

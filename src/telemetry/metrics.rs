@@ -134,6 +134,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     attempt_seconds: Family<AgencyLabels, Histogram>,
     breaker: Family<AgencyLabels, Gauge>,
+    in_hand: Family<AgencyLabels, Gauge>,
     halted: Family<AgencyLabels, Gauge>,
     queue_depth: Family<QueueLabels, Gauge>,
     queue_consumers: Family<QueueLabels, Gauge>,
@@ -162,6 +163,7 @@ impl Metrics {
             attempts: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
             breaker: Family::default(),
+            in_hand: Family::default(),
             halted: Family::default(),
             queue_depth: Family::default(),
             queue_consumers: Family::default(),
@@ -187,6 +189,11 @@ impl Metrics {
         it.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
         let help = "1 while nothing is sent to the agency, because it refuses our certificate";
         it.register("agency_halted", help, self.halted.clone());
+        it.register(
+            "messages_in_hand",
+            "Messages that this process's worker has taken and not begun",
+            self.in_hand.clone(),
+        );
         it.register("queue_depth", "Messages that wait in an agency's queue", self.queue_depth.clone());
         it.register(
             "queue_consumers",
@@ -257,6 +264,15 @@ impl Metrics {
     /// Whether nothing is sent to the agency because it refuses our certificate.
     pub fn halted(&self, agency: &AgencyName, is_halted: bool) {
         self.halted.get_or_create(&by_agency(agency)).set(i64::from(is_halted));
+    }
+
+    pub fn in_hand(&self, agency: &AgencyName, count: usize) {
+        self.in_hand.get_or_create(&by_agency(agency)).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Messages that the broker does not hold ready, and that are not lost.
+    pub fn in_hand_of(&self, agency: &AgencyName) -> u64 {
+        u64::try_from(self.in_hand.get_or_create(&by_agency(agency)).get()).unwrap_or_default()
     }
 
     pub fn queue_depth(&self, agency: &AgencyName, waiting: u64) {

@@ -192,6 +192,7 @@ mod tests {
         WorkItem {
             submission: SubmissionId::new(),
             agency: "civil-registry".parse().unwrap(),
+            office: None,
             priority,
             trace: TraceParent::fresh(),
         }

@@ -49,7 +49,7 @@ impl Accept {
 
     fn insert_submission(&self) -> Result<Statement, JournalError> {
         let it = &self.submission;
-        let Progress { state, attempts, tries, in_doubt } = Progress::accepted();
+        let Progress { state, attempts, tries, in_doubt, .. } = Progress::accepted();
         Ok(statement(
             "INSERT INTO submissions (id, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
              notify, body, state, state_data, attempts, tries, in_doubt, changed_at) \
@@ -85,12 +85,21 @@ impl Accept {
     }
 
     fn insert_outbox(&self) -> Statement {
-        let Submission { id, agency, priority, trace, accepted_at, .. } = &self.submission;
+        let Submission { id, agency, office, priority, trace, accepted_at, .. } = &self.submission;
         let urgent = *priority == Priority::Urgent;
         statement(
-            "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before, claimed_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            values![*id, agency.as_str(), urgent, trace.to_string(), *accepted_at, *accepted_at, self.claimed_until],
+            "INSERT INTO outbox (submission, agency, office, urgent, trace, added_at, not_before, claimed_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            values![
+                *id,
+                agency.as_str(),
+                office.as_str(),
+                urgent,
+                trace.to_string(),
+                *accepted_at,
+                *accepted_at,
+                self.claimed_until
+            ],
         )
     }
 

@@ -69,8 +69,8 @@ impl Operation for RecordWhole {
 }
 
 /// The columns of a [`Standing`].
-pub const STANDING: &str =
-    "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt, effect, erased_at";
+pub const STANDING: &str = "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt, \
+                            waiting_since, effect, erased_at";
 
 /// What a change has to know about its submission.
 pub struct Standing {
@@ -170,12 +170,22 @@ fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Chan
 }
 
 fn update_progress(id: SubmissionId, after: &Progress, entry: &Entry) -> Result<Statement, JournalError> {
-    let Progress { state, attempts, tries, in_doubt } = after;
+    let Progress { state, attempts, tries, in_doubt, waiting_since } = after;
     let data = rows::json_column(state)?;
     Ok(statement(
         "UPDATE submissions SET state = $2, state_data = $3, attempts = $4, tries = $5, in_doubt = $6, due_at = $7, \
-         changed_at = $8 WHERE id = $1",
-        values![id, state.name().as_str(), data, *attempts, *tries, *in_doubt, state.due_at(), entry.at],
+         changed_at = $8, waiting_since = $9 WHERE id = $1",
+        values![
+            id,
+            state.name().as_str(),
+            data,
+            *attempts,
+            *tries,
+            *in_doubt,
+            state.due_at(),
+            entry.at,
+            *waiting_since
+        ],
     ))
 }
 
@@ -194,10 +204,19 @@ fn outbox(standing: &Standing, entry: &Entry, add: bool) -> Statement {
     let urgent = standing.priority == Priority::Urgent;
     let not_before = entry.not_before.unwrap_or(entry.at);
     statement(
-        "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before) VALUES ($1, $2, $3, $4, $5, $6) \
+        "INSERT INTO outbox (submission, agency, office, urgent, trace, added_at, not_before) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (submission) DO UPDATE SET added_at = excluded.added_at, not_before = excluded.not_before, \
          claimed_until = NULL",
-        values![standing.id, standing.agency.as_str(), urgent, standing.trace.to_string(), entry.at, not_before],
+        values![
+            standing.id,
+            standing.agency.as_str(),
+            standing.office.as_str(),
+            urgent,
+            standing.trace.to_string(),
+            entry.at,
+            not_before
+        ],
     )
 }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 mod change;
+mod claim;
 mod mark;
 mod notices;
 mod outbox;
@@ -13,13 +14,14 @@ mod schedule;
 
 pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::{RecordChanges, RecordWhole};
+pub use claim::ClaimOutbox;
 pub use mark::{AdvanceMark, ConfirmMark, ReadMark, RestoreNext};
 pub use notices::{ClaimNotices, SettleNotice};
-pub use outbox::{ClaimOutbox, Published, UnclaimOutbox};
+pub use outbox::{Published, UnclaimOutbox};
 pub use probe::WriteProbe;
 pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, Identity, List, SumAttachmentBytes, Timeline};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys};
-pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
+pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases, Wake};
 
 use super::{JournalError, store::Store};
 

@@ -33,6 +33,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_write_probes.sql"),
     include_str!("migrations/0004_mark.sql"),
     include_str!("migrations/0005_forgotten_files.sql"),
+    include_str!("migrations/0006_waiting_for_agencies.sql"),
+    include_str!("migrations/0007_outbox_by_office.sql"),
 ];
 
 pub struct SqliteJournal {

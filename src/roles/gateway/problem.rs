@@ -193,6 +193,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::AgencyCertificate
         | Code::AgencyRenegotiation
         | Code::AgencyRateLimited
+        | Code::AgencyAway
         | Code::AgencyUnavailable
         | Code::AgencyServerError
         | Code::AgencyClientError

@@ -16,7 +16,7 @@ use crate::{
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     road::{Coming, Whole},
-    roles::dispatch::{Dispatch, Place},
+    roles::dispatch::{NoPlace, Place},
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -75,13 +75,17 @@ async fn accept(
     let watch = desk.broker.watch(submission.id);
     let claimed_until = |_: &Place| Place::claimed_until(submission.accepted_at);
     crash::here(Point::GatewayValidated);
-    let mut place = desk.dispatch.as_ref().and_then(Dispatch::place);
+    let placed = desk.dispatch.as_ref().map_or(Err(NoPlace::NoRoom), |dispatch| dispatch.place(submission));
+    let is_relays = placed.as_ref().err() == Some(&NoPlace::NoRoom);
+    let mut place = placed.ok();
     let journaled = desk.journal.accept(submission, &key, office.office.has_webhook, place.as_ref().map(claimed_until));
     let coming = desk.arrivals.put(&record);
     let early = if desk.publishes_early && coming.is_some() { place.take() } else { None };
-    let is_early = early.is_some();
     let published = async { early.into_iter().for_each(|place| place.fill(work_item(submission))) };
     let (acceptance, ()) = tokio::join!(biased; journaled, published);
+    if !matches!(acceptance, Ok(Acceptance::New)) {
+        desk.dispatch.iter().for_each(|dispatch| dispatch.forget(submission));
+    }
     let acceptance = acceptance?;
     crash::here(Point::GatewayJournaled);
     if acceptance != Acceptance::New {
@@ -90,8 +94,10 @@ async fn accept(
     coming.into_iter().for_each(Coming::is_accepted);
     desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
-    if !is_early {
-        pass_on(desk, submission, place);
+    match place {
+        Some(place) => place.fill(work_item(submission)),
+        None if is_relays => desk.outbox_work.iter().for_each(|work| work.notify_one()),
+        None => {}
     }
     Ok(Taken { id: submission.id, is_repeated: false, watch })
 }
@@ -105,17 +111,9 @@ fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken,
     }
 }
 
-/// To the broker at once, if there is room; otherwise by the relay.
-fn pass_on(desk: &Desk, submission: &Submission, place: Option<Place>) {
-    match place {
-        Some(place) => place.fill(work_item(submission)),
-        None => desk.outbox_work.iter().for_each(|work| work.notify_one()),
-    }
-}
-
 fn work_item(submission: &Submission) -> WorkItem {
-    let Submission { id, ref agency, priority, trace, .. } = *submission;
-    WorkItem { submission: id, agency: agency.clone(), priority, trace }
+    let Submission { id, ref agency, ref office, priority, trace, .. } = *submission;
+    WorkItem { submission: id, agency: agency.clone(), office: Some(office.clone()), priority, trace }
 }
 
 async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {

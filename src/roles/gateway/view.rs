@@ -21,6 +21,9 @@ pub fn summary(record: &Record) -> Map<String, Value> {
     view.insert("expires_at".into(), json!(submission.expires_at));
     view.insert("changed_at".into(), json!(record.changed_at));
     view.insert("attempts".into(), json!(progress.attempts));
+    if let Some(since) = progress.waiting_since {
+        view.insert("waiting_for_agency_since".into(), json!(since));
+    }
     if let Some(fault) = progress.state.fault() {
         view.insert("fault".into(), json!({"code": fault.code, "text": fault.public_text()}));
     }

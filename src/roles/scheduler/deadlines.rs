@@ -5,7 +5,7 @@ use crate::{
     crash::{self, Point},
     domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, Verdict},
     journal::{Due, Entry, JournalError},
-    road::{Case, settle},
+    road::{Case, Errand, settle},
 };
 use jiff::Timestamp;
 
@@ -58,7 +58,9 @@ pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, 
         State::Retrying { .. } => Some(Event::Requeued),
         State::Sending { attempt, .. } => {
             let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
-            Some(settle(Err(fault), Case { effect, attempt, tries: progress.tries, schedule, now }))
+            let (tries, waiting_since) = (progress.tries, progress.waiting_since);
+            let errand = Errand::Ordinary;
+            Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand }))
         }
         _ => None,
     }

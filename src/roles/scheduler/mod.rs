@@ -43,6 +43,8 @@ pub struct Scheduler {
 
 /// How soon what other processes have added is seen.
 const TICK: Duration = Duration::from_millis(200);
+/// While the outbox has something that the broker takes little by little.
+const QUICK_TICK: Duration = Duration::from_millis(20);
 /// How exact due times are.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// How often the broker's queues are compared with the journal, within the time after which a message counts as lost.
@@ -74,13 +76,15 @@ impl Scheduler {
         };
         while !stop.is_cancelled() {
             let wait = match relay.drain().await {
+                // More may wait for room in the agencies' windows.
+                Ok(relayed) if relayed.refused == 0 && relayed.published > 0 => QUICK_TICK,
                 Ok(relayed) if relayed.refused == 0 => TICK,
                 Ok(_) => PAUSE,
                 Err(error) => pause_after(&error),
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.outbox_filled.notified(), if wait == TICK => {}
+                () = self.outbox_filled.notified(), if wait <= TICK => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }

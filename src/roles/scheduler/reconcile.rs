@@ -34,7 +34,8 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         if let Ok(dead) = scheduler.broker.dead_letter_count(agency).await {
             scheduler.metrics.dead_letters(agency, dead);
         }
-        let missing = missing(queued, depth.ready);
+        // What is in the hand of a worker of another process cannot be seen from here, and may come twice.
+        let missing = missing(queued, depth.ready + scheduler.metrics.in_hand_of(agency));
         if missing > 0 {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
             // and not begun is missing in the queue as well, and would double a long queue again and again.

@@ -5,7 +5,7 @@ use crate::{
     broker::{Broker, BrokerError, Told, WorkItem},
     crash::{self, Point},
     domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
-    journal::{Entry, Journal, JournalError, OutboxItem},
+    journal::{Entry, Journal, JournalError, OutboxItem, Windows},
 };
 use jiff::SignedDuration;
 use std::{collections::BTreeSet, sync::Arc};
@@ -57,7 +57,8 @@ impl Relay {
     async fn round(&self, refused_by: &mut Vec<AgencyName>) -> Result<Relayed, JournalError> {
         let now = self.clock.now();
         let lease_until = now.saturating_add(LEASE).unwrap_or(now);
-        let claimed = self.journal.claim_outbox(BATCH, now, lease_until, refused_by).await?;
+        let windows = self.windows();
+        let claimed = self.journal.claim_outbox(BATCH, now, lease_until, refused_by, &windows).await?;
         let (known, unknown): (Vec<_>, Vec<_>) =
             claimed.into_iter().partition(|item| self.adapters.agency(&item.agency).is_some());
         for item in &unknown {
@@ -77,6 +78,11 @@ impl Relay {
         crash::here(Point::RelayRecorded);
         self.journal.unclaim_outbox(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
+    }
+
+    /// How many of each agency's submissions are carried at most.
+    pub fn windows(&self) -> Windows {
+        self.adapters.iter().map(|adapter| (adapter.agency.clone(), adapter.limits.window())).collect()
     }
 
     /// Publishes; the journal is left as it is.
@@ -132,7 +138,8 @@ impl Relay {
 }
 
 fn work_item(item: OutboxItem) -> WorkItem {
-    WorkItem { submission: item.submission, agency: item.agency, priority: item.priority, trace: item.trace }
+    let OutboxItem { submission, agency, office, priority, trace } = item;
+    WorkItem { submission, agency, office, priority, trace }
 }
 
 fn sort(items: &[WorkItem], results: Vec<Result<(), BrokerError>>) -> (Vec<SubmissionId>, Vec<SubmissionId>) {

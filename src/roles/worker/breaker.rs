@@ -1,78 +1,185 @@
-//! The circuit breaker of one agency: outcomes and the time come in, whether work may go out goes out.
+//! The circuit breaker of one agency: outcomes and the time come in, whether work may go out, and whose, goes out.
 
-use crate::{adapter::BreakerPolicy, road::Sign};
+use super::hand::Whom;
+use crate::{adapter::BreakerPolicy, domain::SubmissionId, road::Sign};
 use jiff::{SignedDuration, Timestamp};
+use std::{collections::HashSet, time::Duration};
 
-/// Opens after so many failures of agency or network in a row; after the cooldown one probe decides.
+/// Opens after so many failures without a success between them; after the cooldown one probe decides.
+///
+/// Whom it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests of two
+/// offices at least meet silence or failures: that is as well. If they are of one office alone, they may fail because of what
+/// it asks, and only that office waits; any other's success shows that the agency is there.
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
     circuit: Circuit,
+    /// Of this opening: the agency may have asked for a longer one.
+    cooldown: Duration,
+    /// Since the last success, the newest last.
+    failures: Vec<Failure>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub office: Whom,
+    pub submission: SubmissionId,
+    pub at: Timestamp,
+    is_away: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Circuit {
-    Closed {
-        failures_in_a_row: u32,
-    },
+    Closed,
     Open {
         until: Timestamp,
+        whose: Whose,
     },
     /// One submission may go; its outcome closes or reopens.
-    HalfOpen,
+    HalfOpen {
+        whose: Whose,
+    },
 }
+
+/// Whose submissions wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    All,
+    Office(Whom),
+}
+
+/// Failures that are remembered beyond those that open the circuit.
+const REMEMBERED: usize = 64;
 
 impl Breaker {
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, circuit: Circuit::Closed { failures_in_a_row: 0 } }
+        Self { policy, circuit: Circuit::Closed, cooldown: policy.cooldown, failures: Vec::new() }
     }
 
-    pub fn circuit(&self) -> Circuit {
-        self.circuit
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// When this stretch of failures began.
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        self.failures.first().map(|failure| failure.at)
+    }
+
+    /// How many of the failures were this office's: the probe is somebody else's, if anybody else has something to send.
+    pub fn failures_of(&self, office: &Whom) -> usize {
+        self.failures.iter().filter(|failure| failure.office == *office).count()
     }
 
     /// The cooldown may be over: an open circuit becomes half open.
-    pub fn tick(&mut self, now: Timestamp) -> Circuit {
-        if let Circuit::Open { until } = self.circuit {
+    pub fn tick(&mut self, now: Timestamp) -> &Circuit {
+        if let Circuit::Open { until, whose } = &self.circuit {
             // A clock that was set back makes no cooldown longer.
-            let until = until.min(self.cooled_down_after(now));
-            self.circuit = if until <= now { Circuit::HalfOpen } else { Circuit::Open { until } };
+            let until = (*until).min(after(now, self.cooldown));
+            self.circuit = match until <= now {
+                true => Circuit::HalfOpen { whose: whose.clone() },
+                false => Circuit::Open { until, whose: whose.clone() },
+            };
         }
-        self.circuit
+        &self.circuit
     }
 
-    pub fn learn(&mut self, sign: Sign, now: Timestamp) {
-        self.circuit = match (self.circuit, sign) {
-            (circuit, Sign::None) => circuit,
-            (Circuit::Closed { .. } | Circuit::HalfOpen, Sign::Well) => Circuit::Closed { failures_in_a_row: 0 },
-            (Circuit::Closed { failures_in_a_row }, Sign::Ill) => {
-                let failures_in_a_row = failures_in_a_row + 1;
-                if failures_in_a_row >= self.policy.failures.get() {
-                    self.opened(now)
-                } else {
-                    Circuit::Closed { failures_in_a_row }
-                }
-            }
-            (Circuit::HalfOpen, Sign::Ill) => self.opened(now),
+    pub fn learn(&mut self, office: &Whom, submission: SubmissionId, sign: Sign, now: Timestamp) {
+        match sign {
+            Sign::None => {}
+            Sign::Well if self.is_decided_by(office) => self.close(),
+            // An answer shows that somebody is there; but it clears nobody's failures.
+            Sign::Answered if self.is_decided_by(office) && self.circuit != Circuit::Closed => self.close(),
             // What was under way when the circuit opened does not decide; the probe does.
-            (open @ Circuit::Open { .. }, Sign::Well | Sign::Ill) => open,
+            Sign::Well | Sign::Answered => {}
+            Sign::Ill { .. } | Sign::Away => {
+                self.remember(Failure { office: office.clone(), submission, at: now, is_away: sign == Sign::Away });
+                let asked = if let Sign::Ill { retry_after } = sign { retry_after } else { None };
+                self.opens(office, asked, now);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.circuit = Circuit::Closed;
+        self.failures.clear();
+    }
+
+    /// Whether an outcome of this office's comes of the present state, and not of what was under way before.
+    fn is_decided_by(&self, office: &Whom) -> bool {
+        match &self.circuit {
+            Circuit::Closed | Circuit::HalfOpen { .. } => true,
+            Circuit::Open { whose, .. } => !whose.covers(office),
+        }
+    }
+
+    fn remember(&mut self, failure: Failure) {
+        self.failures.push(failure);
+        if self.failures.len() > REMEMBERED.max(self.policy.failures.get() as usize) {
+            // The first tells since when.
+            self.failures.remove(1);
+        }
+    }
+
+    fn opens(&mut self, office: &Whom, asked: Option<Duration>, now: Timestamp) {
+        let before = match &self.circuit {
+            Circuit::Open { whose, .. } if whose.covers(office) => return,
+            Circuit::HalfOpen { whose } if whose.covers(office) => Some(whose.clone()),
+            Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => None,
         };
+        if let Some(whose) = self.judged().max_with(before) {
+            self.cooldown = self.policy.cooldown.max(asked.unwrap_or_default());
+            self.circuit = Circuit::Open { until: after(now, self.cooldown), whose };
+        }
     }
 
-    fn opened(&self, now: Timestamp) -> Circuit {
-        Circuit::Open { until: self.cooled_down_after(now) }
+    /// Whom these failures keep waiting.
+    fn judged(&self) -> Judged {
+        let enough = self.policy.failures.get() as usize;
+        if self.failures.iter().filter(|failure| failure.is_away).count() >= enough {
+            return Judged(Some(Whose::All));
+        }
+        let submissions: HashSet<_> = self.failures.iter().map(|failure| failure.submission).collect();
+        if self.failures.len() < enough || submissions.len() < 2 {
+            return Judged(None);
+        }
+        let is_one_offices = self.failures.windows(2).all(|pair| pair[0].office == pair[1].office);
+        let first = self.failures.first().filter(|_| is_one_offices).map(|failure| failure.office.clone());
+        Judged(Some(first.map_or(Whose::All, Whose::Office)))
     }
+}
 
-    fn cooled_down_after(&self, now: Timestamp) -> Timestamp {
-        let cooldown = SignedDuration::try_from(self.policy.cooldown).unwrap_or(SignedDuration::MAX);
-        now.saturating_add(cooldown).unwrap_or(Timestamp::MAX)
+struct Judged(Option<Whose>);
+
+impl Judged {
+    /// A probe that failed never lets anybody go who waited before.
+    fn max_with(self, before: Option<Whose>) -> Option<Whose> {
+        match (self.0, before) {
+            (Some(Whose::All), _) | (_, Some(Whose::All)) => Some(Whose::All),
+            (judged, before) => before.or(judged),
+        }
     }
+}
+
+impl Whose {
+    pub fn covers(&self, office: &Whom) -> bool {
+        match self {
+            Whose::All => true,
+            Whose::Office(one) => one == office,
+        }
+    }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{num::NonZeroU32, time::Duration};
+    use std::num::NonZeroU32;
+
+    const ILL: Sign = Sign::Ill { retry_after: None };
 
     fn breaker() -> Breaker {
         let failures = NonZeroU32::new(3).unwrap();
@@ -83,40 +190,110 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn office(name: &str) -> Whom {
+        name.parse().ok()
+    }
+
+    /// Each time of another submission.
+    fn learn(breaker: &mut Breaker, name: &str, sign: Sign, second: i64) {
+        breaker.learn(&office(name), SubmissionId::new(), sign, at(second));
+    }
+
+    fn open(until: i64, whose: Whose) -> Circuit {
+        Circuit::Open { until: at(until), whose }
+    }
+
     #[test]
-    fn failures_in_a_row_open_it_and_one_good_probe_closes_it() {
+    fn failures_of_two_offices_open_it_for_all_and_one_good_probe_closes_it() {
         let mut breaker = breaker();
-        for sign in [Sign::Ill, Sign::Ill, Sign::Well, Sign::Ill, Sign::Ill] {
-            breaker.learn(sign, at(0));
-            assert!(matches!(breaker.circuit(), Circuit::Closed { .. }));
+        for (name, sign) in [("one", ILL), ("two", ILL), ("one", Sign::Well), ("one", ILL), ("two", ILL)] {
+            learn(&mut breaker, name, sign, 0);
+            assert_eq!(*breaker.circuit(), Circuit::Closed);
         }
-        breaker.learn(Sign::Ill, at(0));
-        assert_eq!(breaker.tick(at(29)), Circuit::Open { until: at(30) });
-        assert_eq!(breaker.tick(at(30)), Circuit::HalfOpen);
-        breaker.learn(Sign::Well, at(31));
-        assert_eq!(breaker.circuit(), Circuit::Closed { failures_in_a_row: 0 });
+        learn(&mut breaker, "one", ILL, 0);
+        assert_eq!(*breaker.tick(at(29)), open(30, Whose::All));
+        assert_eq!(*breaker.tick(at(30)), Circuit::HalfOpen { whose: Whose::All });
+        learn(&mut breaker, "two", Sign::Well, 31);
+        assert_eq!(*breaker.circuit(), Circuit::Closed);
+    }
+
+    #[test]
+    fn failures_of_one_office_alone_keep_only_it_waiting_and_anothers_success_lets_it_go() {
+        let mut breaker = breaker();
+        (0..9).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+        let circuit = breaker.circuit().clone();
+        assert_eq!(circuit, open(30, Whose::Office(office("one"))));
+        assert!(matches!(circuit, Circuit::Open { whose, .. } if !whose.covers(&office("two"))));
+        learn(&mut breaker, "one", Sign::Well, 1);
+        assert_ne!(*breaker.circuit(), Circuit::Closed, "what was under way before does not decide");
+        learn(&mut breaker, "two", Sign::Well, 1);
+        assert_eq!(*breaker.circuit(), Circuit::Closed);
+    }
+
+    #[test]
+    fn another_offices_failure_shows_that_it_is_the_agency() {
+        let mut breaker = breaker();
+        (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+        learn(&mut breaker, "two", ILL, 1);
+        assert_eq!(*breaker.circuit(), open(31, Whose::All));
+        assert!(breaker.failures_of(&office("two")) < breaker.failures_of(&office("one")));
+        assert_eq!(breaker.failing_since(), Some(at(0)));
+    }
+
+    #[test]
+    fn one_submissions_failures_open_nothing_unless_there_is_no_connection() {
+        let (mut silent, mut away) = (breaker(), breaker());
+        let submission = SubmissionId::new();
+        for _ in 0..9 {
+            silent.learn(&office("one"), submission, ILL, at(0));
+            away.learn(&office("one"), submission, Sign::Away, at(0));
+        }
+        assert_eq!(*silent.circuit(), Circuit::Closed);
+        assert_eq!(*away.circuit(), open(30, Whose::All));
+    }
+
+    #[test]
+    fn an_answered_fault_opens_nothing_and_clears_nothing_but_shows_a_probe_that_somebody_is_there() {
+        let mut breaker = breaker();
+        (0..9).for_each(|_| learn(&mut breaker, "one", Sign::Answered, 0));
+        assert_eq!(*breaker.circuit(), Circuit::Closed);
+        for sign in [ILL, Sign::Answered, ILL, Sign::Answered] {
+            learn(&mut breaker, "one", sign, 0);
+        }
+        learn(&mut breaker, "two", ILL, 0);
+        assert_eq!(*breaker.circuit(), open(30, Whose::All));
+        breaker.tick(at(30));
+        learn(&mut breaker, "one", Sign::Answered, 31);
+        assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
     #[test]
     fn a_bad_probe_opens_it_again_and_stragglers_change_nothing() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| breaker.learn(Sign::Ill, at(0)));
-        breaker.learn(Sign::Well, at(1));
-        assert_eq!(breaker.circuit(), Circuit::Open { until: at(30) });
+        (0..3).for_each(|_| learn(&mut breaker, "one", Sign::Away, 0));
+        learn(&mut breaker, "one", Sign::Well, 1);
+        assert_eq!(*breaker.circuit(), open(30, Whose::All));
         breaker.tick(at(30));
-        breaker.learn(Sign::None, at(31));
-        assert_eq!(breaker.circuit(), Circuit::HalfOpen);
-        breaker.learn(Sign::Ill, at(32));
-        assert_eq!(breaker.circuit(), Circuit::Open { until: at(62) });
+        learn(&mut breaker, "one", Sign::None, 31);
+        assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All });
+        learn(&mut breaker, "one", Sign::Away, 32);
+        assert_eq!(*breaker.circuit(), open(62, Whose::All));
+    }
+
+    #[test]
+    fn the_wait_that_the_agency_asks_for_makes_the_cooldown_longer() {
+        let mut breaker = breaker();
+        let asks = Sign::Ill { retry_after: Some(Duration::from_secs(120)) };
+        ["one", "two", "one"].iter().for_each(|name| learn(&mut breaker, name, asks, 0));
+        assert_eq!(*breaker.circuit(), open(120, Whose::All));
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_make_the_cooldown_longer() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| breaker.learn(Sign::Ill, at(3600)));
-        assert_eq!(breaker.tick(at(3610)), Circuit::Open { until: at(3630) });
-        assert_eq!(breaker.tick(at(20)), Circuit::Open { until: at(50) });
-        assert_eq!(breaker.tick(at(49)), Circuit::Open { until: at(50) });
-        assert_eq!(breaker.tick(at(50)), Circuit::HalfOpen);
+        (0..3).for_each(|_| learn(&mut breaker, "one", Sign::Away, 36_000));
+        assert_eq!(*breaker.tick(at(36_010)), open(36_030, Whose::All));
+        assert_eq!(*breaker.tick(at(20)), open(50, Whose::All));
+        assert_eq!(*breaker.tick(at(50)), Circuit::HalfOpen { whose: Whose::All });
     }
 }

@@ -1,283 +1,346 @@
-//! One agency's lane: its deliveries come in, as many at once and as fast as the agency bears; while its circuit is open,
-//! nothing is taken from its queue.
+//! One agency's lane: its deliveries come in, as many at once and as fast as the agency bears, each office in its turn;
+//! while its circuit is open, what would be sent is held back in the journal.
 
-use super::{Breaker, Circuit};
+use super::{
+    Breaker, Circuit, Hand, Whose,
+    hand::{Standing, Whom},
+    pace::Pace,
+    rate::Rate,
+    settlement::settled,
+};
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
-    domain::{Clock, Event, Forbidden, StateName, SubmissionId},
-    journal::{Entry, JournalError},
-    road::{Delivered, Line, Road, Sign},
+    domain::{Clock, SubmissionId},
+    road::{Delivered, Errand, Road, Sign},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep},
 };
-use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{Service, ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, util::BoxCloneService};
 
 pub struct Lane {
-    adapter: Arc<Adapter>,
+    pub(super) adapter: Arc<Adapter>,
     broker: Arc<dyn Broker>,
-    road: Arc<Road>,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
-    breaker: Mutex<Breaker>,
-    /// The circuit has changed.
-    changed: Notify,
-    places: Arc<Semaphore>,
+    pub(super) road: Arc<Road>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
+    outbox_filled: Arc<Notify>,
     under_way: TaskTracker,
 }
 
-type Finished = Pin<Box<dyn Future<Output = Result<(), std::convert::Infallible>> + Send>>;
+pub struct LaneParts {
+    pub adapter: Arc<Adapter>,
+    pub broker: Arc<dyn Broker>,
+    pub road: Arc<Road>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    /// Tells a relay in this process that there is something to publish.
+    pub outbox_filled: Arc<Notify>,
+}
 
-/// After the broker or the journal has failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After the broker or the journal has failed, and the longest time after which the clock is asked again: it may jump.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// Before what could not be held back yet is looked at again.
+const SHORT_PAUSE: Duration = Duration::from_millis(200);
+
+/// All that changes while a lane runs.
+struct Course {
+    hand: Hand,
+    breaker: Breaker,
+    rate: Rate,
+    pace: Pace,
+    /// Under way in all.
+    busy: u32,
+    is_probe_under_way: bool,
+    /// What was to be held back and could not be yet.
+    hold_again_at: Option<Instant>,
+    ended: mpsc::UnboundedSender<Ended>,
+}
+
+/// One delivery that is over.
+struct Ended {
+    whom: Whom,
+    submission: Option<SubmissionId>,
+    errand: Errand,
+    sign: Sign,
+}
 
 impl Lane {
-    pub fn new(
-        adapter: Arc<Adapter>,
-        broker: Arc<dyn Broker>,
-        road: Arc<Road>,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Arc<Self> {
-        let breaker = Mutex::new(Breaker::new(adapter.breaker));
-        let places = Arc::new(Semaphore::new(adapter.limits.concurrency.get() as usize));
-        let (changed, under_way) = (Notify::new(), TaskTracker::new());
-        Arc::new(Self { adapter, broker, road, clock, metrics, breaker, changed, places, under_way })
+    pub fn new(parts: LaneParts) -> Arc<Self> {
+        let LaneParts { adapter, broker, road, clock, metrics, outbox_filled } = parts;
+        Arc::new(Self { adapter, broker, road, clock, metrics, outbox_filled, under_way: TaskTracker::new() })
     }
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let (ended, mut endings) = mpsc::unbounded_channel();
+        let mut course = self.course(ended);
         while !stop.is_cancelled() {
             // Not before the journal is known to be the one that the installation has worked with.
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.road.marks.until_may_send() => {}
             }
+            self.report(course.breaker.circuit());
             if let Some(line) = self.halted_line() {
                 self.stand_still(&line, &stop).await;
+                course.pace.slow_start(self.clock.now());
                 continue;
             }
-            match self.circuit() {
-                Circuit::Open { until } => self.rest(until, &stop).await,
-                Circuit::HalfOpen => self.take(1, &stop).await,
-                Circuit::Closed { .. } => {
-                    let places = self.adapter.limits.concurrency.get().min(u32::from(u16::MAX));
-                    self.take(places as u16, &stop).await;
+            match self.broker.consume(&self.adapter.agency, self.adapter.limits.in_hand()).await {
+                Ok(mut deliveries) => {
+                    self.serve(&mut course, &mut deliveries, &mut endings, &stop).await;
+                    self.leave(&mut course, deliveries).await;
                 }
+                Err(error) => tracing::warn!(agency = %self.adapter.agency, %error, "cannot consume"),
+            }
+            if self.halted_line().is_none() {
+                tokio::select! { () = stop.cancelled() => {}, () = sleep(PAUSE) => {} }
             }
         }
         self.under_way.close();
         self.under_way.wait().await;
     }
 
-    /// While the agency does not take our certificate, nothing is taken from its queue, and no submission is the probe.
-    async fn stand_still(&self, line: &Line, stop: &CancellationToken) {
-        self.metrics.halted(&self.adapter.agency, true);
-        while let Some(halted) = line.halt.halted() {
-            if halted.next_look <= Instant::now() {
-                line.look_again().await;
-                continue;
-            }
+    fn course(&self, ended: mpsc::UnboundedSender<Ended>) -> Course {
+        let limits = &self.adapter.limits;
+        Course {
+            hand: Hand::default(),
+            breaker: Breaker::new(self.adapter.breaker),
+            rate: Rate::new(limits.requests_per_second, Instant::now()),
+            pace: Pace::beginning(limits.concurrency.get(), self.clock.now()),
+            busy: 0,
+            is_probe_under_way: false,
+            hold_again_at: None,
+            ended,
+        }
+    }
+
+    /// Until the process stops, the queues end, or the agency does not take our certificate.
+    async fn serve(
+        self: &Arc<Self>,
+        course: &mut Course,
+        deliveries: &mut Deliveries,
+        endings: &mut mpsc::UnboundedReceiver<Ended>,
+        stop: &CancellationToken,
+    ) {
+        while self.halted_line().is_none() {
+            course.breaker.tick(self.clock.now());
+            self.hold(course).await;
+            self.wake(course).await;
+            let rest = self.begin_what_may_go(course);
+            self.metrics.in_hand(&self.adapter.agency, course.hand.len());
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now()))) => {}
-            }
-        }
-        self.metrics.halted(&self.adapter.agency, false);
-    }
-
-    fn halted_line(&self) -> Option<Arc<Line>> {
-        self.road.lines.get(&self.adapter.agency)?.ok().filter(|line| line.halt.halted().is_some())
-    }
-
-    /// Takes deliveries until the circuit changes or the process stops. What is in hand then is put back unharmed.
-    async fn take(self: &Arc<Self>, prefetch: u16, stop: &CancellationToken) {
-        let mut deliveries = match self.broker.consume(&self.adapter.agency, prefetch).await {
-            Ok(deliveries) => deliveries,
-            Err(error) => {
-                tracing::warn!(agency = %self.adapter.agency, %error, "cannot consume");
-                return self.pause(stop).await;
-            }
-        };
-        let is_probe = prefetch == 1 && matches!(self.circuit(), Circuit::HalfOpen);
-        if is_probe {
-            self.probe(&mut deliveries, stop).await;
-        } else {
-            self.serve(&mut deliveries, stop).await;
-        }
-        self.put_back(deliveries).await;
-    }
-
-    /// One submission decides whether the circuit closes.
-    async fn probe(self: &Arc<Self>, deliveries: &mut Deliveries, stop: &CancellationToken) {
-        let delivery = tokio::select! {
-            () = stop.cancelled() => return,
-            delivery = next(deliveries) => delivery,
-        };
-        if let Some(delivery) = delivery {
-            self.clone().handle(delivery).await;
-        }
-    }
-
-    async fn serve(self: &Arc<Self>, deliveries: &mut Deliveries, stop: &CancellationToken) {
-        // Each delivery goes through the stack: first a place, then its turn, then the road.
-        let lane = self.clone();
-        let handle = tower::service_fn(move |delivery: Delivery| -> Finished {
-            let lane = lane.clone();
-            Box::pin(async move {
-                lane.handle(delivery).await;
-                Ok(())
-            })
-        });
-        let placed = ServiceBuilder::new()
-            .layer(GlobalConcurrencyLimitLayer::with_semaphore(self.places.clone()))
-            .service(BoxCloneService::new(handle));
-        match self.adapter.limits.requests_per_second {
-            None => self.feed(placed, deliveries, stop).await,
-            Some(rate) => {
-                let paced = ServiceBuilder::new().rate_limit(rate.get().into(), Duration::from_secs(1)).service(placed);
-                self.feed(paced, deliveries, stop).await;
-            }
-        }
-    }
-
-    async fn feed<S>(self: &Arc<Self>, mut stack: S, deliveries: &mut Deliveries, stop: &CancellationToken)
-    where
-        S: Service<Delivery>,
-        S::Future: Send + 'static,
-        S::Error: std::fmt::Debug,
-    {
-        loop {
-            let changed = self.changed.notified();
-            let is_halted = self.halted_line().is_some();
-            if stop.is_cancelled() || is_halted || !matches!(self.circuit(), Circuit::Closed { .. }) {
-                return;
-            }
-            // A place comes before a message: what is not taken yet can still be overtaken by an urgent one.
-            let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = changed => continue,
                 () = self.road.marks.until_held() => return,
-                delivery = async { stack.ready().await.ok()?; next(deliveries).await } => delivery,
-            };
-            let Some(delivery) = delivery else { return self.pause(stop).await };
-            let finished = stack.call(delivery);
-            self.under_way.spawn(async move { drop(finished.await) });
+                Some(ended) = endings.recv() => self.learn(course, ended),
+                delivery = next(deliveries) => match delivery {
+                    Some(delivery) => self.receive(course, delivery),
+                    None => return,
+                },
+                () = sleep(rest) => {}
+            }
+            // What has come meanwhile takes part in the choice.
+            while let Ok(ended) = endings.try_recv() {
+                self.learn(course, ended);
+            }
+            while let Some(delivery) = ready(deliveries) {
+                self.receive(course, delivery);
+            }
         }
     }
 
-    async fn handle(self: Arc<Self>, delivery: Delivery) {
-        let sign = match &delivery.item {
+    fn receive(self: &Arc<Self>, course: &mut Course, delivery: Delivery) {
+        match &delivery.item {
+            Ok(_) => course.hand.put(delivery),
             Err(poison) => {
                 tracing::error!(agency = %self.adapter.agency, %poison, "a message goes to the dead letters");
-                settled(delivery.settle.reject().await);
-                Sign::None
+                self.under_way.spawn(async move { settled(delivery.settle.reject().await) });
             }
-            Ok(item) => match self.road.deliver(&self.adapter.agency, item).await {
-                Delivered::Done(sign) => {
-                    settled(delivery.settle.ack().await);
-                    crash::here(Point::WorkerAcked);
-                    sign
-                }
-                // Not acked: the broker delivers it again.
-                Delivered::NotRecorded => Sign::None,
-            },
-        };
-        self.learn(sign);
-        if self.halted_line().is_some() {
-            self.changed.notify_waiters();
         }
     }
 
-    fn learn(&self, sign: Sign) {
-        let (before, after) = {
-            let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = breaker.circuit();
-            breaker.learn(sign, self.clock.now());
-            (before, breaker.circuit())
+    /// How long nothing will change by itself.
+    fn begin_what_may_go(self: &Arc<Self>, course: &mut Course) -> Duration {
+        while course.busy < course.pace.places() {
+            if let Some(wait) = course.rate.free_in(Instant::now()) {
+                return wait.min(PAUSE);
+            }
+            let Some((whom, delivery, errand)) = course.next() else { break };
+            course.rate.count(Instant::now());
+            course.busy += 1;
+            course.is_probe_under_way |= errand == Errand::Probe;
+            let (lane, ended) = (self.clone(), course.ended.clone());
+            self.under_way.spawn(async move {
+                let submission = delivery.item.as_ref().ok().map(|item| item.submission);
+                let sign = lane.handle(delivery, errand).await;
+                // An error says that the lane is ending.
+                let _ = ended.send(Ended { whom, submission, errand, sign });
+            });
+        }
+        course.rest(self.clock.now())
+    }
+
+    async fn handle(&self, delivery: Delivery, errand: Errand) -> Sign {
+        let Ok(item) = &delivery.item else { return Sign::None };
+        match self.road.deliver(&self.adapter.agency, item, errand).await {
+            Delivered::Done(sign) => {
+                settled(delivery.settle.ack().await);
+                crash::here(Point::WorkerAcked);
+                sign
+            }
+            // Not acked: the broker delivers it again.
+            Delivered::NotRecorded => Sign::None,
+        }
+    }
+
+    fn learn(&self, course: &mut Course, ended: Ended) {
+        let Ended { whom, submission, errand, sign } = ended;
+        course.busy = course.busy.saturating_sub(1);
+        course.is_probe_under_way &= errand != Errand::Probe;
+        let has_failed = match sign {
+            Sign::Well => Some(false),
+            Sign::Ill { .. } | Sign::Away => Some(true),
+            Sign::Answered | Sign::None => None,
         };
-        if std::mem::discriminant(&before) != std::mem::discriminant(&after) {
+        course.hand.ended(&whom, has_failed);
+        let Some(submission) = submission else { return };
+        let (now, before) = (self.clock.now(), course.breaker.circuit().clone());
+        course.breaker.learn(&whom, submission, self.bounded(sign), now);
+        match (&before, course.breaker.circuit()) {
+            (Circuit::Closed, Circuit::Closed) if matches!(sign, Sign::Well | Sign::Answered) => course.pace.grow(),
+            (Circuit::Closed, Circuit::Closed) => {}
+            (_, Circuit::Closed) => course.pace.slow_start(now),
+            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => course.pace.doubt(),
+        }
+        let after = course.breaker.circuit();
+        if before != *after {
             tracing::warn!(agency = %self.adapter.agency, ?before, ?after, "the circuit has changed");
             self.report(after);
-            self.changed.notify_waiters();
         }
     }
 
-    fn circuit(&self) -> Circuit {
-        let circuit = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).tick(self.clock.now());
-        self.report(circuit);
-        circuit
+    fn bounded(&self, sign: Sign) -> Sign {
+        match sign {
+            Sign::Ill { retry_after: Some(asked) } => {
+                Sign::Ill { retry_after: Some(self.adapter.schedule.bounded(asked)) }
+            }
+            other => other,
+        }
     }
 
-    fn report(&self, circuit: Circuit) {
+    /// While the circuit is open, nothing that it keeps waiting stays in hand.
+    async fn hold(&self, course: &mut Course) {
+        let Circuit::Open { whose, .. } = course.breaker.circuit() else { return };
+        if course.hold_again_at.is_some_and(|again| Instant::now() < again) {
+            return;
+        }
+        let meant = course.hand.take(|whom| whose.covers(whom));
+        let since = course.breaker.failing_since().unwrap_or_else(|| self.clock.now());
+        let left = self.hold_back(meant, since).await;
+        course.hold_again_at = (!left.is_empty()).then(|| Instant::now() + SHORT_PAUSE);
+        left.into_iter().for_each(|delivery| course.hand.put(delivery));
+    }
+
+    /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the pace bears.
+    async fn wake(&self, course: &mut Course) {
+        let (before, wanted) = match course.breaker.circuit() {
+            Circuit::HalfOpen { .. } if !course.is_probe_under_way && !course.has_candidate() => (Timestamp::MAX, 1),
+            Circuit::Closed => {
+                let Some((before, wanted)) = course.pace.to_wake() else { return };
+                let in_hand = u32::try_from(course.hand.len()).unwrap_or(u32::MAX);
+                (before, wanted.saturating_sub(in_hand))
+            }
+            Circuit::Open { .. } | Circuit::HalfOpen { .. } => return,
+        };
+        if wanted == 0 || !course.pace.may_wake() {
+            return;
+        }
+        match self.road.journal().wake(&self.adapter.agency, before, self.clock.now(), wanted).await {
+            Ok(woken) => {
+                course.pace.woken(woken);
+                if woken > 0 {
+                    self.outbox_filled.notify_one();
+                }
+            }
+            Err(error) => {
+                course.pace.wake_later();
+                tracing::warn!(agency = %self.adapter.agency, %error, "what waits cannot be woken yet");
+            }
+        }
+    }
+
+    /// What is in hand is put back unharmed.
+    async fn leave(&self, course: &mut Course, mut deliveries: Deliveries) {
+        deliveries.urgent.close();
+        deliveries.ordinary.close();
+        while let Some(delivery) = next(&mut deliveries).await {
+            course.hand.put(delivery);
+        }
+        self.put_back(course.hand.take(|_| true)).await;
+        self.metrics.in_hand(&self.adapter.agency, 0);
+    }
+
+    fn report(&self, circuit: &Circuit) {
         let state = match circuit {
-            Circuit::Closed { .. } => BreakerState::Closed,
-            Circuit::HalfOpen => BreakerState::HalfOpen,
+            Circuit::Closed => BreakerState::Closed,
+            Circuit::HalfOpen { .. } => BreakerState::HalfOpen,
             Circuit::Open { .. } => BreakerState::Open,
         };
         self.metrics.breaker(&self.adapter.agency, state);
     }
+}
 
-    /// Puts what is in hand into the journal's outbox, so that the pause costs no message a redelivery.
-    async fn put_back(&self, mut deliveries: Deliveries) {
-        let not_before = match self.circuit() {
-            Circuit::Open { until } => Some(until),
-            Circuit::Closed { .. } | Circuit::HalfOpen => None,
-        };
-        deliveries.urgent.close();
-        deliveries.ordinary.close();
-        while let Some(delivery) = next(&mut deliveries).await {
-            let Ok(item) = &delivery.item else { continue };
-            let recorded = self.requeued(item.submission, not_before).await;
-            crash::here(Point::WorkerPutBack);
-            match recorded {
-                // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
-                Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
-                Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
-                Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
+impl Course {
+    /// The next that may go, and what for.
+    fn next(&mut self) -> Option<(Whom, Delivery, Errand)> {
+        let (breaker, places, is_probe_under_way) = (&self.breaker, self.pace.places(), self.is_probe_under_way);
+        let rank = |whom: &Whom, standing: Standing| match breaker.circuit() {
+            Circuit::Open { whose, .. } if whose.covers(whom) => None,
+            // The probe is of whoever has failed least.
+            Circuit::HalfOpen { whose } if whose.covers(whom) => {
+                (!is_probe_under_way).then(|| breaker.failures_of(whom))
             }
+            _ => (standing.under_way < share(places, standing)).then_some(0),
+        };
+        let (whom, delivery) = self.hand.next(rank)?;
+        let is_probe = matches!(self.breaker.circuit(), Circuit::HalfOpen { whose } if whose.covers(&whom));
+        Some((whom, delivery, if is_probe { Errand::Probe } else { Errand::Ordinary }))
+    }
+
+    /// Whether anything in hand may be the probe.
+    fn has_candidate(&self) -> bool {
+        match self.breaker.circuit() {
+            Circuit::HalfOpen { whose: Whose::Office(office) } => self.hand.has(office),
+            _ => !self.hand.is_empty(),
         }
     }
 
-    /// Only what is in the queue: a message that came twice may speak of something that waits for its retry, and a retry
-    /// keeps its time.
-    async fn requeued(&self, id: SubmissionId, not_before: Option<Timestamp>) -> Result<(), JournalError> {
-        let found = self.road.journal().find(id).await?;
-        let state = found.map(|record| record.progress.state.name());
-        if state.is_some_and(|state| !matches!(state, StateName::Accepted | StateName::Queued)) {
-            return Ok(());
-        }
-        let entry = Entry { not_before, ..Entry::new(Event::Requeued, self.clock.now()) };
-        self.road.journal().record(id, entry).await.map(drop)
-    }
-
-    async fn rest(&self, until: Timestamp, stop: &CancellationToken) {
-        let wait = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
-        // Injected time may jump, so the clock is asked again before long.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(wait.min(PAUSE)) => {}
-        }
-    }
-
-    async fn pause(&self, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+    fn rest(&self, now: Timestamp) -> Duration {
+        let circuit = match self.breaker.circuit() {
+            Circuit::Open { until, .. } => {
+                let again = self.hold_again_at.map_or(PAUSE, |again| again.saturating_duration_since(Instant::now()));
+                Duration::try_from(until.duration_since(now)).unwrap_or_default().min(again)
+            }
+            Circuit::Closed | Circuit::HalfOpen { .. } => PAUSE,
+        };
+        circuit.min(self.pace.rest()).min(PAUSE)
     }
 }
 
-/// Urgent ones first. `None` once both queues have ended.
+/// Of the places, for one office. One whose requests meet nothing but silence or failures soon has a single one: what it
+/// asks may be the reason, and every place that it takes would be taken for long.
+fn share(places: u32, standing: Standing) -> u32 {
+    places.checked_shr(standing.failures).unwrap_or(0).max(1)
+}
+
+/// `None` once both queues have ended.
 async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
     tokio::select! {
         biased;
@@ -287,8 +350,6 @@ async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
     }
 }
 
-fn settled(result: Result<(), crate::broker::BrokerError>) {
-    if let Err(error) = result {
-        tracing::debug!(%error, "a settlement did not reach the broker; it delivers the message again, harmlessly");
-    }
+fn ready(deliveries: &mut Deliveries) -> Option<Delivery> {
+    deliveries.urgent.try_recv().or_else(|_| deliveries.ordinary.try_recv()).ok()
 }

@@ -1,10 +1,16 @@
 //! The worker: deliveries of the broker come in, each goes the whole road; one lane an agency, so none delays another.
 
 mod breaker;
+mod hand;
+mod pace;
+mod rate;
+mod settlement;
+mod standstill;
 mod lane;
 
-pub use breaker::{Breaker, Circuit};
-pub use lane::Lane;
+pub use breaker::{Breaker, Circuit, Failure, Whose};
+pub use hand::Hand;
+pub use lane::{Lane, LaneParts};
 
 use crate::{
     adapter::Adapters,
@@ -14,6 +20,7 @@ use crate::{
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub struct Worker {
@@ -23,6 +30,8 @@ pub struct Worker {
     pub lines: Arc<Lines>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    /// Tells a relay in this process that there is something to publish.
+    pub outbox_filled: Arc<Notify>,
 }
 
 /// How often key files are looked at.
@@ -33,13 +42,14 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let lanes = TaskTracker::new();
         for adapter in self.adapters.iter() {
-            let lane = Lane::new(
-                adapter.clone(),
-                self.broker.clone(),
-                self.road.clone(),
-                self.clock.clone(),
-                self.metrics.clone(),
-            );
+            let lane = Lane::new(LaneParts {
+                adapter: adapter.clone(),
+                broker: self.broker.clone(),
+                road: self.road.clone(),
+                clock: self.clock.clone(),
+                metrics: self.metrics.clone(),
+                outbox_filled: self.outbox_filled.clone(),
+            });
             lanes.spawn(lane.run(stop.clone()));
         }
         lanes.close();

@@ -63,7 +63,7 @@ async fn live(
     if journal.accept(submission, &key(number), true, None).await? == Acceptance::New {
         told(0);
     }
-    journal.claim_outbox(5, at(1), at(60), &[]).await?;
+    journal.claim_outbox(5, at(1), at(60), &[], &Default::default()).await?;
     journal.published(&[submission.id], at(1)).await?;
     told(1);
     journal.record(submission.id, Entry::new(Event::Begun { attempt: 1, lease_until: at(60) }, at(2))).await?;

@@ -127,7 +127,7 @@ impl Came {
             Came::Waiting => Some(Reading::Waiting),
             Came::Transient => Some(failed),
             Came::NotSeen => Some(Reading::NotSeen),
-            Came::Lost | Came::Blamed | Came::LeaseOver | Came::TooEarly => None,
+            Came::Lost | Came::Blamed | Came::NotConnected | Came::NotAsked | Came::LeaseOver | Came::TooEarly => None,
         }
     }
 }

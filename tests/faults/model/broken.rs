@@ -9,7 +9,7 @@ use super::{
 };
 use punte::{
     domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
-    road::{Asked, Case, after_asking, settle},
+    road::{Asked, Case, Errand, after_asking, settle},
 };
 use stateright::{Checker, HasDiscoveries, Model as _};
 
@@ -51,12 +51,36 @@ fn taking_an_unsigned_no_for_certain_is_found() {
 }
 
 #[test]
+fn waiting_for_an_agency_that_may_have_acted_is_found() {
+    fn patient(outcome: super::rules::Outcome, case: Case<'_>) -> Event {
+        match settle(outcome, case) {
+            Event::OutcomeUnknown { attempt, fault } => {
+                Event::Deferred { attempt, due_at: case.now, since: case.now, fault }
+            }
+            event => event,
+        }
+    }
+    is_found(model(Effect::Once, 1, |rules| rules.settle = patient), ONE_EFFECT);
+}
+
+#[test]
+fn a_wait_for_the_agency_that_forgets_the_doubt_is_found() {
+    fn forgetful(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        let is_wait = matches!(event, Event::Deferred { .. } | Event::HeldBack { .. });
+        let after = apply(now, facts, event)?;
+        Ok(if is_wait { Progress { in_doubt: false, ..after } } else { after })
+    }
+    is_found(model(Effect::Lookup, 1, |rules| rules.apply = forgetful), ONE_EFFECT);
+}
+
+#[test]
 fn taking_a_lost_lease_for_nothing_sent_is_found() {
     let break_it = |rules: &mut Rules| {
         rules.after_due_time = |progress, effect, schedule, now| match progress.state {
             State::Sending { attempt, .. } => {
                 let fault = Fault { verdict: Verdict::Retry, ..Fault::new(Code::Interrupted, Stage::Send, "") };
-                Some(settle(Err(fault), Case { effect, attempt, tries: progress.tries, schedule, now }))
+                let (tries, waiting_since, errand) = (progress.tries, None, Errand::Ordinary);
+                Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand }))
             }
             _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
         }

@@ -6,13 +6,15 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-const ALL: [EventName; 16] = [
+const ALL: [EventName; 18] = [
     EventName::Published,
     EventName::Begun,
     EventName::Answered,
     EventName::RefusedByAgency,
     EventName::TakenByAgency,
     EventName::RetryPlanned,
+    EventName::Deferred,
+    EventName::HeldBack,
     EventName::GivenUp,
     EventName::OutcomeUnknown,
     EventName::PutBack,
@@ -36,6 +38,8 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         | EventName::RefusedByAgency
         | EventName::TakenByAgency
         | EventName::RetryPlanned
+        | EventName::Deferred
+        | EventName::HeldBack
         | EventName::GivenUp
         | EventName::Parked => true,
         EventName::OutcomeUnknown => effect == Effect::Once,

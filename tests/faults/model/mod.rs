@@ -8,7 +8,7 @@
 //! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs`
 //! sees to it that each of production's events comes to pass.
 //!
-//! **What may happen.** A worker may die, be frozen or lose the broker between any two steps, fail before it sends, or not
+//! **What may happen.** A worker may die, be frozen or lose the broker between any two steps, fail before it sends, find nobody there or the agency's circuit open, or not
 //! hear that the journal has done what it said. A message may come before the journal has its submission: its worker waits for
 //! that, in the same process, which may die, and an office may hang up or repeat itself meanwhile. The relay may die or freeze between claim, publish and confirm. The broker may
 //! deliver twice or lose everything. The agency does it, refuses, takes it for later or fails; its answer may be lost, late,

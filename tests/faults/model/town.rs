@@ -144,6 +144,10 @@ pub enum Came {
     /// An unsigned word that the request is at fault.
     Blamed,
     LeaseOver,
+    /// It has not left.
+    NotConnected,
+    /// The question has not left.
+    NotAsked,
     NotSeen,
     TooEarly,
 }
@@ -248,6 +252,7 @@ impl Ledger {
     /// Words and times decide nothing and would make many states of one.
     pub fn forget_words(&mut self) {
         let wordless = Fault { detail: String::new(), ..Fault::new(Code::Internal, Stage::Settle, "") };
+        self.progress.waiting_since = None;
         match &mut self.progress.state {
             State::Retrying { due_at, fault } => (*due_at, *fault) = (Timestamp::UNIX_EPOCH, wordless),
             State::Parked { fault } | State::Uncertain { fault } | State::Expired { fault } => *fault = wordless,
@@ -260,7 +265,8 @@ impl Eq for Ledger {}
 
 impl Hash for Ledger {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Progress { state, attempts, tries, in_doubt } = &self.progress;
+        // Since when it waits decides nothing.
+        let Progress { state, attempts, tries, in_doubt, .. } = &self.progress;
         let by = if let State::Cancelled { by } = state { by.as_str() } else { "" };
         (state.name(), attempts, tries, in_doubt, by).hash(hasher);
         (self.outbox, self.lease_over, self.retry_due, self.doubt).hash(hasher);

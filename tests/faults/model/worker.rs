@@ -9,8 +9,8 @@ use super::{
 };
 use jiff::SignedDuration;
 use punte::{
-    domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Progress, Stage, SubmissionId},
-    road::{Asked, Case, may_leave, settled_at},
+    domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Progress, Stage, StateName, SubmissionId},
+    road::{Asked, Case, Errand, may_leave, settled_at},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,11 +23,15 @@ pub enum Move {
     CannotPrepare {
         mends_itself: bool,
     },
+    /// The agency's circuit is open.
+    HoldsBack,
     Begins,
     /// The journal learns of it later.
     BeginsUnrecorded,
     LooksAtItsLease,
     Leaves,
+    /// No connection: it has certainly not left.
+    IsNotConnected,
     AgencyIsAsked,
     AgencyMeetsIt(Deed),
     Hears,
@@ -53,6 +57,7 @@ pub fn is_fault(it: Move) -> bool {
         Move::TakesWhatIsForgotten
             | Move::CannotPrepare { .. }
             | Move::IsBlamed
+            | Move::IsNotConnected
             | Move::RecordsUnheard
             | Move::IsCutOff
             | Move::Freezes
@@ -68,9 +73,9 @@ pub fn moves(worker: &Worker) -> Vec<Move> {
         Step::Waits => return vec![Move::HearsOfIt, Move::IsCutOff],
         Step::Found { .. } => {
             let cannot = |mends_itself| Move::CannotPrepare { mends_itself };
-            vec![Move::Begins, Move::BeginsUnrecorded, cannot(true), cannot(false)]
+            vec![Move::Begins, Move::BeginsUnrecorded, cannot(true), cannot(false), Move::HoldsBack]
         }
-        Step::Begun(_) | Step::Cleared(_) => vec![Move::LooksAtItsLease],
+        Step::Begun(_) | Step::Cleared(_) => vec![Move::LooksAtItsLease, Move::IsNotConnected],
         Step::Leaving(_) => vec![Move::Leaves],
         Step::Asking { heard: None, .. } => vec![Move::AgencyIsAsked, Move::GivesUp],
         Step::Sent { said: None, .. } => DEEDS
@@ -110,6 +115,13 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             model.record(town, (model.rules.unsendable)(fault(code)));
             Step::Done
         }
+        // What is not queued in the journal yet stays in hand.
+        (Move::HoldsBack, Step::Found { .. }) => {
+            let (due_at, since) = (START, START);
+            let event = Event::HeldBack { due_at, since, fault: fault(Code::AgencyAway) };
+            (model.record(town, event) || town.state() != StateName::Accepted).then_some(())?;
+            Step::Done
+        }
         (Move::Begins, Step::Found { attempts, asks, kept }) => match begins(model, town, attempts + 1) {
             Some(tries) => {
                 Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: true, kept })
@@ -141,6 +153,15 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             Err(_) => Step::Heard { turn, came: Came::LeaseOver },
         },
         (Move::Leaves, Step::Leaving(turn)) => leaves(model, town, turn),
+        // Whoever could not ask leaves the doubt as it was.
+        (Move::IsNotConnected, Step::Begun(turn)) if turn.asks => {
+            goes_wrong(town)?;
+            Step::Heard { turn, came: Came::NotAsked }
+        }
+        (Move::IsNotConnected, Step::Begun(turn) | Step::Cleared(turn)) => {
+            goes_wrong(town)?;
+            Step::Heard { turn, came: Came::NotConnected }
+        }
         (Move::AgencyIsAsked, Step::Asking { turn, early, heard: None }) => {
             let heard = town.agency.known().unwrap_or(Came::NotSeen);
             if heard == Came::Waiting {
@@ -288,9 +309,14 @@ fn attempts(town: &Town) -> Vec<Attempt> {
 
 fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     let Turn { attempt, tries, .. } = turn;
-    let case = Case { effect: model.effect, attempt, tries, schedule: &model.schedule, now: START };
+    let (effect, schedule, errand) = (model.effect, &model.schedule, Errand::Ordinary);
+    let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, errand };
     let event = match came {
         Came::TooEarly => Event::PutBack { attempt },
+        Came::NotAsked => match (model.rules.after_asking)(outcome(came), START, START) {
+            Asked::Told(told) => (model.rules.settle)(told, case),
+            Asked::NeverSeen | Asked::TooEarly(_) => Event::PutBack { attempt },
+        },
         _ => (model.rules.settle)(outcome(came), case),
     };
     // Forbidden is an answer as well: somebody has taken it up meanwhile. Both are recorded, or neither.
@@ -302,6 +328,7 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
 fn outcome(came: Came) -> Outcome {
     match came {
         Came::Blamed => Err(fault(Code::AgencySoapClientFault)),
+        Came::NotConnected | Came::NotAsked => Err(fault(Code::NetworkConnect)),
         Came::LeaseOver => may_leave(lease_end(), TIMEOUT, lease_end()).and(Err(fault(Code::Internal))),
         _ => came.reading().ok_or_else(|| fault(Code::NetworkReset)),
     }

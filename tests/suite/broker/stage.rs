@@ -102,7 +102,7 @@ pub fn theirs() -> AgencyName {
 
 pub fn item(agency: &AgencyName) -> WorkItem {
     let (submission, trace) = (SubmissionId::new(), TraceParent::fresh());
-    WorkItem { submission, agency: agency.clone(), priority: Priority::Ordinary, trace }
+    WorkItem { submission, agency: agency.clone(), office: None, priority: Priority::Ordinary, trace }
 }
 
 pub fn items(agency: &AgencyName, count: usize) -> Vec<WorkItem> {

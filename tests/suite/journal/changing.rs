@@ -126,7 +126,7 @@ async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Test
     let forbidden = Forbidden { state: StateName::Accepted, event: EventName::Begun };
     assert!(matches!(&refused, Err(JournalError::Forbidden(it)) if *it == forbidden), "{refused:?}");
     assert_eq!((journal.timeline(id).await.unwrap().len(), journal.attempts(id).await.unwrap()), (1, vec![]));
-    assert_eq!(journal.claim_outbox(10, at(1), at(2), &[]).await.unwrap().len(), 1);
+    assert_eq!(journal.claim_outbox(10, at(1), at(2), &[], &Default::default()).await.unwrap().len(), 1);
 
     let (progress, timeline) = journal.record_whole(id, entries(1)).await.unwrap();
     assert_eq!((progress.state.name(), progress.attempts, progress.tries), (StateName::Completed, 1, 1));
@@ -137,7 +137,7 @@ async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Test
     let attempts = journal.attempts(id).await.unwrap();
     assert_eq!((attempts.len(), attempts[0].begun_at, attempts[0].ended_at), (1, at(1), Some(at(2))));
     assert_eq!(attempts[0].wire, Some(wire("sent", "answer")));
-    assert!(journal.claim_outbox(10, at(100), at(110), &[]).await.unwrap().is_empty());
+    assert!(journal.claim_outbox(10, at(100), at(110), &[], &Default::default()).await.unwrap().is_empty());
 
     // Said again, and by another worker with other bytes: it is over, and the bytes are those of the attempt.
     let mut late = entries(1);

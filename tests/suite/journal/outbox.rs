@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 on_both! {
     a_claim_gives_all_that_the_broker_needs
+    each_office_has_its_share_of_an_agencys_window_however_much_another_has_waiting
+    an_agency_that_is_not_named_has_no_window
     no_row_is_claimed_twice_by_publishers_at_once
     a_claim_that_runs_out_can_be_claimed_again
     urgent_ones_come_first_then_the_oldest
@@ -20,16 +22,16 @@ on_both! {
 }
 
 async fn claim(journal: &Tested, limit: u32, now: i64) -> Vec<SubmissionId> {
-    let items = journal.claim_outbox(limit, at(now), at(now + 30), &[]).await.unwrap();
+    let items = journal.claim_outbox(limit, at(now), at(now + 30), &[], &Default::default()).await.unwrap();
     items.into_iter().map(|it| it.submission).collect()
 }
 
 async fn a_claim_gives_all_that_the_broker_needs(journal: Tested) {
     let submission = Submission { priority: Priority::Urgent, ..submission() };
     accept(&journal, &submission).await;
-    let items = journal.claim_outbox(10, at(0), at(30), &[]).await.unwrap();
-    let Submission { id, agency, priority, trace, .. } = submission;
-    assert_eq!(items, [punte::journal::OutboxItem { submission: id, agency, priority, trace }]);
+    let items = journal.claim_outbox(10, at(0), at(30), &[], &Default::default()).await.unwrap();
+    let Submission { id, agency, office, priority, trace, .. } = submission;
+    assert_eq!(items, [punte::journal::OutboxItem { submission: id, agency, office: Some(office), priority, trace }]);
 }
 
 async fn no_row_is_claimed_twice_by_publishers_at_once(journal: Tested) {
@@ -193,4 +195,38 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     assert_eq!(broker.depth(&other).await.unwrap().ready, 1);
     assert_eq!(state(&journal, late.id).await, StateName::Queued);
     assert_eq!(claim(&journal, 1000, 2).await.len(), 290, "they are nobody's again");
+}
+
+fn window(size: u32) -> punte::journal::Windows {
+    [(agency(), size)].into_iter().collect()
+}
+
+async fn each_office_has_its_share_of_an_agencys_window_however_much_another_has_waiting(journal: Tested) {
+    let of = |office: &str| Submission { office: office.parse().unwrap(), ..submission() };
+    for _ in 0..20 {
+        accept(&journal, &of("flooder")).await;
+    }
+    let claim = async || journal.claim_outbox(100, at(1), at(30), &[], &window(6)).await.unwrap();
+    let first: Vec<_> = claim().await.into_iter().map(|it| it.submission).collect();
+    assert_eq!(first.len(), 6, "it is alone, and has all of it");
+    journal.published(&first, at(2)).await.unwrap();
+    assert!(claim().await.is_empty(), "its window is full");
+    for _ in 0..20 {
+        accept(&journal, &of("quiet")).await;
+    }
+    let claimed = claim().await;
+    assert_eq!(claimed.len(), 3);
+    assert!(claimed.iter().all(|it| it.office.as_ref().is_some_and(|office| office.as_str() == "quiet")));
+    // One of the first that has ended makes no room: there are two now.
+    record(&journal, first[0], Event::Begun { attempt: 1, lease_until: at(60) }, at(3)).await;
+    record(&journal, first[0], Event::Answered { attempt: 1, answer: answer() }, at(4)).await;
+    journal.published(&claimed.iter().map(|it| it.submission).collect::<Vec<_>>(), at(5)).await.unwrap();
+    assert!(claim().await.is_empty());
+}
+
+async fn an_agency_that_is_not_named_has_no_window(journal: Tested) {
+    for _ in 0..20 {
+        accepted(&journal).await;
+    }
+    assert_eq!(journal.claim_outbox(100, at(1), at(30), &[], &Default::default()).await.unwrap().len(), 20);
 }

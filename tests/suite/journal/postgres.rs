@@ -13,9 +13,9 @@ async fn many_who_start_at_once_make_the_schema_once() {
     let schema = Schema::new();
     let opened = futures_util::future::join_all((0..6).map(|_| schema.open())).await;
     assert_eq!(opened.len(), 6);
-    let versions = schema.raw().await.query("SELECT version FROM schema_version ORDER BY 1", &[]).await.unwrap();
+    let versions = schema.raw().await.query("SELECT version FROM schema_version ORDER BY version", &[]).await.unwrap();
     let versions: Vec<i64> = versions.iter().map(|row| row.get(0)).collect();
-    assert_eq!(versions, (1..=2).collect::<Vec<_>>());
+    assert!(versions.iter().copied().eq(1..=versions.len() as i64), "{versions:?}");
     schema.remove().await;
 }
 

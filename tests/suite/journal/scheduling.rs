@@ -4,6 +4,8 @@ use super::*;
 use punte::journal::Due;
 
 on_both! {
+    what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait
+    a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it
     a_retry_is_due_at_its_time_and_not_before
     an_attempt_is_due_when_its_lease_runs_out
     what_is_due_comes_soonest_first_and_no_more_than_asked
@@ -82,7 +84,7 @@ async fn the_next_time_to_look_is_the_soonest_of_all(journal: Tested) {
     assert_eq!(journal.next_due().await.unwrap(), None);
     let id = accepted(&journal).await;
     assert_eq!(journal.next_due().await.unwrap(), Some(at(0)));
-    journal.claim_outbox(1, at(0), at(30), &[]).await.unwrap();
+    journal.claim_outbox(1, at(0), at(30), &[], &Default::default()).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(30)));
     journal.published(&[id], at(1)).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(3600)));
@@ -108,7 +110,7 @@ async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested
     assert_eq!(state(&journal, young).await, StateName::Queued);
     assert_eq!(state(&journal, elsewhere).await, StateName::Queued);
     assert_eq!(journal.timeline(old).await.unwrap()[2].cause, "requeued");
-    let items = journal.claim_outbox(10, at(30), at(60), &[]).await.unwrap();
+    let items = journal.claim_outbox(10, at(30), at(60), &[], &Default::default()).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [old]);
 }
 
@@ -132,13 +134,13 @@ async fn what_a_clock_that_was_ahead_has_planned_waits_no_longer(journal: Tested
     ] {
         assert_eq!(state(&journal, id).await, expected);
     }
-    let items = journal.claim_outbox(10, at(10), at(60), &[]).await.unwrap();
+    let items = journal.claim_outbox(10, at(10), at(60), &[], &Default::default()).await.unwrap();
     assert_eq!(items.len(), 2);
 }
 
 async fn voided_leases_run_out_at_once(journal: Tested) {
     let in_outbox = accepted(&journal).await;
-    journal.claim_outbox(10, at(0), at(9000), &[]).await.unwrap();
+    journal.claim_outbox(10, at(0), at(9000), &[], &Default::default()).await.unwrap();
     let (first, second) = (sending(&journal).await, sending(&journal).await);
     let retrying = retrying(&journal, at(100)).await;
     assert_eq!(journal.void_leases(at(5)).await.unwrap(), 2);
@@ -146,6 +148,60 @@ async fn voided_leases_run_out_at_once(journal: Tested) {
     assert!(due.len() == 2 && due.contains(&first) && due.contains(&second));
     assert_eq!(progress(&journal, first).await.state, State::Sending { attempt: 1, lease_until: at(5) });
     assert_eq!(progress(&journal, retrying).await.state.due_at(), Some(at(100)));
-    let items = journal.claim_outbox(10, at(5), at(60), &[]).await.unwrap();
+    let items = journal.claim_outbox(10, at(5), at(60), &[], &Default::default()).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [in_outbox]);
+}
+
+/// An attempt that has found nobody there at this second.
+async fn waits(journal: &Tested, office: &str, second: i64, fault: Fault) -> SubmissionId {
+    let submission = Submission { office: office.parse().unwrap(), ..submission() };
+    let id = accept(journal, &submission).await;
+    record(journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(second)).await;
+    let event = Event::Deferred { attempt: 1, due_at: at(1000), since: at(second), fault };
+    record(journal, id, event, at(second)).await;
+    id
+}
+
+async fn what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait(journal: Tested) {
+    let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(std::time::Duration::from_secs(900)));
+    let patient = waits(&journal, "one", 1, asked).await;
+    let away = || fault(Code::NetworkConnect);
+    let first = waits(&journal, "one", 2, away()).await;
+    let second = waits(&journal, "one", 3, away()).await;
+    let others = waits(&journal, "two", 4, away()).await;
+    let late = waits(&journal, "two", 50, away()).await;
+    let retry = sending(&journal).await;
+    let planned = Event::RetryPlanned { attempt: 1, due_at: at(1000), fault: fault(Code::NetworkTimeout) };
+    record(&journal, retry, planned, at(5)).await;
+    let wake = async |limit| journal.wake(&agency(), at(40), at(60), limit).await.unwrap();
+    assert_eq!(wake(2).await, 2);
+    assert_eq!(
+        (state(&journal, first).await, state(&journal, others).await),
+        (StateName::Accepted, StateName::Accepted)
+    );
+    assert_eq!(state(&journal, second).await, StateName::Retrying);
+    assert_eq!((wake(9).await, wake(9).await), (1, 0));
+    assert_eq!(state(&journal, second).await, StateName::Accepted);
+    for id in [patient, late, retry] {
+        assert_eq!(state(&journal, id).await, StateName::Retrying);
+    }
+    assert!(progress(&journal, first).await.waiting_since.is_some());
+}
+
+async fn a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it(journal: Tested) {
+    let id = waits(&journal, "one", 2, fault(Code::NetworkConnect)).await;
+    assert_eq!((progress(&journal, id).await.tries, progress(&journal, id).await.attempts), (0, 1));
+    record(&journal, id, Event::Requeued, at(10)).await;
+    record(&journal, id, Event::Published, at(11)).await;
+    let away = fault(Code::AgencyAway);
+    record(&journal, id, Event::HeldBack { due_at: at(1000), since: at(9), fault: away }, at(12)).await;
+    let found = journal.find(id).await.unwrap().unwrap();
+    assert_eq!((found.progress.waiting_since, found.progress.tries), (Some(at(2)), 0));
+    let told = journal.timeline(id).await.unwrap().pop().unwrap();
+    assert!(told.cause.starts_with("agency.away: waiting for the agency since 20"), "{told:?}");
+    record(&journal, id, Event::Requeued, at(20)).await;
+    record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60) }, at(21)).await;
+    assert_eq!(progress(&journal, id).await.waiting_since, Some(at(2)));
+    record(&journal, id, Event::Answered { attempt: 2, answer: answer() }, at(22)).await;
+    assert_eq!(progress(&journal, id).await.waiting_since, None);
 }

@@ -59,7 +59,7 @@ async fn walk(journal: &Tested, steps: &[Step]) -> Result<(), TestCaseError> {
     let timeline = journal.timeline(id).await.unwrap();
     prop_assert_eq!(timeline.iter().map(|it| it.to).collect::<Vec<_>>(), states);
     prop_assert_eq!(journal.attempts(id).await.unwrap().len(), expected.attempts as usize);
-    let in_outbox = journal.claim_outbox(1000, at(9000), at(9001), &[]).await.unwrap();
+    let in_outbox = journal.claim_outbox(1000, at(9000), at(9001), &[], &Default::default()).await.unwrap();
     prop_assert_eq!(in_outbox.iter().any(|it| it.submission == id), expected.state == State::Accepted);
     let due = journal.due(at(9000), 1000).await.unwrap();
     prop_assert_eq!(due.iter().any(|it| it.id == id), expected.state.due_at().is_some());

@@ -14,10 +14,21 @@ fn patient_circuit(_: &str, text: String) -> String {
     text.replace("failures = 5", "failures = 1000")
 }
 
+/// Of an agency that is away or takes nothing now, no number of tries says anything: it is waited for.
+const WAITED_FOR: [&str; 3] = ["agency.http.unavailable", "agency.http.rate-limited", "agency.certificate"];
+
 async fn ends_with(town: &Town, agency: &str, service: &str, behaviour: Value, code: &str) {
     town.behave(agency, behaviour.clone());
     let id = town.post(service).await;
-    let shown = town.ends(&id, "parked").await;
+    let shown = if WAITED_FOR.contains(&code) {
+        let shown = town.until(&id, &["retrying", "parked"]).await;
+        assert_eq!(shown["state"], "retrying", "{behaviour}: {shown:#}");
+        // What is in doubt cannot be taken back.
+        town.cancel(&id).await;
+        shown
+    } else {
+        town.ends(&id, "parked").await
+    };
     assert_eq!(shown["fault"]["code"], code, "{behaviour}: {shown:#}");
     assert!(shown["answer"].is_null() && shown["refusal"].is_null(), "{shown:#}");
     assert!(shown["fault"]["text"].as_str().unwrap().len() > 10);
@@ -114,12 +125,15 @@ async fn an_agency_that_is_too_slow_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agency_that_is_not_there_is_tried_again_until_the_tries_are_used_up() {
+async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
     let mut town = Town::with_adapters(patient_circuit, |_| {}).await;
     town.stage.simulators.remove(&"civil-registry".parse().unwrap()).unwrap().stop().await;
-    let id = town.post("person-lookup").await;
-    let shown = town.ends(&id, "parked").await;
-    assert_eq!((&shown["attempts"], &shown["fault"]["code"]), (&json!(3), &json!("network.connect")), "{shown:#}");
+    let mut hurried = request("person-lookup", CITIZEN);
+    hurried["expires_at"] = json!((jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4)).to_string());
+    let id = town.post_request(&hurried).await;
+    let shown = town.ends(&id, "expired").await;
+    assert_eq!(shown["fault"]["code"], "bus.deadline.passed", "{shown:#}");
+    assert!(shown["attempts"].as_u64().unwrap() > 3, "more than its schedule's tries: {shown:#}");
     town.leave().await;
 }
 

@@ -9,13 +9,13 @@ fn touchy(_: &str, text: String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_circuit_pauses_the_queue_burns_no_attempts_and_one_probe_closes_it() {
+async fn an_open_circuit_holds_everything_back_burns_no_attempts_and_one_probe_closes_it() {
     let patient = |plan: &mut punte::roles::stage::StagePlan| {
         plan.retry = "first_wait_secs = 60\nmax_wait_secs = 60\nmax_attempts = 5\n";
     };
     let town = Town::with_adapters(touchy, patient).await;
     town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
-    // Three failures open it; these three wait for their own retry.
+    // Three failures open it; the agency's own wait for these three is a minute.
     for _ in 0..3 {
         let id = town.post("person-lookup").await;
         town.until(&id, &["retrying"]).await;
@@ -36,7 +36,11 @@ async fn an_open_circuit_pauses_the_queue_burns_no_attempts_and_one_probe_closes
     for id in &waiting {
         let shown = town.show(id).await;
         assert_eq!(shown["attempts"], 0, "an attempt was burnt: {shown:#}");
-        assert!(["accepted", "queued"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+        assert_eq!(
+            (&shown["state"], &shown["fault"]["code"]),
+            (&json!("retrying"), &json!("agency.away")),
+            "{shown:#}"
+        );
     }
     assert_eq!(town.simulator("civil-registry").requests(), received, "something was sent while the circuit was open");
     town.behave("civil-registry", json!(null));

@@ -5,6 +5,7 @@ use crate::{
     broker::private::PrivateNode,
     town::{Town, in_postgres, over_rabbitmq, variable},
 };
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use punte::{
@@ -53,14 +54,29 @@ async fn what_was_in_a_queue_that_is_emptied_or_deleted_goes_out_all_the_same() 
     let connection = crate::broker::stage::raw(&variable("PUNTE_TEST_AMQP_URL")).await;
     let channel = connection.create_channel().await.unwrap();
     town.behave("civil-registry", json!({"delay_ms": 100}));
+    // A worker takes all that is there. Who consumes beside it makes it lose some.
+    let mut thief =
+        channel.basic_consume(queue.clone(), "".into(), Default::default(), Default::default()).await.unwrap();
     let first = post_many(&town, 20).await;
-    let emptied = channel.queue_purge(queue.clone(), QueuePurgeOptions::default()).await.unwrap();
-    assert!(emptied > 0, "nothing was in the queue");
+    assert!(stolen(&mut thief, true).await > 0, "nothing was in the queue");
+    channel.queue_purge(queue.clone(), QueuePurgeOptions::default()).await.unwrap();
     let second = post_many(&town, 20).await;
-    let deleted = channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
-    assert!(deleted > 0, "nothing was in the queue");
+    assert!(stolen(&mut thief, false).await > 0, "nothing was in the queue");
+    channel.queue_delete(queue, QueueDeleteOptions::default()).await.unwrap();
     all_are_done_once(&town, &[first, second].concat()).await;
     town.leave().await;
+}
+
+/// How many it gets; some it makes away with.
+async fn stolen(thief: &mut lapin::Consumer, for_good: bool) -> usize {
+    let mut count = 0;
+    while let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_millis(300), thief.next()).await {
+        if for_good {
+            message.acker.ack(Default::default()).await.unwrap();
+        }
+        count += 1;
+    }
+    count
 }
 
 fn prefix_of(town: &Town) -> String {

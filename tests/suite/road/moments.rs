@@ -128,18 +128,27 @@ async fn what_is_said_on_a_new_connection_before_the_request_leaves_no_doubt_and
     for (name, says, end) in all {
         agency.acts(Act { when: When::BeforeRequest, says: says.clone(), end });
         let id = town.post("civil-status-extract").await;
-        let shown = town.ends(&id, "parked").await;
+        let shown = town.until(&id, &["retrying", "parked"]).await;
         assert!(code(&shown) == "network.connect" || code(&shown) == "network.tls", "{name} {says:?}: {shown:#}");
+        cancelled(&town, &id).await;
         assert_eq!(agency.requests(), 0, "{name}");
     }
     // Longer than the exchange may take: the connection is still not there when the time is up.
     for end in [End::Silence, End::Fin, End::Reset] {
         agency.acts(Act { when: When::InsteadOfHandshake, says: Vec::new(), end });
         let id = town.post("civil-status-extract").await;
-        let shown = town.ends(&id, "parked").await;
+        let shown = town.until(&id, &["retrying", "parked"]).await;
         assert_eq!(code(&shown), "network.connect", "{end:?}: {shown:#}");
+        cancelled(&town, &id).await;
     }
     town.leave().await;
+}
+
+/// Between two of its attempts.
+async fn cancelled(town: &Town, id: &str) {
+    while town.cancel(id).await.0 != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,76 @@
+//! Pace: successes come in; how many requests may be under way, and whether more of what waits in the journal is to be
+//! woken, goes out.
+
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After an outage one request at a time, and one more with each success: an agency that is back is not flooded.
+pub struct Pace {
+    most: u32,
+    places: u32,
+    /// Something may wait in the journal since before this moment, at which the agency was there again, or this lane began.
+    waking: Option<Timestamp>,
+    /// Whether the agency has answered since: only then more than one is woken.
+    is_proved: bool,
+    wake_again_at: Instant,
+}
+
+/// What was woken needs as long to come through the relay.
+const BETWEEN_WAKES: Duration = Duration::from_millis(50);
+/// Before the journal is asked again, if nothing was there, or if what was there has to show first that the agency is.
+const AFTER_ONE: Duration = Duration::from_secs(1);
+
+impl Pace {
+    /// Full pace, and a look whether something has waited for the agency since before this process began.
+    pub fn beginning(most: u32, now: Timestamp) -> Self {
+        Self { most, places: most, waking: Some(now), is_proved: false, wake_again_at: Instant::now() }
+    }
+
+    pub fn places(&self) -> u32 {
+        self.places
+    }
+
+    pub fn slow_start(&mut self, now: Timestamp) {
+        (self.places, self.waking, self.is_proved, self.wake_again_at) = (1, Some(now), true, Instant::now());
+    }
+
+    /// It has failed: until the next success no more than one is woken at a time.
+    pub fn doubt(&mut self) {
+        self.is_proved = false;
+    }
+
+    pub fn grow(&mut self) {
+        self.places = self.places.saturating_add(1).min(self.most);
+        self.is_proved = true;
+    }
+
+    /// What waits since before then may be woken, and how many at a time. `None`: all of it has been.
+    pub fn to_wake(&self) -> Option<(Timestamp, u32)> {
+        let wanted = if self.is_proved { self.places.saturating_mul(2) } else { 1 };
+        self.waking.map(|before| (before, wanted))
+    }
+
+    pub fn may_wake(&self) -> bool {
+        Instant::now() >= self.wake_again_at
+    }
+
+    pub fn wake_later(&mut self) {
+        self.wake_again_at = Instant::now() + AFTER_ONE;
+    }
+
+    pub fn woken(&mut self, count: u64) {
+        self.wake_again_at = Instant::now() + if count > 0 && self.is_proved { BETWEEN_WAKES } else { AFTER_ONE };
+        if count == 0 {
+            self.waking = None;
+        }
+    }
+
+    /// How long nothing is woken.
+    pub fn rest(&self) -> Duration {
+        match self.waking {
+            Some(_) => self.wake_again_at.saturating_duration_since(Instant::now()).max(BETWEEN_WAKES),
+            None => Duration::MAX,
+        }
+    }
+}

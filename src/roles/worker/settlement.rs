@@ -1,0 +1,85 @@
+//! What a lane does with deliveries that it does not send: put back when it stops, or held back while the agency is away.
+
+use super::Lane;
+use crate::{
+    broker::{BrokerError, Delivery},
+    crash::{self, Point},
+    domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId},
+    journal::{Entry, JournalError},
+};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+impl Lane {
+    /// Into the journal's outbox, so that the stop costs no message a redelivery.
+    pub(super) async fn put_back(&self, deliveries: Vec<Delivery>) {
+        join_all(deliveries.into_iter().map(|delivery| self.put_one_back(delivery))).await;
+    }
+
+    async fn put_one_back(&self, delivery: Delivery) {
+        let Ok(item) = &delivery.item else { return };
+        let recorded = self.requeued(item.submission).await;
+        crash::here(Point::WorkerPutBack);
+        match recorded {
+            // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
+            Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
+            Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
+            Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
+        }
+    }
+
+    /// Only what is in the queue: a message that came twice may speak of something that waits for its retry, and a retry
+    /// keeps its time.
+    async fn requeued(&self, id: SubmissionId) -> Result<(), JournalError> {
+        let found = self.road.journal().find(id).await?;
+        let state = found.map(|record| record.progress.state.name());
+        if state.is_some_and(|state| !matches!(state, StateName::Accepted | StateName::Queued)) {
+            return Ok(());
+        }
+        self.road.journal().record(id, Entry::new(Event::Requeued, self.clock.now())).await.map(drop)
+    }
+
+    /// Until the agency is there again, or until its own time comes. What could not be recorded yet is given back.
+    pub(super) async fn hold_back(&self, deliveries: Vec<Delivery>, since: Timestamp) -> Vec<Delivery> {
+        let held = join_all(deliveries.into_iter().map(|delivery| self.hold_one_back(delivery, since))).await;
+        held.into_iter().flatten().collect()
+    }
+
+    async fn hold_one_back(&self, delivery: Delivery, since: Timestamp) -> Option<Delivery> {
+        let Ok(item) = &delivery.item else { return None };
+        match self.held_back(item.submission, since).await {
+            Ok(()) | Err(JournalError::Forbidden(Forbidden { state: StateName::Retrying, .. })) => {}
+            // The journal does not know of it, or of the broker's confirm: it will before long.
+            Err(JournalError::NotFound(_) | JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => {
+                return Some(delivery);
+            }
+            Err(JournalError::Forbidden(_)) => {}
+            Err(error) => {
+                tracing::warn!(submission = %item.submission, %error, "it cannot be held back yet");
+                return Some(delivery);
+            }
+        }
+        crash::here(Point::WorkerPutBack);
+        settled(delivery.settle.ack().await);
+        None
+    }
+
+    async fn held_back(&self, id: SubmissionId, since: Timestamp) -> Result<(), JournalError> {
+        let record = self.road.journal().find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let now = self.clock.now();
+        let since = record.progress.waiting_since.unwrap_or(since).min(now);
+        let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let wait = SignedDuration::try_from(self.adapter.schedule.wait_while_away(waited, None));
+        let due_at = now.saturating_add(wait.unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+        let fault = Fault::new(Code::AgencyAway, Stage::Send, "its circuit is open; this one was not sent");
+        let entry = Entry::new(Event::HeldBack { due_at, since, fault }, now);
+        self.road.reply.record(&record.submission, entry).await.map(drop)
+    }
+}
+
+pub(super) fn settled(result: Result<(), BrokerError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a settlement did not reach the broker; it delivers the message again, harmlessly");
+    }
+}

@@ -1,0 +1,122 @@
+//! Offices among each other at one agency: what one of them sends, or how much, never keeps another's single request waiting.
+
+use crate::town::{CITIZEN, Town, in_postgres, over_rabbitmq, request};
+use futures_util::{StreamExt, stream};
+use punte::roles::stage::StagePlan;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The registry answers for this person with a SOAP fault of its own.
+const POISON: &str = "2000000000500";
+const QUIET: &str = "shkoder";
+const FLOODER: &str = "causeni";
+
+async fn post(town: &Town, client: &reqwest::Client, request: &Value, wait: u32) -> Value {
+    let response = client
+        .post(format!("{}/v1/submissions", town.stage.gateway()))
+        .header("content-type", "application/json")
+        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
+        .header("prefer", format!("wait={wait}"))
+        .body(request.to_string())
+        .send()
+        .await
+        .unwrap();
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+/// How long one request takes to its answer.
+async fn time_of_one(town: &Town, client: &reqwest::Client) -> Duration {
+    let begun = Instant::now();
+    let shown = post(town, client, &request("person-lookup", CITIZEN), 30).await;
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    begun.elapsed()
+}
+
+async fn median_of_seven(town: &Town, client: &reqwest::Client) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        times.push(time_of_one(town, client).await);
+    }
+    times.sort();
+    times[3]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_whose_person_the_agency_answers_with_a_fault_keeps_no_other_office_waiting() {
+    let town = Town::found().await;
+    let (flooder, quiet) = (town.stage.client(FLOODER).unwrap(), town.stage.client(QUIET).unwrap());
+    let poison = request("person-lookup", POISON);
+    for round in 0..4 {
+        for _ in 0..4 {
+            post(&town, &flooder, &poison, 0).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let took = time_of_one(&town, &quiet).await;
+        assert!(took < Duration::from_secs(2), "a good request of another office took {took:?} in round {round}");
+    }
+    let health = town.operations("/healthz/ready").await;
+    assert!(health.contains("\"circuit of civil-registry\":{\"state\":\"up\"}"), "{health}");
+    town.leave().await;
+}
+
+/// Its requests meet silence, or a failure without a word: what it asks for may be the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_whose_requests_alone_fail_keeps_no_other_office_waiting() {
+    let touchy = |_: &str, text: String| text.replace("failures = 5", "failures = 3");
+    let town = Town::with_adapters(touchy, |_| {}).await;
+    let (failing, quiet) = (town.stage.client(FLOODER).unwrap(), town.stage.client(QUIET).unwrap());
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 500}}, "times": 4}));
+    for _ in 0..4 {
+        post(&town, &failing, &request("person-lookup", CITIZEN), 0).await;
+    }
+    let begun = Instant::now();
+    while !town.operations("/healthz/ready").await.contains("\"circuit of civil-registry\":{\"state\":\"degraded\"") {
+        assert!(begun.elapsed() < Duration::from_secs(5), "its own circuit does not open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    town.behave("civil-registry", Value::Null);
+    let took = time_of_one(&town, &quiet).await;
+    assert!(took < Duration::from_secs(1), "the circuit kept another office waiting for {took:?}");
+    town.leave().await;
+}
+
+/// The figures are told, so that a run shows how far it is from the limit.
+async fn a_flood_delays_nobody(priority: &str, plan: impl FnOnce(&mut StagePlan)) {
+    let narrow = |_: &str, text: String| {
+        text.replace("concurrency = 8", "concurrency = 4").replace("requests_per_second = 50\n", "")
+    };
+    let town = Town::with_adapters(narrow, plan).await;
+    let (flooder, quiet) = (town.stage.client(FLOODER).unwrap(), town.stage.client(QUIET).unwrap());
+    town.behave("civil-registry", json!({"delay_ms": 150}));
+    let without = median_of_seven(&town, &quiet).await;
+    let mut flood = request("person-lookup", CITIZEN);
+    flood["priority"] = json!(priority);
+    let begun = Instant::now();
+    stream::iter(0..600).for_each_concurrent(16, |_| async { drop(post(&town, &flooder, &flood, 0).await) }).await;
+    let posted = begun.elapsed();
+    let with = median_of_seven(&town, &quiet).await;
+    let left = town.simulator("civil-registry").requests();
+    println!("{priority}: alone {without:?}, beside 600 of another office (posted in {posted:?}) {with:?}");
+    assert!(left < 614, "the flood was over before");
+    assert!(with < without * 2, "{with:?} in the place of {without:?}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_that_floods_an_agency_delays_no_other_offices_single_request() {
+    a_flood_delays_nobody("ordinary", |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_that_calls_its_flood_urgent_delays_no_other_offices_single_request() {
+    a_flood_delays_nobody("urgent", |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_that_floods_an_agency_over_rabbitmq_and_postgres_delays_no_other_offices_single_request() {
+    a_flood_delays_nobody("ordinary", |plan| {
+        over_rabbitmq(plan);
+        in_postgres(plan);
+    })
+    .await;
+}

@@ -1,0 +1,249 @@
+//! An agency is away for a while: what waits for it waits until it is back, is parked by nobody, and goes out at the
+//! agency's own pace, each once.
+//!
+//! `PUNTE_OUTAGE_SECS=600 tests/run an_outage` plays the outages at full length, with the schedules that the adapters have.
+
+use crate::town::{CITIZEN, Town, request};
+use punte::{
+    domain::AgencyName,
+    roles::{
+        simulator::{Simulator, SimulatorPlan},
+        stage::StagePlan,
+    },
+};
+use serde_json::{Value, json};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+use tokio::time::sleep;
+
+/// In which way the agencies are away.
+#[derive(Clone, Copy, PartialEq)]
+enum Outage {
+    NobodyListens,
+    NobodyShakesHands,
+    SaysUnavailable,
+    IsSilent,
+}
+
+const AGENCIES: [&str; 2] = ["civil-registry", "legal-events"];
+const OFFICES: [&str; 2] = ["causeni", "shkoder"];
+const SERVICES: [&str; 3] = ["person-lookup", "civil-status-extract", "legal-event"];
+/// After the outage, per request: so that the pace can be seen.
+const ANSWER_MS: u64 = 150;
+
+fn long() -> Option<Duration> {
+    let secs = std::env::var("PUNTE_OUTAGE_SECS").ok()?.parse().ok()?;
+    Some(Duration::from_secs(secs))
+}
+
+fn shortened(_: &str, text: String) -> String {
+    let text = text.replace("deadline_secs = 3600", "deadline_secs = 86400");
+    if long().is_some() {
+        return text;
+    }
+    text.replace("cooldown_secs = 15", "cooldown_secs = 1")
+        .replace("connect_timeout_secs = 5", "connect_timeout_secs = 0.5")
+        .replace("timeout_secs = 20", "timeout_secs = 1")
+        .replace("timeout_secs = 30", "timeout_secs = 1")
+}
+
+fn schedule(plan: &mut StagePlan) {
+    plan.retry = match long() {
+        Some(_) => "first_wait_secs = 2\nmax_wait_secs = 600\nmax_attempts = 8\njitter = 0.2\n",
+        None => "first_wait_secs = 0.2\nmax_wait_secs = 600\nmax_attempts = 3\njitter = 0.2\n",
+    };
+}
+
+fn name(agency: &str) -> AgencyName {
+    agency.parse().unwrap()
+}
+
+/// What holds an agency's place while it is away.
+enum Absent {
+    Nothing,
+    Deaf { _listener: TcpListener },
+}
+
+async fn begins(town: &mut Town, outage: Outage) -> Vec<(SocketAddr, Absent)> {
+    let mut places = Vec::new();
+    for agency in AGENCIES {
+        match outage {
+            Outage::SaysUnavailable => town.behave(agency, json!({"fault": {"status": {"code": 503}}})),
+            Outage::IsSilent => town.behave(agency, json!({"delay_ms": 3_600_000})),
+            Outage::NobodyListens | Outage::NobodyShakesHands => {
+                let simulator = town.stage.simulators.remove(&name(agency)).unwrap();
+                let address = simulator.address;
+                simulator.stop().await;
+                let is_deaf = outage == Outage::NobodyShakesHands;
+                let absent =
+                    if is_deaf { Absent::Deaf { _listener: listener(address).await } } else { Absent::Nothing };
+                places.push((address, absent));
+            }
+        }
+    }
+    places
+}
+
+/// It takes connections and never says a word.
+async fn listener(address: SocketAddr) -> TcpListener {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{address}: {error}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn ends(town: &mut Town, places: Vec<(SocketAddr, Absent)>) {
+    let pace = json!({"delay_ms": ANSWER_MS});
+    if places.is_empty() {
+        AGENCIES.iter().for_each(|agency| town.behave(agency, pace.clone()));
+    }
+    for (agency, (address, absent)) in AGENCIES.iter().zip(places) {
+        drop(absent);
+        let project = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let services = project.join("schemas/services");
+        let adapter = punte::roles::simulator::adapter_of(&town.adapters(), &services, &name(agency)).unwrap();
+        let plan = SimulatorPlan {
+            listen: address,
+            behaviour: pace.clone().try_into().unwrap(),
+            ..SimulatorPlan::new(adapter, &town.stage.secrets())
+        };
+        town.stage.simulators.insert(name(agency), Simulator::start(plan).await.unwrap());
+    }
+}
+
+async fn post(town: &Town, office: &str, service: &str) -> (String, reqwest::Client) {
+    let client = town.stage.client(office).unwrap();
+    let response = client
+        .post(format!("{}/v1/submissions", town.stage.gateway()))
+        .header("content-type", "application/json")
+        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
+        .body(request(service, CITIZEN).to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 202);
+    let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    (body["id"].as_str().unwrap().to_owned(), client)
+}
+
+async fn show(town: &Town, id: &str, client: &reqwest::Client) -> Value {
+    let response = client.get(format!("{}/v1/submissions/{id}", town.stage.gateway())).send().await.unwrap();
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+/// Until it is seen to wait for the agency.
+async fn waits(town: &Town, id: &str, client: &reqwest::Client, posted_at: jiff::Timestamp) {
+    let begun = Instant::now();
+    loop {
+        let shown = show(town, id, client).await;
+        let state = shown["state"].as_str().unwrap();
+        assert!(["accepted", "queued", "sending", "retrying"].contains(&state), "{shown:#}");
+        let causes = shown["timeline"].as_array().unwrap().iter().map(|change| change["cause"].as_str().unwrap());
+        let is_told = causes.into_iter().any(|cause| cause.contains(": waiting for the agency since 20"));
+        if let (Some(since), true) = (shown["waiting_for_agency_since"].as_str(), is_told) {
+            let since: jiff::Timestamp = since.parse().unwrap();
+            assert!(since >= posted_at, "the outage began after that: {shown:#}");
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not say that it waits: {shown:#}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn nothing_is_parked(outage: Outage, plan: impl FnOnce(&mut StagePlan)) {
+    // What may have been sent must not be sent again where it is done only once.
+    let is_surely_unsent = matches!(outage, Outage::NobodyListens | Outage::NobodyShakesHands);
+    let changed = |agency: &str, text: String| {
+        let text = shortened(agency, text);
+        if is_surely_unsent { text.replace("effect = \"idempotent\"", "effect = \"once\"") } else { text }
+    };
+    let mut town = Town::with_adapters(changed, |it| {
+        schedule(it);
+        plan(it);
+    })
+    .await;
+    for service in SERVICES {
+        let id = town.post(service).await;
+        town.ends(&id, "completed").await;
+    }
+    let began_at = jiff::Timestamp::now();
+    let places = begins(&mut town, outage).await;
+    let requests = |town: &Town| AGENCIES.map(|it| town.stage.simulators.get(&name(it)).map_or(0, |it| it.requests()));
+    let before = requests(&town);
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        ids.push(post(&town, OFFICES[number % 2], SERVICES[number % 3]).await);
+    }
+    let began = Instant::now();
+    for (id, client) in &ids {
+        waits(&town, id, client, began_at).await;
+    }
+    let length = long().unwrap_or(Duration::from_secs(6));
+    sleep(length.saturating_sub(began.elapsed())).await;
+    for (id, client) in &ids {
+        let shown = show(&town, id, client).await;
+        assert!(["accepted", "queued", "sending", "retrying"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+    }
+    let met = requests(&town);
+    let back = Instant::now();
+    ends(&mut town, places).await;
+    let limit = if long().is_some() { Duration::from_secs(75) } else { Duration::from_secs(20) };
+    for (id, client) in &ids {
+        loop {
+            let shown = show(&town, id, client).await;
+            if shown["state"] == "completed" {
+                assert!(shown["waiting_for_agency_since"].is_null(), "{shown:#}");
+                break;
+            }
+            assert!(back.elapsed() < limit, "not through {:?} after the outage: {shown:#}", back.elapsed());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    println!(
+        "an outage of {length:?}: 12 submissions through within {:?} of its end; the agencies were asked {met:?} times \
+         meanwhile, {before:?} before",
+        back.elapsed()
+    );
+    for agency in AGENCIES {
+        let simulator = town.simulator(agency);
+        let done: Vec<_> = simulator.ledger().into_iter().filter_map(|entry| entry.reference).collect();
+        let distinct: std::collections::HashSet<_> = done.iter().collect();
+        assert_eq!(distinct.len(), done.len(), "{agency} has done something twice");
+        if is_surely_unsent {
+            let arrivals = simulator.arrivals();
+            let alone = arrivals[1].at.duration_since(arrivals[0].at);
+            assert!(alone.as_millis() >= i128::from(ANSWER_MS), "a second request came {alone:?} after the first");
+        }
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_nobody_listens_parks_nothing() {
+    nothing_is_parked(Outage::NobodyListens, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_nobody_shakes_hands_parks_nothing() {
+    nothing_is_parked(Outage::NobodyShakesHands, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_the_agency_says_that_it_is_unavailable_parks_nothing_over_rabbitmq_and_postgres() {
+    nothing_is_parked(Outage::SaysUnavailable, |plan| {
+        crate::town::over_rabbitmq(plan);
+        crate::town::in_postgres(plan);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_the_agency_is_silent_parks_nothing_once_its_circuit_is_open() {
+    nothing_is_parked(Outage::IsSilent, |_| {}).await;
+}
