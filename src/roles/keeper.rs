@@ -119,7 +119,12 @@ impl Keeper {
                 }
                 self.copies.extend(copy.map(|copy| ("the broker".to_owned(), copy)));
             }
-            Err(BrokerError::Unavailable(_)) if self.may_still_answer() => return,
+            // One that refuses us brings no work either, until somebody has mended it.
+            Err(BrokerError::Unavailable(_) | BrokerError::Refused(_) | BrokerError::Foreign { .. })
+                if self.may_still_answer() =>
+            {
+                return;
+            }
             Err(error) => tracing::warn!(%error, "the broker's copy of the journal's mark cannot be read"),
         }
         self.has_asked_broker = true;

@@ -12,7 +12,10 @@ use crate::{
     broker::BrokerError,
     domain::{AgencyName, Priority},
 };
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::{
+    options::{ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions},
+    types::ShortString,
+};
 
 /// Deletes the queues of these agencies, and then the exchanges. What is not there is no failure.
 pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Result<(), BrokerError> {
@@ -46,18 +49,24 @@ pub async fn take_over(settings: RabbitmqSettings, agencies: &[AgencyName]) -> R
     let mut removed = 0;
     for agency in agencies {
         for priority in Priority::ALL {
-            let queue = names.work_queue(agency, priority);
-            let is_there = Declaring::on(&wire).look(&queue, &Shape::queue()).await? == Said::Yes;
-            if is_there {
-                let channel = wire.channel().await?;
-                removed += u64::from(answered(channel.queue_purge(queue, QueuePurgeOptions::default())).await?);
-            }
+            removed += purged(&wire, names.work_queue(agency, priority)).await?;
         }
     }
+    // What the other journal has done is no measure of ours.
+    purged(&wire, names.mark_queue()).await?;
     let channel = wire.channel().await?;
     answered(channel.exchange_delete(names.owner_exchange(), ExchangeDeleteOptions::default())).await?;
     let topology = Topology::new(names, target.settings.delivery_limit, Some(identity));
     topology.declare(&wire, &[]).await?;
     wire.close().await;
     Ok(removed)
+}
+
+/// How many messages it held; none if it is not there.
+async fn purged(wire: &Wire, queue: ShortString) -> Result<u64, BrokerError> {
+    if Declaring::on(wire).look(&queue, &Shape::queue()).await? != Said::Yes {
+        return Ok(0);
+    }
+    let channel = wire.channel().await?;
+    Ok(answered(channel.queue_purge(queue, QueuePurgeOptions::default())).await?.into())
 }

@@ -11,7 +11,7 @@ use punte::{
         Broker, BrokerError,
         rabbitmq::{RabbitmqBroker, RabbitmqSettings, names::Names, names::work_key, take_over},
     },
-    domain::Priority,
+    domain::{Mark, Priority},
 };
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -31,6 +31,9 @@ async fn a_prefix_belongs_to_one_journal_until_it_is_taken_over() {
         .play(|first| async move {
             first.declare(&[ours()]).await.unwrap();
             publish(&*first, &items(&ours(), 3)).await;
+            first.mark().await.unwrap();
+            let mark = Mark { journal: "41ca".into(), at: jiff::Timestamp::now() };
+            first.keep_mark(&mark).await.unwrap();
             // Another process of the same installation.
             let sibling = RabbitmqBroker::start(of("41ca", &settings)).unwrap();
             connected(&sibling).await;
@@ -49,6 +52,7 @@ async fn a_prefix_belongs_to_one_journal_until_it_is_taken_over() {
             assert_eq!(take_over(second.clone(), &[ours(), theirs()]).await.unwrap(), 3);
             let heir = RabbitmqBroker::start(second).unwrap();
             connected(&heir).await;
+            assert_eq!(heir.mark().await.unwrap(), None, "the other journal's mark measures ours");
             let mut deliveries = heir.consume(&ours(), 1).await.unwrap();
             let sent = item(&ours());
             publish(&heir, std::slice::from_ref(&sent)).await;

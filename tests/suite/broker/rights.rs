@@ -2,9 +2,12 @@
 //! told in words that name the key.
 
 use super::{private::PrivateNode, stage::*};
-use punte::broker::{
-    Broker, BrokerError, BrokerHealth,
-    rabbitmq::{RabbitmqBroker, RabbitmqSettings, names::Names},
+use punte::{
+    broker::{
+        Broker, BrokerError, BrokerHealth,
+        rabbitmq::{RabbitmqBroker, RabbitmqSettings, names::Names},
+    },
+    domain::Mark,
 };
 use std::{
     sync::{
@@ -22,7 +25,7 @@ use tokio::{
 const PREFIX: &str = "punte";
 /// As README names them.
 const ALL_OF_ITS_OWN: [&str; 3] = [r"^punte\.", r"^punte\.", r"^punte\."];
-const NOTHING_TO_MAKE: [&str; 3] = [r"^punte\.events\.", r"^punte\.(work$|events)", r"^punte\.(work|events)"];
+const NOTHING_TO_MAKE: [&str; 3] = [r"^punte\.events\.", r"^punte\.(work$|events)", r"^punte\.(work|events|mark)"];
 
 async fn as_user(node: &PrivateNode, user: &str) -> RabbitmqBroker {
     let settings = RabbitmqSettings {
@@ -46,6 +49,10 @@ async fn everything_works(here: &RabbitmqBroker, there: &RabbitmqBroker) {
     publish(here, std::slice::from_ref(&rejected)).await;
     next(&mut deliveries.ordinary).await.settle.reject().await.unwrap();
     dead_letters_are(here, &ours(), before + 1).await;
+    let mark = Mark { journal: "41ca".into(), at: jiff::Timestamp::from_second(1_800_000_000).unwrap() };
+    here.mark().await.unwrap();
+    here.keep_mark(&mark).await.unwrap();
+    assert_eq!(there.mark().await.unwrap(), Some(mark));
     let told = announcement();
     here.announce(&told).await.unwrap();
     assert_eq!(timeout(PATIENCE, heard.recv()).await.unwrap().unwrap(), told);
