@@ -180,6 +180,8 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             Step::Heard { turn, came: Came::Lost }
         }
         (Move::IsBlamed, Step::Sent { turn, said: None }) => {
+            // A read leaves no doubt, so that it would only be another way to be parked.
+            (model.effect != Effect::Read).then_some(())?;
             goes_wrong(town)?;
             goes_astray(town, None);
             Step::Heard { turn, came: Came::Blamed }
