@@ -123,9 +123,9 @@ mod tests {
         let event = settle(Err(fault), case);
         let after = crate::domain::apply(&progress, effect.into(), event.clone()).unwrap();
         match event {
-            Event::RetryPlanned { .. } if asks_first(effect, &after) => "asked, then again",
-            Event::RetryPlanned { .. } if after.in_doubt => "again, in doubt",
-            Event::RetryPlanned { .. } => "again",
+            Event::RetryPlanned { .. } | Event::Deferred { .. } if asks_first(effect, &after) => "asked, then again",
+            Event::RetryPlanned { .. } | Event::Deferred { .. } if after.in_doubt => "again, in doubt",
+            Event::RetryPlanned { .. } | Event::Deferred { .. } => "again",
             Event::GivenUp { .. } if after.in_doubt => "parked, in doubt",
             Event::GivenUp { .. } => "parked",
             Event::OutcomeUnknown { .. } => "uncertain",
