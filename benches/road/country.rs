@@ -39,6 +39,11 @@ impl Country {
         copy(&project.join("schemas/services/person-lookup"), &self.folder().join("services").join(service))?;
         let adapter = self.folder().join("adapters").join(agency);
         copy(&model.join("person-lookup"), &adapter.join(service))?;
+        // Files may be named, of which no message contains anything.
+        let about = self.folder().join("services").join(service).join("service.toml");
+        edit(&about, |text| format!("{text}\n[attachments]\nat_most = 1\n"))?;
+        let template = adapter.join(service).join("request.xml");
+        edit(&template, |text| format!("{text}{{% set papers = attachments|length %}}"))?;
         for example in std::fs::read_dir(adapter.join(service).join("examples"))? {
             edit(&example?.path().join("request.json"), |text| text.replace("person-lookup", service))?;
         }

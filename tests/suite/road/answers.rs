@@ -149,10 +149,13 @@ async fn a_request_that_breaks_the_agencys_contract_is_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_that_fails_on_this_request_sends_nothing() {
-    let town = Town::found().await;
-    let mut hostile = request("civil-status-extract", CITIZEN);
-    hostile["data"]["note"] = json!("a control character: \u{1}");
-    let id = town.post_request(&hostile).await;
+    let town = Town::with_template("civil-registry/civil-status-extract/request.xml", |text| {
+        format!("{text}{{% if data.note|default('') == 'unforeseen' %}}{{{{ data.no_such_member }}}}{{% endif %}}")
+    })
+    .await;
+    let mut unforeseen = request("civil-status-extract", CITIZEN);
+    unforeseen["data"]["note"] = json!("unforeseen");
+    let id = town.post_request(&unforeseen).await;
     let shown = town.ends(&id, "parked").await;
     assert_eq!(shown["fault"]["code"], "bus.template.failed", "{shown:#}");
     assert_eq!(town.effects("civil-registry"), 0);

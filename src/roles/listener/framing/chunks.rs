@@ -1,5 +1,5 @@
 //! The bytes of a chunked body come in; the same bytes go out until the body's end. From the first byte that is not framed
-//! as RFC 9112, section 7.1, says, NUL goes out in its place, which no reader takes for a chunk.
+//! as RFC 9112, section 7.1, says, CR and NUL go out in its place, which no reader takes for a part of a chunk.
 
 use bytes::BytesMut;
 
@@ -31,6 +31,8 @@ enum Place {
     Broken,
 }
 
+/// In an extension of a chunk some readers pass over anything but CR, and after it wait for LF alone.
+const BROKEN: &[u8] = b"\r\0";
 const LONGEST_LINE: usize = 8 << 10;
 
 impl Chunks {
@@ -54,7 +56,9 @@ impl Chunks {
             self.place = self.next(coming[at]);
             if self.place == Place::Broken {
                 coming.truncate(at);
-                coming.extend_from_slice(&[0]);
+                coming.extend_from_slice(BROKEN);
+                at = coming.len();
+                break;
             }
             at += 1;
         }
