@@ -39,12 +39,18 @@ const MIGRATIONS: &[&str] = &[
 
 pub struct SqliteJournal {
     path: PathBuf,
-    purpose: Purpose,
     continuity: Continuity,
     writer: Writer,
     /// Ends after the writer.
     _checkpointer: Checkpointer,
     readers: Readers,
+    /// Ends last, when no other connection of ours is open any more.
+    _end: EndOfUse,
+}
+
+struct EndOfUse {
+    path: PathBuf,
+    purpose: Purpose,
 }
 
 /// How much the writer has done, for tests and metrics.
@@ -88,11 +94,11 @@ impl SqliteJournal {
         let checkpointer = Checkpointer::start(path, &mut connection)?;
         Ok(Self {
             path: path.to_owned(),
-            purpose,
             continuity: Continuity::default(),
             writer: Writer::start(connection)?,
             _checkpointer: checkpointer,
             readers: Readers::new(path),
+            _end: EndOfUse { path: path.to_owned(), purpose },
         })
     }
 
@@ -112,7 +118,7 @@ enum Purpose {
     Visit,
 }
 
-impl Drop for SqliteJournal {
+impl Drop for EndOfUse {
     /// In order: whoever finds the file later needs no log beside it. A visitor closes it for a process that has died.
     fn drop(&mut self) {
         let is_ours = match self.purpose {
