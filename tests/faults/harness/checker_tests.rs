@@ -168,7 +168,7 @@ const LIES: &[Lie] = &[
         it.seen[READ].attempts[0].outcome = None
     }),
     (Invariant::DoubtIsShown, "what was done is parked without a doubt", |it| {
-        let given_up = Event::GivenUp { attempt: 1, fault: fault(Code::AgencyClientError) };
+        let given_up = Event::GivenUp { attempt: 1, fault: fault(Code::TemplateFailed) };
         it.seen[ONCE] = life(Effect::Once, "certified-extract", vec![Event::Published, begun(1), given_up]);
         it.postings[ONCE].numbers = vec![it.seen[ONCE].id.clone()];
         it.effects.retain(|effect| it.seen.iter().any(|seen| effect.reference.as_ref() == Some(&seen.id)));

@@ -27,6 +27,8 @@ pub fn disagreement(seen: &Seen) -> Option<String> {
     (told != is).then(|| format!("the timeline ends with {told:?}, the state is {is:?}"))
 }
 
+const AWAY: &str = ": waiting for the agency since ";
+
 /// The event behind a line. What a line does not hold stands in the attempt that it ended.
 fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
     use StateName as S;
@@ -55,6 +57,14 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
             ("discarded", by) => Event::Discarded { by: by.into() },
             _ => return None,
         },
+        (_, S::Retrying) if cause.contains(AWAY) => {
+            let (code, since) = cause.split_once(AWAY)?;
+            let (due_at, since) = (at, since.parse().ok()?);
+            match is_sending {
+                true => Event::Deferred { attempt, due_at, since, fault: fault_of(seen, attempt, code)? },
+                false => Event::HeldBack { due_at, since, fault: plain_fault(code)? },
+            }
+        }
         (_, S::Retrying) => Event::RetryPlanned { attempt, due_at: at, fault: fault_of(seen, attempt, cause)? },
         (_, S::Uncertain) => Event::OutcomeUnknown { attempt, fault: fault_of(seen, attempt, cause)? },
         (_, S::Parked) if is_sending => Event::GivenUp { attempt, fault: fault_of(seen, attempt, cause)? },
