@@ -6,6 +6,7 @@ use super::{
 };
 use crate::domain::Code;
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use std::time::Duration;
@@ -27,9 +28,54 @@ pub struct HeldBody {
     _memory: Option<Memory>,
 }
 
+/// A request's body, read or not. What is not read of one in HTTP/2 is taken and thrown away for a while: a stream that is
+/// reset at once takes the answer with it for many clients, curl 7.88 among them (RFC 9113, section 8.1).
+pub struct RequestBody {
+    body: Option<Incoming>,
+    is_http2: bool,
+}
+
+/// So much is thrown away, and for so long: an office's client is to hear why, and no flood is to cost more.
+const DISCARD_BYTES: u64 = 32 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
+impl RequestBody {
+    pub fn new(body: Incoming, version: Version) -> Self {
+        Self { body: Some(body), is_http2: version == Version::HTTP_2 }
+    }
+
+    fn says_at_least(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.size_hint().lower())
+    }
+
+    async fn frame(&mut self) -> Option<Result<hyper::body::Frame<Bytes>, hyper::Error>> {
+        self.body.as_mut()?.frame().await
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| self.is_http2 && !body.is_end_stream()) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { drop(tokio::time::timeout(DISCARD_TIME, discard(body)).await) });
+        }
+    }
+}
+
+async fn discard(mut body: Incoming) {
+    let mut left = DISCARD_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let size_bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if size_bytes > left {
+            return;
+        }
+        left -= size_bytes;
+    }
+}
+
 /// A body that is being read.
 pub struct BodyReader {
-    body: Incoming,
+    body: RequestBody,
     max_bytes: u64,
     too_large: Code,
     deadline: Instant,
@@ -41,8 +87,8 @@ pub struct BodyReader {
 
 impl BodyReader {
     /// Refuses at once what says by itself that it is too large.
-    pub fn new(body: Incoming, max_bytes: u64, too_large: Code, pace: Pace) -> Result<Self, Problem> {
-        if body.size_hint().lower() > max_bytes {
+    pub fn new(body: RequestBody, max_bytes: u64, too_large: Code, pace: Pace) -> Result<Self, Problem> {
+        if body.says_at_least() > max_bytes {
             return Err(too_large.into());
         }
         let (now, Pace { timeout, window }) = (Instant::now(), pace);

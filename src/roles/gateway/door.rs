@@ -3,6 +3,7 @@
 
 use super::{
     Call, Desk, Problem, Reply,
+    body::RequestBody,
     doorman::{Doorman, KnownOffice},
     framing,
     routes::{self, Route},
@@ -73,6 +74,8 @@ impl FrontDoor {
 
     async fn handle(&self, visitor: &Visitor<Guest>, trace: TraceParent, request: Request<Incoming>) -> Reply {
         framing::check(&request).inspect_err(|_| visitor.farewell.cancel())?;
+        let (head, body) = request.into_parts();
+        let body = RequestBody::new(body, head.version);
         let office = self.office(&visitor.guest).inspect_err(|_| visitor.farewell.cancel())?;
         tracing::Span::current().record("office", office.office.name.as_str());
         if self.desk.shutdown.is_cancelled() {
@@ -80,7 +83,6 @@ impl FrontDoor {
         }
         office.limits.take_request()?;
         let under_way = self.desk.limits.request(&office.limits)?;
-        let (head, body) = request.into_parts();
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
         let (route, parameter) = routes::find(&method, head.uri.path())?;
         let query = head.uri.query().map(str::to_owned);

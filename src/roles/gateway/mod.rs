@@ -44,10 +44,10 @@ use crate::{
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
 };
 use axum::body::Body;
+use body::RequestBody;
 use door::FrontDoor;
 use doorman::{Doorman, KnownOffice};
 use http::{HeaderMap, Response};
-use hyper::body::Incoming;
 use limits::{Capacity, Limits, UnderWay};
 use quota::Quota;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -149,7 +149,7 @@ pub struct Call {
     query: Option<String>,
     /// What stands where the route's path has a parameter.
     parameter: Option<String>,
-    body: Incoming,
+    body: RequestBody,
     /// Given back early by requests that only wait.
     under_way: UnderWay,
 }
