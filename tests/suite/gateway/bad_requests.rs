@@ -240,3 +240,31 @@ async fn texts_that_no_message_can_carry_are_found_at_the_door() {
     let records = open.town.journal.list(&Default::default(), 10).await.unwrap();
     assert_eq!(records.len(), 1);
 }
+
+/// A stream that is reset at once takes the answer with it: curl 7.88 says "stream error" then, and nobody learns why.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_hears_over_either_version_of_http_why_a_body_is_not_taken() {
+    let open = open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![b'x'; 3_000_000]).unwrap();
+    let pki = &open.town.pki;
+    let (ca, certificate, key) = (pki.gateway("server-ca.pem"), pki.office("causeni.pem"), pki.office("causeni.key"));
+    let address = format!("https://localhost:{}", open.address.port());
+    for version in ["--http2", "--http1.1"] {
+        for (path, media_type, status) in [
+            ("submissions", "application/json", "413"),
+            ("attachments", "application/pdf", "413"),
+            ("attachments", "text/html", "415"),
+        ] {
+            let mut curl = std::process::Command::new("curl");
+            curl.args(["-sS", version, "-o", "/dev/null", "-w", "%{http_code}", "-H", "idempotency-key: k"]);
+            curl.arg("--cacert").arg(&ca).arg("--cert").arg(&certificate).arg("--key").arg(&key);
+            curl.arg("-H").arg(format!("content-type: {media_type}"));
+            curl.arg("--data-binary").arg(format!("@{}", large.display())).arg(format!("{address}/v1/{path}"));
+            let said = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
+            let told = String::from_utf8_lossy(&said.stderr);
+            assert_eq!(String::from_utf8_lossy(&said.stdout), status, "{version} {path} {media_type}: {told}");
+        }
+    }
+}
