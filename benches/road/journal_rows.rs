@@ -92,6 +92,8 @@ fn copy(connection: &Connection, count: i64, statements: &[String]) -> anyhow::R
         connection.execute_batch("COMMIT")?;
     }
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    // Whoever closes the file last says so, and the process that had it was killed: its log is in the file now.
+    connection.execute("UPDATE installation SET in_use = 0", [])?;
     // Else the kernel writes gigabytes while something is measured.
     Ok(std::fs::File::open(connection.path().unwrap_or_default())?.sync_all()?)
 }
