@@ -5,12 +5,14 @@
 //!
 //! | floor | rooms |
 //! | --- | --- |
-//! | 6 | [`cli`]: one file per subcommand |
-//! | 5 | [`roles`]: the long-running processes |
+//! | 8 | [`cli`]: one file per subcommand |
+//! | 7 | [`kit`]: for people who write adapters and tests |
+//! | 6 | [`process`]: which roles run, from start to stop |
+//! | 5 | [`roles`]: what a process does for as long as it runs |
 //! | 4 | [`road`]: the way of one submission, one verb per file |
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
-//! | 1 | [`journal`], [`broker`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
+//! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
 //! | 0 | [`settings`], [`domain`], [`xml`], [`json`], [`crash`] |
 
 // What comes from outside never ends a thread. Tests may.
@@ -35,6 +37,7 @@ pub mod xml;
 
 pub mod attachments;
 pub mod broker;
+pub mod http_server;
 pub mod journal;
 pub mod telemetry;
 pub mod trust;
@@ -47,5 +50,9 @@ pub mod adapter;
 pub mod road;
 
 pub mod roles;
+
+pub mod process;
+
+pub mod kit;
 
 pub mod cli;

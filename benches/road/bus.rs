@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use punte::{
     domain::AgencyName,
-    roles::stage::{OFFICE, Stage, StagePlan},
+    kit::stage::{OFFICE, Stage, StagePlan},
     trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
 use rustls::ClientConfig;

@@ -6,7 +6,7 @@ use crate::{
     process::Running,
 };
 use anyhow::Context;
-use punte::roles::stage::OFFICE;
+use punte::kit::stage::OFFICE;
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},

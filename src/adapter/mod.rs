@@ -27,13 +27,10 @@ mod examples;
 mod proof;
 mod sameness;
 
-mod dev_keys;
-
 pub use crate::wire::SoapFault;
 pub use address::Address;
 pub use brevity::BRIEF_BYTES;
 pub use contract::Contract;
-pub use dev_keys::dev_agencies;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireRequest};
 pub use filter::{Filter, LARGE_BYTES, MAX_TIME};

@@ -5,7 +5,7 @@ use super::{
     check_online::{Met, meet},
     exit, output,
 };
-use crate::{roles::Installation, settings::ConfigFaults};
+use crate::{process::Installation, settings::ConfigFaults};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! `punte check --online`: each agency's server is met; what was found goes out, and what has to be done about it.
 
-use crate::{roles::Installation, settings::ConfigFaults};
+use crate::{process::Installation, settings::ConfigFaults};
 use futures_util::future::join_all;
 
 /// One line an agency, and what works but should be known.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::Mark,
     journal::{Journal, JournalError, MarkFile, Restored as Counted, sqlite},
-    roles::{open_broker, visit_incomplete},
+    process::{open_broker, visit_incomplete},
     settings::{JournalPlace, Settings},
 };
 use clap::{Args, Subcommand};

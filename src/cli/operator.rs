@@ -3,7 +3,7 @@
 use super::{ConfigFile, exit, output};
 use crate::{
     journal::{Journal, JournalError},
-    roles::visit_journal,
+    process::visit_journal,
     settings::{JournalPlace, Settings},
 };
 use std::{future::Future, sync::Arc};

@@ -2,12 +2,12 @@
 
 use super::{exit, output};
 use crate::{
-    adapter::dev_agencies,
     domain::{AgencyName, OfficeName},
-    trust::{
-        Algorithm,
+    kit::{
+        dev_agencies,
         dev_pki::{self, Added, DevAgency, DevPki},
     },
+    trust::Algorithm,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;

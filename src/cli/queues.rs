@@ -5,7 +5,7 @@ use crate::{
     broker::rabbitmq::{AgencyReport, QueueReport, RabbitmqSettings, report, take_over},
     domain::{AgencyName, StateName},
     journal::{Journal, JournalError, StateCount},
-    roles::rabbitmq_settings,
+    process::rabbitmq_settings,
     settings::{BrokerSettings, Settings},
 };
 use clap::{Args, Subcommand};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::SystemClock,
-    roles::{DRAIN, Installation, Process, Role, Stopped},
+    process::{DRAIN, Installation, Process, Role, Stopped},
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;

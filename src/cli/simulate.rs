@@ -3,7 +3,7 @@
 use super::{output, signals::StopSignals};
 use crate::{
     domain::AgencyName,
-    roles::simulator::{Simulator, SimulatorBehaviour, SimulatorError, SimulatorPlan, adapter_of},
+    kit::simulator::{Simulator, SimulatorBehaviour, SimulatorError, SimulatorPlan, adapter_of},
 };
 use serde_json::json;
 use std::{net::SocketAddr, path::PathBuf};

@@ -30,8 +30,6 @@ pub mod jws;
 pub mod webhook;
 pub mod wss;
 
-pub mod dev_pki;
-
 pub use certificate::{Certificate, CertificateFacts};
 pub use certificate_flaw::CertificateFlaw;
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};

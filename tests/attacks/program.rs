@@ -1,7 +1,7 @@
 //! The program itself as a process of its own, over a stage's configuration: its log, memory and handles are its own.
 
 use http::StatusCode;
-use punte::roles::stage::Stage;
+use punte::kit::stage::Stage;
 use std::{
     fs::File,
     path::PathBuf,

@@ -5,7 +5,7 @@ use crate::{
     harness::{ALL, House, PATIENCE, furniture::TIMEOUT_SECS, outside},
     infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
 };
-use punte::{domain::AgencyName, roles::stage::StagePlan};
+use punte::{domain::AgencyName, kit::stage::StagePlan};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

@@ -2,7 +2,7 @@
 //! sent until an operator has said so, and nothing is done twice afterwards.
 
 use crate::harness::{ALL, House, PATIENCE, clients::SERVICES, over_rabbitmq, variable};
-use punte::roles::stage::StagePlan;
+use punte::kit::stage::StagePlan;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

@@ -10,11 +10,11 @@ use punte::{
     broker::{Announcement, WorkItem, rabbitmq::RabbitmqSettings},
     domain::{AgencyName, AttachmentId, OfficeName, ServiceName, SubmissionId, TraceParent},
     json::{self, Rules},
+    kit::dev_pki::{self, DevAgency},
     roles::{courier, gateway::readers},
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, Certificate, ClientTrust, ClientTrustFiles, Identity, ReplayCache,
         SealAsWritten,
-        dev_pki::{self, DevAgency},
         http_signature::{self, HttpMessage, HttpStart},
         jws,
         webhook::WebhookSecret,

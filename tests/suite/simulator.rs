@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use punte::{
     adapter::{Example, Reading, TransformInput, WireRequest},
     domain::{Submission, SubmissionId},
-    roles::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
+    kit::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
     trust::{Identity, Seal, wss},
     wire::tls_failure,
 };

@@ -2,7 +2,7 @@
 
 use punte::{
     domain::AgencyName,
-    roles::{
+    kit::{
         simulator::Simulator,
         stage::{OFFICE, Stage, StagePlan},
     },

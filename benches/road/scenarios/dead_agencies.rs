@@ -7,7 +7,7 @@ use crate::{
     contest::{Beside, Subject},
     counter::Expected,
 };
-use punte::roles::stage::OFFICE;
+use punte::kit::stage::OFFICE;
 
 /// What is asked of each agency that is dead, or could be.
 const PER_SECOND: f64 = 10.0;

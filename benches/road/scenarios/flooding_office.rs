@@ -7,7 +7,7 @@ use crate::{
     contest::{Beside, Subject},
     counter::Expected,
 };
-use punte::{roles::stage::OFFICE, trust::dev_pki};
+use punte::kit::{dev_pki, stage::OFFICE};
 
 const FLOODERS: usize = 20;
 const PER_SECOND: f64 = 1000.0;

@@ -6,7 +6,7 @@ mod queues;
 
 use super::{exit, output, signals::StopSignals};
 use crate::{
-    roles::stage::{Stage, StagePlan},
+    kit::stage::{Stage, StagePlan},
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;

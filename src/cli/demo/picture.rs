@@ -5,7 +5,7 @@ use crate::{
     broker::BrokerError,
     cli::output,
     domain::AgencyName,
-    roles::stage::{OFFICE, Stage},
+    kit::stage::{OFFICE, Stage},
 };
 use serde_json::{Value, json};
 

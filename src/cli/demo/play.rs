@@ -3,7 +3,7 @@
 use super::picture::Picture;
 use crate::{
     domain::AgencyName,
-    roles::stage::{OFFICE, Stage},
+    kit::stage::{OFFICE, Stage},
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};

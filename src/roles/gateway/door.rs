@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{Code, TraceParent},
-    roles::listener::{Door, FramedStream, HttpVersion, TcpConnection, Visitor},
+    http_server::{Door, FramedStream, HttpVersion, TcpConnection, Visitor},
 };
 use axum::body::Body;
 use futures_util::FutureExt;

@@ -4,7 +4,7 @@
 use super::Problem;
 use crate::{
     domain::{Code, TraceParent},
-    roles::listener::{REFUSED, TcpConnection},
+    http_server::{REFUSED, TcpConnection},
 };
 use http::{HeaderMap, Request, Version, header, uri::Authority};
 use http_body_util::BodyExt;

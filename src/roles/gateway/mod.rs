@@ -27,16 +27,14 @@ mod wish;
 pub use doorman::{Ambiguous, check_apart};
 pub use problem::{Problem, status_of};
 
-use super::{
-    dispatch::Dispatch,
-    listener::{self, ListenerLimits},
-};
+use super::dispatch::Dispatch;
 use crate::{
     adapter::Adapters,
     attachments::AttachmentStore,
     broker::Broker,
     catalogue::Catalogue,
     domain::{Clock, Code, SubmissionId, TraceParent},
+    http_server::{self, ListenerLimits},
     journal::{Journal, Record},
     road::{Arrivals, Awaited},
     settings::{GatewaySettings, OfficeSettings},
@@ -175,7 +173,7 @@ impl Gateway {
         let doorman = Doorman::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
-        let bound = listener::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
+        let bound = http_server::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
         let (socket, address) = bound?;
         let limits = limits_of(settings, parts.grace);
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
@@ -185,7 +183,7 @@ impl Gateway {
         let refreshing = refresh(identity, trusted, clock, reload.clone());
         let ended = tokio::spawn(async move {
             tokio::select! {
-                () = listener::serve(socket, door, limits, shutdown) => {}
+                () = http_server::serve(socket, door, limits, shutdown) => {}
                 () = refreshing => {}
             }
         });

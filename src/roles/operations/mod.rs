@@ -7,8 +7,10 @@ mod readiness;
 pub use queue_sights::QueueSights;
 pub use readiness::{Part, PartState, Readiness};
 
-use super::listener::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor};
-use crate::telemetry::Metrics;
+use crate::{
+    http_server::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor},
+    telemetry::Metrics,
+};
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -45,9 +47,9 @@ const LIMITS: ListenerLimits = ListenerLimits {
 
 impl Operations {
     pub async fn start(parts: OperationsParts) -> io::Result<Self> {
-        let (socket, address) = listener::bind(parts.listen).await?;
+        let (socket, address) = http_server::bind(parts.listen).await?;
         let door = Arc::new(BackDoor { readiness: parts.readiness, metrics: parts.metrics });
-        let ended = tokio::spawn(listener::serve(socket, door, LIMITS, parts.shutdown));
+        let ended = tokio::spawn(http_server::serve(socket, door, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");
         Ok(Self { address, ended })
     }

@@ -4,7 +4,7 @@ use crate::program::Program;
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
-    roles::stage::{OFFICE, Stage, StagePlan},
+    kit::stage::{OFFICE, Stage, StagePlan},
     trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
 use std::{

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::program::Program;
 use lapin::{Channel, Connection, ConnectionProperties, options::*, types::FieldTable};
-use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::stage::{OFFICE, Stage, StagePlan};
 use std::{
     path::Path,
     time::{Duration, Instant},

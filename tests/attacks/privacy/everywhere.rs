@@ -4,7 +4,7 @@
 use super::canaries::{Canaries, FILE_NAME, FILE_TEXT, PASSWORD, PERSON, TALKATIVE, WEBHOOK_KEY, canary};
 use crate::program::Program;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::stage::{OFFICE, Stage, StagePlan};
 use serde_json::{Value, json};
 use std::{
     path::Path,

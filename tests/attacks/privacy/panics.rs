@@ -5,7 +5,7 @@ use super::{
     everywhere::{Walk, stage, told},
 };
 use crate::program::Program;
-use punte::{crash::Point, roles::stage::OFFICE};
+use punte::{crash::Point, kit::stage::OFFICE};
 use std::time::{Duration, Instant};
 
 /// In a handler of the gateway, in a worker's task, on the road and in a delivery of the courier.

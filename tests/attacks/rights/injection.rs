@@ -7,7 +7,7 @@ use crate::{
     town::{Town, request},
 };
 use http::Method;
-use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::stage::{OFFICE, Stage, StagePlan};
 use serde_json::{Value, json};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;

@@ -5,7 +5,7 @@ use super::process::free_port;
 use punte::{
     adapter::Adapter,
     domain::AgencyName,
-    roles::simulator::{Arrival, LedgerEntry, Simulator, SimulatorPlan, adapter_of},
+    kit::simulator::{Arrival, LedgerEntry, Simulator, SimulatorPlan, adapter_of},
 };
 use serde_json::Value;
 use std::{

@@ -4,7 +4,7 @@ use super::{clients::Posting, process::Footprint, replay};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::{Attempt, AttemptOutcome, Change, Effect, Progress, StateName},
-    roles::simulator::{Arrival, LedgerEntry},
+    kit::simulator::{Arrival, LedgerEntry},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

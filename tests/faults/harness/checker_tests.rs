@@ -11,7 +11,7 @@ use punte::{
         Answer, Attempt, AttemptOutcome, Change, Code, Effect, Event, Fault, Progress, Stage, StateName, SubmissionId,
         apply,
     },
-    roles::simulator::{Arrival, LedgerEntry},
+    kit::simulator::{Arrival, LedgerEntry},
 };
 use serde_json::json;
 use std::collections::BTreeSet;

@@ -11,7 +11,7 @@ use super::{
     outside,
     process::{Footprint, Running},
 };
-use punte::roles::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::stage::{OFFICE, Stage, StagePlan};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

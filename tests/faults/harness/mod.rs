@@ -34,7 +34,7 @@ pub fn is_long() -> bool {
 }
 
 /// As several processes need it.
-pub fn shared(plan: &mut punte::roles::stage::StagePlan) {
+pub fn shared(plan: &mut punte::kit::stage::StagePlan) {
     over_rabbitmq(plan);
     crate::town::in_postgres(plan);
 }

@@ -15,7 +15,7 @@ use punte::{
     broker::{WorkItem, rabbitmq::names::Names},
     domain::{AgencyName, Priority},
     journal::{Journal, JournalError, ListFilter, Record},
-    roles::visit_journal,
+    process::visit_journal,
     settings::{BrokerSettings, Settings},
 };
 use std::{

@@ -1,7 +1,7 @@
 //! An office's webhook: it takes every notice and remembers which submissions it was told of.
 
 use punte::{
-    roles::stage::StagePlan,
+    kit::stage::StagePlan,
     trust::{Identity, IdentityFiles, Reloading, server_config},
 };
 use std::{

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::{Clock, Event},
     journal::Entry,
-    roles::stage::StagePlan,
+    kit::stage::StagePlan,
 };
 use serde_json::{Value, json};
 use std::{

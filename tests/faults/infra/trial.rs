@@ -6,7 +6,7 @@ use crate::harness::{
     clients::{Counters, SERVICES},
     outside,
 };
-use punte::roles::stage::StagePlan;
+use punte::kit::stage::StagePlan;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 

@@ -8,10 +8,11 @@ use punte::{
     catalogue::{Catalogue, Schema},
     domain::{Answer, Clock, Event, Office, StateName, SubmissionId, SystemClock},
     journal::{Entry, Journal, sqlite::SqliteJournal},
+    kit::dev_pki,
     roles::gateway::{Gateway, GatewayError, GatewayParts, openapi::DOCUMENT, routes},
     settings::{AttachmentSettings, CertificateMatch, ConfigFaults, GatewaySettings, OfficeSettings},
     telemetry::Metrics,
-    trust::{AgencyRoots, ClientTls, Identity, client_config, dev_pki},
+    trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};

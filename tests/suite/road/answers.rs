@@ -5,7 +5,7 @@ use crate::town::{CITIZEN, Town, request};
 use serde_json::{Value, json};
 
 /// One try only, so that the first outcome is the last.
-fn impatient(plan: &mut punte::roles::stage::StagePlan) {
+fn impatient(plan: &mut punte::kit::stage::StagePlan) {
     plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n";
 }
 

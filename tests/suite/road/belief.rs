@@ -5,7 +5,7 @@ use crate::{
     road::hostile::{Hostile, town_that_tries, town_with},
     town::{CITIZEN, Town, request},
 };
-use punte::{domain::AttemptOutcome, journal::Record, roles::stage::StagePlan};
+use punte::{domain::AttemptOutcome, journal::Record, kit::stage::StagePlan};
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The same road over a real RabbitMQ and a real PostgreSQL.
 
 use crate::{broker::private::PrivateNode, town::Town};
-use punte::roles::stage::{Stage, StagePlan};
+use punte::kit::stage::{Stage, StagePlan};
 use serde_json::json;
 use std::time::Duration;
 

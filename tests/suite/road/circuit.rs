@@ -10,7 +10,7 @@ fn touchy(_: &str, text: String) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_circuit_holds_everything_back_burns_no_attempts_and_one_probe_closes_it() {
-    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+    let patient = |plan: &mut punte::kit::stage::StagePlan| {
         plan.retry = "first_wait_secs = 60\nmax_wait_secs = 60\nmax_attempts = 5\n";
     };
     let town = Town::with_adapters(touchy, patient).await;

@@ -4,7 +4,7 @@
 
 use crate::town::{CITIZEN, Town, in_postgres, over_rabbitmq, request};
 use futures_util::{StreamExt, stream};
-use punte::roles::stage::StagePlan;
+use punte::kit::stage::StagePlan;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,9 @@ async fn a_flood_delays_nobody(priority: &str, plan: impl FnOnce(&mut StagePlan)
         }
     }
     let asked = town.simulator("civil-registry").requests();
-    println!("{priority}: alone {without:?}, beside {size} of another office (posted in {posted:?}, {asked} sent since) {with:?}");
+    println!(
+        "{priority}: alone {without:?}, beside {size} of another office (posted in {posted:?}, {asked} sent since) {with:?}"
+    );
     assert!((asked as usize) < size, "the flood was over before");
     assert!(with < without * 2, "{with:?} in the place of {without:?}");
     town.leave().await;

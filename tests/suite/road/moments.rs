@@ -306,7 +306,7 @@ async fn where_a_server_proves_nothing_by_itself_the_declared_probe_goes_first_o
 async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_sent() {
     let town = Town::found().await;
     let now = jiff::Timestamp::now();
-    let installation = punte::roles::Installation::load(&town.stage.config(), now).unwrap();
+    let installation = punte::process::Installation::load(&town.stage.config(), now).unwrap();
     let line = installation.lines.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
     assert_eq!(line.check_identity(now).map_err(|fault| fault.code), Ok(()));
     let later = now + jiff::SignedDuration::from_hours(24 * 365 * 50);

@@ -6,7 +6,7 @@
 use crate::town::{CITIZEN, Town, request};
 use punte::{
     domain::AgencyName,
-    roles::{
+    kit::{
         simulator::{Simulator, SimulatorPlan},
         stage::StagePlan,
     },
@@ -107,7 +107,7 @@ async fn ends(town: &mut Town, places: Vec<(SocketAddr, Absent)>) {
         drop(absent);
         let project = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let services = project.join("schemas/services");
-        let adapter = punte::roles::simulator::adapter_of(&town.adapters(), &services, &name(agency)).unwrap();
+        let adapter = punte::kit::simulator::adapter_of(&town.adapters(), &services, &name(agency)).unwrap();
         let plan = SimulatorPlan {
             listen: address,
             behaviour: pace.clone().try_into().unwrap(),

@@ -165,7 +165,7 @@ fn edit(town: &Town, file: &str, change: impl Fn(String) -> String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submissions_of_an_agency_that_is_no_longer_there_come_in_front_of_an_operator() {
-    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+    let patient = |plan: &mut punte::kit::stage::StagePlan| {
         plan.retry = "first_wait_secs = 2\nmax_wait_secs = 2\nmax_attempts = 9\n";
     };
     let mut town = Town::with_adapters(|_, text| text, patient).await;
@@ -184,7 +184,7 @@ async fn submissions_of_an_agency_that_is_no_longer_there_come_in_front_of_an_op
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submissions_of_an_operation_that_is_no_longer_there_come_in_front_of_an_operator() {
-    let patient = |plan: &mut punte::roles::stage::StagePlan| {
+    let patient = |plan: &mut punte::kit::stage::StagePlan| {
         plan.retry = "first_wait_secs = 2\nmax_wait_secs = 2\nmax_attempts = 9\n";
     };
     let mut town = Town::with_adapters(|_, text| text, patient).await;

@@ -2,7 +2,7 @@
 //! SOAP 1.2 with ECDSA. The agencies are folders of `tests/adapters`, and the simulator checks what we sign for real.
 
 use crate::town::{Town, request};
-use punte::roles::{Installation, stage::StagePlan};
+use punte::{kit::stage::StagePlan, process::Installation};
 use serde_json::json;
 use std::path::Path;
 

@@ -5,11 +5,13 @@ use jiff::Timestamp;
 use punte::{
     adapter::{Adapter, Example, Exchange, Form, Mapped, TransformInput, WireAnswer, WireRequest},
     domain::{ServiceName, SubmissionId},
-    roles::simulator::{Simulator, SimulatorPlan, adapter_of},
+    kit::{
+        dev_pki::{self, DevAgency, DevPki},
+        simulator::{Simulator, SimulatorPlan, adapter_of},
+    },
     trust::{
         AgencyRoots, Algorithm, AnswerKind, AnswerPolicy, ClientTls, Identity, JwsForm, JwsProfile, ReplayCache, Seal,
         SealProfile, client_config,
-        dev_pki::{self, DevAgency, DevPki},
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },

@@ -2,7 +2,7 @@
 
 use crate::town::Town;
 use jiff::{SignedDuration, Timestamp};
-use punte::{domain::Code, roles::Installation};
+use punte::{domain::Code, process::Installation};
 use std::fs;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! One throw-away PKI for the whole test program, and what is often wanted of it.
 
 use jiff::Timestamp;
-use punte::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, Identity,
-    dev_pki::{self, DevAgency, DevPki},
+use punte::{
+    kit::dev_pki::{self, DevAgency, DevPki},
+    trust::{Algorithm, AnswerKind, AnswerPolicy, Certificate, Identity},
 };
 use std::{path::Path, sync::OnceLock};
 

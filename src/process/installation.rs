@@ -1,11 +1,12 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
-use super::{foreseen::foresee, gateway::check_apart};
+use super::foreseen::foresee;
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
     domain::SubjectMatch,
     road::Lines,
+    roles::gateway::check_apart,
     settings::{ConfigFaults, Effective, JournalPlace, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity, Purpose},
 };

@@ -2,15 +2,15 @@
 //! out, on free ports, with throw-away keys. The demo and the tests stand on it.
 
 use super::{
-    installation::Installation,
-    process::{Process, Role, StartError},
+    dev_agencies, dev_pki,
     simulator::{Simulator, SimulatorError},
 };
 use crate::{
-    adapter::{Protocol, dev_agencies},
+    adapter::Protocol,
     domain::{AgencyName, Clock, SystemClock},
+    process::{Installation, Process, Role, StartError},
     settings::ConfigFaults,
-    trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config, dev_pki},
+    trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config},
 };
 use jiff::Timestamp;
 use std::{

@@ -1,11 +1,9 @@
 //! What a start would refuse, found without starting: valid settings come in, their faults go out.
 
-use super::{
-    courier::check_webhook,
-    stores::{check_broker, check_postgres, postgres_tls},
-};
+use super::stores::{check_broker, check_postgres, postgres_tls};
 use crate::{
     journal::postgres::PlaceFault,
+    roles::courier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, Settings},
 };
 use jiff::Timestamp;

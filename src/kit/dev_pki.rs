@@ -17,7 +17,7 @@ mod additions;
 
 pub use additions::{Added, add_agency, add_office};
 
-use super::{Algorithm, TrustError};
+use crate::trust::{Algorithm, TrustError};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,

@@ -1,6 +1,7 @@
 //! Which throw-away keys agencies need: the folder of the adapters comes in, names and kinds of keys go out.
 
-use crate::trust::{Algorithm, dev_pki::DevAgency};
+use super::dev_pki::DevAgency;
+use crate::trust::Algorithm;
 use serde::Deserialize;
 use std::{io, path::Path};
 

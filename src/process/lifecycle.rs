@@ -1,11 +1,9 @@
 //! A running process: an installation and the names of roles come in, the roles run until they are stopped.
 
 use super::{
-    courier::CourierError,
-    gateway::GatewayError,
     installation::Installation,
     keeper::Keeper,
-    shared::Shared,
+    parts::Shared,
     stores::{OpenError, open_broker, open_journal},
     take_over::TakeOver,
 };
@@ -18,6 +16,7 @@ use crate::{
         sqlite::{self, Ownership},
     },
     road::{Arrivals, Lines, Marks},
+    roles::{courier::CourierError, gateway::GatewayError},
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };

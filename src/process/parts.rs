@@ -1,14 +1,8 @@
 //! What all roles of a process share: stores, clock and tokens come in; running roles go out.
 
 use super::{
-    courier::{Courier, CourierParts},
-    dispatch::Dispatch,
-    gateway::{Gateway, GatewayParts, Papers},
     installation::Installation,
-    operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
-    process::{DRAIN, Role, StartError},
-    scheduler::{Relay, Scheduler},
-    worker::Worker,
+    lifecycle::{DRAIN, Role, StartError},
 };
 use crate::{
     attachments::AttachmentStore,
@@ -16,6 +10,14 @@ use crate::{
     domain::{AgencyName, Clock},
     journal::Journal,
     road::{Arrivals, Awaited, Contents, Lines, Marks, Reply, Road, Steady},
+    roles::{
+        courier::{Courier, CourierParts},
+        dispatch::Dispatch,
+        gateway::{Gateway, GatewayParts, Papers},
+        operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
+        scheduler::{Relay, Scheduler},
+        worker::Worker,
+    },
     settings::OperationsSettings,
     telemetry::Metrics,
 };

@@ -1,0 +1,9 @@
+//! What is not the bus: for people who write adapters and tests. Nothing that carries a submission passes through here.
+
+pub mod simulator;
+pub mod stage;
+
+mod dev_agencies;
+pub mod dev_pki;
+
+pub use dev_agencies::dev_agencies;

@@ -1,0 +1,13 @@
+//! The composition root: the configuration comes in, the stores are opened, and the roles run until they are told to stop.
+
+mod installation;
+mod foreseen;
+mod stores;
+mod keeper;
+mod take_over;
+mod parts;
+mod lifecycle;
+
+pub use installation::Installation;
+pub use lifecycle::{DRAIN, Process, Role, StartError, Stopped};
+pub use stores::{OpenError, open_broker, open_journal, rabbitmq_settings, visit_incomplete, visit_journal};
