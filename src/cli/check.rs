@@ -40,9 +40,9 @@ impl Check {
         {
             return super::block_on(meet(installation)).map_or_else(|code| code, |met| self.met(installation, &met));
         }
-        // An agency that would be stopped is a fault here, and none that keeps the others from a start.
+        // An agency or a webhook that would be stopped is a fault here, and none that keeps the others from a start.
         let faults = match &result {
-            Ok(installation) => installation.lines.stopped(),
+            Ok(installation) => installation.stopped(),
             Err(faults) => faults.clone(),
         };
         let installation = result.as_ref().ok();
@@ -74,7 +74,7 @@ fn tell(faults: &ConfigFaults, installation: Option<&Installation>) {
         (number, installation) => {
             output::line(faults.to_string().trim_end());
             let plural = if number == 1 { "" } else { "s" };
-            let consequence = if installation.is_some() { "; `punte serve` starts without these agencies" } else { "" };
+            let consequence = if installation.is_some() { "; `punte serve` starts without what they stop" } else { "" };
             output::line(format_args!("{number} fault{plural}{consequence}"));
         }
     }

@@ -15,7 +15,7 @@ pub(super) async fn meet(installation: &Installation) -> Met {
         let look = line.look().await;
         (line, look)
     });
-    let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: installation.lines.stopped() };
+    let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: installation.stopped() };
     for (line, look) in join_all(looks).await {
         let adapter = &line.adapter;
         let about = format!("agency {} at {}", adapter.agency, adapter.endpoint.authority());

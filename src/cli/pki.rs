@@ -7,6 +7,7 @@ use crate::{
         dev_agencies,
         dev_pki::{self, Added, DevAgency, DevPki},
     },
+    secret_file::exposed_below,
     trust::Algorithm,
 };
 use clap::{Args, Subcommand};
@@ -78,6 +79,8 @@ impl Pki {
         let What::Dev(dev) = self.what;
         match dev.run(Timestamp::now()) {
             Ok(()) => {
+                let warnings = exposed_below(&dev.out);
+                warnings.iter().for_each(|warning| output::aside(format_args!("warning: {warning}")));
                 output::line(format_args!("{}: for trying out only, never for real data", dev.out.display()));
                 exit::DONE
             }

@@ -4,6 +4,7 @@ use super::{output, signals::StopSignals};
 use crate::{
     domain::AgencyName,
     kit::simulator::{Simulator, SimulatorBehaviour, SimulatorError, SimulatorPlan, adapter_of},
+    secret_file::exposed_below,
 };
 use serde_json::json;
 use std::{net::SocketAddr, path::PathBuf};
@@ -66,6 +67,7 @@ impl Simulate {
 
     async fn play(self) -> Result<(), SimulatorError> {
         let mut stop = StopSignals::listen()?;
+        let warnings = exposed_below(&self.secrets.join("simulators").join(self.agency.as_str()));
         let plan = SimulatorPlan {
             adapter: adapter_of(&self.adapters, &self.services, &self.agency)?,
             secrets: self.secrets,
@@ -75,9 +77,10 @@ impl Simulate {
             behaviour: self.behaviour.unwrap_or_default(),
         };
         let simulator = Simulator::start(plan).await?;
+        warnings.iter().for_each(|warning| output::aside(format_args!("warning: {warning}")));
         let (endpoint, control) = (simulator.endpoint(), format!("http://{}/simulator", simulator.control));
         match self.json {
-            true => output::line(json!({"agency": self.agency, "endpoint": endpoint, "control": control})),
+            true => output::json(&json!({"agency": self.agency, "endpoint": endpoint, "control": control})),
             false => {
                 output::line(format_args!("{} listens at {endpoint}\nledger and behaviour: {control}", self.agency))
             }

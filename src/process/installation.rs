@@ -1,12 +1,13 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
-use super::foreseen::foresee;
+use super::foreseen::{Foreseen, foresee};
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
     domain::SubjectMatch,
     road::Lines,
     roles::gateway::check_apart,
+    secret_file,
     settings::{ConfigFaults, Effective, JournalPlace, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity, Purpose},
 };
@@ -22,6 +23,7 @@ pub struct Installation {
     pub warnings: Vec<String>,
     /// How each certificate's subject in the configuration is read: where it stands, and its attributes.
     pub subjects: Vec<(String, String)>,
+    stopped_webhooks: ConfigFaults,
 }
 
 impl Installation {
@@ -30,8 +32,15 @@ impl Installation {
         matches!(self.settings.journal.place, JournalPlace::Sqlite { .. })
     }
 
+    /// What stops one agency or one office's webhook each, and nothing else.
+    pub fn stopped(&self) -> ConfigFaults {
+        let mut stopped = self.lines.stopped();
+        stopped.extend(self.stopped_webhooks.clone());
+        stopped
+    }
+
     /// Reads and checks all there is: settings, catalogue, adapters with their examples, keys and certificates. An agency
-    /// whose own key files are bad is no reason not to start the others: see [`Lines::stopped`].
+    /// or a webhook whose own files are bad is no reason not to start everything else: see [`Installation::stopped`].
     pub fn load(config: &Path, now: Timestamp) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();
         let settings = match Settings::load(config) {
@@ -46,17 +55,24 @@ impl Installation {
         let are_adapters_whole = faults.is_empty();
         let lines = Lines::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
-        let mut warnings = check_gateway(&settings, now, &mut faults);
+        let mut warnings = settings.exposed.clone();
+        warnings.extend(check_gateway(&settings, config, now, &mut faults));
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
-        foresee(&settings, config, now, &mut faults);
+        let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
+            foresee(&settings, config, now);
+        faults.extend(foreseen);
+        warnings.extend(more);
+        warnings.extend(also_exposed(&settings, &warnings));
         let subjects = subjects_of(&settings, &lines);
         warnings.extend(subjects.iter().filter_map(|subject| subject.order_warning()));
         if !faults.is_empty() {
             faults.extend(lines.stopped());
+            faults.extend(stopped_webhooks);
             Settings::locate(config, &mut faults);
             return Err(faults);
         }
+        Settings::locate(config, &mut stopped_webhooks);
         Ok(Self {
             settings,
             catalogue: Arc::new(catalogue),
@@ -64,8 +80,15 @@ impl Installation {
             lines: Arc::new(lines),
             warnings,
             subjects: subjects.into_iter().map(|subject| (subject.place, subject.read)).collect(),
+            stopped_webhooks,
         })
     }
+}
+
+/// Secrets that lie among the others and are named nowhere.
+fn also_exposed(settings: &Settings, told: &[String]) -> Vec<String> {
+    let found = secret_file::exposed_below(&settings.folders.secrets).into_iter();
+    found.filter(|text| !told.iter().any(|it| it.contains(text.as_str()))).collect()
 }
 
 /// The settings are wrong; what adapters, services and agencies' keys have to say is told all the same.
@@ -137,7 +160,7 @@ fn check_offices(
     }
 }
 
-fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults) -> Vec<String> {
+fn check_gateway(settings: &Settings, config: &Path, now: Timestamp, faults: &mut ConfigFaults) -> Vec<String> {
     let gateway = &settings.gateway;
     let mut warnings = Vec::new();
     match Identity::load(&gateway.certificate, &gateway.key, now) {
@@ -145,13 +168,20 @@ fn check_gateway(settings: &Settings, now: Timestamp, faults: &mut ConfigFaults)
             let told = identity.warnings_as(Purpose::TlsServer, now);
             warnings.extend(told.into_iter().map(|text| format!("gateway: {text}")));
         }
-        Err(error) => faults.add(&gateway.certificate, "", error, "put the gateway's certificate and key there"),
+        Err(error) => {
+            let key = if error.apart().0 == Some(&gateway.key) { "gateway.key" } else { "gateway.certificate" };
+            faults.add(config, key, error, "put the gateway's certificate and key there");
+        }
     }
     let files =
         ClientTrustFiles { authorities: gateway.client_ca.clone(), revocation_lists: gateway.client_crl.clone() };
     match ClientTrust::load(&files, now) {
-        Ok(trust) => warnings.extend(trust.warnings(now)),
-        Err(error) => faults.add("", "gateway.client_ca", error, "name PEM files of the offices' authorities"),
+        Ok(trust) => warnings.extend(trust.warnings(now).into_iter().map(|text| format!("gateway: {text}"))),
+        Err(error) => {
+            let is_list = error.apart().0.is_some_and(|path| gateway.client_crl.iter().any(|list| list == path));
+            let key = if is_list { "gateway.client_crl" } else { "gateway.client_ca" };
+            faults.add(config, key, error, "name PEM files of the offices' authorities and of their revocation lists");
+        }
     }
     warnings
 }

@@ -16,7 +16,10 @@ use crate::{
         sqlite::{self, Ownership},
     },
     road::{Arrivals, Lines, Marks},
-    roles::{courier::CourierError, gateway::GatewayError},
+    roles::{
+        courier::{CourierError, Postboxes},
+        gateway::GatewayError,
+    },
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
@@ -96,6 +99,7 @@ pub struct Process {
     pub broker: Arc<dyn Broker>,
     lines: Arc<Lines>,
     gateway_reload: Option<Arc<Notify>>,
+    postboxes: Option<Arc<Postboxes>>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -133,6 +137,7 @@ impl Process {
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             papers: OnceLock::new(),
+            postboxes: OnceLock::new(),
         };
         // The journal is ours alone: what the process before was doing has ended with it.
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
@@ -141,7 +146,7 @@ impl Process {
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = shared.run_operations(&installation, roles).await?;
-        let Shared { stop, abort, tasks, .. } = shared;
+        let Shared { stop, abort, tasks, postboxes, .. } = shared;
         tasks.close();
         let lines = installation.lines;
         Ok(Self {
@@ -151,6 +156,7 @@ impl Process {
             broker,
             lines,
             gateway_reload,
+            postboxes: postboxes.into_inner(),
             clock,
             stop,
             abort,
@@ -165,6 +171,9 @@ impl Process {
         self.lines.refresh(self.clock.now());
         if let Some(gateway) = &self.gateway_reload {
             gateway.notify_one();
+        }
+        if let Some(postboxes) = &self.postboxes {
+            postboxes.refresh(self.clock.now());
         }
     }
 

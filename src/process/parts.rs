@@ -7,11 +7,11 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, Told},
-    domain::{AgencyName, Clock},
+    domain::{AgencyName, Clock, OfficeName},
     journal::Journal,
     road::{Arrivals, Awaited, Contents, Lines, Marks, Reply, Road, Steady},
     roles::{
-        courier::{Courier, CourierParts},
+        courier::{Courier, CourierParts, Postboxes},
         dispatch::Dispatch,
         gateway::{Gateway, GatewayParts, Papers},
         operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub tasks: TaskTracker,
     /// The gateway's, once it runs here.
     pub papers: OnceLock<Papers>,
+    /// The courier's, once it runs here.
+    pub postboxes: OnceLock<Arc<Postboxes>>,
 }
 
 impl Shared {
@@ -111,6 +113,7 @@ impl Shared {
             wake: None,
         })?;
         self.tasks.spawn(courier.ended);
+        let _ = self.postboxes.set(courier.postboxes);
         Ok(())
     }
 
@@ -138,6 +141,13 @@ impl Shared {
         if let Some(papers) = self.papers.get().cloned() {
             let state = move || papers.trouble().map_or(PartState::Up, PartState::Degraded);
             readiness.add("certificates of the gateway", Box::new(move || Box::pin(std::future::ready(state()))));
+        }
+        if let Some(postboxes) = self.postboxes.get() {
+            for office in postboxes.offices() {
+                let (postboxes, name) = (postboxes.clone(), office.clone());
+                let state = move || webhook(&postboxes, &name);
+                readiness.add(format!("webhook of {office}"), Box::new(move || Box::pin(std::future::ready(state()))));
+            }
         }
         for agency in agencies {
             if roles.contains(&Role::Worker) {
@@ -246,6 +256,11 @@ fn identity(lines: &Lines, agency: &AgencyName, clock: &dyn Clock) -> PartState 
 /// Bad key files stop their own agency, and the process stays ready for the others.
 fn keys(lines: &Lines, agency: &AgencyName) -> PartState {
     lines.trouble(agency).map_or(PartState::Up, PartState::Degraded)
+}
+
+/// Bad files of one office's webhook stop that webhook alone.
+fn webhook(postboxes: &Postboxes, office: &OfficeName) -> PartState {
+    postboxes.trouble(office).map_or(PartState::Up, PartState::Degraded)
 }
 
 type Asked = fn(Arc<QueueSights>, AgencyName) -> BoxFuture<'static, PartState>;

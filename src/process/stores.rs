@@ -12,7 +12,7 @@ use crate::{
         sqlite::SqliteJournal,
     },
     settings::{BrokerSettings, JournalPlace, JournalSettings, PostgresPlace, RabbitmqPlace, Secret},
-    trust::{AgencyRoots, ClientTls, Identity, TrustError, client_config},
+    trust::{AgencyRoots, ClientTls, Identity, Purpose, TrustError, client_config},
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -39,6 +39,12 @@ pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>
 pub fn postgres_tls(place: &PostgresPlace) -> Result<Option<rustls::ClientConfig>, TrustError> {
     let Some(ca) = &place.ca else { return Ok(None) };
     Ok(Some(client_config(&AgencyRoots::load(ca)?, ClientTls::default())?))
+}
+
+/// Whether a start would take the authority of its server, and what the operator should know of it.
+pub fn check_postgres_tls(place: &PostgresPlace, now: Timestamp) -> Result<Vec<String>, TrustError> {
+    postgres_tls(place)?;
+    place.ca.as_ref().map_or_else(|| Ok(Vec::new()), |ca| Ok(AgencyRoots::load(ca)?.warnings(now)))
 }
 
 /// The same place, in the journal's own words.
@@ -80,9 +86,12 @@ pub fn open_broker(
     }
 }
 
-/// Whether a start would take these settings.
-pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<(), OpenError> {
-    rabbitmq_settings(place, now)?.check().map_err(|error| OpenError::Broker(error.to_string()))
+/// Whether a start would take these settings, and what the operator should know of their files.
+pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<Vec<String>, OpenError> {
+    rabbitmq_settings(place, now)?.check().map_err(|error| OpenError::Broker(error.to_string()))?;
+    let Some(ca) = &place.ca else { return Ok(Vec::new()) };
+    let own = broker_identity(place, now)?.map(|identity| identity.warnings_as(Purpose::TlsClient, now));
+    Ok(AgencyRoots::load(ca)?.warnings(now).into_iter().chain(own.unwrap_or_default()).collect())
 }
 
 /// Whether a start would take this address and authority; nothing is connected to.
@@ -102,10 +111,14 @@ pub fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<Rabbit
 
 fn rabbitmq_tls(place: &RabbitmqPlace, now: Timestamp) -> Result<Option<rustls::ClientConfig>, TrustError> {
     let Some(ca) = &place.ca else { return Ok(None) };
-    let identity = match (&place.certificate, &place.key) {
-        (Some(certificate), Some(key)) => Some(Identity::load(certificate, key, now)?),
-        _ => None,
-    };
+    let identity = broker_identity(place, now)?;
     let wanted = ClientTls { identity: identity.as_ref(), ..ClientTls::default() };
     Ok(Some(client_config(&AgencyRoots::load(ca)?, wanted)?))
+}
+
+fn broker_identity(place: &RabbitmqPlace, now: Timestamp) -> Result<Option<Identity>, TrustError> {
+    match (&place.certificate, &place.key) {
+        (Some(certificate), Some(key)) => Identity::load(certificate, key, now).map(Some),
+        _ => Ok(None),
+    }
 }

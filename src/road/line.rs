@@ -260,7 +260,9 @@ fn usable<T>(result: Result<T, TrustError>, file: &Path, faults: &mut ConfigFaul
     match result {
         Ok(it) => Some(it),
         Err(error) => {
-            faults.add(file, "", error, "put a usable file there; `punte pki dev` makes throw-away ones");
+            let (path, problem) = error.apart();
+            let remedy = "put a usable file there; `punte pki dev` makes throw-away ones";
+            faults.add(path.unwrap_or(file), "", problem, remedy);
             None
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Bro
     }
 }
 
-fn rabbitmq(main: &Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
+fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
     let uri = uri(main, &written, faults);
     let is_encrypted = uri.as_ref().is_some_and(|uri| uri.reveal().starts_with("amqps://"));
     if is_encrypted && written.ca.is_none() {
@@ -93,13 +93,10 @@ fn rabbitmq(main: &Document, written: Written, faults: &mut ConfigFaults) -> Opt
     })
 }
 
-fn uri(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
+fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
     let uri = match (&written.uri, &written.uri_file) {
         (Some(uri), None) => Some(uri.clone()),
-        (None, Some(path)) => {
-            let path = main.existing("broker.uri_file", path, faults)?;
-            Secret::from_file(&path).ok()
-        }
+        (None, Some(path)) => Some(main.secret("broker.uri_file", path, faults)?),
         _ => None,
     };
     if let Some(problem) = uri.as_ref().and_then(|uri| fault_of_form(uri.reveal())) {

@@ -1,9 +1,10 @@
 //! One TOML file: its text comes in, its sections go out as typed values, each fault with the key it is about.
 
 use super::{
-    ConfigFaults, Effective,
+    ConfigFaults, Effective, Secret,
     sources::{Place, Sources},
 };
+use crate::secret_file;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -17,6 +18,8 @@ pub struct Document {
     sources: Sources,
     /// What has been taken out so far.
     effective: Vec<Effective>,
+    /// What everybody could do to it, if it holds a secret, and to the files of secrets that it names.
+    warnings: Vec<String>,
 }
 
 impl Document {
@@ -35,7 +38,8 @@ impl Document {
             Ok(table) => {
                 let folder = file.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
                 let sources = Sources::of(text);
-                Some(Self { file: file.to_owned(), folder, table, sources, effective: Vec::new() })
+                let warnings = if holds_secret(&table) { secret_file::exposures(file) } else { Vec::new() };
+                Some(Self { file: file.to_owned(), folder, table, sources, effective: Vec::new(), warnings })
             }
             Err(error) => {
                 faults.add(file, "", format!("is not valid TOML: {}", told(&error, text)), "mend the line named");
@@ -107,11 +111,11 @@ impl Document {
     }
 
     /// Says what nobody has asked for; what has been asked for goes out, as it is in effect.
-    pub fn finish(self, faults: &mut ConfigFaults) -> Vec<Effective> {
+    pub fn finish(self, faults: &mut ConfigFaults) -> (Vec<Effective>, Vec<String>) {
         for key in self.table.keys() {
             faults.add(&self.file, key, "is not known here", "remove it, or mend its spelling");
         }
-        self.effective
+        (self.effective, self.warnings)
     }
 
     /// Gives each fault of this file its line, or the name of the variable that it is about.
@@ -158,6 +162,24 @@ impl Document {
         Some(path)
     }
 
+    /// The secret that stands alone in a file.
+    pub fn secret(&mut self, key: &str, written: &Path, faults: &mut ConfigFaults) -> Option<Secret> {
+        let path = self.existing(key, written, faults)?;
+        let shown = path.display();
+        match Secret::from_file(&path) {
+            Ok((secret, warnings)) if !secret.reveal().is_empty() => {
+                self.warnings.extend(warnings);
+                return Some(secret);
+            }
+            Ok(_) => faults.add(&self.file, key, format!("{shown} is empty"), "write it, or name another file"),
+            Err(error) => {
+                let remedy = "let the user of the service read it, or name another file";
+                faults.add(&self.file, key, format!("{shown} cannot be read: {error}"), remedy);
+            }
+        }
+        None
+    }
+
     pub fn override_from(&mut self, variables: impl Iterator<Item = (String, String)>, faults: &mut ConfigFaults) {
         for (name, text) in variables {
             let Some(path) = name.strip_prefix("PUNTE__") else { continue };
@@ -179,6 +201,18 @@ impl Document {
             }
         }
     }
+}
+
+fn holds_secret(table: &Table) -> bool {
+    fn is_secret(value: &Value) -> bool {
+        match value {
+            Value::String(text) => secret_file::is_secret(text),
+            Value::Array(values) => values.iter().any(is_secret),
+            Value::Table(table) => holds_secret(table),
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => false,
+        }
+    }
+    table.values().any(is_secret)
 }
 
 /// Numbers, booleans and lists may be written as in TOML; everything else is text.

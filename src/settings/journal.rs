@@ -6,7 +6,7 @@ use super::{
 };
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
 pub struct JournalSettings {
@@ -109,7 +109,8 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
         written.url = Some(default_url());
     }
     main.remember("journal", &written);
-    let place = url(main, &written, faults).and_then(|url| place(main, &url, &written, faults));
+    let url = url(main, &written, faults);
+    let place = url.and_then(|url| place(main, &url, &written, faults));
     let days = |count: u32| SignedDuration::from_hours(24 * i64::from(count));
     Some(JournalSettings {
         place: place?,
@@ -123,7 +124,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
     })
 }
 
-fn url(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
+fn url(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
     match (&written.url, &written.url_file) {
         (Some(_), Some(_)) => {
             let problem = "is given twice: in url and in url_file";
@@ -131,12 +132,12 @@ fn url(main: &Document, written: &Written, faults: &mut ConfigFaults) -> Option<
             None
         }
         (Some(url), None) => Some(url.clone()),
-        (None, Some(path)) => secret_file(main, "journal.url_file", path, faults),
+        (None, Some(path)) => main.secret("journal.url_file", path, faults),
         (None, None) => None,
     }
 }
 
-fn place(main: &Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalPlace> {
+fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalPlace> {
     let text = url.reveal();
     if let Some(problem) = fault_of_form(text) {
         let key = if written.url.is_some() { "journal.url" } else { "journal.url_file" };
@@ -147,7 +148,7 @@ fn place(main: &Document, url: &Secret, written: &Written, faults: &mut ConfigFa
     if is_postgres {
         let ca = written.ca.as_ref().and_then(|path| main.existing("journal.ca", path, faults));
         let passfile = written.passfile.as_ref();
-        let passfile = passfile.and_then(|path| secret_file(main, "journal.passfile", path, faults));
+        let passfile = passfile.and_then(|path| main.secret("journal.passfile", path, faults));
         return Some(JournalPlace::Postgres(PostgresPlace { url: url.clone(), passfile, ca }));
     }
     for (key, path) in [("journal.ca", &written.ca), ("journal.passfile", &written.passfile)] {
@@ -163,25 +164,10 @@ fn place(main: &Document, url: &Secret, written: &Written, faults: &mut ConfigFa
     path.map(|path| JournalPlace::Sqlite { path: main.path(path.as_ref()) })
 }
 
-fn secret_file(main: &Document, key: &str, path: &Path, faults: &mut ConfigFaults) -> Option<Secret> {
-    let path = main.existing(key, path, faults)?;
-    match Secret::from_file(&path) {
-        Ok(secret) if !secret.reveal().is_empty() => Some(secret),
-        Ok(_) => {
-            faults.add(main.file(), key, format!("{} is empty", path.display()), "write it, or name another file");
-            None
-        }
-        Err(error) => {
-            let problem = format!("{} cannot be read: {error}", path.display());
-            faults.add(main.file(), key, problem, "let the user of the service read it, or name another file");
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn read_in(folder: &Path, section: &str) -> (Option<JournalPlace>, ConfigFaults) {
         let mut faults = ConfigFaults::default();

@@ -50,6 +50,8 @@ pub struct Settings {
     pub offices: Vec<OfficeSettings>,
     /// Every value of `punte.toml`, those left out included, and where it comes from.
     pub effective: Vec<Effective>,
+    /// Files that hold secrets, and what everybody could do to them.
+    pub exposed: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +105,7 @@ impl Settings {
         main.override_from(std::env::vars(), faults);
         let offices_path = path.with_file_name("offices.toml");
         let offices = Document::read(&offices_path, faults).map(|document| offices::read(document, faults));
+        let (offices, of_offices) = offices.unzip();
         let gateway = gateway::read(&mut main, faults);
         let operations = gateway::read_operations(&mut main, faults);
         let journal = journal::read(&mut main, faults);
@@ -112,7 +115,8 @@ impl Settings {
         let folders = read_folders(&mut main, default, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
-        let effective = main.finish(faults);
+        let (effective, mut exposed) = main.finish(faults);
+        exposed.extend(of_offices.unwrap_or_default());
         Some(Self {
             gateway: gateway?,
             operations: operations?,
@@ -124,6 +128,7 @@ impl Settings {
             agencies,
             offices: offices?,
             effective,
+            exposed,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `offices.toml`: which certificate is which office, what it may use, and where it is told of answers.
 
-use super::{ConfigFaults, Document, Secret};
+use super::{ConfigFaults, Document};
 use crate::domain::{DistinguishedName, Office, OfficeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -31,8 +31,8 @@ pub struct CertificateMatch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
     pub url: String,
-    /// Standard Webhooks secrets (`whsec_…`), the first one signs first; more than one while they are rotated.
-    pub secrets: Vec<Secret>,
+    /// Each holds a Standard Webhooks secret (`whsec_…`), the first one signs first; more than one while they are rotated.
+    pub secret_files: Vec<PathBuf>,
     /// Whether the address may be a private or loopback one.
     pub allow_private_addresses: bool,
     /// The authority of the webhook's server certificate, if it is not a public one. PEM.
@@ -75,11 +75,12 @@ fn default_requests_per_minute() -> u32 {
     600
 }
 
-pub(super) fn read(mut document: Document, faults: &mut ConfigFaults) -> Vec<OfficeSettings> {
+/// The offices, and what everybody could do to the file.
+pub(super) fn read(mut document: Document, faults: &mut ConfigFaults) -> (Vec<OfficeSettings>, Vec<String>) {
     let written = document.sections::<Written>("offices", faults);
     let offices = written.into_iter().filter_map(|(name, it)| check(&document, &name, it, faults)).collect();
-    document.finish(faults);
-    offices
+    let (_, exposed) = document.finish(faults);
+    (offices, exposed)
 }
 
 fn check(document: &Document, name: &str, written: Written, faults: &mut ConfigFaults) -> Option<OfficeSettings> {
@@ -167,17 +168,11 @@ fn check_webhook(
         let remedy = "name a file that holds a whsec_ secret";
         faults.add(document.file(), format!("{key}.secret_files"), "is empty", remedy);
     }
-    let mut secrets = Vec::new();
-    for path in &written.secret_files {
-        let path = document.existing(&format!("{key}.secret_files"), path, faults)?;
-        match Secret::from_file(&path) {
-            Ok(secret) => secrets.push(secret),
-            Err(error) => faults.add(path, "", format!("cannot be read: {error}"), "mend its permissions"),
-        }
-    }
-    let ca = match &written.ca {
-        Some(path) => Some(document.existing(&format!("{key}.ca"), path, faults)?),
-        None => None,
-    };
-    Some(WebhookSettings { url: written.url, secrets, allow_private_addresses: written.allow_private_addresses, ca })
+    // Whether these files can be used is for whoever posts there: a bad one stops this webhook and nothing else.
+    Some(WebhookSettings {
+        url: written.url,
+        secret_files: written.secret_files.iter().map(|path| document.path(path)).collect(),
+        allow_private_addresses: written.allow_private_addresses,
+        ca: written.ca.map(|path| document.path(&path)),
+    })
 }

@@ -1,5 +1,6 @@
 //! A text that must not be printed: it comes from a file or the environment and goes only where it is asked for.
 
+use crate::secret_file;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, io, path::Path};
 
@@ -12,9 +13,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The file's text without the white space around it.
-    pub fn from_file(path: &Path) -> io::Result<Self> {
-        std::fs::read_to_string(path).map(|text| Self(text.trim().to_owned()))
+    /// The file's text without the mark of an editor and the white space around it; and what everybody could do to it.
+    pub fn from_file(path: &Path) -> io::Result<(Self, Vec<String>)> {
+        let file = secret_file::read(path)?;
+        let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8");
+        let text = String::from_utf8(file.bytes).map_err(no_text)?;
+        Ok((Self(text.trim_start_matches('\u{feff}').trim().to_owned()), file.warnings))
     }
 
     pub fn reveal(&self) -> &str {

@@ -3,7 +3,7 @@
 use super::{
     CertificateFacts, CertificateFlaw, TrustError,
     chain::{ChainFault, Trusted, Usage},
-    pem::{self, Found},
+    pem::{self, Contents, Found},
     revocation::Revocations,
 };
 use jiff::Timestamp;
@@ -40,15 +40,17 @@ impl Authorities {
         let mut authorities = Self::default();
         let mut lists = Vec::new();
         for path in paths {
-            let file = pem::authorities(path)?;
-            authorities.notes.extend(file.notes);
+            let Contents { it: file, notes } = pem::authorities(path)?;
+            authorities.notes.extend(notes);
             for found in file.certificates {
                 authorities.add(&found, path)?;
             }
             lists.extend(file.lists.into_iter().map(|list| (path.clone(), list)));
         }
         for path in more_lists {
-            lists.extend(pem::revocation_lists(path)?.into_iter().map(|list| (path.clone(), list)));
+            let Contents { it: more, notes } = pem::revocation_lists(path)?;
+            authorities.notes.extend(notes);
+            lists.extend(more.into_iter().map(|list| (path.clone(), list)));
         }
         authorities.revocations = Revocations::load(&lists, &authorities.all)?;
         Ok(authorities)

@@ -42,10 +42,8 @@ pub struct ClientTrust {
 }
 
 impl ClientTrust {
-    pub fn load(files: &ClientTrustFiles, now: Timestamp) -> Result<Self, TrustError> {
-        let trust = Self { authorities: Authorities::load(&files.authorities, &files.revocation_lists)? };
-        trust.warnings(now).iter().for_each(|warning| tracing::warn!("{warning}"));
-        Ok(trust)
+    pub fn load(files: &ClientTrustFiles, _: Timestamp) -> Result<Self, TrustError> {
+        Ok(Self { authorities: Authorities::load(&files.authorities, &files.revocation_lists)? })
     }
 
     /// The verdict on a chain as it was shown in the handshake, the client's own certificate first.
@@ -94,6 +92,10 @@ impl Load for ClientTrust {
 
     fn load(files: &ClientTrustFiles, now: Timestamp) -> Result<Self, TrustError> {
         ClientTrust::load(files, now)
+    }
+
+    fn warnings(&self, now: Timestamp) -> Vec<String> {
+        ClientTrust::warnings(self, now)
     }
 }
 

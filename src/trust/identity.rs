@@ -2,7 +2,7 @@
 
 use super::{
     Certificate, CertificateFacts, CertificateFlaw, Load, Purpose, Signer, TrustError,
-    pem::{self, Found},
+    pem::{self, Contents, Found},
 };
 use jiff::Timestamp;
 use rustls::{
@@ -24,7 +24,7 @@ pub struct IdentityFiles {
 /// Who we are towards somebody: a chain, its private key, and what the first certificate says.
 pub struct Identity {
     pub certificate: Certificate,
-    /// What the operator should know, e.g. a key file that others can read. Already logged.
+    /// What the operator should know of the files, e.g. that everybody may read the key.
     pub warnings: Vec<String>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -40,10 +40,11 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     pub fn load(certificate_path: &Path, key_path: &Path, now: Timestamp) -> Result<Self, TrustError> {
-        let found = pem::certificates(certificate_path)?;
+        let Contents { it: found, notes: mut warnings } = pem::certificates(certificate_path)?;
         let certificate = first_of(&found, certificate_path)?;
         check_dates(&certificate.facts, certificate_path, now)?;
-        let key = pem::private_key(key_path)?;
+        let Contents { it: key, notes } = pem::private_key(key_path)?;
+        warnings.extend(notes.into_iter().filter(|_| key_path != certificate_path));
         let key_fault = |text: String| TrustError::Key { path: key_path.into(), text };
         let signer = Signer::from_key(&key).map_err(|fault| key_fault(fault.to_string()))?;
         check_pair(&found, &certificate, &signer, (certificate_path, key_path))?;
@@ -51,8 +52,6 @@ impl Identity {
         let tls_key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .map_err(|_| key_fault("TLS cannot use this key".into()))?;
         let certified = Arc::new(CertifiedKey::new(chain.clone(), tls_key));
-        let warnings: Vec<_> = readable_by_others(key_path).into_iter().collect();
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         Ok(Self { certificate, warnings, chain, key, signer, certified })
     }
 
@@ -94,6 +93,10 @@ impl Load for Identity {
 
     fn load(files: &IdentityFiles, now: Timestamp) -> Result<Self, TrustError> {
         Identity::load(&files.certificate, &files.key, now)
+    }
+
+    fn warnings(&self, now: Timestamp) -> Vec<String> {
+        self.warnings.iter().cloned().chain(self.facts().ends_soon(now)).collect()
     }
 }
 
@@ -141,16 +144,4 @@ fn check_pair(
         }),
         None => Err(TrustError::PairMismatch { certificate: path.into(), key: key.into() }),
     }
-}
-
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o077 != 0).then(|| format!("the key file {} can be read by others: chmod 600 it", path.display()))
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> Option<String> {
-    None
 }

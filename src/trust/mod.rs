@@ -18,6 +18,7 @@ mod revocation;
 mod revocation_scope;
 mod chain;
 mod client_trust;
+mod possession;
 mod tls_client;
 mod tls_server;
 
@@ -46,7 +47,7 @@ pub use replay::{Fingerprint, Mark, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_server::{server_config, strict_server_config};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a key, certificate or list of revocations cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,4 +70,24 @@ pub enum TrustError {
     Tls(String),
     #[error("the throw-away PKI could not be made: {0}")]
     DevPki(String),
+}
+
+impl TrustError {
+    /// The file, if it is about one, and what is wrong with it, for those who name the file themselves.
+    pub fn apart(&self) -> (Option<&Path>, String) {
+        match self {
+            TrustError::File { path, text }
+            | TrustError::Certificate { path, text }
+            | TrustError::Key { path, text }
+            | TrustError::RevocationList { path, text } => (Some(path), text.clone()),
+            TrustError::PairMismatch { certificate, key } => {
+                (Some(certificate), format!("the key {} does not fit this certificate", key.display()))
+            }
+            TrustError::Expired { path, since } => (Some(path), format!("the certificate has expired on {since}")),
+            TrustError::NotYetValid { path, until } => {
+                (Some(path), format!("the certificate is not valid before {until}"))
+            }
+            TrustError::Tls(_) | TrustError::DevPki(_) => (None, self.to_string()),
+        }
+    }
 }

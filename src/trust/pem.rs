@@ -4,6 +4,7 @@ use super::{
     TrustError,
     sections::{Kind, Section, sections},
 };
+use crate::secret_file::{self, SecretFile};
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer,
     PrivateSec1KeyDer,
@@ -17,20 +18,28 @@ pub(super) struct Found<T> {
     pub it: T,
 }
 
+/// What a file holds, and what the operator should know of it: rights that everybody has, sections that were passed over.
+pub(super) struct Contents<T> {
+    pub it: T,
+    pub notes: Vec<String>,
+}
+
 /// Authorities and their lists, from one file.
 #[derive(Debug, Default)]
 pub(super) struct AuthorityFile {
     pub certificates: Vec<Found<CertificateDer<'static>>>,
     pub lists: Vec<Found<CertificateRevocationListDer<'static>>>,
-    /// What was passed over, for the operator.
-    pub notes: Vec<String>,
 }
 
+type Certificates = Vec<Found<CertificateDer<'static>>>;
+type RevocationLists = Vec<Found<CertificateRevocationListDer<'static>>>;
+
 /// A chain, the first certificate its holder's own. A key in the same file is as good: another setting names it.
-pub(super) fn certificates(path: &Path) -> Result<Vec<Found<CertificateDer<'static>>>, TrustError> {
+pub(super) fn certificates(path: &Path) -> Result<Contents<Certificates>, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
     let mut certificates = Vec::new();
-    for section in taken_apart(path, fault)? {
+    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    for section in sections {
         match section.kind {
             Kind::Certificate => certificates.push(found(section)),
             Kind::Parameters => {}
@@ -40,15 +49,16 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<Found<CertificateDer<'stat
     }
     match certificates.is_empty() {
         true => Err(fault("it holds no certificate".into())),
-        false => Ok(certificates),
+        false => Ok(Contents { it: certificates, notes }),
     }
 }
 
 /// At least one authority.
-pub(super) fn authorities(path: &Path) -> Result<AuthorityFile, TrustError> {
+pub(super) fn authorities(path: &Path) -> Result<Contents<AuthorityFile>, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
     let mut file = AuthorityFile::default();
-    for section in taken_apart(path, fault)? {
+    let Contents { it: sections, mut notes } = taken_apart(path, fault)?;
+    for section in sections {
         match section.kind {
             Kind::Certificate => file.certificates.push(found(section)),
             Kind::RevocationList => {
@@ -56,22 +66,23 @@ pub(super) fn authorities(path: &Path) -> Result<AuthorityFile, TrustError> {
             }
             ref kind if kind.is_private_key() || *kind == Kind::Parameters => {
                 let (path, line, kind) = (path.display(), section.line, section.kind.as_str());
-                file.notes.push(format!("{path}: line {line}: {kind} is passed over: only certificates count here"));
+                notes.push(format!("{path}: line {line}: {kind} is passed over: only certificates count here"));
             }
             _ => return Err(fault(in_vain(&section, "authorities' certificates and revocation lists"))),
         }
     }
     match file.certificates.is_empty() {
         true => Err(fault("it holds no certificate".into())),
-        false => Ok(file),
+        false => Ok(Contents { it: file, notes }),
     }
 }
 
 /// At least one list.
-pub(super) fn revocation_lists(path: &Path) -> Result<Vec<Found<CertificateRevocationListDer<'static>>>, TrustError> {
+pub(super) fn revocation_lists(path: &Path) -> Result<Contents<RevocationLists>, TrustError> {
     let fault = |text: String| TrustError::RevocationList { path: path.into(), text };
     let mut lists = Vec::new();
-    for section in taken_apart(path, fault)? {
+    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    for section in sections {
         match section.kind {
             Kind::RevocationList => {
                 lists.push(Found { line: section.line, it: CertificateRevocationListDer::from(section.der) });
@@ -81,15 +92,16 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Vec<Found<CertificateRevoc
     }
     match lists.is_empty() {
         true => Err(fault("it holds no revocation list".into())),
-        false => Ok(lists),
+        false => Ok(Contents { it: lists, notes }),
     }
 }
 
 /// Exactly one key. Its text never reaches the error.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TrustError> {
+pub(super) fn private_key(path: &Path) -> Result<Contents<PrivateKeyDer<'static>>, TrustError> {
     let fault = |text: String| TrustError::Key { path: path.into(), text };
     let mut key: Option<(usize, PrivateKeyDer<'static>)> = None;
-    for section in taken_apart(path, fault)? {
+    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    for section in sections {
         let line = section.line;
         let found = match section.kind {
             Kind::Pkcs8Key => PrivatePkcs8KeyDer::from(section.der).into(),
@@ -108,16 +120,20 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TrustEr
         key = Some((line, found));
     }
     let none = "it holds no private key; it must be PEM, in PKCS#8, PKCS#1 or SEC1, and not encrypted";
-    key.map(|(_, key)| key).ok_or_else(|| fault(none.into()))
+    key.map(|(_, key)| Contents { it: key, notes }).ok_or_else(|| fault(none.into()))
 }
 
 const ENCRYPTED: &str = "the private key is encrypted, and nobody is there to type a password; \
      `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` takes the encryption away, and the file's mode 0600 protects it";
 
-fn taken_apart(path: &Path, fault: impl Fn(String) -> TrustError) -> Result<Vec<Section>, TrustError> {
-    let bytes = std::fs::read(path);
-    let bytes = bytes.map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })?;
-    sections(&bytes).map_err(fault)
+/// Any of these files may hold a key, so each is read as one that does; what is said of its rights follows from what it holds.
+fn taken_apart(path: &Path, fault: impl Fn(String) -> TrustError) -> Result<Contents<Vec<Section>>, TrustError> {
+    let file = secret_file::read(path);
+    let file = file.map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })?;
+    let SecretFile { bytes, warnings } = file;
+    let it = sections(&bytes).map_err(fault)?;
+    let is_secret = it.iter().any(|section| section.kind.is_private_key());
+    Ok(Contents { it, notes: if is_secret { warnings } else { secret_file::changeable(path) } })
 }
 
 fn found(section: Section) -> Found<CertificateDer<'static>> {

@@ -23,6 +23,8 @@ pub struct AnswerPolicy {
     pub max_clock_skew: SignedDuration,
     /// How old a message may be; it is remembered for as long.
     pub replay_window: SignedDuration,
+    /// What the operator should know of the pinned certificates' files.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,16 +58,16 @@ pub enum SignerRefusal {
 }
 
 impl AnswerPolicy {
-    pub fn load(profile: &AnswerProfile, now: Timestamp) -> Result<Self, TrustError> {
-        let policy = Self {
+    pub fn load(profile: &AnswerProfile, _: Timestamp) -> Result<Self, TrustError> {
+        let (signers, notes) = TrustedSigners::load(&profile.signers)?;
+        Ok(Self {
             kind: profile.kind.clone(),
             algorithms: profile.algorithms.clone(),
-            signers: TrustedSigners::load(&profile.signers)?,
+            signers,
             max_clock_skew: profile.max_clock_skew,
             replay_window: profile.replay_window,
-        };
-        policy.warnings(now).iter().for_each(|warning| tracing::warn!("{warning}"));
-        Ok(policy)
+            notes,
+        })
     }
 
     /// What the operator should see to: pinned certificates that cannot verify anything, or not for long.
@@ -83,7 +85,7 @@ impl AnswerPolicy {
             }
         };
         let text = |known: &Certificate| Some(format!("{}: {}", known.facts.subject, useless(known)?));
-        let pinned = self.signers.pinned().iter().filter_map(text);
+        let pinned = self.notes.iter().cloned().chain(self.signers.pinned().iter().filter_map(text));
         match &self.signers {
             TrustedSigners::Pinned(_) => pinned.collect(),
             TrustedSigners::Authority(authority) => pinned.chain(authority.authorities.warnings(now)).collect(),
@@ -98,6 +100,7 @@ impl AnswerPolicy {
             signers: TrustedSigners::Pinned(certificates),
             max_clock_skew: SignedDuration::from_secs(60),
             replay_window: SignedDuration::from_secs(300),
+            notes: Vec::new(),
         }
     }
 
@@ -133,6 +136,10 @@ impl Load for AnswerPolicy {
     fn load(files: &AnswerProfile, now: Timestamp) -> Result<Self, TrustError> {
         AnswerPolicy::load(files, now)
     }
+
+    fn warnings(&self, now: Timestamp) -> Vec<String> {
+        AnswerPolicy::warnings(self, now)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +150,16 @@ pub(super) enum Freshness {
 }
 
 impl TrustedSigners {
-    fn load(files: &SignersAsFiles) -> Result<Self, TrustError> {
+    /// And what the operator should know of the files.
+    fn load(files: &SignersAsFiles) -> Result<(Self, Vec<String>), TrustError> {
         match files {
-            SignersAsFiles::Nobody => Ok(Self::Pinned(Vec::new())),
+            SignersAsFiles::Nobody => Ok((Self::Pinned(Vec::new()), Vec::new())),
             SignersAsFiles::Pinned(paths) => {
-                let mut certificates = Vec::new();
+                let (mut certificates, mut notes) = (Vec::new(), Vec::new());
                 for path in paths {
-                    for found in pem::certificates(path)? {
+                    let contents = pem::certificates(path)?;
+                    notes.extend(contents.notes);
+                    for found in contents.it {
                         let fault = |text| TrustError::Certificate {
                             path: path.clone(),
                             text: format!("line {}: {text}", found.line),
@@ -161,12 +171,13 @@ impl TrustedSigners {
                         certificates.push(certificate);
                     }
                 }
-                Ok(Self::Pinned(certificates))
+                Ok((Self::Pinned(certificates), notes))
             }
-            SignersAsFiles::Authority { path, subject } => Ok(Self::Authority(Arc::new(TrustedAuthority {
-                authorities: Authorities::load(std::slice::from_ref(path), &[])?,
-                subject: subject.clone(),
-            }))),
+            SignersAsFiles::Authority { path, subject } => {
+                let authorities = Authorities::load(std::slice::from_ref(path), &[])?;
+                let authority = TrustedAuthority { authorities, subject: subject.clone() };
+                Ok((Self::Authority(Arc::new(authority)), Vec::new()))
+            }
         }
     }
 

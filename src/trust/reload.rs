@@ -1,6 +1,7 @@
 //! Files that may be replaced while we run come in; the newest content that was good goes out.
 
 use super::TrustError;
+use crate::secret_file;
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
@@ -16,6 +17,8 @@ pub trait Load: Sized {
 
     fn paths(files: &Self::Files) -> Vec<&Path>;
     fn load(files: &Self::Files, now: Timestamp) -> Result<Self, TrustError>;
+    /// What the operator should see to.
+    fn warnings(&self, now: Timestamp) -> Vec<String>;
 }
 
 /// What a look at the files brought.
@@ -80,8 +83,9 @@ impl<T: Load> Reloading<T> {
         *seen = Seen { digest, refused: loaded.as_ref().err().map(ToString::to_string) };
         match loaded {
             Ok(fresh) => {
-                self.current.store(Arc::new(fresh));
                 tracing::info!(files = ?T::paths(&self.files), "reloaded");
+                fresh.warnings(now).iter().for_each(|warning| tracing::warn!("{warning}"));
+                self.current.store(Arc::new(fresh));
                 Refreshed::Reloaded
             }
             Err(_) if !is_new => Refreshed::Unchanged,
@@ -97,12 +101,15 @@ fn digest_of<T: Load>(files: &T::Files) -> Vec<u8> {
     digest_of_files(T::paths(files))
 }
 
-/// Content, not modification time: a copy that keeps the old time must be noticed too.
+/// Content and rights, not modification time: a copy that keeps the old time must be noticed too.
 pub fn digest_of_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<u8> {
     let mut context = digest::Context::new(&digest::SHA256);
     for path in paths {
-        match std::fs::read(path) {
-            Ok(bytes) => context.update(digest::digest(&digest::SHA256, &bytes).as_ref()),
+        match secret_file::read(path) {
+            Ok(file) => {
+                context.update(digest::digest(&digest::SHA256, &file.bytes).as_ref());
+                file.warnings.iter().for_each(|warning| context.update(warning.as_bytes()));
+            }
             Err(error) => context.update(error.kind().to_string().as_bytes()),
         }
     }

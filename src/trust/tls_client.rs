@@ -49,6 +49,10 @@ impl Load for AgencyRoots {
     fn load(files: &PathBuf, _: Timestamp) -> Result<Self, TrustError> {
         AgencyRoots::load(files)
     }
+
+    fn warnings(&self, now: Timestamp) -> Vec<String> {
+        AgencyRoots::warnings(self, now)
+    }
 }
 
 /// What a client needs besides the roots.

@@ -1,5 +1,7 @@
 //! The program as its users meet it: command lines come in, output and exit codes go out.
 
+mod secrets;
+
 use punte::{
     domain::{
         CallContext, Code, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId,
@@ -247,9 +249,12 @@ fn the_shipped_units_layout_has_no_faults_and_its_settings_one_source() {
     assert_eq!(code(&checked), 0, "{}", text(&checked.stdout));
     let listed = text(&checked.stdout);
     assert!(listed.contains(&format!("journal.url = \"sqlite:{root}/var/lib/punte/journal.db\"")), "{listed}");
+    assert!(!listed.contains("warning:"), "{listed}");
     for unit in ["punte.service", "punte@.service"] {
         let unit = std::fs::read_to_string(project.join("deploy").join(unit)).unwrap();
         assert!(!unit.contains("PUNTE__"), "{unit}");
+        // What stops one agency or one webhook keeps no bus from its start; serve refuses the rest itself.
+        assert!(unit.contains("ExecStartPre=-/usr/local/bin/punte check "), "{unit}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! authorities that are there, and nothing that is there is written over.
 
 use super::{DevAgency, DevPki, Leaf, OFFICES, failed, make_agency};
-use crate::trust::TrustError;
+use crate::{secret_file, trust::TrustError};
 use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,9 @@ pub fn add_agency(pki: &DevPki, agency: &DevAgency, now: Timestamp) -> Result<Ad
 
 fn issuer(pki: &DevPki, name: &str, certificate: &Path) -> Result<Issuer<'static, KeyPair>, TrustError> {
     let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })
+        let file = secret_file::read(path);
+        let file = file.map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })?;
+        String::from_utf8(file.bytes).map_err(|_| failed("it is no text"))
     };
     let key = KeyPair::from_pem(&read(&pki.authority_key(name))?).map_err(failed)?;
     Issuer::from_ca_cert_pem(&read(certificate)?, key).map_err(failed)

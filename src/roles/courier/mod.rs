@@ -6,24 +6,26 @@
 mod address;
 mod delivery;
 mod post;
+mod postboxes;
 
 pub use address::{ForbiddenAddress, check_host, is_public};
-pub use post::check_webhook;
+pub use post::{PostError, check_webhook};
+pub use postboxes::Postboxes;
 
 use crate::{
     domain::{Clock, OfficeName, Schedule},
     journal::{Journal, Notice},
     settings::OfficeSettings,
     telemetry::Metrics,
-    trust::TrustError,
 };
 use delivery::deliver;
 use jiff::{SignedDuration, Timestamp};
-use post::{PostError, Postbox};
+use post::Postbox;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,16 +43,17 @@ pub struct CourierParts {
 
 /// A courier that runs.
 pub struct Courier {
+    /// What it posts into, for those who tell how it is.
+    pub postboxes: Arc<Postboxes>,
     /// Ends when the last delivery has, after `shutdown`.
     pub ended: JoinHandle<()>,
 }
 
+/// What is wrong with a webhook's settings; bad files stop it alone, see [`Postboxes`].
 #[derive(Debug, thiserror::Error)]
 pub enum CourierError {
     #[error("the webhook of office {office}: {error}")]
     Webhook { office: OfficeName, error: PostError },
-    #[error("the webhook of office {office}: {error}")]
-    Trust { office: OfficeName, error: TrustError },
 }
 
 /// What deliveries work with.
@@ -59,17 +62,19 @@ struct Round {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     schedule: Schedule,
+    postboxes: Arc<Postboxes>,
     lanes: BTreeMap<OfficeName, Lane>,
 }
 
-/// One office's webhook, and how many deliveries may be under way or wait for it.
+/// How many deliveries to one office's webhook may be under way or wait for it.
 struct Lane {
-    postbox: Arc<Postbox>,
     at_once: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// At the files of webhooks.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
 const CLAIMED_AT_ONCE: u32 = 100;
 const DELIVERIES_AT_ONCE: usize = 8;
 /// Of one office, in memory: a few hundred bytes each.
@@ -79,39 +84,35 @@ const LEASE: SignedDuration = SignedDuration::from_secs(180);
 
 impl Courier {
     pub fn start(parts: CourierParts) -> Result<Self, CourierError> {
-        let mut lanes = BTreeMap::new();
-        for settings in &parts.offices {
-            if let Some(webhook) = &settings.webhook {
-                let office = settings.office.name.clone();
-                let postbox =
-                    Postbox::new(webhook).map_err(|error| CourierError::Webhook { office: office.clone(), error })?;
-                lanes.insert(office, Lane::new(postbox));
-            }
-        }
+        let postboxes = Arc::new(Postboxes::open(&parts.offices, parts.clock.now())?);
+        let lanes = postboxes.offices().map(|office| (office.clone(), Lane::new())).collect();
         let round = Round {
             journal: parts.journal,
             clock: parts.clock,
             metrics: parts.metrics,
             schedule: parts.schedule,
+            postboxes: postboxes.clone(),
             lanes,
         };
-        Ok(Self { ended: tokio::spawn(walk(Arc::new(round), parts.wake, parts.shutdown)) })
+        let walking = walk(Arc::new(round), parts.wake, parts.shutdown);
+        Ok(Self { postboxes, ended: tokio::spawn(walking) })
     }
 }
 
 impl Lane {
-    fn new(postbox: Postbox) -> Self {
-        Self {
-            postbox: Arc::new(postbox),
-            at_once: Arc::new(Semaphore::new(DELIVERIES_AT_ONCE)),
-            places: Arc::new(Semaphore::new(PLACES)),
-        }
+    fn new() -> Self {
+        Self { at_once: Arc::new(Semaphore::new(DELIVERIES_AT_ONCE)), places: Arc::new(Semaphore::new(PLACES)) }
     }
 }
 
 async fn walk(round: Arc<Round>, wake: Option<Arc<Notify>>, shutdown: CancellationToken) {
     let deliveries = TaskTracker::new();
+    let mut refreshed = Instant::now();
     while !shutdown.is_cancelled() {
+        if refreshed.elapsed() > REFRESH_EVERY {
+            round.postboxes.refresh(round.clock.now());
+            refreshed = Instant::now();
+        }
         let claimed = claim(&round).await;
         let is_full = claimed.len() == CLAIMED_AT_ONCE as usize;
         let lease_until = lease_from(round.clock.now());
@@ -173,15 +174,36 @@ fn begin(
         return;
     };
     let Ok(place) = lane.places.clone().try_acquire_owned() else { return };
-    let (postbox, at_once) = (lane.postbox.clone(), lane.at_once.clone());
+    let at_once = lane.at_once.clone();
     deliveries.spawn(async move {
-        let turn = tokio::select! {
-            turn = at_once.acquire_owned() => turn.ok(),
-            () = shutdown.cancelled() => None,
-        };
-        if turn.is_some() && round.clock.now() < lease_until {
-            deliver(&round, &postbox, &notice).await;
+        if let Some(postbox) = usable(&round, &notice, lease_until, &shutdown).await {
+            let turn = tokio::select! {
+                turn = at_once.acquire_owned() => turn.ok(),
+                () = shutdown.cancelled() => None,
+            };
+            if turn.is_some() && round.clock.now() < lease_until {
+                deliver(&round, &postbox, &notice).await;
+            }
         }
-        drop((turn, place));
+        drop(place);
     });
+}
+
+/// While a webhook is stopped its notices wait, and use no tries: what has waited too long goes back to the journal.
+async fn usable(
+    round: &Round,
+    notice: &Notice,
+    lease_until: Timestamp,
+    shutdown: &CancellationToken,
+) -> Option<Arc<Postbox>> {
+    loop {
+        let postbox = round.postboxes.get(&notice.office);
+        if postbox.is_some() || round.clock.now() >= lease_until {
+            return postbox;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = shutdown.cancelled() => return None,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::address::{ForbiddenAddress, Guarded, check_host};
 use crate::{
-    settings::WebhookSettings,
+    settings::{Secret, WebhookSettings},
     trust::{
         AgencyRoots, ClientTls, TrustError, client_config,
         webhook::{self, WebhookRefusal, WebhookSecret},
@@ -11,12 +11,19 @@ use crate::{
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Client, Url, redirect};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub struct Postbox {
     url: Url,
     secrets: Vec<WebhookSecret>,
     client: Client,
+    /// What the operator should know of the files.
+    pub warnings: Vec<String>,
 }
 
 /// How the receiver took a notice.
@@ -35,8 +42,10 @@ pub enum Posted {
 pub enum PostError {
     #[error("the address is not usable: {0}")]
     Url(String),
-    #[error(transparent)]
-    Secret(#[from] WebhookRefusal),
+    #[error("{}: {refusal}", path.display())]
+    Secret { path: PathBuf, refusal: WebhookRefusal },
+    #[error("{} cannot be read: {error}", path.display())]
+    Unread { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
@@ -51,7 +60,8 @@ impl PostError {
     pub fn remedy(&self) -> &'static str {
         match self {
             PostError::Url(_) => "write https://HOST/PATH as url",
-            PostError::Secret(_) => "let each file of secret_files hold one whsec_ secret",
+            PostError::Unread { .. } => "put it there, and let the user of the service read it",
+            PostError::Secret { .. } => "let each file of secret_files hold one whsec_ secret",
             PostError::Trust(_) => "name as ca the PEM file of the authority of the webhook's server",
             PostError::Address(_) => {
                 "name a public host; or set allow_private_addresses = true for this office if its system really is in \
@@ -60,11 +70,20 @@ impl PostError {
             PostError::Transport(_) => "mend the office's webhook",
         }
     }
+
+    /// The key in `[offices.<office>.webhook]` that names a file which cannot be used; such a file stops its own webhook alone.
+    pub fn file_key(&self) -> Option<&'static str> {
+        match self {
+            PostError::Unread { .. } | PostError::Secret { .. } => Some("secret_files"),
+            PostError::Trust(_) => Some("ca"),
+            PostError::Url(_) | PostError::Address(_) | PostError::Transport(_) => None,
+        }
+    }
 }
 
-/// Whether a start would take this webhook; nothing is connected to.
-pub fn check_webhook(settings: &WebhookSettings) -> Result<(), PostError> {
-    Postbox::new(settings).map(drop)
+/// Whether this webhook can be used, and what the operator should know of its files; nothing is connected to.
+pub fn check_webhook(settings: &WebhookSettings, now: Timestamp) -> Result<Vec<String>, PostError> {
+    Postbox::new(settings, now).map(|postbox| postbox.warnings)
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,13 +91,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Postbox {
-    pub fn new(settings: &WebhookSettings) -> Result<Self, PostError> {
+    pub fn new(settings: &WebhookSettings, now: Timestamp) -> Result<Self, PostError> {
         let url = Url::parse(&settings.url).map_err(|error| PostError::Url(error.to_string()))?;
         if url.scheme() != "https" || !url.username().is_empty() || url.password().is_some() {
             return Err(PostError::Url("it must be https, without a user in it".into()));
         }
-        let secrets = settings.secrets.iter().map(|secret| secret.reveal().parse()).collect::<Result<_, _>>()?;
-        Ok(Self { url, secrets, client: client(settings)? })
+        let mut warnings = Vec::new();
+        let client = client(settings, now, &mut warnings)?;
+        let read = |path: &PathBuf| secret(path, &mut warnings);
+        let secrets = settings.secret_files.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { url, secrets, client, warnings })
     }
 
     pub async fn post(&self, id: &str, at: Timestamp, body: Vec<u8>) -> Result<Posted, PostError> {
@@ -100,7 +122,14 @@ impl Postbox {
     }
 }
 
-fn client(settings: &WebhookSettings) -> Result<Client, PostError> {
+fn secret(path: &Path, warnings: &mut Vec<String>) -> Result<WebhookSecret, PostError> {
+    let unread = |error| PostError::Unread { path: path.into(), error };
+    let (secret, told) = Secret::from_file(path).map_err(unread)?;
+    warnings.extend(told);
+    secret.reveal().parse().map_err(|refusal| PostError::Secret { path: path.into(), refusal })
+}
+
+fn client(settings: &WebhookSettings, now: Timestamp, warnings: &mut Vec<String>) -> Result<Client, PostError> {
     let url = Url::parse(&settings.url).map_err(|error| PostError::Url(error.to_string()))?;
     if !settings.allow_private_addresses {
         // An address that is written as a number is never resolved, so it is looked at here.
@@ -118,7 +147,9 @@ fn client(settings: &WebhookSettings) -> Result<Client, PostError> {
     let builder = match &settings.ca {
         Some(ca) => {
             let tls = ClientTls { alpn: &[b"h2", b"http/1.1"], ..ClientTls::default() };
-            builder.tls_backend_preconfigured(client_config(&AgencyRoots::load(ca)?, tls)?)
+            let roots = AgencyRoots::load(ca)?;
+            warnings.extend(roots.warnings(now));
+            builder.tls_backend_preconfigured(client_config(&roots, tls)?)
         }
         None => {
             // The system's authorities, through reqwest's platform verifier, which asks for the process's provider.
@@ -185,19 +216,20 @@ mod tests {
     fn without_an_authority_of_its_own_a_webhook_trusts_the_systems() {
         let settings = WebhookSettings {
             url: "https://office.example/hook".into(),
-            secrets: Vec::new(),
+            secret_files: Vec::new(),
             allow_private_addresses: false,
             ca: None,
         };
-        assert!(Postbox::new(&settings).is_ok());
+        assert!(Postbox::new(&settings, Timestamp::now()).is_ok());
     }
 
     #[test]
     fn an_address_that_is_written_as_a_private_number_is_refused_at_once() {
         for url in ["https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://0x7f000001/"] {
             let settings =
-                WebhookSettings { url: url.into(), secrets: Vec::new(), allow_private_addresses: false, ca: None };
-            assert!(matches!(Postbox::new(&settings), Err(PostError::Address(_))), "{url}");
+                WebhookSettings { url: url.into(), secret_files: Vec::new(), allow_private_addresses: false, ca: None };
+            let opened = Postbox::new(&settings, Timestamp::now());
+            assert!(matches!(opened, Err(PostError::Address(_))), "{url}");
         }
     }
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use punte::{
     domain::{Schedule, SystemClock},
     roles::courier::{Courier, CourierError, CourierParts},
-    settings::{Secret, WebhookSettings},
+    settings::WebhookSettings,
 };
 use serde_json::json;
 use std::{
@@ -36,9 +36,11 @@ fn counter(address: &str) -> (u16, Arc<AtomicUsize>) {
 }
 
 fn courier(town: &mut Town, url: &str, ca: Option<&Path>) -> Result<Courier, CourierError> {
+    let secret = town.folder.path().join("webhook-secret");
+    std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
     town.offices[0].webhook = Some(WebhookSettings {
         url: url.into(),
-        secrets: vec![Secret::new(format!("whsec_{}", STANDARD.encode([7; 32])))],
+        secret_files: vec![secret],
         allow_private_addresses: false,
         ca: ca.map(Path::to_path_buf),
     });

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use punte::{
     domain::{OfficeName, Schedule, StateName, SystemClock},
     roles::courier::{Courier, CourierParts},
-    settings::{Secret, WebhookSettings},
+    settings::WebhookSettings,
     trust::{Identity, IdentityFiles, Reloading, server_config},
 };
 use serde_json::{Value, json};
@@ -117,9 +117,11 @@ fn schedule(max_attempts: u32) -> Schedule {
 }
 
 fn hook(town: &Town, url: &str, allow_private_addresses: bool) -> WebhookSettings {
+    let secret = town.folder.path().join("webhook-secret");
+    std::fs::write(&secret, format!("whsec_{}", STANDARD.encode(KEY))).unwrap();
     WebhookSettings {
         url: url.into(),
-        secrets: vec![Secret::new(format!("whsec_{}", STANDARD.encode(KEY)))],
+        secret_files: vec![secret],
         allow_private_addresses,
         ca: Some(town.pki.gateway("server-ca.pem")),
     }
@@ -321,4 +323,52 @@ fn a_webhook_that_cannot_work_stops_the_start() {
     });
     let text = error.err().unwrap().to_string();
     assert!(text.contains(name.as_str()) && !text.contains("pass"), "{text}");
+}
+
+#[tokio::test]
+async fn bad_files_stop_their_own_webhook_alone_and_its_notices_go_out_when_they_are_good() {
+    let mut town = Town::new();
+    let (stopped, other) = (Receiver::start(&town, &["200 OK"]).await, Receiver::start(&town, &["200 OK"]).await);
+    let folder = town.folder.path().to_owned();
+    let good = std::fs::read_to_string(town.pki.gateway("server-ca.pem")).unwrap();
+    let (ca, secret) = (folder.join("webhook-ca.pem"), folder.join("webhook-secret-2"));
+    std::fs::write(&ca, "no certificate").unwrap();
+    let webhook = hook(&town, &stopped.url, true);
+    let files = [webhook.secret_files[0].clone(), secret.clone()].to_vec();
+    give(&mut town, 0, WebhookSettings { ca: Some(ca.clone()), secret_files: files, ..webhook });
+    let webhook = hook(&town, &other.url, true);
+    give(&mut town, 1, webhook);
+    let Courier { postboxes, .. } = courier(&town, 2);
+    let (causeni, shkoder): (OfficeName, OfficeName) = ("causeni".parse().unwrap(), "shkoder".parse().unwrap());
+    let told = postboxes.trouble(&causeni).unwrap();
+    assert!(
+        told.contains("is stopped") && told.contains("webhook-ca.pem") && told.contains("no certificate"),
+        "{told}"
+    );
+    assert_eq!(told.matches("webhook-ca.pem").count(), 1, "{told}");
+    assert_eq!(postboxes.trouble(&shkoder), None);
+    let open = town.open().await;
+    completed(&open, "causeni", "k").await;
+    completed(&open, "shkoder", "k").await;
+    other.has(1).await;
+    std::fs::write(&ca, &good).unwrap();
+    postboxes.refresh(Timestamp::now());
+    let told = postboxes.trouble(&causeni).unwrap();
+    assert!(told.contains("webhook-secret-2 cannot be read"), "{told}");
+    std::fs::write(&secret, "whsec_short").unwrap();
+    postboxes.refresh(Timestamp::now());
+    let told = postboxes.trouble(&causeni).unwrap();
+    assert!(told.contains("webhook-secret-2: a webhook secret is written whsec_"), "{told}");
+    assert!(stopped.received().is_empty());
+    std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([9; 32]))).unwrap();
+    postboxes.refresh(Timestamp::now());
+    assert_eq!(postboxes.trouble(&causeni), None);
+    let delivered = stopped.has(1).await;
+    assert_eq!(delivered[0].headers["webhook-signature"].split(' ').count(), 2, "both secrets sign");
+    // What is bad from now on is refused, and what was good stays in use.
+    std::fs::write(&ca, format!("{good}-----BEGIN CERTIFICATE-----")).unwrap();
+    postboxes.refresh(Timestamp::now());
+    assert!(postboxes.trouble(&causeni).unwrap().contains("stays in use"));
+    completed(&open, "causeni", "k2").await;
+    stopped.has(2).await;
 }

@@ -78,13 +78,26 @@ fn no_error_and_no_debug_text_shows_a_key() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_that_others_can_read_is_warned_of_but_works() {
+fn a_key_that_everybody_can_read_is_warned_of_but_works() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("open.key");
     fs::copy(pki().office("causeni.key"), &key).unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    assert_eq!(load(&pki().office("causeni.pem"), &key).unwrap().warnings.len(), 1);
+    let warnings = |mode| {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        load(&pki().office("causeni.pem"), &key).unwrap().warnings
+    };
+    assert!(warnings(0o640).is_empty());
+    let told = warnings(0o644);
+    assert!(told.len() == 1 && told[0].contains("(mode 0644): chmod 640 "), "{told:?}");
+    // Where they are put in its place while it runs, and where only the rights change.
+    let files = IdentityFiles { certificate: pki().office("causeni.pem"), key: key.clone() };
+    warnings(0o600);
+    let reloading = Reloading::<Identity>::load(files, now()).unwrap();
+    assert!(matches!(reloading.refresh(now()), Refreshed::Unchanged));
+    warnings(0o666);
+    assert!(matches!(reloading.refresh(now()), Refreshed::Reloaded));
+    assert_eq!(reloading.current().warnings.len(), 1);
     let mode = fs::metadata(pki().office("causeni.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
