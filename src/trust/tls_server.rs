@@ -4,11 +4,11 @@
 //! certificate at all. Whether the certificate is any good is judged right after the handshake, so that a refused office
 //! reads a clear problem in HTTP and not a bare alert. The caller must judge, and must close a refused connection.
 
-use super::{ClientTrust, Identity, Reloading, TrustError};
+use super::{ClientTrust, Identity, Reloading, TrustError, possession::Proof};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, UnixTime},
     server::{
         ClientHello, ResolvesServerCert, WebPkiClientVerifier,
@@ -104,7 +104,7 @@ impl ClientCertVerifier for JudgedLater {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        Proof { message, signed, algorithms: &self.algorithms }.holds_in_tls12(certificate)
     }
 
     fn verify_tls13_signature(
@@ -113,7 +113,7 @@ impl ClientCertVerifier for JudgedLater {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        Proof { message, signed, algorithms: &self.algorithms }.holds_in_tls13(certificate)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

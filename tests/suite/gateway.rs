@@ -12,4 +12,4 @@ mod raw;
 mod recognition;
 mod slowness;
 mod submitting;
-mod town;
+pub mod town;

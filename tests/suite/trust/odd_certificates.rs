@@ -1,11 +1,13 @@
 //! Certificates that are odd in one way each are refused by name, and names are compared as names.
 
 use super::{
-    forge::{Forge, meet_server},
+    forge::{Forge, Forged, client_with, meet_server, organisation},
     pki::now,
 };
+use crate::gateway::town::{Said, Town, Visitor};
 use punte::{
     domain::{DistinguishedName, SubjectMatch},
+    settings::CertificateMatch,
     trust::{AgencyRoots, CertificateFacts, CertificateRefusal, Identity, Purpose},
 };
 use rcgen::{CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue, IsCa, KeyPair, KeyUsagePurpose};
@@ -204,5 +206,101 @@ fn our_own_certificate_is_foreseen_as_the_other_side_will_see_it() {
             (forge.write("own.pem", &forged.pem), forge.write("own.key", forged.key.serialize_pem()));
         let told = Identity::load(&certificate, &key, now()).unwrap().warnings_as(purpose, now()).join(" ");
         assert!(told.contains(expected), "{expected}: {told}");
+    }
+}
+
+/// Of the parts of what is signed: the version is the first, the subject the sixth, extensions are the last.
+const VERSION: usize = 0;
+const SUBJECT: usize = 5;
+const EXTENSIONS: usize = 7;
+
+fn of_version_1(parts: &mut Vec<Vec<u8>>) {
+    parts.remove(EXTENSIONS);
+    parts.remove(VERSION);
+}
+
+/// Changes what is signed.
+type Rewrite = fn(&mut Vec<Vec<u8>>);
+
+/// What the gateway's door says to whoever shows this certificate, over both versions of TLS.
+async fn told_at_the_door(forge: &Forge, forged: &Forged, subject: Option<&str>) -> Vec<Said> {
+    let mut town = Town::new();
+    town.settings.client_ca = vec![forge.path("ca.pem")];
+    town.settings.client_crl = Vec::new();
+    let subject = subject.map(|subject| subject.parse().unwrap());
+    town.offices[0].certificates = vec![CertificateMatch { subject, ..CertificateMatch::default() }];
+    let open = town.open().await;
+    let mut said = Vec::new();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let tls = client_with(forged, &open.town.pki.gateway("server-ca.pem"), &[version]);
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+        let visitor = Visitor { client, base: format!("https://localhost:{}", open.address.port()) };
+        said.push(visitor.get("/v1/services").await);
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_library_reads_is_refused_in_words_in_a_real_handshake_on_both_sides() {
+    let forge = Forge::new();
+    let roots = AgencyRoots::load(&forge.path("ca.pem")).unwrap();
+    let whole = forge.issue(|_| {});
+    let cases: [(Rewrite, &str); 2] = [
+        (of_version_1, "X.509 certificate of version 1"),
+        (|parts| parts[EXTENSIONS] = vec![0xa3, 2, 0x30, 0], "its list of extensions is empty"),
+    ];
+    for (change, expected) in cases {
+        let forged = forge.rewritten(&whole, change);
+        for said in told_at_the_door(&forge, &forged, Some("CN=of the forge")).await {
+            assert_eq!(said.code(), "office.certificate.invalid", "{}", said.text);
+            assert!(said.text.contains(expected), "{expected}: {}", said.text);
+        }
+        let said = meet_server(&roots, &forged).unwrap();
+        assert!(said.contains(expected), "{expected}: {said}");
+        let (certificate, key) =
+            (forge.write("own.pem", &forged.pem), forge.write("own.key", forged.key.serialize_pem()));
+        let own = Identity::load(&certificate, &key, now());
+        let foreseen = own.map(|it| it.warnings_as(Purpose::TlsClient, now()).join(" "));
+        let foreseen = foreseen.unwrap_or_else(|error| error.to_string());
+        assert!(foreseen.contains(expected), "{expected}: {foreseen}");
+    }
+    // Whoever shows such a certificate without its key learns nothing.
+    let stranger = forge.issue(|_| {});
+    let stolen = Forged { key: stranger.key, ..forge.rewritten(&whole, of_version_1) };
+    let tls = client_with(&stolen, &forge.path("ca.pem"), &[&rustls::version::TLS12]);
+    assert!(is_refused_by_the_door(&forge, tls).await);
+}
+
+/// Whether the handshake itself ends.
+async fn is_refused_by_the_door(forge: &Forge, tls: rustls::ClientConfig) -> bool {
+    let mut town = Town::new();
+    let server = forge.issue(|_| {});
+    town.settings.certificate = forge.write("server.pem", &server.pem);
+    town.settings.key = forge.write("server.key", server.key.serialize_pem());
+    let open = town.open().await;
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+    let said = client.get(format!("https://localhost:{}/v1/services", open.address.port())).send().await;
+    said.is_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_string_with_letters_beyond_latin_1_is_compared_as_the_text_that_it_is() {
+    let forge = Forge::new();
+    let whole = forge.issue(|_| {});
+    let named = |text: &[u8]| {
+        let subject = organisation(20, text);
+        forge.rewritten(&whole, |parts| parts[SUBJECT] = subject)
+    };
+    let in_utf8 = named("Primăria Căușeni, Општина".as_bytes());
+    let wanted = r"O=Primăria Căușeni\, Општина";
+    assert_eq!(CertificateFacts::from_der(&in_utf8.der).unwrap().subject, wanted);
+    for said in told_at_the_door(&forge, &in_utf8, Some(wanted)).await {
+        assert_eq!(said.status, http::StatusCode::OK, "{}", said.text);
+    }
+    // T.61's own letters (a breve before its letter) are read as Latin-1, as everybody does, and told so.
+    let in_t61 = named(b"C\xc6au\xcbseni");
+    assert_eq!(CertificateFacts::from_der(&in_t61.der).unwrap().subject, "O=CÆauËseni");
+    for said in told_at_the_door(&forge, &in_t61, Some("O=Căuşeni")).await {
+        assert_eq!(said.code(), "office.certificate.unknown-office", "{}", said.text);
     }
 }
