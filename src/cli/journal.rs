@@ -191,7 +191,7 @@ async fn in_broker(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<Ma
 fn report(counted: &Counted, is_json: bool) {
     let Counted { uncertain, asked_first, parked, as_before } = counted;
     if is_json {
-        return output::line(serde_json::json!({
+        return output::json(&serde_json::json!({
             "uncertain": uncertain, "asked_first": asked_first, "parked": parked, "as_before": as_before,
         }));
     }

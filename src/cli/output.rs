@@ -1,18 +1,29 @@
 //! What a subcommand has to say comes in and goes to standard output, line by line; a reader that has gone away
 //! (`| head -1`) ends nothing halfway and is no failure.
 
-use crate::domain::is_invisible;
+use crate::{domain::is_invisible, settings::Effective};
 use serde::Serialize;
 use std::{
-    fmt::Display,
+    borrow::Cow,
+    fmt::{self, Display},
     io::{self, ErrorKind, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
+/// What is meant for people. JSON is not: it has characters of its own to escape, and goes through [`json`].
+pub trait Text: Display {}
+
+impl Text for str {}
+impl Text for String {}
+impl Text for fmt::Arguments<'_> {}
+impl Text for Cow<'_, str> {}
+impl Text for Effective {}
+impl<T: Text + ?Sized> Text for &T {}
+
 /// `println!` panics when nobody reads any more.
-pub fn line(text: impl Display) {
+pub fn line(text: impl Text) {
     note(writeln!(io::stdout().lock(), "{}", harmless(&text.to_string())));
 }
 

@@ -109,7 +109,7 @@ impl List {
             for record in all_in(&journal, state, self.agency.as_ref()).await? {
                 number += 1;
                 if self.json {
-                    output::line(print::summary(&record));
+                    output::json(&print::summary(&record));
                 } else {
                     output::line(print::line(&record));
                 }
@@ -154,7 +154,7 @@ impl Discard {
 
 async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json: bool) -> Result<u8, JournalError> {
     match journal.record(id, Entry::new(event, Timestamp::now())).await {
-        Ok(progress) if json => output::line(serde_json::json!({"id": id, "state": progress.state.name()})),
+        Ok(progress) if json => output::json(&serde_json::json!({"id": id, "state": progress.state.name()})),
         Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
         Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
             output::aside(format_args!("{id}: not replayed: {}", why_not(journal.find(id).await?)));

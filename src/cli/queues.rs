@@ -91,7 +91,7 @@ async fn show(journal: Arc<dyn Journal>, settings: Settings, json: bool) -> Resu
         let recorded = recorded(&journal, &counts, agency).await?;
         let report = reports.as_ref().and_then(|reports| reports.get(number));
         match json {
-            true => output::line(as_json(agency, &recorded, report)),
+            true => output::json(&as_json(agency, &recorded, report)),
             false => output::line(as_text(agency, &recorded, report)),
         }
     }

@@ -114,7 +114,7 @@ impl List {
         };
         for record in journal.list(&filter, self.limit).await? {
             if self.json {
-                output::line(print::summary(&record));
+                output::json(&print::summary(&record));
             } else {
                 output::line(print::line(&record));
             }
@@ -128,7 +128,7 @@ impl EraseWire {
         journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
         let erased = journal.erase_wire_of(self.id, jiff::Timestamp::now()).await?;
         if self.json {
-            output::line(serde_json::json!({"id": self.id, "attempts_erased": erased}));
+            output::json(&serde_json::json!({"id": self.id, "attempts_erased": erased}));
         } else {
             output::line(format!("{}: the bytes of {erased} attempts are erased", self.id));
         }

@@ -73,7 +73,7 @@ impl Picture {
         let state = shown["state"].as_str().unwrap_or_default();
         if self.json {
             let protocol = stage.protocols.get(agency).map(|protocol| protocol.as_str());
-            output::line(json!({
+            output::json(&json!({
                 "id": shown["id"], "service": shown["service"], "agency": agency, "protocol": protocol,
                 "state": state, "attempts": shown["attempts"], "cause": cause(shown),
             }));
