@@ -6,6 +6,7 @@ mod demo;
 mod http_file;
 mod journal;
 mod messages;
+mod named;
 mod operator;
 mod output;
 mod parked;

@@ -1,22 +1,23 @@
 //! `punte parked`: an operator decides about submissions that are parked or uncertain.
 
 use super::{
-    ConfigFile, exit,
+    ConfigFile, exit, named,
     operator::{Who, with_journal},
     output, print,
 };
 use crate::{
-    domain::{AgencyName, Event, EventName, Forbidden, StateName, SubmissionId},
+    domain::{AgencyName, Event, EventName, Forbidden, IdPart, StateName, SubmissionId},
     journal::{Entry, Journal, JournalError, ListFilter, Record},
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   punte parked list --agency civil-registry
   punte parked replay 0199f2a4-7c11-7000-8000-000000000001
+  punte parked replay 00000001 00000002       an id's beginning or end is enough where no other has it
   punte parked replay --agency civil-registry --all --by 'A. Operator, ticket 4711'
   punte parked discard 0199f2a4-7c11-7000-8000-000000000001 --by 'A. Operator, ticket 4711'")]
 pub struct Parked {
@@ -49,8 +50,9 @@ struct List {
 struct Replay {
     #[command(flatten)]
     config: ConfigFile,
-    #[arg(required_unless_present = "all")]
-    ids: Vec<SubmissionId>,
+    /// Their ids, or the beginning or end of each that no other has: at least 4 digits
+    #[arg(required_unless_present = "all", value_name = "ID")]
+    ids: Vec<IdPart>,
     /// Everything that is parked; never what is uncertain
     #[arg(long, conflicts_with = "ids")]
     all: bool,
@@ -71,8 +73,9 @@ struct Replay {
 struct Discard {
     #[command(flatten)]
     config: ConfigFile,
-    #[arg(required = true)]
-    ids: Vec<SubmissionId>,
+    /// Their ids, or the beginning or end of each that no other has: at least 4 digits
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<IdPart>,
     /// Who decides, and why: it stands in the timeline
     #[arg(long)]
     by: String,
@@ -127,7 +130,8 @@ impl Replay {
         let records = if self.all {
             all_in(&journal, StateName::Parked, self.agency.as_ref()).await?
         } else {
-            named(&journal, &self.ids).await?
+            let Some(named) = named::all(&journal, &self.ids).await? else { return Ok(exit::FAILED) };
+            named
         };
         let by = self.who.name();
         let mut code = exit::DONE;
@@ -144,9 +148,11 @@ impl Replay {
 
 impl Discard {
     async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+        let Some(named) = named::all(&journal, &self.ids).await? else { return Ok(exit::FAILED) };
         let mut code = exit::DONE;
-        for id in self.ids {
-            code = code.max(decide(&journal, id, Event::Discarded { by: self.by.clone() }, self.json).await?);
+        for record in named {
+            let event = Event::Discarded { by: self.by.clone() };
+            code = code.max(decide(&journal, record.submission.id, event, self.json).await?);
         }
         Ok(code)
     }
@@ -185,14 +191,6 @@ fn why_not(found: Option<Record>) -> String {
             .into();
     }
     "it has changed meanwhile; look at it again".into()
-}
-
-async fn named(journal: &Arc<dyn Journal>, ids: &[SubmissionId]) -> Result<Vec<Record>, JournalError> {
-    let mut records = Vec::new();
-    for id in ids.iter().collect::<BTreeSet<_>>() {
-        records.push(journal.find(*id).await?.ok_or(JournalError::NotFound(*id))?);
-    }
-    Ok(records)
 }
 
 async fn all_in(

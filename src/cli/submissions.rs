@@ -1,8 +1,8 @@
 //! `punte submissions`: an operator looks at submissions; nothing is changed.
 
-use super::{ConfigFile, exit, operator::with_journal, output, print};
+use super::{ConfigFile, exit, named, operator::with_journal, output, print};
 use crate::{
-    domain::{AgencyName, OfficeName, ServiceName, StateName, SubmissionId},
+    domain::{AgencyName, IdPart, OfficeName, ServiceName, StateName},
     journal::{Journal, JournalError, ListFilter},
 };
 use clap::{Args, Subcommand};
@@ -13,6 +13,7 @@ use std::sync::Arc;
   punte submissions list --state retrying --agency civil-registry
   punte submissions list --office causeni --limit 20 --json
   punte submissions show 0199f2a4-7c11-7000-8000-000000000001 --wire
+  punte submissions show 8000-00000001        an id's beginning or end is enough where no other has it
   punte submissions erase-wire 0199f2a4-7c11-7000-8000-000000000001")]
 pub struct Submissions {
     #[command(subcommand)]
@@ -57,7 +58,8 @@ struct List {
 struct Show {
     #[command(flatten)]
     config: ConfigFile,
-    id: SubmissionId,
+    /// Its id, or the beginning or end of it that no other has: at least 4 digits
+    id: IdPart,
     /// Also print the bytes sent and received; they hold personal data
     #[arg(long)]
     wire: bool,
@@ -70,7 +72,8 @@ struct Show {
 struct EraseWire {
     #[command(flatten)]
     config: ConfigFile,
-    id: SubmissionId,
+    /// Its id, or the beginning or end of it that no other has: at least 4 digits
+    id: IdPart,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -125,12 +128,12 @@ impl List {
 
 impl EraseWire {
     async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
-        journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
-        let erased = journal.erase_wire_of(self.id, jiff::Timestamp::now()).await?;
+        let Some(id) = named::one(&journal, &self.id).await? else { return Ok(exit::FAILED) };
+        let erased = journal.erase_wire_of(id, jiff::Timestamp::now()).await?;
         if self.json {
-            output::json(&serde_json::json!({"id": self.id, "attempts_erased": erased}));
+            output::json(&serde_json::json!({"id": id, "attempts_erased": erased}));
         } else {
-            output::line(format!("{}: the bytes of {erased} attempts are erased", self.id));
+            output::line(format!("{id}: the bytes of {erased} attempts are erased"));
         }
         Ok(exit::DONE)
     }
@@ -138,9 +141,10 @@ impl EraseWire {
 
 impl Show {
     async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
-        let record = journal.find(self.id).await?.ok_or(JournalError::NotFound(self.id))?;
-        let timeline = journal.timeline(self.id).await?;
-        let attempts = journal.attempts(self.id).await?;
+        let Some(id) = named::one(&journal, &self.id).await? else { return Ok(exit::FAILED) };
+        let record = journal.find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let timeline = journal.timeline(id).await?;
+        let attempts = journal.attempts(id).await?;
         let whole = print::whole(&record, &timeline, &attempts);
         if self.json {
             output::line(format_args!("{whole}"));

@@ -6,8 +6,8 @@ use super::{
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, JournalMark, Mark, OfficeName, Progress, Submission,
-    SubmissionId,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, IdPart, JournalMark, Mark, OfficeName, Progress,
+    Submission, SubmissionId,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -37,6 +37,10 @@ impl<D: Database> Journal for D {
 
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError> {
         self.perform(op::Find(id)).await
+    }
+
+    async fn find_named(&self, part: &IdPart, limit: u32) -> Result<Vec<Record>, JournalError> {
+        self.perform(op::FindNamed { part: part.clone(), limit }).await
     }
 
     async fn find_whole(&self, id: SubmissionId) -> Result<Option<(Record, Vec<Change>)>, JournalError> {

@@ -27,8 +27,8 @@ pub use mark_file::{Kept, MarkFile};
 pub use side_rows::SideRows;
 
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, JournalMark, Mark, OfficeName,
-    Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, IdPart, JournalMark, Mark,
+    OfficeName, Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -231,6 +231,8 @@ pub trait Journal: Send + Sync + 'static {
     /// What [`Journal::accept`] would say of a key that came before; `None` if it did not.
     async fn find_key(&self, office: &OfficeName, key: &IdempotencyKey) -> Result<Option<Acceptance>, JournalError>;
     async fn find(&self, id: SubmissionId) -> Result<Option<Record>, JournalError>;
+    /// Whose id begins or ends like this, newest first, at most `limit`; as in a list, without what may be large.
+    async fn find_named(&self, part: &IdPart, limit: u32) -> Result<Vec<Record>, JournalError>;
     /// With its timeline.
     async fn find_whole(&self, id: SubmissionId) -> Result<Option<(Record, Vec<Change>)>, JournalError>;
     /// Changes in the order in which they happened.

@@ -302,6 +302,11 @@ fn a_wrong_command_line_is_told_so_and_exits_with_2() {
     for wrong in [&["fly"][..], &["serve", "--role", "cook"], &["submissions", "show", "7"], &["parked", "replay"]] {
         assert_eq!(code(&punte(wrong)), 2, "{wrong:?}");
     }
+    for wrong in ["0-1-9", "0199g2a4", "0199%"] {
+        let told = punte(&["parked", "discard", wrong, "--by", "A. Operator"]);
+        assert_eq!(code(&told), 2, "{wrong}");
+        assert!(text(&told.stderr).contains("its beginning or its end, at least 4 of its digits"), "{told:?}");
+    }
 }
 
 /// A started program that is killed when the test ends.
@@ -413,6 +418,64 @@ async fn what_the_agency_may_have_done_is_not_replayed_by_accident() {
     assert_eq!(record.progress.state.name(), StateName::Cancelled);
     let timeline = journal.timeline(id.parse().unwrap()).await.unwrap();
     assert_eq!(timeline.last().unwrap().cause, "discarded by A. Operator, ticket 7");
+}
+
+/// Twelve submissions that are parked, and differ at the ends of their ids alone.
+async fn with_twelve_parked(folder: &Folder) -> Vec<String> {
+    let journal = SqliteJournal::open(&folder.journal_path()).unwrap();
+    let mut ids = Vec::new();
+    for number in 1..=12 {
+        let id: uuid::Uuid = format!("0199f2a4-7c11-7000-8000-0000000000{number:02}").parse().unwrap();
+        let (now, key) = (jiff::Timestamp::now(), IdempotencyKey { key: id.to_string(), body_sha256: [0; 32] });
+        let submission = Submission { id: id.into(), ..submission(Effect::Idempotent) };
+        journal.accept(&submission, &key, false, None).await.unwrap();
+        let fault = Fault::new(Code::AgencyUnknown, Stage::Queue, "");
+        journal.record(submission.id, Entry::new(Event::Parked { fault }, now)).await.unwrap();
+        ids.push(id.to_string());
+    }
+    journal.close().await;
+    ids
+}
+
+#[tokio::test]
+async fn an_operator_names_a_submission_by_as_much_of_its_id_as_tells_it_apart() {
+    let folder = Folder::new();
+    let (config, ids) = (folder.config(), with_twelve_parked(&folder).await);
+    let punte = |arguments: &[&str]| punte(&[arguments, &["--config", &config]].concat());
+    let states = || {
+        let listed = text(&punte(&["submissions", "list"]).stdout);
+        ["parked", "accepted", "cancelled"].map(|state| listed.matches(&format!("{state:<9}  person-lookup")).count())
+    };
+    let shown: Value =
+        serde_json::from_slice(&punte(&["submissions", "show", "8000-000000000007", "--json"]).stdout).unwrap();
+    assert_eq!(shown["id"], ids[6]);
+    let erased = punte(&["submissions", "erase-wire", "0007"]);
+    assert_eq!((code(&erased), text(&erased.stdout)), (0, format!("{}: the bytes of 0 attempts are erased\n", ids[6])));
+
+    // The beginning is everybody's: some of them are listed, and nothing is done, be the others ever so clear.
+    let refused = punte(&["parked", "replay", "0001", "0199F2A4", "0002"]);
+    assert_eq!((code(&refused), text(&refused.stdout).as_str()), (1, ""));
+    let told = text(&refused.stderr);
+    for part in ["begin or end with 0199f2a4", "nothing was done", "person-lookup", &ids[11][..], "… and more"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    assert_eq!(told.lines().filter(|line| line.starts_with("0199f2a4-") && line.contains("parked")).count(), 10);
+    let year = jiff::Timestamp::now().strftime("%Y-").to_string();
+    assert!(told.lines().filter(|line| line.starts_with("0199f2a4-")).all(|line| line.contains(&year)), "{told}");
+    // Neither is it where one of them is nobody's.
+    for unknown in ["ffff", "0199f2a4-7c11-7000-8000-000000000099"] {
+        let refused = punte(&["parked", "discard", "0001", unknown, "--by", "A. Operator"]);
+        assert_eq!(code(&refused), 1);
+        let told = text(&refused.stderr);
+        assert!(told.contains(unknown) && told.contains("the journal knows no submission"), "{told}");
+    }
+    assert_eq!(states(), [12, 0, 0]);
+
+    let replayed = punte(&["parked", "replay", "0001", "00000000-0002", &ids[0]]);
+    assert_eq!((code(&replayed), text(&replayed.stdout)), (0, format!("{}: accepted\n{}: accepted\n", ids[0], ids[1])));
+    let discarded = punte(&["parked", "discard", "0003", "--by", "A. Operator"]);
+    assert_eq!((code(&discarded), text(&discarded.stdout)), (0, format!("{}: cancelled\n", ids[2])));
+    assert_eq!(states(), [9, 2, 1]);
 }
 
 #[tokio::test]

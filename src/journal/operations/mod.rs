@@ -19,7 +19,9 @@ pub use mark::{AdvanceMark, ConfirmMark, ReadMark, RestoreNext};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{Published, UnclaimOutbox};
 pub use probe::WriteProbe;
-pub use reading::{Attempts, Counts, Find, FindAttachment, FindWhole, Identity, List, SumAttachmentBytes, Timeline};
+pub use reading::{
+    Attempts, Counts, Find, FindAttachment, FindNamed, FindWhole, Identity, List, SumAttachmentBytes, Timeline,
+};
 pub use retention::{EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys};
 pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases, Wake};
 

@@ -1,11 +1,12 @@
 //! Questions that change nothing.
 
 use super::{Access, Operation};
-use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, OfficeName, StateName, SubmissionId};
+use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, IdPart, OfficeName, StateName, SubmissionId};
 use crate::journal::{
     AttachmentBytes, JournalError, ListFilter, Record, StateCount, rows,
     store::{Statement, Store, Value, statement, values},
 };
+use std::cmp::Reverse;
 
 /// When the journal was made, to the microsecond: no two have the same, and a copy or a restored one keeps it.
 pub struct Identity;
@@ -32,6 +33,49 @@ impl Operation for Find {
     async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Record>, JournalError> {
         let sql = format!("SELECT {} FROM submissions WHERE id = $1", rows::RECORD);
         store.query(statement(sql, values![self.0])).await?.into_iter().next().map(rows::record).transpose()
+    }
+}
+
+/// Whose id begins or ends like this, newest first.
+pub struct FindNamed {
+    pub part: IdPart,
+    pub limit: u32,
+}
+
+impl Operation for FindNamed {
+    type Output = Vec<Record>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Record>, JournalError> {
+        let mut found = store.query(self.that_begin()).await?;
+        if self.part.whole().is_none() {
+            found.extend(store.query(self.that_end()).await?);
+        }
+        let mut named: Vec<_> = found.into_iter().map(rows::record).collect::<Result<_, _>>()?;
+        named.sort_by_key(|record| Reverse(record.submission.id));
+        named.dedup_by_key(|record| record.submission.id);
+        named.truncate(self.limit as usize);
+        Ok(named)
+    }
+}
+
+impl FindNamed {
+    /// A range of the primary key.
+    fn that_begin(&self) -> Statement {
+        let sql =
+            format!("SELECT {} FROM submissions WHERE id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $3", rows::LISTED);
+        let (first, last) = self.part.beginning();
+        statement(sql, values![first, last, self.limit])
+    }
+
+    /// The primary key's index is read through, and no row that does not fit.
+    fn that_end(&self) -> Statement {
+        let sql = format!(
+            "SELECT {} FROM submissions WHERE id IN \
+             (SELECT id FROM submissions WHERE CAST(id AS text) LIKE $1 ORDER BY id DESC LIMIT $2)",
+            rows::LISTED
+        );
+        statement(sql, values![format!("%{}", self.part.end()), self.limit])
     }
 }
 

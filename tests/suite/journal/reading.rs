@@ -7,6 +7,7 @@ on_both! {
     a_list_shows_the_newest_first_and_only_what_fits_every_condition
     pages_follow_each_other_without_gap_or_repetition
     a_list_leaves_out_what_may_be_large
+    a_submission_is_found_by_the_beginning_or_the_end_of_its_id
     the_deepest_answer_is_read_back
     counts_tell_how_many_of_each_agency_are_in_each_state_that_is_not_the_last
 }
@@ -80,6 +81,49 @@ async fn a_list_leaves_out_what_may_be_large(journal: Tested) {
     assert_eq!(listed.progress.state, State::Completed { answer: Answer(serde_json::Value::Null) });
     assert_eq!((listed.submission.data, listed.submission.subject.id.as_str()), (serde_json::Value::Null, ""));
     assert_eq!((listed.submission.id, listed.changed_at, listed.progress.attempts), (id, whole.changed_at, 1));
+}
+
+async fn a_submission_is_found_by_the_beginning_or_the_end_of_its_id(journal: Tested) {
+    let ids = [
+        "0199f2a4-7c11-7000-8000-00000000aaaa",
+        "0199f2a4-7c11-7000-8000-00000000bbbb",
+        "0199f2a4-7d00-7000-8000-0000000caaaa",
+        "0199aaaa-0000-7000-8000-00000000dddd",
+        // Ends and begins alike.
+        "0199eeee-0000-7000-8000-00000199eeee",
+    ]
+    .map(|id| SubmissionId::from(id.parse::<uuid::Uuid>().unwrap()));
+    for id in ids {
+        accept(&journal, &Submission { id, ..submission() }).await;
+    }
+    let named = async |part: &str, limit| {
+        let found = journal.find_named(&part.parse().unwrap(), limit).await.unwrap();
+        found.iter().map(|it| ids.iter().position(|id| *id == it.submission.id).unwrap()).collect::<Vec<_>>()
+    };
+    let empty: [usize; 0] = [];
+    for (part, expected) in [
+        ("0199f2a4", &[2, 1, 0][..]),
+        ("0199F2A4-7c11", &[1, 0]),
+        ("0199f2a47d", &[2]),
+        ("aaaa", &[2, 0]),
+        ("0000-AAAA", &[0]),
+        ("00000000aaaa", &[0]),
+        ("8000-00000000-bbbb", &[1]),
+        ("0199aaaa", &[3]),
+        ("0199eeee", &[4]),
+        ("0199", &[2, 1, 0, 4, 3]),
+        ("0199f2a4-7c11-7000-8000-00000000aaaa", &[0]),
+        ("0199f2a4-7c11-7000-8000-00000000aaab", &empty),
+        // In the middle of ids.
+        ("7000-8000", &empty),
+        ("ffff", &empty),
+    ] {
+        assert_eq!(named(part, 10).await, expected, "{part}");
+    }
+    assert_eq!(named("0199", 2).await, [2, 1]);
+    // What may be large is left out, what tells it apart is not.
+    let found = journal.find_named(&"0199aaaa".parse().unwrap(), 10).await.unwrap().remove(0);
+    assert_eq!((found.submission.data, found.submission.service.as_str()), (serde_json::Value::Null, "person-lookup"));
 }
 
 /// As deep as JSON from an agency, or a filter, can be.

@@ -228,6 +228,15 @@ async fn the_scheduler_s_questions_find_their_indexes() {
             "SELECT id FROM submissions WHERE office = 'a' ORDER BY accepted_at DESC, id DESC LIMIT 5",
             "submissions_of_office",
         ),
+        // What an operator names by the beginning of its id, and by the end.
+        (
+            "SELECT * FROM submissions WHERE id BETWEEN 'a' AND 'b' ORDER BY id DESC LIMIT 11",
+            "SEARCH submissions USING INDEX sqlite_autoindex_submissions_1 (id>? AND id<?)",
+        ),
+        (
+            "SELECT id FROM submissions WHERE CAST(id AS text) LIKE '%a' ORDER BY id DESC LIMIT 11",
+            "COVERING INDEX sqlite_autoindex_submissions_1",
+        ),
     ] {
         let plan: Vec<String> = raw
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
