@@ -15,5 +15,6 @@ mod losses;
 mod moments;
 mod outage;
 mod privacy;
+mod restored;
 mod scheduling;
 mod seals;
