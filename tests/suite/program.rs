@@ -373,6 +373,23 @@ fn serve_stops_in_order_when_it_is_told_to() {
 }
 
 #[test]
+fn a_journal_that_was_opened_with_sqlite3_after_a_crash_is_taken_up_again() {
+    let folder = Folder::new();
+    drop(serve(&folder));
+    let log = folder.0.path().join("punte-data/journal.db-wal");
+    assert!(log.exists(), "it was not killed");
+    let raw = rusqlite::Connection::open(folder.journal_path()).unwrap();
+    raw.query_row("SELECT count(*) FROM submissions", (), |row| row.get::<_, u32>(0)).unwrap();
+    drop(raw);
+    assert!(!log.exists(), "the log was not put into the file");
+    drop(serve(&folder));
+    // What is lost is lost.
+    std::fs::remove_file(log).unwrap();
+    let refused = punte(&["serve", "--config", &folder.config()]);
+    assert!(code(&refused) == 1 && text(&refused.stderr).contains("is not whole"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn roles_that_cannot_live_apart_are_not_started_apart() {
     let folder = Folder::new();
     let apart = punte(&["serve", "--role", "gateway", "--config", &folder.config()]);

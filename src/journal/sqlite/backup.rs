@@ -2,6 +2,7 @@
 
 use super::{
     connection::{self, BUSY_TIMEOUT},
+    log_id,
     ownership::try_own,
     wholeness,
 };
@@ -41,7 +42,7 @@ pub fn put_in_place(file: &Path, journal: &Path) -> Result<Option<PathBuf>, Jour
     copy(file, &next)?;
     let aside = unused(journal, &format!(".before-restore-{}", now.strftime("%Y%m%dT%H%M%SZ")));
     let was_there = journal.exists();
-    for end in ["", "-wal", "-shm"] {
+    for end in ["", "-wal", "-shm", log_id::NOTE] {
         let (from, to) = (beside(journal, end), beside(&aside, end));
         if from.exists() {
             std::fs::rename(&from, &to).map_err(|error| at(&from, &error))?;

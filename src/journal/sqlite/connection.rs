@@ -26,8 +26,10 @@ use uuid::Uuid;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// `secure_delete`: what is erased must not stay readable in free pages of the file.
-const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+/// `secure_delete`: what is erased must not stay readable in free pages of the file. `wal_autocheckpoint`: no part of the log
+/// goes into the file unless its note was emptied before (`log_id.rs`).
+const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL; \
+                        PRAGMA foreign_keys = ON; \
                         PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -2048;";
 
 /// Borrowed mutably though SQLite needs no more than `&`, because a `&Connection` may not go to another thread.

@@ -5,6 +5,7 @@
 mod backup;
 mod checkpointer;
 mod connection;
+mod log_id;
 mod ownership;
 mod reader;
 mod traces;
@@ -35,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_forgotten_files.sql"),
     include_str!("migrations/0006_waiting_for_agencies.sql"),
     include_str!("migrations/0007_outbox_by_office.sql"),
+    include_str!("migrations/0008_log_id.sql"),
 ];
 
 pub struct SqliteJournal {
@@ -89,7 +91,7 @@ impl SqliteJournal {
         let mut connection = connection::open(path)?;
         connection::in_transaction(&mut connection, |store| at_once(migrate(store, MIGRATIONS)))?;
         if purpose == Purpose::Work {
-            wholeness::begin_use(&connection)?;
+            wholeness::begin_use(path, &connection)?;
         }
         let checkpointer = Checkpointer::start(path, &mut connection)?;
         Ok(Self {

@@ -2,7 +2,7 @@
 //! were, and a page from which rows were moved to another may still show them. The pages are put together anew, all of the
 //! log goes into the database, and the log is cut to nothing.
 
-use super::connection;
+use super::{connection, log_id};
 use crate::journal::JournalError;
 use rusqlite::{Connection, MAIN_DB, wal::CheckpointMode};
 use std::{path::Path, time::Duration};
@@ -22,10 +22,13 @@ pub async fn remove(path: &Path) -> Result<(), JournalError> {
 
 fn remove_now(path: &Path) -> Result<(), JournalError> {
     let connection = connection::open(path)?;
+    let emptied = log_id::empty(path)?;
     if path.metadata().is_ok_and(|file| file.len() <= REWRITTEN_UP_TO_BYTES) {
         when_free(&connection, |it| it.execute_batch("VACUUM"))?;
     }
-    when_free(&connection, |it| it.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE).map(|_| ()))
+    when_free(&connection, |it| it.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE).map(|_| ()))?;
+    drop(emptied);
+    log_id::begin(path, &connection)
 }
 
 fn when_free(connection: &Connection, work: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), JournalError> {

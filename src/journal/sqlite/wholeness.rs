@@ -1,7 +1,8 @@
 //! Wholeness: a file that was open when it was copied lacks its log, which holds the newest changes, at worst all of them.
-//! The file itself says that it was open: its path comes in, and such a file is refused in words.
+//! The file itself says that it was open: its path comes in, and such a file is refused in words, unless somebody has put
+//! all of its log into it.
 
-use super::connection;
+use super::{connection, log_id};
 use crate::journal::JournalError;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, wal::CheckpointMode};
 use std::{
@@ -23,7 +24,9 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
     Err(JournalError::Incomplete(format!(
         "the journal {0} is not whole: its log {1}, which holds the newest changes, is missing. It was copied while a process \
          had it open, or the log was removed. Put the log back beside it, or put a backup in place with `punte journal restore` \
-         (`punte journal backup` takes one while Punte runs); or, if this file is all there is, run `punte journal restored`",
+         (`punte journal backup` takes one while Punte runs); or, if this file is all there is, run `punte journal restored`. \
+         That is right, too, if nothing was copied or removed, but another program has put the log into the file while Punte \
+         was just doing so",
         path.display(),
         log_of(path).display()
     )))
@@ -42,13 +45,15 @@ fn has_lost_its_log(path: &Path) -> bool {
     match in_file(path) {
         Ok(Found::NoTable) => *read_version == WITH_LOG,
         Ok(Found::InUse) => true,
-        Ok(Found::Closed) | Err(_) => false,
+        Ok(Found::Closed | Found::Whole) | Err(_) => false,
     }
 }
 
 enum Found {
     NoTable,
     InUse,
+    /// As it was when its process was killed: somebody else has put all of its log into it.
+    Whole,
     /// Or of a release that did not note it.
     Closed,
 }
@@ -65,7 +70,10 @@ fn in_file(path: &Path) -> rusqlite::Result<Found> {
     if count("SELECT count(*) FROM sqlite_schema WHERE name = 'installation'")? == 0 {
         return Ok(Found::Closed);
     }
-    Ok(if count("SELECT count(*) FROM installation WHERE in_use = 1")? > 0 { Found::InUse } else { Found::Closed })
+    if count("SELECT count(*) FROM installation WHERE in_use = 1")? == 0 {
+        return Ok(Found::Closed);
+    }
+    Ok(if log_id::is_noted(path, &connection)? { Found::Whole } else { Found::InUse })
 }
 
 fn head_of(path: &Path) -> io::Result<Vec<u8>> {
@@ -75,11 +83,13 @@ fn head_of(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// From now on the file itself says that its log belongs to it.
-pub fn begin_use(connection: &Connection) -> Result<(), JournalError> {
+pub fn begin_use(path: &Path, connection: &Connection) -> Result<(), JournalError> {
+    let emptied = log_id::empty(path)?;
     connection::command(connection, "UPDATE installation SET in_use = 1")?;
     // While others have it open, they have said so already.
     let _ = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE);
-    Ok(())
+    drop(emptied);
+    log_id::begin(path, connection)
 }
 
 /// The last connection that closes puts everything into the file.

@@ -413,6 +413,115 @@ async fn a_journal_that_was_closed_in_order_or_killed_is_whole() {
     assert!(matches!(SqliteJournal::open(&home.path().join("late.db")), Err(JournalError::Incomplete(_))));
 }
 
+/// What `sqlite3` does when somebody has used it on the journal of a process that was killed.
+fn looked_at_by_another_program(path: &Path) {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    raw.query_row("SELECT count(*) FROM submissions", (), |row| row.get::<_, u32>(0)).unwrap();
+    drop(raw);
+    assert!(!path.with_extension("db-wal").exists(), "the log was not put into the file");
+}
+
+/// The journal as it is left behind when its process is killed now, or with less than that.
+fn left_behind(path: &Path, name: &str, ends: &[&str]) -> PathBuf {
+    let copy = path.with_file_name(name);
+    for end in ends {
+        std::fs::copy(path.with_extension(format!("db{end}")), copy.with_extension(format!("db{end}"))).unwrap();
+    }
+    copy
+}
+
+const ALL_OF_IT: [&str; 3] = ["", "-wal", "-log-id"];
+const ALL_BUT_THE_LOG: [&str; 2] = ["", "-log-id"];
+
+/// So much that parts of the log go into the file, more than once.
+async fn accept_much(journal: &Tested) {
+    for _ in 0..4 {
+        let large = json!({ "text": "x".repeat(600_000) });
+        let accepted = (0..10).map(|_| {
+            let large = Submission { data: large.clone(), ..submission() };
+            async move { accept(journal, &large).await }
+        });
+        futures_util::future::join_all(accepted).await;
+    }
+}
+
+/// A log that has begun stays the newest for longer than any rest of one waits.
+async fn until_no_more_goes_into(path: &Path) {
+    let noted = || std::fs::read(path.with_extension("db-log-id")).unwrap();
+    let begun = Instant::now();
+    loop {
+        let before = noted();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        if !before.is_empty() && before == noted() {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "no new log begins");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_journal_into_which_another_program_has_put_all_of_its_log_is_whole() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    let first = accepted(&journal).await;
+    let early = left_behind(&path, "early.db", &ALL_OF_IT);
+    accept_much(&journal).await;
+    until_no_more_goes_into(&path).await;
+    let last = accepted(&journal).await;
+    let late = left_behind(&path, "late.db", &ALL_OF_IT);
+    let erased = {
+        completed(&journal).await;
+        assert_eq!(journal.erase_wire(at(3), at(10)).await.unwrap(), 1);
+        left_behind(&path, "erased.db", &ALL_OF_IT)
+    };
+    for (killed, newest) in [(&early, first), (&late, last), (&erased, last)] {
+        looked_at_by_another_program(killed);
+        looked_at_by_another_program(killed);
+        assert!(SqliteJournal::visit(killed).unwrap().find(newest).await.unwrap().is_some(), "{}", killed.display());
+        assert!(open(killed).find(newest).await.unwrap().is_some(), "{}", killed.display());
+    }
+    // Such a file is whole only as long as no more was done with the journal.
+    let killed = left_behind(&path, "again.db", &ALL_OF_IT);
+    looked_at_by_another_program(&killed);
+    let kept = std::fs::read(&killed).unwrap();
+    let journal = open(&killed);
+    accepted(&journal).await;
+    let lost = left_behind(&killed, "lost.db", &ALL_BUT_THE_LOG);
+    assert!(matches!(SqliteJournal::open(&lost), Err(JournalError::Incomplete(_))));
+    std::fs::write(&lost, kept).unwrap();
+    assert!(matches!(SqliteJournal::open(&lost), Err(JournalError::Incomplete(_))), "an older one was put back");
+    // Nor is a copy that such a program has made meanwhile, and that is put in the journal's place.
+    let copy = killed.with_file_name("copy.db");
+    let raw = rusqlite::Connection::open(&killed).unwrap();
+    raw.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    std::fs::copy(&copy, &lost).unwrap();
+    assert!(matches!(SqliteJournal::open(&lost), Err(JournalError::Incomplete(_))), "a copy was put in its place");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_whose_log_is_lost_is_refused_however_much_of_it_was_in_the_file_already() {
+    let (path, _home) = file();
+    let journal = open(&path);
+    let _owned = try_own(&path).unwrap();
+    let erases = async |journal: &Tested| {
+        completed(journal).await;
+        assert_eq!(journal.erase_content(at(3), at(9)).await.unwrap(), 1);
+    };
+    for round in 0..6 {
+        match round % 4 {
+            0 => drop(accepted(&journal).await),
+            1 => accept_much(&journal).await,
+            2 => erases(&(Arc::new(SqliteJournal::visit(&path).unwrap()) as Tested)).await,
+            _ => erases(&journal).await,
+        }
+        tokio::time::sleep(Duration::from_millis(round % 5 * 400)).await;
+        let lost = left_behind(&path, "lost.db", &ALL_BUT_THE_LOG);
+        for opened in [SqliteJournal::open(&lost), SqliteJournal::visit(&lost)] {
+            assert!(matches!(opened, Err(JournalError::Incomplete(_))), "round {round}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_a_running_journal_is_whole_and_says_that_it_is_one() {
     let (path, home) = file();
