@@ -1,7 +1,9 @@
 //! The folder `adapters/` comes in; every agency in it goes out, valid, or all that is wrong with them.
 
 use super::{
-    Adapter, Adapters, BreakerPolicy, Coverage, Limits, Operation, Protocol, operation, probe,
+    Adapter, Adapters, BreakerPolicy, Coverage, Limits, NotHandled, Operation, Protocol,
+    not_handled::NotHandledWritten,
+    operation, probe,
     written::{BreakerWritten, LimitsWritten, OperationWritten, ProbeWritten, ProtocolWritten},
 };
 use crate::{
@@ -71,7 +73,7 @@ pub(super) struct Reader<'a> {
     /// What the signature of its answers covers.
     pub coverage: Coverage,
     /// For operations that say nothing else.
-    pub not_handled: Vec<u16>,
+    pub not_handled: NotHandled,
 }
 
 fn load_agency(
@@ -97,10 +99,12 @@ fn load_agency(
     let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
     let seal = document.value("seal", "say how messages are signed; kind = \"none\" if they are not", faults);
     let seal = seal.zip(protocol).and_then(|(seal, protocol)| check_seal(&file, seal, protocol, faults));
-    let not_handled: Vec<u16> = document.optional("not_handled", faults).unwrap_or_default();
+    let not_handled: Vec<NotHandledWritten> = document.optional("not_handled", faults).unwrap_or_default();
     let written = document.sections::<OperationWritten>("operations", faults);
     document.finish(faults);
     check_files(folder, &written, faults);
+    let coverage = seal.as_ref().map_or(Coverage::Body, |(_, coverage)| *coverage);
+    let not_handled = NotHandled::check(&file, "not_handled", &not_handled, coverage, faults);
     let reader = Reader {
         agency: agency?,
         folder,
@@ -109,10 +113,9 @@ fn load_agency(
         protocol: protocol?,
         endpoint: endpoint?,
         namespaces: namespaces?,
-        coverage: seal.as_ref().map_or(Coverage::Body, |(_, coverage)| *coverage),
+        coverage,
         not_handled,
     };
-    check_not_handled(&reader.file, "not_handled", &reader.not_handled, reader.coverage, faults);
     let operations = written.into_iter().filter_map(|(name, it)| operation::load(&reader, &name, it, faults));
     let operations: BTreeMap<_, _> = operations.map(|operation| (operation.service.clone(), operation)).collect();
     if operations.is_empty() && faults.is_empty() {
@@ -167,24 +170,6 @@ fn check_seal(
         }
     }
     Some((seal, coverage?))
-}
-
-/// Only where nothing is signed may a status say that nothing was done, and only one that speaks of a failure.
-pub(super) fn check_not_handled(
-    file: &Path,
-    key: &str,
-    statuses: &[u16],
-    coverage: Coverage,
-    faults: &mut ConfigFaults,
-) {
-    if let Some(other) = statuses.iter().find(|status| !(400..=599).contains(*status)) {
-        faults.add(file, key, format!("{other} says no such thing"), "name statuses from 400 to 599, e.g. [429, 503]");
-    }
-    if coverage.is_signed() && !statuses.is_empty() {
-        let problem = "the agency signs its answers, and a status alone is not signed with a word of our request";
-        let remedy = "remove it, and have the filter read what is signed: {fault: {…, transient: true}, reference: …}";
-        faults.add(file, key, problem, remedy);
-    }
 }
 
 /// A signature cannot cover the content type of a request that has no body.

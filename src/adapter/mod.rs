@@ -14,6 +14,7 @@ mod contract;
 mod filter;
 mod jq_values;
 mod natives;
+mod not_handled;
 mod probe;
 mod reading;
 mod recursion;
@@ -34,6 +35,7 @@ pub use contract::Contract;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, Form, InterpretError, TransformInput, WireRequest};
 pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
+pub use not_handled::{DeclaredMoment, NotHandled};
 pub use probe::Probe;
 pub use reading::{Bond, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
@@ -150,8 +152,8 @@ pub struct Operation {
     pub timeout: Duration,
     /// Whether each answer names the request that it belongs to; then one that does not is not taken.
     pub correlates: Correlates,
-    /// Statuses of unsigned answers by which the agency says that it has certainly not handled the request.
-    pub not_handled: Vec<u16>,
+    /// By what, though nobody has signed it, the agency says that it has certainly not handled the request.
+    pub not_handled: NotHandled,
     pub request: Exchange,
     /// For effect `lookup`: how the agency is asked by our reference.
     pub lookup: Option<Exchange>,

@@ -1,8 +1,9 @@
 //! The folder of one operation and its section of `agency.toml` come in; an operation goes out, compiled and checked.
 
 use super::{
-    Address, Contract, Correlates, Exchange, Filter, Form, Operation, Protocol, Template, contract, examples,
-    load::{Reader, check_not_handled, entries, seconds},
+    Address, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Template, contract,
+    examples,
+    load::{Reader, entries, seconds},
     unsigned::{Refused, refused_uses},
     written::{CorrelatesWritten, ExchangeWritten, OperationWritten},
 };
@@ -48,10 +49,10 @@ pub(super) fn load(
         seconds(&reader.file, &place.key_of("deadline_secs"), written.deadline_secs, 366.0 * 86_400.0, faults);
     let timeout = seconds(&reader.file, &place.key_of("timeout_secs"), written.timeout_secs, 600.0, faults);
     let correlates = correlates(&place, &written.correlates, faults);
-    let not_handled = written.not_handled.clone().unwrap_or_else(|| reader.not_handled.clone());
-    if written.not_handled.is_some() {
-        check_not_handled(&reader.file, &place.key_of("not_handled"), &not_handled, reader.coverage, faults);
-    }
+    let not_handled = match &written.not_handled {
+        Some(own) => NotHandled::check(&reader.file, &place.key_of("not_handled"), own, reader.coverage, faults),
+        None => reader.not_handled.clone(),
+    };
     let (request, lookup) = (request?, lookup?);
     check_attachments(&place, &service, &request, faults);
     let examples = examples::load(&reader.agency, &place.folder, &service, &request, written.effect, faults);

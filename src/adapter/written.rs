@@ -1,5 +1,6 @@
 //! `agency.toml` as it is written, section by section.
 
+use super::not_handled::NotHandledWritten;
 use crate::domain::Effect;
 use serde::Deserialize;
 
@@ -67,7 +68,7 @@ pub(super) struct OperationWritten {
     #[serde(default)]
     pub correlates: CorrelatesWritten,
     /// In the place of the agency's own.
-    pub not_handled: Option<Vec<u16>>,
+    pub not_handled: Option<Vec<NotHandledWritten>>,
     /// Elements that are arrays in JSON even when they come once.
     #[serde(default)]
     pub lists: Vec<String>,

@@ -126,7 +126,7 @@ codes! {
     SealFailed "bus.seal.failed" DoNotRetry "The request could not be signed. It was not sent."
     IdentityUnusable "bus.identity.unusable" Retry "The key or certificate for this agency cannot be used. Nothing was sent."
     CredentialsRefused "bus.credentials.refused" Unknown "The agency's server does not let this installation in: it does not accept the installation's certificate, key or token."
-    IdentityRefused "bus.identity.refused" Retry "The agency does not accept the bus's certificate. Nothing was sent. The operators have been told."
+    IdentityRefused "bus.identity.refused" Retry "The agency does not accept the bus's certificate, and has done nothing. The operators have been told."
     IdentityRefusedLate "bus.identity.refused-late" Unknown "The agency refused the bus's certificate after the request had been sent. Whether it has acted is not known."
     JournalRestored "bus.journal.restored" Unknown "The submission may have been sent before the journal was restored from an earlier state, and its outcome is not known."
     Interrupted "bus.worker.interrupted" Unknown "The worker stopped while the request was under way."

@@ -154,7 +154,7 @@ impl Road {
         let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
         crash::here(Point::WorkerSending);
         let effect = if is_lookup { Effect::Read } else { turn.operation.effect };
-        let answer = send(sealed, turn.line, effect, deadline).await;
+        let answer = send(sealed, turn.line, effect, &turn.operation.not_handled, deadline).await;
         // Of what was sent, no more is left than the journal keeps.
         drop(held);
         let reading = match answer {
@@ -197,7 +197,7 @@ impl Road {
                 correlates: &operation.correlates,
                 is_signed: exchange.coverage().is_signed(),
             };
-            let (answer_schema, not_handled) = (&service.answer_schema, operation.not_handled.as_slice());
+            let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);
             read(&received, &Answering { exchange, line: &line, answer_schema, ours, not_handled, now })
         };
         // Verifying is quick, and mapping ends in the time that filters have.

@@ -74,7 +74,8 @@ fn doubt(handshake: Handshake) -> Option<String> {
 fn unwell(failure: &SendFailure) -> Unwell {
     use crate::wire::{ConnectFailure as Connect, ExchangeFailure as Exchange};
     let remedy = match failure {
-        SendFailure::NotSent(Connect::OurCertificate(_)) | SendFailure::Unknown(Exchange::OurCertificate(_)) => {
+        SendFailure::NotSent(Connect::OurCertificate(_))
+        | SendFailure::Unknown(Exchange::OurCertificate(_) | Exchange::OurCertificateFirst(_)) => {
             "ask the agency whether it has our certificate and its issuer registered, and compare `client.pem`'s dates"
         }
         SendFailure::NotSent(Connect::ServerCertificate(_)) => {

@@ -11,7 +11,7 @@ use super::{
     unpack::unpack,
 };
 use crate::{
-    adapter::{Exchange, Protocol, Reading, WireAnswer},
+    adapter::{Exchange, NotHandled, Protocol, Reading, WireAnswer},
     catalogue::{Schema, SchemaFault},
     domain::{Code, Fault, Stage},
     wire::{self, Blames, Received, SoapFault, content::TextKind},
@@ -25,8 +25,8 @@ pub struct Answering<'a> {
     pub line: &'a Line,
     pub answer_schema: &'a Schema,
     pub ours: Ours<'a>,
-    /// Statuses that say, by the agency's folder, that it has certainly not handled the request.
-    pub not_handled: &'a [u16],
+    /// What says, by the agency's folder, that it has certainly not handled the request.
+    pub not_handled: &'a NotHandled,
     pub now: Timestamp,
 }
 
@@ -97,7 +97,7 @@ fn unmapped(received: &Received, answer: &WireAnswer, it: &Answering<'_>) -> Fau
 }
 
 fn is_not_handled(received: &Received, it: &Answering<'_>) -> bool {
-    !it.ours.is_signed && it.not_handled.contains(&received.status)
+    !it.ours.is_signed && it.not_handled.has_status(received.status)
 }
 
 fn of_status(received: &Received, it: &Answering<'_>) -> Fault {

@@ -2,13 +2,20 @@
 
 use super::{Line, Sealed};
 use crate::{
+    adapter::{DeclaredMoment, NotHandled},
     domain::{Code, Effect, Fault, Stage},
     wire::{Care, ConnectFailure, ExchangeFailure, Received, SendFailure},
 };
 use tokio::time::Instant;
 
 /// What cannot be repeated goes out with the utmost care.
-pub async fn send(sealed: Sealed, line: &Line, effect: Effect, deadline: Instant) -> Result<Received, Fault> {
+pub async fn send(
+    sealed: Sealed,
+    line: &Line,
+    effect: Effect,
+    not_handled: &NotHandled,
+    deadline: Instant,
+) -> Result<Received, Fault> {
     let care = match effect {
         Effect::Once => Care::Utmost,
         Effect::Read | Effect::Idempotent | Effect::Lookup => Care::Usual,
@@ -19,7 +26,7 @@ pub async fn send(sealed: Sealed, line: &Line, effect: Effect, deadline: Instant
     };
     sent.map_err(|failure| {
         line.heed(&failure);
-        fault(failure)
+        fault(failure, not_handled)
     })
 }
 
@@ -35,8 +42,9 @@ async fn prove(line: &Line, care: Care, deadline: Instant) -> Result<(), SendFai
     }
 }
 
-/// The verdict follows from the moment: of all codes, only those of the first half say that nothing was sent.
-fn fault(failure: SendFailure) -> Fault {
+/// The verdict follows from the moment: of all codes, only those of the first half say that nothing was sent, and after that
+/// only what the agency's folder declares is certain.
+pub(super) fn fault(failure: SendFailure, not_handled: &NotHandled) -> Fault {
     let code = match &failure {
         SendFailure::NotSent(failure) => match failure {
             ConnectFailure::Unreachable(_)
@@ -51,7 +59,10 @@ fn fault(failure: SendFailure) -> Fault {
             ExchangeFailure::Timeout => Code::NetworkTimeout,
             ExchangeFailure::Broken(_) => Code::NetworkReset,
             ExchangeFailure::Tls(_) => Code::NetworkTlsBroken,
-            ExchangeFailure::OurCertificate(_) => Code::IdentityRefusedLate,
+            ExchangeFailure::OurCertificateFirst(_) if not_handled.has_moment(DeclaredMoment::CertificateAlert) => {
+                Code::IdentityRefused
+            }
+            ExchangeFailure::OurCertificate(_) | ExchangeFailure::OurCertificateFirst(_) => Code::IdentityRefusedLate,
             ExchangeFailure::Renegotiation => Code::AgencyRenegotiation,
             ExchangeFailure::TooLarge { .. } => Code::AnswerTooLarge,
         },
@@ -64,10 +75,9 @@ mod tests {
     use super::*;
     use crate::domain::Verdict;
 
-    #[test]
-    fn the_verdict_follows_from_the_moment_alone() {
+    fn before() -> [ConnectFailure; 7] {
         let text = || "x".to_owned();
-        let before = [
+        [
             ConnectFailure::Unreachable(text()),
             ConnectFailure::Timeout,
             ConnectFailure::Closed,
@@ -75,20 +85,38 @@ mod tests {
             ConnectFailure::OurCertificate(text()),
             ConnectFailure::Tls(text()),
             ConnectFailure::Probe(ExchangeFailure::Timeout),
-        ];
-        for failure in before {
-            assert_eq!(fault(SendFailure::NotSent(failure)).verdict, Verdict::Retry);
-        }
-        let after = [
+        ]
+    }
+
+    fn after() -> [ExchangeFailure; 7] {
+        let text = || "x".to_owned();
+        [
             ExchangeFailure::Timeout,
             ExchangeFailure::Broken(text()),
             ExchangeFailure::Tls(text()),
             ExchangeFailure::OurCertificate(text()),
+            ExchangeFailure::OurCertificateFirst(text()),
             ExchangeFailure::Renegotiation,
             ExchangeFailure::TooLarge { limit_bytes: 1 },
-        ];
-        for failure in after {
-            assert_eq!(fault(SendFailure::Unknown(failure)).verdict, Verdict::Unknown);
+        ]
+    }
+
+    #[test]
+    fn the_verdict_follows_from_the_moment_alone() {
+        let nothing = NotHandled::default();
+        for failure in before() {
+            assert_eq!(fault(SendFailure::NotSent(failure), &nothing).verdict, Verdict::Retry);
         }
+        for failure in after() {
+            assert_eq!(fault(SendFailure::Unknown(failure), &nothing).verdict, Verdict::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_folder_makes_that_moment_certain_which_it_declares_and_no_other() {
+        let declared = NotHandled::of_moments(DeclaredMoment::ALL);
+        let certain = |failure: &ExchangeFailure| fault(SendFailure::Unknown(failure.clone()), &declared).verdict;
+        let certain: Vec<_> = after().into_iter().filter(|failure| certain(failure) == Verdict::Retry).collect();
+        assert_eq!(certain, [ExchangeFailure::OurCertificateFirst("x".into())]);
     }
 }

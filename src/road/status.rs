@@ -105,8 +105,10 @@ pub fn fault_of_status(status: u16, word: Word) -> Fault {
 mod tests {
     use super::*;
     use crate::{
+        adapter::{DeclaredMoment, NotHandled},
         domain::{Effect, Event, Schedule},
-        road::{Case, Errand, asks_first, settle},
+        road::{Case, Errand, asks_first, send, settle},
+        wire::{ExchangeFailure, SendFailure},
     };
     use jiff::Timestamp;
     use std::time::Duration;
@@ -172,6 +174,11 @@ mod tests {
             text += &row(&statuses(class), &fault_of_status(shown, Word::Unsigned));
         }
         text += &row("503 in the folder's `not_handled`", &fault_of_status(503, Word::NotHandled));
+        let alert = || SendFailure::Unknown(ExchangeFailure::OurCertificateFirst("x".into()));
+        let (nothing, declared) = (NotHandled::default(), NotHandled::of_moments(DeclaredMoment::ALL));
+        text += &row("our certificate is refused after the request", &send::fault(alert(), &nothing));
+        let name = "the same, first on its connection, with `\"certificate-alert\"` in the folder's `not_handled`";
+        text += &row(name, &send::fault(alert(), &declared));
         text += &row("a SOAP fault that blames the request", &fault(Code::AgencySoapClientFault));
         text += &row("another SOAP fault", &fault(Code::AgencySoapServerFault));
         text += &row("the filter: `transient: true`, bound", &fault(Code::AgencyFaultTransient));

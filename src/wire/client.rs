@@ -246,6 +246,7 @@ fn classify(error: &reqwest::Error) -> SendFailure {
 fn after_sending(error: &(dyn Error + 'static)) -> ExchangeFailure {
     match tls_failure(error) {
         Some(TlsFailure::OurCertificate(text)) => ExchangeFailure::OurCertificate(text),
+        Some(TlsFailure::OurCertificateFirst(text)) => ExchangeFailure::OurCertificateFirst(text),
         Some(TlsFailure::Renegotiation) => ExchangeFailure::Renegotiation,
         Some(failure @ (TlsFailure::ServerCertificate(_) | TlsFailure::Other(_))) => {
             ExchangeFailure::Tls(failure.to_string())

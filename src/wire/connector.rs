@@ -166,8 +166,10 @@ fn poll_unread<C: Read + Unpin>(connection: &mut C, cx: &mut Context<'_>) -> Pol
 pub(super) fn failure(error: &(dyn Error + 'static), was_asked: bool) -> ConnectFailure {
     match tls_failure(error) {
         Some(TlsFailure::ServerCertificate(text)) => ConnectFailure::ServerCertificate(text),
-        Some(TlsFailure::OurCertificate(text)) if was_asked => ConnectFailure::OurCertificate(text),
-        Some(TlsFailure::OurCertificate(text)) => ConnectFailure::Tls(text),
+        Some(TlsFailure::OurCertificate(text) | TlsFailure::OurCertificateFirst(text)) => match was_asked {
+            true => ConnectFailure::OurCertificate(text),
+            false => ConnectFailure::Tls(text),
+        },
         Some(TlsFailure::Renegotiation) => ConnectFailure::Tls("it asks for another handshake".into()),
         Some(TlsFailure::Other(text)) => ConnectFailure::Tls(text),
         None => ConnectFailure::Unreachable(innermost(error)),

@@ -42,6 +42,9 @@ pub enum ExchangeFailure {
     Tls(String),
     #[error("the server refused our certificate after the request had been sent: {0}")]
     OurCertificate(String),
+    /// In its part of the handshake, before it has said anything else on the connection (TLS 1.3).
+    #[error("the server refused our certificate in its part of the handshake, when the request had been sent: {0}")]
+    OurCertificateFirst(String),
     #[error(
         "after the request the server began a new TLS handshake (renegotiation), most likely to ask for our certificate; \
          ask the agency to demand the client certificate in the first handshake"
@@ -55,11 +58,12 @@ impl SendFailure {
     /// The server's words against our certificate: the same would happen to every other request.
     pub fn refusal_of_our_certificate(&self) -> Option<&str> {
         match self {
-            Self::NotSent(
-                ConnectFailure::OurCertificate(text) | ConnectFailure::Probe(ExchangeFailure::OurCertificate(text)),
-            )
-            | Self::Unknown(ExchangeFailure::OurCertificate(text)) => Some(text),
-            _ => None,
+            Self::NotSent(ConnectFailure::OurCertificate(text)) => Some(text),
+            Self::NotSent(ConnectFailure::Probe(failure)) | Self::Unknown(failure) => match failure {
+                ExchangeFailure::OurCertificate(text) | ExchangeFailure::OurCertificateFirst(text) => Some(text),
+                _ => None,
+            },
+            Self::NotSent(_) => None,
         }
     }
 

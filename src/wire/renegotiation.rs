@@ -4,20 +4,18 @@
 //! The only message of a handshake that a server may send after its Finished is such a request (RFC 5246, section 7.4.1.1).
 //! Whoever decrypts the records sees what kind each is.
 
+use super::attentive::copied;
 use rustls::{
-    ConnectionTrafficSecrets, ContentType, Error, SupportedCipherSuite, Tls12CipherSuite,
-    crypto::{
-        CryptoProvider,
-        cipher::{
-            AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter, MessageEncrypter,
-            Tls12AeadAlgorithm, UnsupportedOperationError,
-        },
+    ConnectionTrafficSecrets, ContentType, Error, Tls12CipherSuite,
+    crypto::cipher::{
+        AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter, MessageEncrypter,
+        Tls12AeadAlgorithm, UnsupportedOperationError,
     },
 };
 use std::{
     cell::RefCell,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -38,28 +36,16 @@ pub(super) fn noting<T>(counter: &Renegotiations, poll: impl FnOnce() -> T) -> T
     polled
 }
 
-/// The usual algorithms, those of TLS 1.2 with an eye on what they decrypt.
-pub fn attentive_provider() -> Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider.cipher_suites.iter_mut().for_each(|suite| *suite = attentive(*suite));
-        Arc::new(provider)
-    });
-    PROVIDER.clone()
+/// Where the handshake that is polled on this thread now notes what it sees.
+pub(super) fn noted_in() -> Option<Renegotiations> {
+    NOTED_IN.with_borrow(Clone::clone)
 }
 
-/// The library keeps suites forever, so each is made once.
-fn attentive(suite: SupportedCipherSuite) -> SupportedCipherSuite {
-    let SupportedCipherSuite::Tls12(usual) = suite else { return suite };
+/// The suite with an eye on what it decrypts.
+pub(super) fn attentive(usual: &'static Tls12CipherSuite) -> Tls12CipherSuite {
     let Tls12CipherSuite { common, prf_provider, kx, sign, aead_alg } = usual;
-    let common = rustls::crypto::CipherSuiteCommon {
-        suite: common.suite,
-        hash_provider: common.hash_provider,
-        confidentiality_limit: common.confidentiality_limit,
-    };
     let aead_alg = Box::leak(Box::new(Attentive(*aead_alg)));
-    let attentive = Tls12CipherSuite { common, prf_provider: *prf_provider, kx: *kx, sign, aead_alg };
-    SupportedCipherSuite::Tls12(Box::leak(Box::new(attentive)))
+    Tls12CipherSuite { common: copied(common), prf_provider: *prf_provider, kx: *kx, sign, aead_alg }
 }
 
 struct Attentive(&'static dyn Tls12AeadAlgorithm);
@@ -71,7 +57,7 @@ impl Tls12AeadAlgorithm for Attentive {
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
         let inner = self.0.decrypter(key, iv);
-        match NOTED_IN.with_borrow(Clone::clone) {
+        match noted_in() {
             Some(noted_in) => Box::new(AttentiveDecrypter { inner, noted_in }),
             None => inner,
         }

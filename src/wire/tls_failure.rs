@@ -1,6 +1,7 @@
 //! Any error of a connection comes in; whether TLS failed, and over whose certificate, goes out in plain words. When it
 //! happened is not known here, so nothing here says whether anything was sent.
 
+use super::first_word::RefusedFirst;
 use rustls::{AlertDescription, CertificateError, PeerMisbehaved};
 use std::{error::Error, io};
 
@@ -12,6 +13,9 @@ pub enum TlsFailure {
     /// The server says that it does not take ours.
     #[error("the server refuses our certificate: {0}")]
     OurCertificate(String),
+    /// The same, in TLS 1.3, before it has said anything else after its Finished.
+    #[error("the server refuses our certificate: {0}")]
+    OurCertificateFirst(String),
     /// The server wanted another handshake on the same connection.
     #[error("the server wanted a new handshake on the same connection")]
     Renegotiation,
@@ -45,12 +49,15 @@ fn classify(error: &rustls::Error) -> TlsFailure {
         rustls::Error::NoCertificatesPresented => TlsFailure::ServerCertificate("none was shown".into()),
         rustls::Error::AlertReceived(alert) => of_alert(*alert),
         rustls::Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests) => TlsFailure::Renegotiation,
+        rustls::Error::Other(other) if let Some(RefusedFirst(alert)) = other.0.downcast_ref() => {
+            TlsFailure::OurCertificateFirst(sent_alert(*alert))
+        }
         other => TlsFailure::Other(words(other).into()),
     }
 }
 
 fn of_alert(alert: AlertDescription) -> TlsFailure {
-    let text = format!("it sent the alert {}", alert_name(alert));
+    let text = sent_alert(alert);
     match alert {
         AlertDescription::BadCertificate
         | AlertDescription::NoCertificate
@@ -64,6 +71,10 @@ fn of_alert(alert: AlertDescription) -> TlsFailure {
         AlertDescription::NoRenegotiation => TlsFailure::Renegotiation,
         _ => TlsFailure::Other(text),
     }
+}
+
+fn sent_alert(alert: AlertDescription) -> String {
+    format!("it sent the alert {}", alert_name(alert))
 }
 
 /// In the words of RFC 8446, section 6, and RFC 5246, section 7.2.

@@ -1,7 +1,7 @@
 //! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
 
 use punte::{
-    adapter::Adapters,
+    adapter::{Adapters, DeclaredMoment, NotHandled},
     catalogue::Catalogue,
     settings::{AgencyPlace, ConfigFaults},
 };
@@ -224,10 +224,15 @@ fn a_filter_that_lets_decide_what_is_not_signed_is_told() {
 }
 
 #[test]
-fn a_status_says_not_handled_only_where_nothing_is_signed_and_only_of_a_failure() {
+fn a_status_or_moment_says_not_handled_only_where_nothing_is_signed_and_only_if_it_can_mean_it() {
     let problem = "the agency signs its answers";
     let of_agency = "title = \"Civil registry\"";
     Broken::new().edit(REGISTRY, of_agency, &format!("{of_agency}\nnot_handled = [503]")).has(
+        REGISTRY,
+        "not_handled",
+        problem,
+    );
+    Broken::new().edit(REGISTRY, of_agency, &format!("{of_agency}\nnot_handled = [\"certificate-alert\"]")).has(
         REGISTRY,
         "not_handled",
         problem,
@@ -249,11 +254,20 @@ fn a_status_says_not_handled_only_where_nothing_is_signed_and_only_of_a_failure(
         broken
     };
     with("[200]").has(REGISTRY, "not_handled", "200 says no such thing");
-    let (adapters, faults) = load(with("[429, 503]").folder.path(), &BTreeMap::new());
+    with("[70000]").has(REGISTRY, "not_handled", "70000 says no such thing");
+    for word in ["goaway", "refused-stream", "reset", "Certificate-Alert"] {
+        with(&format!("[503, {word:?}]")).has(REGISTRY, "not_handled", &format!("{word:?} says no such thing"));
+    }
+    let (adapters, faults) = load(with("[429, 503, \"certificate-alert\"]").folder.path(), &BTreeMap::new());
     assert!(faults.is_empty(), "{faults}");
     let operations = &adapters.agency(&"civil-registry".parse().unwrap()).unwrap().operations;
     let of = |service: &str| operations[&service.parse().unwrap()].not_handled.clone();
-    assert_eq!((of("person-lookup"), of("civil-status-extract")), (vec![404], vec![429, 503]));
+    let (own, inherited) = (of("person-lookup"), of("civil-status-extract"));
+    let has = |declared: &NotHandled| {
+        let statuses: Vec<_> = (0..=999).filter(|status| declared.has_status(*status)).collect();
+        (statuses, declared.has_moment(DeclaredMoment::CertificateAlert))
+    };
+    assert_eq!((has(&own), has(&inherited)), ((vec![404], false), (vec![429, 503], true)));
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub enum End {
     Silence,
     /// Serves what comes next on the connection.
     Stay,
+    /// Serves one request of a connection, and closes it so much later, whatever has arrived meanwhile.
+    CloseAfter(Duration),
+    /// Serves one request of a connection, and closes it when the next has been read to its last byte.
+    CloseAtSecond,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,10 @@ pub struct RawAgency {
 struct Shared {
     act: Mutex<Act>,
     requests: AtomicU64,
+    /// The first line of each.
+    lines: Mutex<Vec<String>>,
+    /// What requests for `/health` are answered with, if not like all others.
+    health: Mutex<Option<&'static str>>,
     handshakes: AtomicU64,
     tickets: AtomicU64,
     config: Mutex<ServerConfig>,
@@ -89,7 +97,15 @@ impl RawAgency {
         let act = Act { when: When::AfterRequest, says: Vec::new(), end: End::Fin };
         let (act, tickets) = (Mutex::new(act), AtomicU64::new(2));
         let config = Mutex::new(config(keys, &keys.join("client-ca.pem"), version));
-        let shared = Arc::new(Shared { act, requests: 0.into(), handshakes: 0.into(), tickets, config });
+        let shared = Arc::new(Shared {
+            act,
+            requests: 0.into(),
+            lines: Mutex::default(),
+            health: Mutex::default(),
+            handshakes: 0.into(),
+            tickets,
+            config,
+        });
         let (serving, runtime) = (shared.clone(), Handle::current());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -122,6 +138,16 @@ impl RawAgency {
     /// How many requests were read to their last byte: each was carried out.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests for `/health`, which are not counted, are answered with this, whatever happens to others.
+    pub fn says_of_its_health(&self, answer: &'static str) {
+        *self.shared.health.lock().unwrap() = Some(answer);
+    }
+
+    /// The first line of each.
+    pub fn lines(&self) -> Vec<String> {
+        self.shared.lines.lock().unwrap().clone()
     }
 
     pub fn handshakes(&self) -> u64 {
@@ -162,21 +188,37 @@ fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> O
         }
     }
     shared.handshakes.fetch_add(1, Ordering::Relaxed);
-    loop {
+    for served in 0.. {
         let act = shared.act.lock().unwrap().clone();
         if act.when == When::AfterRequest {
-            read_request(&mut session, &mut stream, &mut heard)?;
+            let line = read_request(&mut session, &mut stream, &mut heard)?;
+            let health = *shared.health.lock().unwrap();
+            if let Some(answer) = health.filter(|_| line.contains("/health")) {
+                session.writer().write_all(answer.as_bytes()).ok()?;
+                while session.wants_write() {
+                    session.write_tls(&mut stream).ok()?;
+                }
+                continue;
+            }
+            shared.lines.lock().unwrap().push(line);
             shared.requests.fetch_add(1, Ordering::Relaxed);
         }
         // What was changed while the connection was idle counts.
         let act = shared.act.lock().unwrap().clone();
-        if act.end == End::Stay {
+        if act.end == End::CloseAtSecond && served == 1 {
+            return end(stream, End::Fin);
+        }
+        if matches!(act.end, End::Stay | End::CloseAfter(_) | End::CloseAtSecond) {
             for say in &act.says {
                 let Say::Http(text) = say else { panic!("{say:?} and staying do not go together") };
                 session.writer().write_all(text.as_bytes()).ok()?;
             }
             while session.wants_write() {
                 session.write_tls(&mut stream).ok()?;
+            }
+            if let End::CloseAfter(while_idle) = act.end {
+                std::thread::sleep(while_idle);
+                return Some(());
             }
             continue;
         }
@@ -186,11 +228,12 @@ fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> O
         }
         return end(stream, act.end);
     }
+    None
 }
 
 fn end(mut stream: TcpStream, end: End) -> Option<()> {
     match end {
-        End::Fin | End::Stay => {
+        End::Fin | End::Stay | End::CloseAfter(_) | End::CloseAtSecond => {
             stream.shutdown(Shutdown::Write).ok()?;
             // Until the other side has gone, too: what lies unread would make a reset of it.
             while stream.read(&mut [0; 1024]).ok()? > 0 {}
@@ -204,15 +247,16 @@ fn end(mut stream: TcpStream, end: End) -> Option<()> {
     Some(())
 }
 
-fn read_request(session: &mut ServerConnection, stream: &mut TcpStream, heard: &mut Vec<u8>) -> Option<()> {
+fn read_request(session: &mut ServerConnection, stream: &mut TcpStream, heard: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(head) = heard.windows(4).position(|four| four == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&heard[..head]).to_ascii_lowercase();
             let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
             let whole = head + 4 + length.map_or(0, |length| length.trim().parse().unwrap());
             if heard.len() >= whole {
+                let line = String::from_utf8_lossy(heard).lines().next().map(str::to_owned);
                 heard.drain(..whole);
-                return Some(());
+                return line;
             }
         }
         let mut buffer = [0; 16384];

@@ -18,7 +18,7 @@ fn as_once(agency: &str, text: String) -> String {
 }
 
 /// The civil registry as one that never signs, with more keys for its operation.
-fn unsealed(text: &str, keys: &str) -> String {
+pub fn unsealed(text: &str, keys: &str) -> String {
     let (head, tail) = text.split_once("[seal.answer]").unwrap();
     let (_, operations) = tail.split_once("[operations.person-lookup]").unwrap();
     let text = format!("{head}[seal.answer]\nkind = \"none\"\n\n[operations.person-lookup]{operations}");
