@@ -138,6 +138,19 @@ impl Line {
 
     /// Whether anything may be sent now, as far as our certificate goes.
     pub fn check_identity(&self, now: Timestamp) -> Result<(), Fault> {
+        self.check_dates(now)?;
+        match self.halt.halted() {
+            None => Ok(()),
+            Some(halted) => {
+                let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
+                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {}", halted.why);
+                Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
+            }
+        }
+    }
+
+    /// Of our certificate, as it was last taken up.
+    pub fn check_dates(&self, now: Timestamp) -> Result<(), Fault> {
         let identity = self.client_identity.current();
         if !identity.facts().is_valid_at(now) {
             let text = format!(
@@ -147,14 +160,7 @@ impl Line {
             );
             return Err(Fault::new(Code::IdentityUnusable, Stage::Seal, text));
         }
-        match self.halt.halted() {
-            None => Ok(()),
-            Some(halted) => {
-                let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
-                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {}", halted.why);
-                Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
-            }
-        }
+        Ok(())
     }
 
     /// One refusal of our certificate is enough: every other request would meet the same.

@@ -6,6 +6,7 @@ mod attachments;
 mod belief;
 mod broker;
 mod circuit;
+mod connections;
 mod declared;
 mod effects;
 mod fairness;

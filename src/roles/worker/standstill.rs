@@ -1,28 +1,48 @@
-//! Standstill: while the agency does not take our certificate, nothing is sent to it by anybody, and no submission is the
-//! probe.
+//! Standstill: while our certificate is past its dates, or the agency does not take it, nothing is sent to it by anybody, and
+//! no submission is the probe.
 
 use super::{Lane, lane::PAUSE};
 use crate::road::Line;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 impl Lane {
     pub(super) async fn stand_still(&self, line: &Line, stop: &CancellationToken) {
-        self.metrics.halted(&self.adapter.agency, true);
-        while let Some(halted) = line.halt.halted() {
-            if halted.next_look <= Instant::now() {
-                line.look_again().await;
-                continue;
-            }
+        let agency = &self.adapter.agency;
+        self.metrics.halted(agency, true);
+        let dates = line.check_dates(self.clock.now());
+        if let Err(fault) = &dates {
+            tracing::error!(%agency, %fault, "nothing is sent there until a pair that is valid is in its place");
+        }
+        while let Some(rest) = self.rest_of_standstill(line).await {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now()))) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
-        self.metrics.halted(&self.adapter.agency, false);
+        if dates.is_err() {
+            tracing::warn!(%agency, "our certificate for the agency is valid; sending goes on");
+        }
+        self.metrics.halted(agency, false);
+    }
+
+    /// How long nothing will change by itself; `None`: it is over.
+    async fn rest_of_standstill(&self, line: &Line) -> Option<Duration> {
+        if line.check_dates(self.clock.now()).is_err() {
+            return Some(PAUSE);
+        }
+        let halted = line.halt.halted()?;
+        if halted.next_look > Instant::now() {
+            return Some(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now())));
+        }
+        line.look_again().await;
+        line.halt.halted().map(|_| Duration::ZERO)
     }
 
     pub(super) fn halted_line(&self) -> Option<Arc<Line>> {
-        self.road.lines.get(&self.adapter.agency)?.ok().filter(|line| line.halt.halted().is_some())
+        self.road.lines.get(&self.adapter.agency)?.ok().filter(|line| line.check_identity(self.clock.now()).is_err())
     }
 }

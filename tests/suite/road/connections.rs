@@ -1,0 +1,208 @@
+//! The connections below the road: how long they are kept, what happens to a request that meets the end of one, and what our
+//! own certificate's end does to an agency.
+
+use super::moments::{REGISTRY, STAYS, hasty, town_with_raw_agency, until};
+use crate::{
+    raw_agency::{Act, End, RawAgency, When},
+    town::Town,
+};
+use punte::{
+    kit::dev_pki::{self, DevAgency, DevPki},
+    trust::{AgencyRoots, Algorithm, ClientTls, Identity, client_config},
+    wire::{Care, Client, ClientSettings, Outgoing, SendFailure, attentive_provider},
+};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keep_alive_each_request_has_a_connection_of_its_own() {
+    let none_kept = |agency: &str, text: String| {
+        hasty(agency, text).replace("concurrency = 8", "concurrency = 8\nkeep_alive_secs = 0")
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (town, agency) = town_with_raw_agency(version, none_kept).await;
+        agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+        for service in ["civil-status-extract", "person-lookup", "civil-status-extract", "person-lookup"] {
+            let before = agency.requests();
+            let id = town.post(service).await;
+            town.until(&id, &super::moments::ENDS).await;
+            assert!(agency.requests() > before, "{service}");
+            assert_eq!(agency.handshakes(), agency.requests(), "{version:?} {service}");
+        }
+        town.leave().await;
+    }
+}
+
+/// Agency and client for as many exchanges as anybody likes.
+struct Race {
+    agency: RawAgency,
+    client: Client,
+    /// What came of each request, by the line that the agency reads of it.
+    outcomes: BTreeMap<String, Outcome>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Answered,
+    NotSent,
+    Unknown,
+}
+
+impl Race {
+    fn open(pki: &DevPki) -> Self {
+        let agency = RawAgency::open(&pki.dir.join("simulators/raw"), &rustls::version::TLS13);
+        let (certificate, key) = (pki.agency("raw", "client.pem"), pki.agency("raw", "client.key"));
+        let identity = Identity::load(&certificate, &key, jiff::Timestamp::now()).unwrap();
+        let roots = AgencyRoots::load(&pki.agency("raw", "ca.pem")).unwrap();
+        let provider = Some(attentive_provider());
+        let wanted = ClientTls { identity: Some(&identity), provider, alpn: &[b"http/1.1"], ..ClientTls::default() };
+        let settings = ClientSettings {
+            tls: client_config(&roots, wanted).unwrap(),
+            connect_timeout: Duration::from_secs(5),
+            answer_max_bytes: 1024,
+            idle_connections: 4,
+            keep_alive: Duration::from_secs(30),
+        };
+        Self { agency, client: Client::new(settings).unwrap(), outcomes: BTreeMap::new() }
+    }
+
+    async fn send(&mut self, care: Care) -> Outcome {
+        let path = format!("/{}", self.outcomes.len());
+        let outgoing = Outgoing {
+            method: http::Method::POST,
+            url: format!("https://localhost:{}{path}", self.agency.port).parse().unwrap(),
+            headers: http::HeaderMap::new(),
+            body: "an effect".into(),
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let outcome = match self.client.exchange(outgoing, deadline, care).await {
+            Ok(_) => Outcome::Answered,
+            Err(SendFailure::NotSent(_)) => Outcome::NotSent,
+            Err(SendFailure::Unknown(_)) => Outcome::Unknown,
+        };
+        self.outcomes.insert(format!("POST {path} HTTP/1.1"), outcome);
+        outcome
+    }
+
+    /// Each request was carried out at most once, and as often as was said.
+    fn audit(&self) {
+        let lines = self.agency.lines();
+        for (line, outcome) in &self.outcomes {
+            let effects = lines.iter().filter(|read| *read == line).count();
+            let is_true = match outcome {
+                Outcome::Answered => effects == 1,
+                Outcome::NotSent => effects == 0,
+                Outcome::Unknown => effects <= 1,
+            };
+            assert!(is_true, "{line} is {outcome:?}, and was carried out {effects} times");
+        }
+    }
+
+    fn count(&self, wanted: Outcome) -> usize {
+        self.outcomes.values().filter(|outcome| **outcome == wanted).count()
+    }
+}
+
+fn pki(folder: &std::path::Path) -> DevPki {
+    let agency = DevAgency { name: "raw".into(), signing: Algorithm::EcdsaSha256 };
+    dev_pki::make(folder, &[agency], jiff::Timestamp::now()).unwrap()
+}
+
+const ROUNDS: u32 = 150;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_closed_as_we_send_never_has_a_request_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = pki(folder.path());
+    for care in [Care::Utmost, Care::Usual] {
+        let mut race = Race::open(&pki);
+        // Before, while and after the next request is on its way.
+        for round in 0..ROUNDS {
+            let open_for = Duration::from_micros(u64::from(round % 30) * 100);
+            race.agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::CloseAfter(open_for) });
+            race.send(care).await;
+            tokio::time::sleep(Duration::from_micros(u64::from(round % 7) * 250)).await;
+            race.send(care).await;
+        }
+        race.audit();
+        println!("{care:?}: {} answered, {} unknown", race.count(Outcome::Answered), race.count(Outcome::Unknown));
+        assert!(race.count(Outcome::Answered) > ROUNDS as usize / 4, "{care:?}: hardly any is answered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_read_before_the_connection_closed_is_unknown_and_never_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = pki(folder.path());
+    for care in [Care::Utmost, Care::Usual] {
+        let mut race = Race::open(&pki);
+        race.agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::CloseAtSecond });
+        for _ in 0..ROUNDS {
+            race.send(care).await;
+        }
+        race.audit();
+        assert_eq!(race.agency.lines().len(), ROUNDS as usize, "{care:?}: each was read once");
+        let counts = [Outcome::Answered, Outcome::Unknown].map(|outcome| race.count(outcome));
+        assert_eq!(counts, [ROUNDS as usize / 2; 2], "{care:?}: on each connection the second is lost");
+    }
+}
+
+/// A client certificate of ours, by the agency's own authority, that is valid for so long from now.
+fn renew(town: &Town, valid_for: Duration) {
+    let secrets = town.stage.secrets();
+    let text = |path: &str| std::fs::read_to_string(secrets.join(path)).unwrap();
+    let authority = rcgen::KeyPair::from_pem(&text(&format!("authorities/agency-{REGISTRY}.key"))).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&text(&format!("agencies/{REGISTRY}/ca.pem")), authority).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    let now = Duration::from_secs(jiff::Timestamp::now().as_second().try_into().unwrap());
+    parameters.not_before = rcgen::date_time_ymd(1970, 1, 1) + now - Duration::from_secs(60);
+    parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + valid_for;
+    parameters.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    parameters.use_authority_key_identifier_extension = true;
+    let folder = secrets.join("agencies").join(REGISTRY);
+    std::fs::write(folder.join("client.pem"), parameters.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("client.key"), key.serialize_pem()).unwrap();
+    town.stage.process().unwrap().reload();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_our_certificate_has_expired_nothing_is_sent_to_that_agency_until_a_new_one_is_there() {
+    let town = Town::planned(|plan| plan.more_config = "[scheduler]\nlost_after_secs = 2\n".into()).await;
+    renew(&town, Duration::from_secs(5));
+    let agency = town.simulator(REGISTRY);
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "completed").await;
+    let before = agency.requests();
+    let halted = "agency_halted{agency=\"civil-registry\"} 1";
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut waiting = Vec::new();
+    for service in ["civil-status-extract", "person-lookup", "civil-status-extract"] {
+        waiting.push(town.post(service).await);
+    }
+    until(async || town.operations("/metrics").await.contains(halted)).await;
+    let ready = town.operations("/healthz/ready").await;
+    assert!(ready.contains("our TLS client certificate is valid from") && ready.contains("and not now"), "{ready}");
+    // Others are served.
+    let other = town.post("legal-event").await;
+    town.ends(&other, "completed").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(agency.requests(), before, "something was sent");
+    for id in &waiting {
+        let shown = town.show(id).await;
+        assert!(matches!(shown["state"].as_str(), Some("accepted" | "queued")), "{shown:#}");
+        assert!(shown["fault"].is_null(), "it is no failure of the submission: {shown:#}");
+    }
+    renew(&town, Duration::from_secs(3600));
+    let begun = Instant::now();
+    for id in &waiting {
+        town.ends(id, "completed").await;
+    }
+    println!("it went on after {:?}", begun.elapsed());
+    assert_eq!(agency.requests(), before + 3);
+    until(async || !town.operations("/metrics").await.contains(halted)).await;
+    town.leave().await;
+}
