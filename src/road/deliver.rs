@@ -151,7 +151,7 @@ impl Road {
             schedule: &line.adapter.schedule,
             now,
             waiting_since: record.progress.waiting_since,
-            errand,
+            errand: if line.halt.halted().is_some() { Errand::Halted } else { errand },
         };
         let (sign, event, not_before) = match outcome.ending {
             Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),

@@ -210,6 +210,10 @@ impl Line {
         match self.look().await {
             Ok(_) => {
                 tracing::warn!(%agency, "the agency's server takes our certificate; sending goes on");
+                // A handshake alone says nothing of what the agency says over HTTP.
+                if self.adapter.probe.is_some() {
+                    self.suspicion.let_in();
+                }
                 self.halt.end(Instant::now());
             }
             Err(unwell) => {

@@ -20,6 +20,8 @@ pub enum Errand {
     Ordinary,
     /// It finds out for all others whether an agency that failed again and again is there again.
     Probe,
+    /// While it was under way, the agency was found to let nobody of this installation in.
+    Halted,
 }
 
 /// What the decision depends on, beside the outcome.
@@ -91,7 +93,12 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
 /// The agency is away, or a probe has shown that it still fails: no number of tries would say anything of the submission.
 fn says_nothing_of_the_submission(fault: &Fault, errand: Errand) -> bool {
     let is_ill = || matches!(Sign::of_fault(fault), Sign::Ill { .. } | Sign::Away);
-    fault.code.is_absence() || (errand == Errand::Probe && is_ill())
+    let is_of_all = match errand {
+        Errand::Ordinary => false,
+        Errand::Probe => is_ill(),
+        Errand::Halted => fault.code == Code::CredentialsRefused,
+    };
+    fault.code.is_absence() || is_of_all
 }
 
 fn deferred(fault: Fault, case: Case<'_>) -> Event {
@@ -211,6 +218,7 @@ mod tests {
         let silence = |errand| settle(Err(fault(Code::NetworkTimeout)), case(errand)).name();
         assert_eq!(silence(Errand::Ordinary), EventName::GivenUp);
         assert_eq!(silence(Errand::Probe), EventName::Deferred);
+        assert_eq!(silence(Errand::Halted), EventName::GivenUp);
     }
 
     #[test]

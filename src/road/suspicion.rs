@@ -8,30 +8,36 @@ use crate::domain::{OfficeName, SubmissionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
-pub struct Suspicion(Mutex<Vec<(OfficeName, SubmissionId)>>);
+pub struct Suspicion(Mutex<Refusals>);
+
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Since somebody was let in.
+    known: Vec<(OfficeName, SubmissionId)>,
+    /// Two offices have met it, and nobody was let in since: whoever meets it now meets the same.
+    is_certain: bool,
+}
 
 /// Of one office, more would only be more of the same.
 const REMEMBERED: usize = 8;
 
 impl Suspicion {
-    /// `true`: it is the installation that is not let in. The count begins anew then.
+    /// `true`: it is the installation that is not let in.
     pub fn refused(&self, office: &OfficeName, submission: SubmissionId) -> bool {
-        let mut refused = self.refusals();
-        let is_certain = refused.iter().any(|(other, known)| other != office && *known != submission);
-        if is_certain {
-            refused.clear();
-        } else if refused.len() < REMEMBERED && !refused.iter().any(|(_, known)| *known == submission) {
-            refused.push((office.clone(), submission));
+        let mut refusals = self.refusals();
+        refusals.is_certain |= refusals.known.iter().any(|(other, known)| other != office && *known != submission);
+        if refusals.known.len() < REMEMBERED && !refusals.known.iter().any(|(_, known)| *known == submission) {
+            refusals.known.push((office.clone(), submission));
         }
-        is_certain
+        refusals.is_certain
     }
 
     /// The agency has answered somebody.
     pub fn let_in(&self) {
-        self.refusals().clear();
+        *self.refusals() = Refusals::default();
     }
 
-    fn refusals(&self) -> MutexGuard<'_, Vec<(OfficeName, SubmissionId)>> {
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,6 +58,8 @@ mod tests {
         suspicion.let_in();
         assert!(!suspicion.refused(&south, SubmissionId::new()), "somebody was let in");
         assert!(suspicion.refused(&north, again));
+        assert!(suspicion.refused(&south, SubmissionId::new()), "one more is enough, as long as nobody is let in");
+        suspicion.let_in();
         assert!(!suspicion.refused(&south, SubmissionId::new()), "it begins anew");
     }
 }

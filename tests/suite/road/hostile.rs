@@ -34,7 +34,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    fn begin(&self, keys: &Path) -> u16 {
+    pub fn begin(&self, keys: &Path) -> u16 {
         *self.keys.lock().unwrap() = keys.to_owned();
         let now = Timestamp::now();
         let files = IdentityFiles { certificate: keys.join("server.pem"), key: keys.join("server.key") };
@@ -60,7 +60,12 @@ impl Hostile {
                         && stream.read_buf(&mut request).await.is_ok()
                     {}
                     heard.lock().unwrap().clone_from(&request);
-                    let Script { status, head, body } = script;
+                    let Script { status, head, mut body } = script;
+                    let said = String::from_utf8_lossy(&body);
+                    if said.contains(DIGEST) || said.contains(OTHER_DIGEST) {
+                        read_body(&mut stream, &mut request).await;
+                        body = with_digests(body, &request);
+                    }
                     let head = format!(
                         "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n{head}\r\n",
                         body.len()
@@ -115,6 +120,28 @@ impl Hostile {
         let envelope = format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{content}</s:Body></s:Envelope>");
         wss::sign(&envelope, &profile, &self.signer(), Timestamp::now()).unwrap()
     }
+}
+
+/// In what is said, this stands for the digest of the request's body, and the other for another digest written otherwise.
+pub const DIGEST: &str = "{SHA-256, in hexadecimal}";
+pub const OTHER_DIGEST: &str = "{SHA-512, in base64}";
+
+/// Until as much is there as the head says.
+async fn read_body(stream: &mut (impl AsyncReadExt + Unpin), request: &mut Vec<u8>) {
+    let head = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+    let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap();
+    let whole = head + 4 + length.trim().parse::<usize>().unwrap();
+    while request.len() < whole && stream.read_buf(request).await.is_ok_and(|count| count > 0) {}
+}
+
+fn with_digests(said: Vec<u8>, request: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::digest::{SHA256, SHA512, digest};
+    let head = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+    let body = &request[head + 4..];
+    let hexadecimal: String = digest(&SHA256, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest(&SHA512, body));
+    String::from_utf8(said).unwrap().replace(DIGEST, &hexadecimal).replace(OTHER_DIGEST, &base64).into_bytes()
 }
 
 /// One try only.
