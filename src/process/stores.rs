@@ -11,7 +11,7 @@ use crate::{
         postgres::{self, PostgresJournal},
         sqlite::SqliteJournal,
     },
-    settings::{BrokerSettings, JournalPlace, JournalSettings, PostgresPlace, RabbitmqPlace, Secret},
+    settings::{BrokerSettings, JournalPlace, JournalSettings, PostgresPlace, RabbitmqPlace},
     trust::{AgencyRoots, ClientTls, Identity, Purpose, TrustError, client_config},
 };
 use jiff::Timestamp;
@@ -49,7 +49,12 @@ pub fn check_postgres_tls(place: &PostgresPlace, now: Timestamp) -> Result<Vec<S
 
 /// The same place, in the journal's own words.
 fn postgres_place(place: &PostgresPlace) -> postgres::Place<'_> {
-    postgres::Place { url: place.url.reveal(), passfile: place.passfile.as_ref().map(Secret::reveal) }
+    let passfile = place.passfile.as_ref();
+    postgres::Place {
+        url: place.url.reveal(),
+        passfile: passfile.map(|(_, text)| text.reveal()),
+        files: postgres::Files { url: place.url_file.as_deref(), passfile: passfile.map(|(path, _)| path.as_path()) },
+    }
 }
 
 /// The same, beside the processes that work with it.

@@ -1,12 +1,19 @@
 //! Addresses that hold a user and a password: the text comes in; what is wrong with its form goes out, without any part of
 //! the text itself.
 
-pub(super) const PERCENT_ENCODE: &str =
+const PERCENT_ENCODE: &str =
     "percent-encode what user and password hold: % is %25, / is %2F, @ is %40, : is %3A, ? is %3F, # is %23";
 
 /// Readers of addresses end the host at the first `/`, `?` or `#`: a password with one of these in it would be read as a
 /// path, and its beginning as a port, without a word.
-pub(super) fn fault_of_form(address: &str) -> Option<&'static str> {
+pub(super) fn fault_of_form(address: &str) -> Option<(&'static str, &'static str)> {
+    if address.contains("://") && address.contains(['\n', '\r', '\t', '\0']) {
+        return Some(("it holds more than one line, or a tabulator", "leave the address alone there"));
+    }
+    fault_of_credentials(address).map(|problem| (problem, PERCENT_ENCODE))
+}
+
+fn fault_of_credentials(address: &str) -> Option<&'static str> {
     let (_, rest) = address.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
@@ -50,6 +57,7 @@ mod tests {
             "amqps://u:a#b@h/v",
             "postgres://u:a b@h/d",
             "postgres://u:1/x@h/d",
+            "postgres://u@h/d\n# the old one",
         ] {
             assert!(fault_of_form(bad).is_some(), "{bad}");
         }

@@ -1,9 +1,6 @@
 //! `[broker]`: which queues carry the work.
 
-use super::{
-    ConfigFaults, Document, Secret,
-    address::{PERCENT_ENCODE, fault_of_form},
-};
+use super::{ConfigFaults, Document, Secret, address::fault_of_form};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -64,7 +61,24 @@ fn default_delivery_limit() -> u32 {
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<BrokerSettings> {
     let written: Written = main.effective_section("broker", faults)?;
     match written.kind {
-        Kind::Embedded => Some(BrokerSettings::Embedded),
+        Kind::Embedded => {
+            let given = [
+                ("broker.uri", written.uri.is_some()),
+                ("broker.uri_file", written.uri_file.is_some()),
+                ("broker.ca", written.ca.is_some()),
+                ("broker.certificate", written.certificate.is_some()),
+                ("broker.key", written.key.is_some()),
+            ];
+            for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+                faults.add(
+                    main.file(),
+                    *key,
+                    "is of use only with RabbitMQ",
+                    "write kind = \"rabbitmq\", or remove it",
+                );
+            }
+            Some(BrokerSettings::Embedded)
+        }
         Kind::Rabbitmq => rabbitmq(main, written, faults).map(BrokerSettings::Rabbitmq),
     }
 }
@@ -72,6 +86,14 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Bro
 fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
     let uri = uri(main, &written, faults);
     let is_encrypted = uri.as_ref().is_some_and(|uri| uri.reveal().starts_with("amqps://"));
+    if uri.is_some() && !is_encrypted && written.ca.is_some() {
+        let problem = "is given, but nothing would be encrypted: the URI begins with amqp://";
+        faults.add(main.file(), "broker.ca", problem, "write amqps:// in the URI, or remove ca");
+    }
+    if written.prefix == "amq" || written.prefix.starts_with("amq.") {
+        let remedy = "take another one: RabbitMQ keeps names that begin with amq. for itself";
+        faults.add(main.file(), "broker.prefix", "cannot be used", remedy);
+    }
     if is_encrypted && written.ca.is_none() {
         faults.add(main.file(), "broker.ca", "is missing", "name the PEM file of the broker's authority");
     }
@@ -94,14 +116,25 @@ fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) ->
 }
 
 fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
+    if written.uri.is_some() && written.uri_file.is_some() {
+        let problem = "is given twice: in uri and in uri_file";
+        faults.add(main.file(), "broker.uri", problem, "keep one of the two (the environment counts as well)");
+        return None;
+    }
     let uri = match (&written.uri, &written.uri_file) {
         (Some(uri), None) => Some(uri.clone()),
         (None, Some(path)) => Some(main.secret("broker.uri_file", path, faults)?),
         _ => None,
     };
-    if let Some(problem) = uri.as_ref().and_then(|uri| fault_of_form(uri.reveal())) {
+    if let Some((problem, remedy)) = uri.as_ref().and_then(|uri| fault_of_form(uri.reveal())) {
         let key = if written.uri.is_some() { "broker.uri" } else { "broker.uri_file" };
-        faults.add(main.file(), key, problem, PERCENT_ENCODE);
+        faults.add(main.file(), key, problem, remedy);
+        return None;
+    }
+    if let Some(unknown) = uri.as_ref().and_then(|uri| unknown_parameter(uri.reveal())) {
+        let key = if written.uri.is_some() { "broker.uri" } else { "broker.uri_file" };
+        let problem = format!("has a parameter that is not known here: {unknown}");
+        faults.add(main.file(), key, problem, format!("remove it; known are: {}", PARAMETERS.join(", ")));
         return None;
     }
     let uri = uri.filter(|uri| uri.reveal().starts_with("amqp://") || uri.reveal().starts_with("amqps://"));
@@ -110,4 +143,15 @@ fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
         faults.add(main.file(), "broker.uri", "is missing or cannot be used", remedy);
     }
     uri
+}
+
+const PARAMETERS: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "connection_timeout", "auth_mechanism"];
+
+/// The client library passes over what it does not know. Only the name is shown, and only if it is one.
+fn unknown_parameter(uri: &str) -> Option<String> {
+    let (_, query) = uri.split_once('?')?;
+    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let unknown = names.find(|name| !PARAMETERS.contains(name))?;
+    let is_name = unknown.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    Some(if is_name && unknown.len() < 40 { format!("`{unknown}`") } else { "its name is no word".into() })
 }

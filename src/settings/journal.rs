@@ -1,9 +1,6 @@
 //! `[journal]`: where the durable record lives and how long its parts are kept.
 
-use super::{
-    ConfigFaults, Document, Secret,
-    address::{PERCENT_ENCODE, fault_of_form},
-};
+use super::{ConfigFaults, Document, Secret, address::fault_of_form};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -25,8 +22,10 @@ pub enum JournalPlace {
 #[derive(Debug, Clone)]
 pub struct PostgresPlace {
     pub url: Secret,
-    /// The text of a file of passwords.
-    pub passfile: Option<Secret>,
+    /// Where it was read, if it stands in a file.
+    pub url_file: Option<PathBuf>,
+    /// A file of passwords, and its text.
+    pub passfile: Option<(PathBuf, Secret)>,
     /// The authority of the server's certificate, PEM.
     pub ca: Option<PathBuf>,
 }
@@ -139,17 +138,19 @@ fn url(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
 
 fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalPlace> {
     let text = url.reveal();
-    if let Some(problem) = fault_of_form(text) {
+    if let Some((problem, remedy)) = fault_of_form(text) {
         let key = if written.url.is_some() { "journal.url" } else { "journal.url_file" };
-        faults.add(main.file(), key, problem, PERCENT_ENCODE);
+        faults.add(main.file(), key, problem, remedy);
         return None;
     }
     let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
     if is_postgres {
         let ca = written.ca.as_ref().and_then(|path| main.existing("journal.ca", path, faults));
         let passfile = written.passfile.as_ref();
-        let passfile = passfile.and_then(|path| main.secret("journal.passfile", path, faults));
-        return Some(JournalPlace::Postgres(PostgresPlace { url: url.clone(), passfile, ca }));
+        let passfile =
+            passfile.and_then(|path| Some((main.path(path), main.secret("journal.passfile", path, faults)?)));
+        let url_file = written.url_file.as_ref().map(|path| main.path(path));
+        return Some(JournalPlace::Postgres(PostgresPlace { url: url.clone(), url_file, passfile, ca }));
     }
     for (key, path) in [("journal.ca", &written.ca), ("journal.passfile", &written.passfile)] {
         if path.is_some() {
@@ -157,9 +158,20 @@ fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut Conf
         }
     }
     let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
-    if path.is_none() {
-        let remedy = "write sqlite:PATH or postgres://USER@HOST/DATABASE";
-        faults.add(main.file(), "journal.url", "is of no known kind", remedy);
+    let problem = match path {
+        None => Some("is of no known kind"),
+        Some(path) if path.starts_with(":memory:") => {
+            Some("names no file: a journal that is gone with its process is none")
+        }
+        Some(path) if path.contains(['?', '\0', '\n']) => {
+            Some("holds what is no part of a path (parameters are not known)")
+        }
+        Some(_) => None,
+    };
+    if let Some(problem) = problem {
+        let key = if written.url.is_some() { "journal.url" } else { "journal.url_file" };
+        faults.add(main.file(), key, problem, "write sqlite:PATH or postgres://USER@HOST/DATABASE");
+        return None;
     }
     path.map(|path| JournalPlace::Sqlite { path: main.path(path.as_ref()) })
 }
@@ -186,7 +198,7 @@ mod tests {
         assert!(faults.is_empty(), "{faults}");
         let Some(JournalPlace::Postgres(place)) = place else { panic!("{place:?}") };
         assert_eq!(place.url.reveal(), "postgres://punte:s3cret@localhost/bus");
-        assert_eq!(place.passfile.as_ref().map(Secret::reveal), Some("s3cret"));
+        assert_eq!(place.passfile.as_ref().map(|(_, text)| text.reveal()), Some("s3cret"));
         assert!(!format!("{place:?}").contains("s3cret"));
     }
 

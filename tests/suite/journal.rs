@@ -14,6 +14,7 @@ mod scheduling;
 mod sequences;
 mod sessions;
 mod sqlite;
+mod troubles;
 
 use jiff::{SignedDuration, Timestamp};
 use punte::{

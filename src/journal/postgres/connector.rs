@@ -7,6 +7,7 @@
 use super::{
     address::{Address, Target},
     failure::Failure,
+    passwords::Passwords,
     session::{Prepared, Session, Way},
     session_settings as settings,
 };
@@ -31,6 +32,7 @@ const HOST_TIMEOUT: Duration = Duration::from_secs(8);
 
 pub struct Connector {
     hosts: Vec<KnownHost>,
+    passwords: Passwords,
     tls: Option<MakeRustlsConnect>,
     /// Makes the settings, behind a pooler.
     prelude: Arc<str>,
@@ -46,7 +48,7 @@ struct KnownHost {
 }
 
 impl Connector {
-    pub fn new(address: Address, tls: Option<MakeRustlsConnect>) -> Self {
+    pub fn new(address: Address, passwords: Passwords, tls: Option<MakeRustlsConnect>) -> Self {
         let startup = settings::startup(&address.settings);
         let known = |target: Target| {
             let mut with_settings = target.config.clone();
@@ -55,7 +57,7 @@ impl Connector {
         };
         let prelude = settings::for_one_transaction(&address.settings).into();
         let hosts = address.targets.into_iter().map(known).collect();
-        Self { hosts, tls, prelude, last_fit: AtomicUsize::new(0) }
+        Self { hosts, passwords, tls, prelude, last_fit: AtomicUsize::new(0) }
     }
 
     /// Statements were lost: whoever is between us and the server is treated as a pooler from now on.
@@ -99,7 +101,7 @@ impl Connector {
 
     async fn open(&self, host: &KnownHost) -> Result<Session, Failure> {
         if !host.is_pooler.load(Ordering::Relaxed) {
-            match self.connect(&host.with_settings).await {
+            match self.connect(host, &host.with_settings).await {
                 Ok(mut opened) => {
                     if has_our_settings(&opened.client).await.map_err(lost)? {
                         return Ok(opened.into_session(Way::Direct(Prepared::new()), host));
@@ -111,7 +113,7 @@ impl Connector {
                 Err(error) => return Err(lost(error)),
             }
         }
-        let mut opened = self.connect(&host.target.config).await.map_err(lost)?;
+        let mut opened = self.connect(host, &host.target.config).await.map_err(lost)?;
         self.check_pooler(&mut opened.client).await?;
         Ok(self.behind_pooler(host, opened))
     }
@@ -126,7 +128,12 @@ impl Connector {
         opened.into_session(Way::Pooler(self.prelude.clone()), host)
     }
 
-    async fn connect(&self, config: &Config) -> Result<Opened, tokio_postgres::Error> {
+    /// With the password as it stands in its file now, if it stands in one.
+    async fn connect(&self, host: &KnownHost, config: &Config) -> Result<Opened, tokio_postgres::Error> {
+        let mut config = config.clone();
+        if let Some(password) = self.passwords.of_host(&host.target.name) {
+            config.password(password);
+        }
         match &self.tls {
             Some(tls) => config.connect(tls.clone()).await.map(|(client, connection)| Opened::new(client, connection)),
             None => config.connect(NoTls).await.map(|(client, connection)| Opened::new(client, connection)),

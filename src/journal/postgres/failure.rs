@@ -19,10 +19,10 @@ pub struct Finding {
     pub ends_session: bool,
     /// Prepared statements are lost or mixed up: somebody between us and the server changes the session.
     pub loses_statements: bool,
-    /// The server has no room or no disk: other writes fail as well.
-    pub lacks_room: bool,
-    /// It takes no more sessions now.
-    pub is_full: bool,
+    /// The server has no room, no disk, no time or no right for it: other changes fail as well, until that is mended.
+    pub is_lasting: bool,
+    /// It takes no more sessions of ours now; those that are open work on.
+    pub turns_away: bool,
 }
 
 impl Failure {
@@ -78,11 +78,14 @@ impl Finding {
             may_repeat: is_collision || is_shutdown || (ends_session && !is_committing),
             ends_session,
             loses_statements: ["26000", "42P05", "34000", "08P01"].contains(&code.code()),
-            lacks_room: ["53100", "53200", "58030"].contains(&code.code()),
-            is_full: *code == SqlState::TOO_MANY_CONNECTIONS,
+            is_lasting: LASTING.contains(&code.code()),
+            turns_away: ["53300", "28P01", "28000"].contains(&code.code()),
         }
     }
 }
+
+/// Room, memory, disk; rights and tables that are gone; statements that come to no end.
+const LASTING: [&str; 7] = ["53100", "53200", "58030", "42501", "42P01", "3F000", "57014"];
 
 /// Whether another session might do what this one does not (PostgreSQL, appendix A).
 fn condemns(code: &str) -> bool {
@@ -145,7 +148,7 @@ fn remedy(code: &str) -> Option<&'static str> {
              URL, or GRANT CREATE, USAGE ON SCHEMA to the user"
         }
         "42501" => {
-            "the journal's user must own its tables: GRANT CREATE, USAGE ON SCHEMA to it, or create the schema for it"
+            "the journal's user must own its tables, or be granted all on them; and CREATE, USAGE on their schema"
         }
         "53100" => "the disk of the server is full: make room",
         "53300" => "raise the server's max_connections, or the user's CONNECTION LIMIT: each process opens up to 16",

@@ -4,6 +4,7 @@ mod address;
 mod connector;
 mod failure;
 mod passfile;
+mod passwords;
 mod pool;
 mod session;
 mod session_settings;
@@ -20,9 +21,11 @@ use crate::crash::{self, Point};
 use address::{Address, Security};
 use connector::Connector;
 use failure::Failure;
+use passwords::Passwords;
 use pool::Sessions;
 use session::{PostgresStore, Session, Way};
 use std::{
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -41,14 +44,14 @@ const MIGRATIONS: &[&str] = &[
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
-/// For how long a server that had no room for one change is believed to have none, if no other change was made since.
-const LACK_OF_ROOM: Duration = Duration::from_secs(10);
+/// For how long a server that refused one change, for want of room or rights, is believed to refuse others, if none was made since.
+const REFUSAL: Duration = Duration::from_secs(10);
 /// "punte" in ASCII: who changes the schema holds this advisory lock.
 const MIGRATION_LOCK: i64 = 0x70_75_6e_74_65;
 
 pub struct PostgresJournal {
     sessions: Sessions,
-    /// The last change that the server had no room for: a probe may still find some.
+    /// The last change that the server refused for a reason that lasts: a probe may still be let through.
     refused: Mutex<Option<(Instant, String)>>,
     continuity: Continuity,
 }
@@ -58,6 +61,14 @@ pub struct Place<'a> {
     pub url: &'a str,
     /// The text of a file of passwords.
     pub passfile: Option<&'a str>,
+    pub files: Files<'a>,
+}
+
+/// Where URL and passwords were read, if they stand in files: a password that is changed there counts for new sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files<'a> {
+    pub url: Option<&'a Path>,
+    pub passfile: Option<&'a Path>,
 }
 
 /// What is wrong with the configuration of a journal in PostgreSQL.
@@ -86,7 +97,7 @@ impl Place<'_> {
 impl PostgresJournal {
     /// The journal at a URL that holds its password, if there is one.
     pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
-        Self::open_at(Place { url, passfile: None }, tls).await
+        Self::open_at(Place { url, passfile: None, files: Files::default() }, tls).await
     }
 
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
@@ -100,7 +111,8 @@ impl PostgresJournal {
         })?;
         let address = Address::parse(place.url, place.passfile)?;
         let schema = address.schema.clone();
-        let sessions = Sessions::new(Connector::new(address, tls.map(MakeRustlsConnect::new)))?;
+        let passwords = Passwords::of(&place);
+        let sessions = Sessions::new(Connector::new(address, passwords, tls.map(MakeRustlsConnect::new)))?;
         let journal = Self { sessions, refused: Mutex::default(), continuity: Continuity::default() };
         journal.prepare_schema(schema.as_deref()).await?;
         Ok(journal)
@@ -133,7 +145,7 @@ impl Database for PostgresJournal {
                 Ok(output) => return self.done::<O>(output),
                 Err(failure) => failure,
             };
-            if failure.finding.lacks_room && O::ACCESS != Access::Read {
+            if failure.finding.is_lasting && O::ACCESS != Access::Read {
                 *self.refused() = Some((Instant::now(), failure.text()));
             }
             if !failure.finding.may_repeat || repetitions == REPETITIONS {
@@ -156,13 +168,13 @@ impl PostgresJournal {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A change that was made shows that there is room. A probe may have found its own old room again, and shows nothing
-    /// beside a change that was refused a moment ago.
+    /// A change that was made shows that there is room, and a right. A probe may have found its own old room again, and
+    /// shows nothing beside a change that was refused a moment ago.
     fn done<O: Operation>(&self, output: O::Output) -> Result<O::Output, JournalError> {
         let mut refused = self.refused();
         match (O::ACCESS, &*refused) {
             (Access::Read, _) | (_, None) => {}
-            (Access::Probe, Some((at, why))) if at.elapsed() < LACK_OF_ROOM => {
+            (Access::Probe, Some((at, why))) if at.elapsed() < REFUSAL => {
                 return Err(JournalError::Unavailable(why.clone()));
             }
             _ => *refused = None,

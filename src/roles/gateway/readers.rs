@@ -20,7 +20,7 @@ pub fn wish_sha256(body: &[u8]) -> Option<[u8; 32]> {
 }
 
 pub fn postgres_url(url: &str) -> Result<(), JournalError> {
-    let place = postgres::Place { url, passfile: None };
+    let place = postgres::Place { url, passfile: None, files: postgres::Files::default() };
     match place.check(false) {
         Err(postgres::PlaceFault::Url(error)) => Err(error),
         _ => Ok(()),
