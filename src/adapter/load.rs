@@ -39,10 +39,6 @@ impl Adapters {
             }
             faults.extend(own);
         }
-        for agency in places.keys().filter(|agency| !folder.join(agency.as_str()).is_dir()) {
-            let remedy = format!("add the folder, or remove [agencies.{agency}] from the configuration");
-            faults.add(folder.join(agency.as_str()), "", "there is no such adapter", remedy);
-        }
         adapters
     }
 

@@ -51,15 +51,15 @@ impl Serve {
         if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
             tracing::warn!(%error, "the system does not let us forbid core files");
         }
-        let installation = match Installation::load(&self.config.config, Timestamp::now()) {
+        let is_wanted = |role: &Role| self.roles.is_empty() || self.roles.contains(role);
+        let roles: Vec<_> = Role::ALL.into_iter().filter(is_wanted).collect();
+        let installation = match Installation::load_for(&self.config.config, Timestamp::now(), &roles) {
             Ok(installation) => installation,
             Err(faults) => {
                 output::aside(faults.to_string().trim_end());
                 return exit::CONFIGURATION;
             }
         };
-        let is_wanted = |role: &Role| self.roles.is_empty() || self.roles.contains(role);
-        let roles: Vec<_> = Role::ALL.into_iter().filter(is_wanted).collect();
         super::block_on(serve(installation, roles)).unwrap_or_else(|code| code)
     }
 }

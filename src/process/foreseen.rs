@@ -1,14 +1,22 @@
 //! What a start would refuse, found without starting: valid settings come in, their faults go out.
 
-use super::stores::{OpenError, check_broker, check_postgres, check_postgres_tls};
+use super::{
+    listeners::check_listeners,
+    role::Role,
+    stores::{OpenError, check_broker, check_postgres, check_postgres_tls},
+};
 use crate::{
-    journal::postgres::PlaceFault,
+    journal::{JournalError, postgres::PlaceFault},
     roles::courier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
 };
 use jiff::Timestamp;
 use rustix::fs::{Access, access};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 #[derive(Default)]
 pub struct Foreseen {
@@ -19,8 +27,9 @@ pub struct Foreseen {
     pub warnings: Vec<String>,
 }
 
-pub fn foresee(settings: &Settings, config: &Path, now: Timestamp) -> Foreseen {
+pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role]) -> Foreseen {
     let mut foreseen = Foreseen::default();
+    check_listeners(settings, config, roles, &mut foreseen.faults);
     if let BrokerSettings::Rabbitmq(place) = &settings.broker {
         foreseen.broker(place, config, now);
     }
@@ -28,11 +37,20 @@ pub fn foresee(settings: &Settings, config: &Path, now: Timestamp) -> Foreseen {
         JournalPlace::Sqlite { path } => {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             check_writable(folder, config, "journal.url", &mut foreseen.faults);
+            check_journal_file(path, config, &mut foreseen.faults);
         }
         JournalPlace::Postgres(place) => foreseen.postgres(place, config, now),
     }
     check_writable(&settings.gateway.attachments.folder, config, "gateway.attachments.folder", &mut foreseen.faults);
+    let incoming = settings.gateway.attachments.folder.join("incoming");
+    if incoming.exists() {
+        check_writable(&incoming, config, "gateway.attachments.folder", &mut foreseen.faults);
+    }
+    check_writable(&settings.folders.data, config, "folders.data", &mut foreseen.faults);
     let offices = config.with_file_name("offices.toml");
+    if settings.offices.is_empty() {
+        foreseen.warnings.push(format!("{}: there is no office: the gateway turns everybody away", offices.display()));
+    }
     settings.offices.iter().for_each(|office| foreseen.office(office, &offices, now));
     foreseen
 }
@@ -43,13 +61,14 @@ impl Foreseen {
             Ok(warnings) => return self.warnings.extend(warnings.into_iter().map(|text| format!("broker: {text}"))),
             Err(error) => error,
         };
-        let file = match &error {
-            OpenError::Trust(error) => error.apart().0,
-            OpenError::Journal(_) | OpenError::Broker(_) => None,
+        let (file, told) = match &error {
+            OpenError::Trust(error) => (error.apart().0, error.to_string()),
+            OpenError::Broker(told) => (None, told.clone()),
+            OpenError::Journal(error) => (None, error.to_string()),
         };
         let files = [("broker.ca", &place.ca), ("broker.certificate", &place.certificate), ("broker.key", &place.key)];
         let key = files.iter().find(|(_, path)| file.is_some() && path.as_deref() == file).map(|(key, _)| *key);
-        self.faults.add(config, key.unwrap_or("broker"), error, "mend the key that the text speaks of");
+        self.faults.add(config, key.unwrap_or("broker"), told, "mend the key that the text speaks of");
     }
 
     fn postgres(&mut self, place: &PostgresPlace, config: &Path, now: Timestamp) {
@@ -62,11 +81,23 @@ impl Foreseen {
         }
         let Err(fault) = check_postgres(place) else { return };
         let (key, remedy) = match fault {
-            PlaceFault::Url(_) => ("journal.url", "mend it there, or in the file or variable that it comes from"),
+            PlaceFault::Url(_) => {
+                let key = match (&place.passfile, &place.url_file) {
+                    (Some(_), _) if fault.to_string().contains("passfile") => "journal.passfile",
+                    (_, Some(_)) => "journal.url_file",
+                    (_, None) => "journal.url",
+                };
+                (key, "mend it there, or in the file or variable that it comes from")
+            }
             PlaceFault::NeedlessAuthority => ("journal.ca", "add sslmode=verify-full to the URL, or remove ca"),
             PlaceFault::NoAuthority => ("journal.ca", "name the PEM file of the authority of the server's certificate"),
         };
-        self.faults.add(config, key, fault, remedy);
+        // Without the words with which such an error begins elsewhere.
+        let told = match &fault {
+            PlaceFault::Url(JournalError::Unavailable(text)) => text.clone(),
+            PlaceFault::Url(_) | PlaceFault::NeedlessAuthority | PlaceFault::NoAuthority => fault.to_string(),
+        };
+        self.faults.add(config, key, told, remedy);
     }
 
     fn office(&mut self, it: &OfficeSettings, file: &Path, now: Timestamp) {
@@ -85,6 +116,31 @@ impl Foreseen {
         }
     }
 }
+
+/// What is there must be a file of SQLite's, or nothing yet.
+fn check_journal_file(path: &Path, config: &Path, faults: &mut ConfigFaults) {
+    let (shown, remedy) = (path.display(), "name another file, or a backup that `punte journal restore` puts in place");
+    if path.is_dir() {
+        faults.add(config, "journal.url", format!("{shown} is a folder"), "name a file in it");
+        return;
+    }
+    let mut head = [0; MAGIC.len()];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+        Ok(()) if head != *MAGIC => {
+            faults.add(config, "journal.url", format!("{shown} is no file of SQLite's"), remedy)
+        }
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof && path.metadata().is_ok_and(|it| it.len() > 0) => {
+            faults.add(config, "journal.url", format!("{shown} is no file of SQLite's"), remedy);
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let remedy = "make it for the user that runs Punte (chown), or name another file";
+            faults.add(config, "journal.url", format!("{shown} cannot be read: {error}"), remedy);
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What is not there is made at the start, if the folder above lets us.
 fn check_writable(folder: &Path, config: &Path, key: &str, faults: &mut ConfigFaults) {

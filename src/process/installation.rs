@@ -1,18 +1,21 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
-use super::foreseen::{Foreseen, foresee};
+use super::{
+    foreseen::{Foreseen, foresee},
+    role::Role,
+};
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
-    domain::SubjectMatch,
+    domain::{AgencyName, SubjectMatch},
     road::Lines,
     roles::gateway::check_apart,
     secret_file,
-    settings::{ConfigFaults, Effective, JournalPlace, Settings},
+    settings::{AgencyPlace, ConfigFaults, Effective, Folders, JournalPlace, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity, Purpose},
 };
 use jiff::Timestamp;
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub struct Installation {
     pub settings: Settings,
@@ -42,6 +45,11 @@ impl Installation {
     /// Reads and checks all there is: settings, catalogue, adapters with their examples, keys and certificates. An agency
     /// or a webhook whose own files are bad is no reason not to start everything else: see [`Installation::stopped`].
     pub fn load(config: &Path, now: Timestamp) -> Result<Self, ConfigFaults> {
+        Self::load_for(config, now, &Role::ALL)
+    }
+
+    /// The same for a process of these roles alone: what only others need is not asked for.
+    pub fn load_for(config: &Path, now: Timestamp, roles: &[Role]) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();
         let settings = match Settings::load(config) {
             Ok(settings) => settings,
@@ -52,6 +60,7 @@ impl Installation {
         };
         let catalogue = Catalogue::load(&settings.folders.services, &mut faults);
         let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
+        check_agencies(&settings.folders, &settings.agencies, config, &mut faults);
         let are_adapters_whole = faults.is_empty();
         let lines = Lines::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
@@ -60,7 +69,7 @@ impl Installation {
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
         let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
-            foresee(&settings, config, now);
+            foresee(&settings, config, now, roles);
         faults.extend(foreseen);
         warnings.extend(more);
         warnings.extend(also_exposed(&settings, &warnings));
@@ -96,10 +105,25 @@ fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> Con
     if let Some((folders, places)) = Settings::places_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
         let adapters = Adapters::load(&folders.adapters, &catalogue, &places, &mut faults);
+        check_agencies(&folders, &places, config, &mut faults);
+        Settings::locate(config, &mut faults);
         let lines = Lines::open(&adapters, &places, &folders.secrets, now, &mut faults);
         faults.extend(lines.stopped());
     }
     faults
+}
+
+/// What is said of an agency has an adapter that it is about.
+fn check_agencies(
+    folders: &Folders,
+    places: &BTreeMap<AgencyName, AgencyPlace>,
+    config: &Path,
+    faults: &mut ConfigFaults,
+) {
+    for agency in places.keys().filter(|agency| !folders.adapters.join(agency.as_str()).is_dir()) {
+        let remedy = format!("add the folder {}, or remove it", folders.adapters.join(agency.as_str()).display());
+        faults.add(config, format!("agencies.{agency}"), "there is no such adapter", remedy);
+    }
 }
 
 /// A subject as it was read.

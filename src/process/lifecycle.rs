@@ -4,6 +4,7 @@ use super::{
     installation::Installation,
     keeper::Keeper,
     parts::Shared,
+    role::Role,
     stores::{OpenError, open_broker, open_journal},
     take_over::TakeOver,
 };
@@ -31,23 +32,6 @@ use std::{
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// What a process does. All of it by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Role {
-    /// Takes offices' requests
-    Gateway,
-    /// Delivers to agencies
-    Worker,
-    /// Keeps times: outbox, retries, deadlines, repairs, retention
-    Scheduler,
-    /// Tells offices by webhook
-    Courier,
-}
-
-impl Role {
-    pub const ALL: [Role; 4] = [Role::Gateway, Role::Worker, Role::Scheduler, Role::Courier];
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

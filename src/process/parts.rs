@@ -2,7 +2,8 @@
 
 use super::{
     installation::Installation,
-    lifecycle::{DRAIN, Role, StartError},
+    lifecycle::{DRAIN, StartError},
+    role::Role,
 };
 use crate::{
     attachments::AttachmentStore,

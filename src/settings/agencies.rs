@@ -2,6 +2,7 @@
 
 use super::{ConfigFaults, Document, ScheduleWritten};
 use crate::domain::{AgencyName, Schedule};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -73,12 +74,28 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<A
             Ok(agency) => {
                 let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));
                 let retry = written.retry.and_then(|retry| schedule(main, &agency, &retry, faults));
-                places.insert(agency, AgencyPlace { endpoint: written.endpoint, secrets, retry });
+                let endpoint = written.endpoint.filter(|endpoint| check_endpoint(main, &agency, endpoint, faults));
+                places.insert(agency, AgencyPlace { endpoint, secrets, retry });
             }
             Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),
         }
     }
     places
+}
+
+fn check_endpoint(main: &Document, agency: &AgencyName, endpoint: &str, faults: &mut ConfigFaults) -> bool {
+    let is_usable = |url: &Url| {
+        let is_plain = url.query().is_none() && url.fragment().is_none();
+        let is_nobodys = url.username().is_empty() && url.password().is_none();
+        url.scheme() == "https" && url.host().is_some() && is_plain && is_nobodys
+    };
+    let is_good = Url::parse(endpoint).is_ok_and(|url| is_usable(&url));
+    if !is_good {
+        let key = format!("agencies.{agency}.endpoint");
+        let remedy = "write https://HOST:PORT/PATH, without user, query or fragment; requests never go without TLS";
+        faults.add(main.file(), key, "is no https address", remedy);
+    }
+    is_good
 }
 
 fn schedule(

@@ -24,10 +24,17 @@ pub struct Document {
 
 impl Document {
     pub fn read(file: &Path, faults: &mut ConfigFaults) -> Option<Self> {
-        match std::fs::read_to_string(file) {
-            Ok(text) => Self::parse(file, &text, faults),
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
             Err(error) => {
                 faults.add(file, "", format!("cannot be read: {error}"), "create it, or name another file");
+                return None;
+            }
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(file, text, faults),
+            Err(error) => {
+                faults.add_at(file, line_of(&bytes, error.valid_up_to()), "is no text in UTF-8", "save it as UTF-8");
                 None
             }
         }
@@ -42,7 +49,9 @@ impl Document {
                 Some(Self { file: file.to_owned(), folder, table, sources, effective: Vec::new(), warnings })
             }
             Err(error) => {
-                faults.add(file, "", format!("is not valid TOML: {}", told(&error, text)), "mend the line named");
+                // Not the line itself: it may hold a password.
+                let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
+                faults.add_at(file, line, format!("is not valid TOML: {}", error.message()), "mend this line");
                 None
             }
         }
@@ -183,8 +192,14 @@ impl Document {
     pub fn override_from(&mut self, variables: impl Iterator<Item = (String, String)>, faults: &mut ConfigFaults) {
         for (name, text) in variables {
             let Some(path) = name.strip_prefix("PUNTE__") else { continue };
-            let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            if set(&mut self.table, &keys, environment_value(&text)) {
+            let mut keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+            if let [section, agency, ..] = keys.as_mut_slice()
+                && *section == "agencies"
+            {
+                // Names of agencies hold no underscore, and those of variables no hyphen.
+                *agency = agency.replace('_', "-");
+            }
+            if keys.iter().all(|key| !key.is_empty()) && set(&mut self.table, &keys, environment_value(&text)) {
                 self.sources.set_by(&keys.join("."), &name);
             } else {
                 faults.add(name, "", "does not name a key of the configuration", "unset it, or mend its name");
@@ -196,7 +211,11 @@ impl Document {
         match value.try_into::<T>() {
             Ok(typed) => Some(typed),
             Err(error) => {
-                faults.add(&self.file, key, one_line(&error), "mend this section");
+                let told = one_line(&error);
+                let key = key_of(key, &told);
+                let remedy =
+                    if told.contains("unknown field") { "remove it, or mend its spelling" } else { "mend its value" };
+                faults.add(&self.file, key, told, remedy);
                 None
             }
         }
@@ -238,11 +257,19 @@ fn set(table: &mut Table, keys: &[String], value: Value) -> bool {
     }
 }
 
-/// Where and what, but not the line itself: it may hold a password.
-fn told(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    format!("line {line}: {}", error.message())
+fn line_of(text: &[u8], at: usize) -> usize {
+    1 + text.iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+/// The key that an error of a section is about, as far as its text tells: `…, expected u8 in `limits.max``.
+fn key_of(section: &str, error: &str) -> String {
+    let quoted = |before: &str| {
+        let (_, rest) = error.rsplit_once(before)?;
+        rest.split_once('`').map(|(name, _)| name).filter(|name| !name.is_empty())
+    };
+    let inner = if error.ends_with('`') { quoted(" in `") } else { None };
+    let unknown = error.starts_with("unknown field `").then(|| quoted("unknown field `")).flatten();
+    [Some(section), inner, unknown].into_iter().flatten().collect::<Vec<_>>().join(".")
 }
 
 /// What is of a wrong type may be a password in a wrong place: texts and addresses are not shown.
@@ -282,7 +309,7 @@ mod tests {
         assert!(document.section::<Pair>("b", &mut faults).is_none());
         document.finish(&mut faults);
         let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
-        assert_eq!(keys, ["a", "b", "c"]);
+        assert_eq!(keys, ["a.one", "b.three", "c"]);
     }
 
     #[test]
@@ -291,7 +318,7 @@ mod tests {
         let text = "[broker]\nkind = 'rabbitmq'\nuri = 'amqp://punte:canary-secret@host/\n";
         assert!(Document::parse(Path::new("/etc/punte/punte.toml"), text, &mut faults).is_none());
         let shown = faults.to_string();
-        assert!(shown.contains("line 3") && !shown.contains("canary"), "{shown}");
+        assert!(shown.contains("punte.toml:3: ") && !shown.contains("canary"), "{shown}");
         let mut faults = ConfigFaults::default();
         let text = "url = 'postgres://punte:canary-secret@host/'\nurl = 'x'";
         assert!(Document::parse(Path::new("/etc/punte/punte.toml"), text, &mut faults).is_none());

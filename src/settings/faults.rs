@@ -35,6 +35,14 @@ impl ConfigFaults {
         });
     }
 
+    /// Of a whole file that cannot be read beyond this line.
+    pub fn add_at(&mut self, file: impl Into<PathBuf>, line: usize, problem: impl fmt::Display, remedy: &str) {
+        self.add(file, "", problem, remedy);
+        if let Some(fault) = self.0.last_mut() {
+            fault.line = Some(line);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -83,7 +83,7 @@ impl Settings {
     pub fn locate(path: &Path, faults: &mut ConfigFaults) {
         let mut ignored = ConfigFaults::default();
         if let Some(mut main) = Document::read(path, &mut ignored) {
-            main.override_from(std::env::vars(), &mut ignored);
+            main.override_from(variables(&mut ignored).into_iter(), &mut ignored);
             main.locate(faults);
         }
         if let Some(offices) = Document::read(&path.with_file_name("offices.toml"), &mut ignored) {
@@ -95,14 +95,14 @@ impl Settings {
     pub fn places_of(path: &Path) -> Option<(Folders, BTreeMap<AgencyName, AgencyPlace>)> {
         let mut ignored = ConfigFaults::default();
         let mut main = Document::read(path, &mut ignored)?;
-        main.override_from(std::env::vars(), &mut ignored);
+        main.override_from(variables(&mut ignored).into_iter(), &mut ignored);
         let agencies = agencies::read(&mut main, &mut ignored);
         Some((read_folders(&mut main, None, &mut ignored)?, agencies))
     }
 
     fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {
         let mut main = Document::read(path, faults)?;
-        main.override_from(std::env::vars(), faults);
+        main.override_from(variables(faults).into_iter(), faults);
         let offices_path = path.with_file_name("offices.toml");
         let offices = Document::read(&offices_path, faults).map(|document| offices::read(document, faults));
         let (offices, of_offices) = offices.unzip();
@@ -131,6 +131,22 @@ impl Settings {
             exposed,
         })
     }
+}
+
+/// Ours among the environment's variables. What others put there is none of our business, whatever bytes it is made of.
+fn variables(faults: &mut ConfigFaults) -> Vec<(String, String)> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PUNTE__"));
+    let mut texts = Vec::new();
+    for (name, value) in ours {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => texts.push((name, value)),
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                faults.add(name, "", "is no text in UTF-8", "set it anew, or unset it");
+            }
+        }
+    }
+    texts
 }
 
 #[derive(serde::Deserialize, serde::Serialize)]

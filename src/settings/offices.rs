@@ -130,6 +130,19 @@ fn check_match(document: &Document, key: &str, it: MatchWritten, faults: &mut Co
     if given.iter().all(|part| part.is_none()) {
         faults.add(document.file(), key, "an entry matches every certificate", "give at least one property");
     }
+    let texts = [
+        ("subject", &it.subject),
+        ("organization_identifier", &it.organization_identifier),
+        ("alternative_name", &it.alternative_name),
+    ];
+    for (part, _) in texts.iter().filter(|(_, text)| text.as_deref().is_some_and(|text| text.trim().is_empty())) {
+        faults.add(
+            document.file(),
+            key,
+            format!("{part} is empty"),
+            "give what the certificate has there, or remove it",
+        );
+    }
     let is_lower_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if it.fingerprint_sha256.as_ref().is_some_and(|text| text.len() != 64 || !is_lower_hex(text)) {
         faults.add(document.file(), key, "fingerprint_sha256 is no SHA-256", "write 64 lower-case hexadecimal digits");

@@ -79,6 +79,11 @@ impl Sources {
             if let Some(line) = self.line(key) {
                 return Some(Place::Line(line));
             }
+            // A section that only a variable has brought.
+            let is_below = |it: &&String| it.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+            if let Some(below) = self.variables.keys().find(is_below) {
+                return self.variables.get(below).map(|variable| Place::Variable(variable));
+            }
             key = key.rsplit_once('.')?.0;
         }
     }

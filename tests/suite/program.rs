@@ -1,5 +1,6 @@
 //! The program as its users meet it: command lines come in, output and exit codes go out.
 
+mod broken;
 mod secrets;
 
 use punte::{
@@ -137,9 +138,9 @@ fn check_lists_every_fault_at_once_with_file_key_and_remedy() {
     let template_fault =
         faults.iter().any(|fault| fault["file"].as_str().unwrap().contains("legal-events/legal-event"));
     assert!(template_fault, "the adapter's fault is missing: {faults:?}");
-    has("punte.toml", "gateway");
+    has("punte.toml", "gateway.listen");
     has("punte.toml", "journal.idempotency_key_days");
-    has("punte.toml", "broker");
+    has("punte.toml", "broker.kind");
     has("punte.toml", "webhooks.max_attempts");
     has("offices.toml", "offices.strumica.services");
     has("offices.toml", "offices.shkoder.certificates");

@@ -1,0 +1,18 @@
+//! The roles that a process can play.
+
+/// What a process does. All of it by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Takes offices' requests
+    Gateway,
+    /// Delivers to agencies
+    Worker,
+    /// Keeps times: outbox, retries, deadlines, repairs, retention
+    Scheduler,
+    /// Tells offices by webhook
+    Courier,
+}
+
+impl Role {
+    pub const ALL: [Role; 4] = [Role::Gateway, Role::Worker, Role::Scheduler, Role::Courier];
+}
