@@ -13,7 +13,7 @@ use super::{Exchange, Form, Mapped, Reading, TransformInput, load::entries};
 use crate::{
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject,
-        Submission, SubmissionId, TraceParent,
+        Submission, SubmissionId, TraceParent, lower_hex,
     },
     json::{self, Rules},
     settings::ConfigFaults,
@@ -286,7 +286,7 @@ fn attachment(written: &AttachmentWritten) -> AttachmentRef {
     let digest = digest::digest(&digest::SHA256, written.text.as_bytes());
     AttachmentRef {
         id: AttachmentId::from(Uuid::nil()),
-        sha256: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: lower_hex(digest),
         size_bytes: written.text.len() as u64,
         media_type: written.media_type.clone(),
         name: written.name.clone(),

@@ -1,6 +1,6 @@
 //! Where the time comes from: the system in production, a hand in tests.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, TimestampArithmetic};
 use std::sync::Mutex;
 
 pub trait Clock: Send + Sync {
@@ -10,6 +10,11 @@ pub trait Clock: Send + Sync {
 /// A time as exact as the journal keeps it.
 pub fn whole_microseconds(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+/// So much later; the last moment that there is, if it would be beyond that.
+pub fn later(from: Timestamp, by: impl Into<TimestampArithmetic>) -> Timestamp {
+    from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[derive(Debug, Clone, Copy, Default)]

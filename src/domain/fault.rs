@@ -226,6 +226,13 @@ pub fn told(text: &str, max_chars: usize) -> String {
     told.chars().take(max_chars).collect()
 }
 
+/// A number of our own, which [`told`] would take for a person's if its digits were not in groups.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
 /// Libraries end some of their errors with the address of their documentation, which helps whoever programs with them and
 /// nobody else.
 fn without_manuals(text: &str) -> String {
@@ -290,6 +297,14 @@ mod tests {
         let fault = Fault::new(Code::AgencyFault, Stage::Read, "A\r\nINFO forged 2000000000001".repeat(1000));
         assert!(fault.detail.chars().count() <= MAX_DETAIL_CHARS);
         assert!(!fault.to_string().contains(['\r', '\n']) && !fault.detail.contains("2000000000001"));
+    }
+
+    #[test]
+    fn our_own_limits_are_told_whole() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (10_000_000, "10,000,000")] {
+            let fault = Fault::new(Code::AnswerTooLarge, Stage::Read, format!("{} bytes", grouped(number)));
+            assert_eq!(fault.detail, format!("{text} bytes"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     adapter::{Bond, Correlates, Mapped, Reading},
-    domain::{Code, Effect, Fault, Stage, SubmissionId, Verdict},
+    domain::{Code, Effect, Fault, Stage, SubmissionId, Verdict, lower_hex},
 };
 use aws_lc_rs::digest::{self, SHA256, SHA512};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -31,8 +31,7 @@ pub struct Belonging {
 pub fn digests(body: &[u8]) -> Vec<String> {
     let of = |algorithm| {
         let bytes = digest::digest(algorithm, body);
-        let hex: String = bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        [hex, STANDARD.encode(bytes)]
+        [lower_hex(bytes), STANDARD.encode(bytes)]
     };
     [of(&SHA256), of(&SHA512)].concat()
 }
@@ -66,15 +65,22 @@ fn anothers(bond: &Bond, ours: &Ours<'_>) -> Option<&'static str> {
     let is_other = |named: &Option<String>, is_ours: &dyn Fn(&str) -> bool| {
         named.as_deref().is_some_and(|named| !is_ours(named.trim()))
     };
-    let reference = ours.reference.to_string();
-    if is_other(&bond.reference, &|named| named == reference) {
+    if is_other(&bond.reference, &|named| named.parse() == Ok(ours.reference)) {
         return Some("it names another reference");
     }
     if is_other(&bond.subject, &|named| named == ours.subject) {
         return Some("it is about somebody else");
     }
-    let is_ours = |named: &str| ours.digests.iter().any(|digest| digest == named || digest.eq_ignore_ascii_case(named));
+    // Hexadecimal digits may be of either case; in base64 each case is a digit of its own.
+    let is_ours = |named: &str| {
+        let hex = is_hex(named).then(|| named.to_ascii_lowercase());
+        ours.digests.iter().any(|digest| digest == named || Some(digest) == hex.as_ref())
+    };
     is_other(&bond.request_digest, &is_ours).then_some("it names the digest of another request")
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A signed fault that might be anybody's is as good as an unsigned one.
@@ -97,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     fn verdict(written: serde_json::Value, effect: Effect, correlates: Correlates, is_signed: bool) -> String {
-        let reference = SubmissionId::from(uuid::Uuid::nil());
+        let reference = SubmissionId::from(uuid::Uuid::max());
         let digests = digests(b"request");
         let (subject, correlates) = ("2000000000001", &correlates);
         let ours = Ours { reference, subject, digests: &digests, effect, correlates, is_signed };
@@ -112,8 +118,10 @@ mod tests {
 
     #[test]
     fn reference_digest_and_for_reads_the_subject_bind_an_answer() {
-        let reference = uuid::Uuid::nil().to_string();
-        let sha256 = "1bb2dc1d4ebb4bfdfe8e59ad9c8f0cf3f9b5c3d5";
+        let reference = uuid::Uuid::max().to_string();
+        let another = digests(b"another request");
+        let ours = digests(b"request");
+        let (hex, base64) = (&ours[0], &ours[1]);
         for effect in Effect::ALL {
             let of = |bond: serde_json::Value| {
                 let mut written = json!({"answer": {}});
@@ -127,7 +135,11 @@ mod tests {
                 assert_eq!(of(json!({"request_digest": digest})), "ours");
                 assert_eq!(of(json!({"request_digest": digest, "reference": "another"})), MISMATCHED);
             }
-            assert_eq!(of(json!({"request_digest": sha256})), MISMATCHED);
+            assert_eq!(of(json!({"request_digest": hex.to_uppercase()})), "ours");
+            assert_eq!(of(json!({"reference": reference.to_uppercase()})), "ours");
+            for other in another.iter().chain([&base64.to_lowercase(), &base64.to_uppercase()]) {
+                assert_eq!(of(json!({"request_digest": other})), MISMATCHED, "{other}");
+            }
             let by_subject = if effect == Effect::Read { "ours" } else { MISMATCHED };
             assert_eq!(of(json!({"subject": "2000000000001"})), by_subject, "{effect:?}");
             assert_eq!(of(json!({})), MISMATCHED);

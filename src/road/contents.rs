@@ -3,7 +3,8 @@
 
 use super::Road;
 use crate::{
-    domain::{AgencyName, Code, Fault, Stage, Submission},
+    attachments::AttachmentError,
+    domain::{AgencyName, AttachmentId, Code, Fault, Stage, Submission},
     journal::Record,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -77,13 +78,17 @@ impl Road {
     pub(super) async fn contents_of(&self, submission: &Submission) -> Result<Vec<Base64>, Fault> {
         let mut contents = Vec::with_capacity(submission.attachments.len());
         for attachment in &submission.attachments {
-            let lost =
-                |error| Fault::new(Code::AttachmentLost, Stage::Transform, format!("{}: {error}", attachment.id));
-            let bytes = self.attachments.read(attachment).await.map_err(lost)?;
+            let bytes = self.attachments.read(attachment).await.map_err(|error| lost(attachment.id, &error))?;
             contents.push(STANDARD.encode(bytes).into());
         }
         Ok(contents)
     }
+}
+
+/// The identifier is our own, and is told whole, also where its digits would look like a person's number.
+fn lost(id: AttachmentId, error: &AttachmentError) -> Fault {
+    let fault = Fault::new(Code::AttachmentLost, Stage::Transform, error);
+    Fault { detail: format!("attachment {id}: {}", fault.detail), ..fault }
 }
 
 fn units(bytes: u64) -> u32 {
@@ -105,6 +110,13 @@ mod tests {
 
     fn agency(name: &str) -> AgencyName {
         name.parse().unwrap()
+    }
+
+    #[test]
+    fn an_attachment_that_is_lost_is_told_by_its_whole_identifier() {
+        let id = "01234567-1234-7123-8123-123456789012";
+        let fault = lost(id.parse().unwrap(), &AttachmentError::Changed);
+        assert_eq!(fault.detail, format!("attachment {id}: the attachment's bytes are not those that were uploaded"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::scheduler::{Carried, Relay};
 use crate::{
     broker::{WorkItem, after_all_that_is_ready},
     crash::{self, Point},
-    domain::{Submission, SubmissionId},
+    domain::{Submission, SubmissionId, later},
 };
 use jiff::{SignedDuration, Timestamp};
 use shares::Shares;
@@ -109,7 +109,7 @@ impl Dispatch {
 impl Place {
     /// How long the outbox row of something accepted now is claimed.
     pub fn claimed_until(accepted_at: Timestamp) -> Timestamp {
-        accepted_at.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+        later(accepted_at, LEASE)
     }
 
     pub fn fill(self, item: WorkItem) {

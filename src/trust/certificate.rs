@@ -1,8 +1,9 @@
 //! A DER certificate comes in; what it says (subject, identifiers, dates, usages, fingerprint) goes out as plain facts.
 
 use super::{CertificateFlaw, PublicKey, certificate_flaw::flaws_of};
-use crate::domain::distinguished_name::{
-    Attribute, COMMON_NAME, DistinguishedName, ORGANIZATION_IDENTIFIER, RelativeName, Value,
+use crate::domain::{
+    distinguished_name::{Attribute, COMMON_NAME, DistinguishedName, ORGANIZATION_IDENTIFIER, RelativeName, Value},
+    lower_hex,
 };
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
@@ -183,7 +184,7 @@ fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts
         uris: Vec::new(),
         emails: Vec::new(),
         ip_addresses: Vec::new(),
-        fingerprint_sha256: hex(digest::digest(&digest::SHA256, der).as_ref()),
+        fingerprint_sha256: lower_hex(digest::digest(&digest::SHA256, der).as_ref()),
         not_before: time(parsed.validity().not_before.timestamp())?,
         not_after: time(parsed.validity().not_after.timestamp())?,
         key_usages: Vec::new(),
@@ -221,11 +222,11 @@ fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
 
 /// An INTEGER's bytes as DER wants them: without the first ones that say nothing (X.690, section 8.3).
 pub(super) fn minimal(bytes: &[u8]) -> &[u8] {
-    match bytes {
-        [0x00, next, ..] if *next < 0x80 => minimal(&bytes[1..]),
-        [0xff, next, ..] if *next >= 0x80 => minimal(&bytes[1..]),
-        _ => bytes,
+    let mut rest = bytes;
+    while let [0x00, 0x00..=0x7f, ..] | [0xff, 0x80..=0xff, ..] = rest {
+        rest = &rest[1..];
     }
+    rest
 }
 
 /// -255 and 65281 have the same digits but for the zero that says "not negative".
@@ -233,8 +234,8 @@ fn serial_hex(bytes: &[u8]) -> String {
     let bytes = minimal(bytes);
     match bytes {
         [] | [0x00] => String::new(),
-        [0x00, digits @ ..] => hex(digits),
-        [0x01..=0x7f, ..] => hex(bytes),
+        [0x00, digits @ ..] => lower_hex(digits),
+        [0x01..=0x7f, ..] => lower_hex(bytes),
         [0x80..=0xff, ..] => {
             let negated = bytes.iter().rev().scan(true, |carry, byte| {
                 let (negated, more) = (!byte).overflowing_add(u8::from(*carry));
@@ -244,17 +245,9 @@ fn serial_hex(bytes: &[u8]) -> String {
             let mut digits: Vec<u8> = negated.collect();
             digits.reverse();
             let first = digits.iter().position(|byte| *byte != 0).unwrap_or(digits.len());
-            format!("-{}", hex(&digits[first..]))
+            format!("-{}", lower_hex(&digits[first..]))
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -275,6 +268,12 @@ mod tests {
             (&[0xfe, 0x00], "-0200"),
         ] {
             assert_eq!(serial_hex(bytes), told, "{bytes:?}");
+        }
+        // A stranger's certificate may have any number of them, and a small stack has to do.
+        for (first, last) in [(0x00, 0x05), (0xff, 0x80)] {
+            let long = [vec![first; 1_000_000], vec![last]].concat();
+            let small = std::thread::Builder::new().stack_size(128 << 10).spawn(move || minimal(&long).to_vec());
+            assert_eq!(small.unwrap().join().unwrap(), [last]);
         }
         assert_ne!(minimal(&[0x00, 0xff]), minimal(&[0xff]));
     }

@@ -1,6 +1,6 @@
 //! A parsed certificate comes in; what is wrong with its form, whoever has signed it, goes out by name.
 
-use super::certificate::hex;
+use crate::domain::lower_hex;
 use std::collections::HashSet;
 use x509_parser::prelude::{ParsedExtension, X509Certificate, X509Extension, X509Version};
 
@@ -82,7 +82,7 @@ fn name_of(extension: &X509Extension<'_>) -> String {
     match KNOWN.iter().find(|(known, ..)| *known == oid) {
         Some((_, name, ..)) => (*name).to_owned(),
         // An OID of more than its share is told by its bytes.
-        None if oid.len() > 100 => hex(&extension.oid.as_bytes()[..16]),
+        None if oid.len() > 100 => lower_hex(&extension.oid.as_bytes()[..16]),
         None => oid,
     }
 }

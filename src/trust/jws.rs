@@ -6,7 +6,7 @@
 
 use super::{
     Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Identity, JwsProfile, KeyIdForm, SignerRefusal,
-    TrustedSigners, key::KeyFault, policy::check_usable,
+    TrustedSigners, key::KeyFault,
 };
 use base64::{
     Engine,
@@ -167,22 +167,13 @@ fn candidates(header: &HeaderAsRead, policy: &AnswerPolicy, now: Timestamp) -> R
             Ok(vec![policy.signers.recognise(&chain, now)?])
         }
         TrustedSigners::Pinned(known) => {
-            let pointed = |known: &&Certificate| {
+            let pointed = |known: &Certificate| {
                 let thumbprint = URL_SAFE_NO_PAD.encode(known.thumbprint_sha256());
                 header.thumbprint.as_ref().is_some_and(|wanted| *wanted == thumbprint)
                     || header.kid.as_ref().is_some_and(|wanted| wanted.eq_ignore_ascii_case(&known.facts.serial_hex))
             };
-            let mut found: Vec<_> = known.iter().filter(pointed).cloned().collect();
-            if found.is_empty() {
-                found = known.clone();
-            }
-            let first = found.first().ok_or(SignerRefusal::NotTrusted)?;
-            let verdict = check_usable(first, now);
-            found.retain(|certificate| check_usable(certificate, now).is_ok());
-            match found.is_empty() {
-                true => Err(verdict.err().unwrap_or(SignerRefusal::NotTrusted).into()),
-                false => Ok(found),
-            }
+            let is_pointed_at = known.iter().any(pointed);
+            Ok(policy.signers.usable(now, |known| !is_pointed_at || pointed(known))?)
         }
     }
 }

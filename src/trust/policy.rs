@@ -6,7 +6,7 @@ use super::{
     chain::{ChainFault, Usage},
     pem,
 };
-use crate::domain::SubjectMatch;
+use crate::domain::{SubjectMatch, later};
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use std::{
@@ -197,6 +197,22 @@ impl TrustedSigners {
         }
     }
 
+    /// Of the certificates that are known beforehand, those that fit and can be used now: a renewed one stands beside the
+    /// one that it replaces, perhaps with the same key.
+    pub(super) fn usable(
+        &self,
+        now: Timestamp,
+        fits: impl Fn(&Certificate) -> bool,
+    ) -> Result<Vec<Certificate>, SignerRefusal> {
+        let mut found: Vec<_> = self.pinned().iter().filter(|known| fits(known)).cloned().collect();
+        let verdict = found.first().map_or(Err(SignerRefusal::NotTrusted), |first| check_usable(first, now));
+        found.retain(|certificate| check_usable(certificate, now).is_ok());
+        match found.is_empty() {
+            true => Err(verdict.err().unwrap_or(SignerRefusal::NotTrusted)),
+            false => Ok(found),
+        }
+    }
+
     /// A certificate that came with the message: it counts only if the policy already knows it or its authority.
     pub(super) fn recognise(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Certificate, SignerRefusal> {
         let (own, intermediates) = shown.split_first().ok_or(SignerRefusal::Malformed)?;
@@ -243,10 +259,6 @@ fn refusal_of(fault: ChainFault) -> SignerRefusal {
             SignerRefusal::NotTrusted
         }
     }
-}
-
-pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
-    from.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 impl SignerRefusal {

@@ -35,8 +35,7 @@ impl CertificateFacts {
         }
         let has_names = !self.dns_names.is_empty() || !self.ip_addresses.is_empty();
         if purpose == Purpose::TlsServer && !has_names {
-            let text =
-                "it has no subjectAltName: a server's name that stands in the common name alone is read by nobody";
+            let text = "it has no DNS name or address in subjectAltName: a server's name that stands in the common name alone is read by nobody";
             all.push(format!("{text} (RFC 9525)"));
         }
         all

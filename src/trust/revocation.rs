@@ -82,7 +82,9 @@ impl Revocations {
                         (std::mem::replace(other, List::empty()), list)
                     };
                     let place = at(older.line, &older.path.display().to_string());
-                    newer.notes.push(format!("an older one of the same issuer ({place}) is passed over"));
+                    newer
+                        .notes
+                        .push(format!("an older or equally old one of the same issuer ({place}) is passed over"));
                     *other = newer;
                 }
             }

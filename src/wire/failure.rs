@@ -1,6 +1,8 @@
 //! Why there is no whole answer. The moment comes first, and then what happened: only what failed while connecting was
 //! certainly not sent, and what kind of error it was never decides that.
 
+use crate::domain::grouped;
+
 /// A failure without a moment cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendFailure {
@@ -50,7 +52,7 @@ pub enum ExchangeFailure {
          ask the agency to demand the client certificate in the first handshake"
     )]
     Renegotiation,
-    #[error("the answer is larger than {limit_bytes} bytes")]
+    #[error("the answer is larger than {} bytes", grouped(*limit_bytes))]
     TooLarge { limit_bytes: usize },
 }
 

@@ -22,7 +22,7 @@ pub struct Handshake {
     pub is_proved: bool,
 }
 
-/// Nobody waits for this one.
+/// Longer than for requests, because no submission waits.
 const PROOF: Duration = Duration::from_secs(2);
 
 pub(super) async fn shake_hands(

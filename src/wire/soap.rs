@@ -161,7 +161,7 @@ pub fn read_fault(body: Node<'_, '_>, names: &XmlToJson) -> Result<Option<SoapFa
     Ok(Some(fault_of(codes, version, text.map(text_of).unwrap_or_default(), detail)))
 }
 
-/// The narrowest code that blames somebody else than the receiver decides.
+/// A code of WS-Security decides, wherever it stands; otherwise the outermost code does.
 fn fault_of(codes: Vec<FaultCode>, version: SoapVersion, text: String, detail: Value) -> SoapFault {
     let blamed: Vec<_> = codes.iter().map(|code| code.blames(version)).collect();
     let blames = match blamed.first() {

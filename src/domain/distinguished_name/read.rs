@@ -1,6 +1,7 @@
 //! A name as a person has written it comes in, attributes go out, or what is wrong with the text and where.
 
 use super::{Attribute, DistinguishedName, RelativeName, Value, attribute::oid_of};
+use crate::domain::byte_of_hex;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -119,7 +120,7 @@ impl Reader<'_> {
         let (pairs, []) = digits.as_chunks::<2>() else {
             return fault("after # come pairs of hexadecimal digits; a text that begins with # is written \\#");
         };
-        let der: Option<Vec<u8>> = pairs.iter().map(|pair| byte_of(*pair)).collect();
+        let der: Option<Vec<u8>> = pairs.iter().map(|pair| byte_of_hex(*pair)).collect();
         match der.and_then(|der| Value::from_whole_der(&der)) {
             Some(value) => Ok(value),
             None => fault("after # comes a value's DER in hexadecimal; a text that begins with # is written \\#"),
@@ -133,7 +134,7 @@ impl Reader<'_> {
             self.take(character, bytes);
             return Ok(());
         }
-        let byte = rest.as_bytes().first_chunk::<2>().and_then(|pair| byte_of(*pair));
+        let byte = rest.as_bytes().first_chunk::<2>().and_then(|pair| byte_of_hex(*pair));
         let Some(byte) = byte else {
             return fault("after \\ comes the character itself, or two hexadecimal digits");
         };
@@ -156,11 +157,6 @@ impl Reader<'_> {
         self.rest = rest;
         Ok(end)
     }
-}
-
-fn byte_of(pair: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(pair[0])? << 4 | digit(pair[1])?)
 }
 
 fn text(bytes: Vec<u8>) -> Reading<String> {

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{Code, told},
+    domain::{Code, later, told},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ fn again(round: &Round, notice: &Notice, retry_after: Option<Duration>) -> Notic
         return NoticeOutcome::GivenUp;
     };
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    NoticeOutcome::RetryAt(round.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX))
+    NoticeOutcome::RetryAt(later(round.clock.now(), wait))
 }
 
 fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeOutcome) {

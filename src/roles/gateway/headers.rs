@@ -1,7 +1,7 @@
 //! Header fields of requests come in; what they ask for goes out, typed.
 
 use super::Problem;
-use crate::domain::Code;
+use crate::domain::{Code, byte_of_hex};
 use http::{HeaderMap, HeaderName, header};
 use std::time::Duration;
 
@@ -127,8 +127,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     while let Some(byte) = rest.next() {
         match byte {
             b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                bytes.push(byte_of_hex([rest.next()?, rest.next()?])?);
             }
             other => bytes.push(other),
         }
@@ -189,7 +188,9 @@ mod tests {
         assert_eq!(name(r#"attachment; filename="extras naștere.pdf""#).as_deref(), Some("extras naștere.pdf"));
         assert_eq!(name("attachment; filename*=UTF-8''a%C4%83%20b.pdf; filename=x").as_deref(), Some("aă b.pdf"));
         assert_eq!(name(r#"attachment; filename="..\..\etc/pass<wd>""#).as_deref(), Some("passwd"));
-        for none in ["attachment", r#"attachment; filename="""#, "attachment; filename=..", "attachment; filename*=x"] {
+        assert_eq!(name("attachment; filename*=UTF-8''%+9; filename=x").as_deref(), Some("x"));
+        for none in ["attachment", r#""attachment; filename="""#, "attachment; filename=..", "attachment; filename*=x"]
+        {
             assert_eq!(name(none), None, "{none}");
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     catalogue::SchemaFault,
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
-        SubmissionId, TraceParent, whole_microseconds,
+        SubmissionId, TraceParent, later, whole_microseconds,
     },
     journal::JournalError,
     xml::is_xml_char,
@@ -117,7 +117,7 @@ impl Wish {
         }
         let Some(way) = way.filter(|_| found.is_empty()) else { return Err(problem_of(found)) };
         let deadline = SignedDuration::try_from(way.deadline).unwrap_or(SignedDuration::MAX);
-        let latest = now.saturating_add(deadline).unwrap_or(Timestamp::MAX);
+        let latest = later(now, deadline);
         Ok(Submission {
             id: SubmissionId::new(),
             office: office.office.name.clone(),

@@ -1,7 +1,10 @@
 //! An HTTP message and our identity come in; the values of Content-Digest, Signature-Input and Signature go out.
 
 use super::{HttpMessage, base::signature_base, name_of};
-use crate::trust::{HttpSignatureProfile, Identity, KeyIdForm, key::KeyFault, policy::later};
+use crate::{
+    domain::later,
+    trust::{HttpSignatureProfile, Identity, KeyIdForm, key::KeyFault},
+};
 use aws_lc_rs::digest;
 use base64::{
     Engine,

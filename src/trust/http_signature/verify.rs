@@ -7,7 +7,7 @@ use super::{
 };
 use crate::trust::{
     Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, ReplayCache, SignerRefusal,
-    policy::{Freshness, check_usable},
+    policy::Freshness,
 };
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -221,23 +221,14 @@ fn verify_base(
 
 /// `keyid` selects among the configured certificates; if it names none of them, each is tried.
 fn candidates(signed: &Signed, policy: &AnswerPolicy, now: Timestamp) -> Result<Vec<Certificate>, SignerRefusal> {
-    let named = |known: &&Certificate| {
+    let named = |known: &Certificate| {
         signed.key_id.as_ref().is_some_and(|key_id| {
             key_id.eq_ignore_ascii_case(&known.facts.serial_hex)
                 || *key_id == URL_SAFE_NO_PAD.encode(known.thumbprint_sha256())
         })
     };
-    let known = policy.signers.pinned();
-    let mut found: Vec<_> = known.iter().filter(named).cloned().collect();
-    if found.is_empty() {
-        found = known.to_vec();
-    }
-    let verdict = found.first().map_or(Err(SignerRefusal::NotTrusted), |first| check_usable(first, now));
-    found.retain(|certificate| check_usable(certificate, now).is_ok());
-    match found.is_empty() {
-        true => Err(verdict.err().unwrap_or(SignerRefusal::NotTrusted)),
-        false => Ok(found),
-    }
+    let is_named = policy.signers.pinned().iter().any(named);
+    policy.signers.usable(now, |known| !is_named || named(known))
 }
 
 /// RFC 9530 §2: every digest that we know must fit, and SHA-256 or SHA-512 must be there. Bodies must be covered.

@@ -9,7 +9,8 @@ use super::{
     shape::{only, soap_namespace},
 };
 use crate::{
-    trust::{Identity, WssProfile, key::KeyFault, policy::later},
+    domain::later,
+    trust::{Identity, WssProfile, key::KeyFault},
     xml::{self, Planned, XmlRefusal},
 };
 use aws_lc_rs::digest;

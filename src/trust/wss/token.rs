@@ -6,7 +6,10 @@ use super::{
     Named, WssRefusal, names,
     shape::{Parts, only, plain_text},
 };
-use crate::trust::{AnswerPolicy, Certificate, SignerRefusal, certificate::hex, policy::check_usable};
+use crate::{
+    domain::lower_hex,
+    trust::{AnswerPolicy, Certificate, SignerRefusal},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use roxmltree::Node;
@@ -159,12 +162,7 @@ fn configured(
     now: Timestamp,
     fits: impl Fn(&Certificate) -> bool,
 ) -> Result<Vec<Certificate>, WssRefusal> {
-    let found: Vec<_> = policy.signers.pinned().iter().filter(|known| fits(known)).cloned().collect();
-    match found.first() {
-        Some(first) => check_usable(first, now)?,
-        None => return Err(SignerRefusal::NotTrusted.into()),
-    }
-    Ok(found.into_iter().filter(|certificate| check_usable(certificate, now).is_ok()).collect())
+    Ok(policy.signers.usable(now, fits)?)
 }
 
 fn certificate_in(node: Node<'_, '_>, name: &'static str) -> Result<CertificateDer<'static>, WssRefusal> {
@@ -175,8 +173,8 @@ fn certificate_in(node: Node<'_, '_>, name: &'static str) -> Result<CertificateD
 /// As certificates' facts have it. Some authorities number their certificates below zero.
 fn hex_of_decimal(decimal: &str) -> Option<String> {
     match decimal.strip_prefix('-') {
-        Some(digits) => Some(format!("-{}", hex(&bytes_of_decimal(digits)?))),
-        None => Some(hex(&bytes_of_decimal(decimal)?)),
+        Some(digits) => Some(format!("-{}", lower_hex(&bytes_of_decimal(digits)?))),
+        None => Some(lower_hex(&bytes_of_decimal(decimal)?)),
     }
 }
 

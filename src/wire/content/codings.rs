@@ -3,6 +3,7 @@
 //!
 //! We ask for nothing but `identity`; proxies and old servers compress all the same.
 
+use crate::domain::grouped;
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
@@ -19,7 +20,7 @@ pub enum CodingRefusal {
     TooMany,
     #[error("it is said to be compressed as {coding}, and {problem}")]
     Broken { coding: &'static str, problem: &'static str },
-    #[error("it is larger than {limit_bytes} bytes when it is no longer compressed")]
+    #[error("it is larger than {} bytes when it is no longer compressed", grouped(*limit_bytes))]
     TooLarge { limit_bytes: usize },
 }
 
@@ -95,7 +96,7 @@ impl Coding {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.broken("the compressed data ends before it is complete"))
             }
-            Err(_) => Err(self.broken("is not")),
+            Err(_) => Err(self.broken("is damaged, or other bytes follow")),
         }
     }
 
@@ -188,10 +189,10 @@ mod tests {
         let mut spoilt = whole.clone();
         *spoilt.last_mut().unwrap() ^= 1;
         for (body, problem) in [
-            (b"<answer/>".to_vec(), "is not"),
+            (b"<answer/>".to_vec(), "gzip, and is not"),
             (whole[..whole.len() - 1].to_vec(), "ends before it is complete"),
-            (spoilt, "is not"),
-            ([whole, b"more".to_vec()].concat(), ""),
+            (spoilt, "is damaged, or other bytes follow"),
+            ([whole, b"more than a head".to_vec()].concat(), "is damaged, or other bytes follow"),
         ] {
             let refusal = undone(&["gzip"], body).unwrap_err().to_string();
             assert!(refusal.contains("compressed as gzip") && refusal.contains(problem), "{refusal}");

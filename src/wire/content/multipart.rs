@@ -2,6 +2,7 @@
 //! its parts go out, the root first.
 
 use super::media_type::{MediaType, MediaTypeRefusal};
+use crate::domain::byte_of_hex;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
@@ -172,8 +173,7 @@ fn unquoted_printable(bytes: &[u8]) -> Option<Vec<u8>> {
         rest = match (first, behind) {
             (b'=', [b'\r', b'\n', after @ ..] | [b'\n', after @ ..]) => after,
             (b'=', [high, low, after @ ..]) => {
-                let digits = [*high, *low];
-                plain.push(u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?);
+                plain.push(byte_of_hex([*high, *low])?);
                 after
             }
             (b'=', _) => return None,
@@ -260,6 +260,11 @@ mod tests {
             (
                 XOP,
                 "--b\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--b--",
+                "part 1 is not in the transfer encoding",
+            ),
+            (
+                XOP,
+                "--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<a>=+A</a>\r\n--b--",
                 "part 1 is not in the transfer encoding",
             ),
             (XOP, "--b\r\nContent-Encoding: gzip\r\n\r\nx\r\n--b--", "part 1 is compressed"),

@@ -4,7 +4,10 @@
 //! That is the text that signatures are about and that filters see: the standard calls it the original infoset.
 
 use super::multipart::Part;
-use crate::xml::{self, XmlRefusal};
+use crate::{
+    domain::{byte_of_hex, grouped},
+    xml::{self, XmlRefusal},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use roxmltree::Node;
 
@@ -18,7 +21,7 @@ pub enum XopRefusal {
     Form,
     #[error("an xop:Include names a part that is not there exactly once")]
     NoPart,
-    #[error("it is larger than {limit_bytes} bytes with its parts in their places")]
+    #[error("it is larger than {} bytes with its parts in their places", grouped(*limit_bytes))]
     TooLarge { limit_bytes: usize },
 }
 
@@ -52,7 +55,7 @@ pub fn included(text: &str, parts: &[Part], limit_bytes: usize) -> Result<Option
 fn named_by(include: Node<'_, '_>, parts: &[Part]) -> Result<usize, XopRefusal> {
     let parent = include.parent().filter(Node::is_element).ok_or(XopRefusal::Form)?;
     let is_alone =
-        parent.children().all(|child| child == include || child.text().is_some_and(|it| it.trim().is_empty()));
+        parent.children().all(|child| child == include || child.is_text() && child.text().is_none_or(is_space));
     let is_within = include.ancestors().skip(1).any(|above| above.has_tag_name((XOP, "Include")));
     let id = include.attribute("href").and_then(|href| href.strip_prefix("cid:")).and_then(unescaped);
     let Some(id) = id.filter(|_| is_alone && !is_within) else { return Err(XopRefusal::Form) };
@@ -63,6 +66,11 @@ fn named_by(include: Node<'_, '_>, parts: &[Part]) -> Result<usize, XopRefusal> 
     }
 }
 
+/// XML's white space alone (XML 1.0, section 2.3).
+fn is_space(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, ' ' | '\t' | '\r' | '\n'))
+}
+
 /// A `cid:` address escapes what a Content-ID may hold and an address may not (RFC 2392).
 fn unescaped(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -70,7 +78,7 @@ fn unescaped(text: &str) -> Option<String> {
     while let Some((first, behind)) = rest.split_first() {
         rest = match (first, behind) {
             (b'%', [high, low, after @ ..]) => {
-                bytes.push(u8::from_str_radix(str::from_utf8(&[*high, *low]).ok()?, 16).ok()?);
+                bytes.push(byte_of_hex([*high, *low])?);
                 after
             }
             (byte, after) => {
@@ -115,6 +123,11 @@ mod tests {
             ("<x:Include href='https://x/p'/>", XopRefusal::Form),
             ("<x:Include/>", XopRefusal::Form),
             ("text<x:Include href='cid:p'/>", XopRefusal::Form),
+            ("<x:Include href='cid:p'/><c/>", XopRefusal::Form),
+            ("<x:Include href='cid:p'/><c> </c>", XopRefusal::Form),
+            ("<x:Include href='cid:p'/>\u{a0}", XopRefusal::Form),
+            ("<x:Include href='cid:%+70'/>", XopRefusal::Form),
+            ("<x:Include href='cid:%+7'/>", XopRefusal::Form),
             ("<x:Include href='cid:p'/><x:Include href='cid:p'/>", XopRefusal::Form),
             ("<x:Include href='cid:p'><c><x:Include href='cid:p'/></c></x:Include>", XopRefusal::Form),
         ] {

@@ -2,14 +2,14 @@
 
 use super::{
     forgery::{CONTENT, DS, Forgery, RSA_SHA1, SHA1, SOAP11, SOAP12, token_reference},
-    pki::{agency_signer, now, pki, policy, rogue_signer},
+    pki::{agency_signer, certificate, now, pki, policy, rogue_signer},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::SignedDuration;
 use punte::{
     trust::{
-        Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, Identity, ReplayCache, SignedHeader, SignersAsFiles,
-        WssProfile,
+        Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, Certificate, Identity, ReplayCache, SignedHeader,
+        SignersAsFiles, WssProfile,
         wss::{self, VerifiedEnvelope, WssError, WssRefusal},
     },
     xml,
@@ -107,16 +107,20 @@ fn a_configured_certificate_may_be_named_in_every_standard_form() {
     }
 }
 
+fn subject_key_identifier(signer: &Identity) -> Vec<u8> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(&signer.certificate.der).unwrap();
+    let mut extensions = parsed.iter_extensions();
+    let identifier = extensions.find_map(|extension| match extension.parsed_extension() {
+        x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    });
+    identifier.unwrap()
+}
+
 fn key_infos(signer: &Identity) -> Vec<String> {
     let der = &signer.certificate.der;
     let (_, parsed) = x509_parser::parse_x509_certificate(der).unwrap();
-    let ski = parsed
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-            _ => None,
-        })
-        .unwrap();
+    let ski = subject_key_identifier(signer);
     let thumbprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der);
     let x509 = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0";
     let wss11 = "http://docs.oasis-open.org/wss/oasis-wss-soap-message-security-1.1";
@@ -220,6 +224,33 @@ fn a_pinned_certificate_that_can_verify_nothing_is_warned_of() {
     assert_eq!(policy.warnings(now() + SignedDuration::from_hours(24 * 400)).len(), 1);
     policy.algorithms = vec![Algorithm::EcdsaSha256];
     assert_eq!(policy.warnings(now()).len(), 1);
+}
+
+#[test]
+fn a_certificate_that_was_renewed_with_the_same_key_counts_beside_the_one_that_has_expired() {
+    let signer = agency_signer("soap");
+    let key = std::fs::read_to_string(pki().simulator("soap", "signing").with_extension("key")).unwrap();
+    let mut expired = rcgen::CertificateParams::new(vec![]).unwrap();
+    expired.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    expired.is_ca = rcgen::IsCa::ExplicitNoCa;
+    expired.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(subject_key_identifier(&signer));
+    let expired = expired.self_signed(&rcgen::KeyPair::from_pem(&key).unwrap()).unwrap();
+    let expired = Certificate::from_der(expired.der()).unwrap();
+    let known = certificate(&pki().agency("soap", "answer-signing.pem"));
+    for pinned in [vec![expired.clone(), known.clone()], vec![known, expired.clone()]] {
+        let policy = AnswerPolicy::pinned(AnswerKind::Wss, vec![Algorithm::RsaSha256], pinned);
+        for key_info in key_infos(&signer) {
+            let forgery = Forgery { key_info: key_info.clone(), ..Forgery::honest(&signer, now()) };
+            let verified = verify(&forgery.write(), &policy);
+            assert!(verified.is_ok(), "{:?}: {key_info}", verified.err());
+        }
+    }
+    let policy = AnswerPolicy::pinned(AnswerKind::Wss, vec![Algorithm::RsaSha256], vec![expired]);
+    let by_identifier = key_infos(&signer).remove(1);
+    let forgery = Forgery { key_info: by_identifier, ..Forgery::honest(&signer, now()) };
+    let refusal = verify(&forgery.write(), &policy).err();
+    assert_eq!(refusal.map(|refusal| refusal.reason()), Some("signer-out-of-date"));
 }
 
 #[test]
