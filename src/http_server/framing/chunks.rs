@@ -31,7 +31,8 @@ enum Place {
     Broken,
 }
 
-/// In an extension of a chunk some readers pass over anything but CR, and after it wait for LF alone.
+/// Every decoder refuses these two bytes: CR ends whatever it is reading, even an extension, and NUL is then not the LF that
+/// must follow.
 const BROKEN: &[u8] = b"\r\0";
 const LONGEST_LINE: usize = 8 << 10;
 

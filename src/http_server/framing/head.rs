@@ -1,6 +1,7 @@
 //! The head of one request comes in; how its body is framed goes out, or why readers would disagree about that.
 
 use super::REFUSED;
+use std::ops::Range;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -16,17 +17,22 @@ struct Said {
     is_chunked: bool,
 }
 
-/// `None`: the head is not whole yet.
-pub fn read_head(bytes: &[u8]) -> Option<Framing> {
+/// `None`: the head is not whole yet. `looked_at`: how many of the bytes were there before, so that none of them is looked at
+/// more than a few times, however small the pieces in which a head comes.
+pub fn read_head(bytes: &[u8], looked_at: &mut usize) -> Option<Framing> {
     // One empty line before a request is passed over (RFC 9112, section 2.2).
     let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-    let rest = bytes.get(start..).unwrap_or_default();
-    if let Some(reason) = bare_line_end(rest) {
+    // Four bytes end a head, so that the last three may begin its end.
+    let from = looked_at.saturating_sub(3).max(start);
+    *looked_at = bytes.len();
+    let new = bytes.get(from..).unwrap_or_default();
+    let end = new.windows(4).position(|four| four == b"\r\n\r\n").map(|end| from + end);
+    if let Some(reason) = bare_line_end(bytes, start, from..end.unwrap_or(bytes.len())) {
         return Some(Framing::Refused(reason));
     }
-    let end = rest.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head_bytes = start + end + 4;
-    let mut lines = rest.get(..end).unwrap_or_default().split(|byte| *byte == b'\n');
+    let end = end?;
+    let head_bytes = end + 4;
+    let mut lines = bytes.get(start..end).unwrap_or_default().split(|byte| *byte == b'\n');
     let lines = lines.by_ref().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect::<Vec<_>>();
     let (first, fields) = lines.split_first()?;
     let mut said = Said::default();
@@ -48,13 +54,13 @@ pub fn read_head(bytes: &[u8]) -> Option<Framing> {
 }
 
 /// Within a head every line ends with CRLF, and CR and LF stand nowhere else (RFC 9112, section 2.2).
-fn bare_line_end(bytes: &[u8]) -> Option<&'static str> {
-    let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
-    let head = bytes.get(..head_end).unwrap_or_default();
-    for (at, byte) in head.iter().enumerate() {
-        match byte {
-            b'\n' if at == 0 || head.get(at - 1) != Some(&b'\r') => return Some("a line of the head ends without CR"),
-            b'\r' if head.get(at + 1).is_some_and(|next| *next != b'\n') => {
+fn bare_line_end(bytes: &[u8], start: usize, places: Range<usize>) -> Option<&'static str> {
+    for at in places {
+        match bytes.get(at)? {
+            b'\n' if at == start || bytes.get(at - 1) != Some(&b'\r') => {
+                return Some("a line of the head ends without CR");
+            }
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => {
                 return Some("a CR stands alone in the head");
             }
             0 => return Some("a NUL stands in the head"),
@@ -120,7 +126,23 @@ mod tests {
     use super::*;
 
     fn framing(fields: &str) -> Option<Framing> {
-        read_head(format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes())
+        let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+        let whole = read_head(head.as_bytes(), &mut 0);
+        let mut looked_at = 0;
+        let in_pieces = (1..=head.len()).find_map(|here| read_head(&head.as_bytes()[..here], &mut looked_at));
+        assert_eq!(in_pieces, whole, "{fields:?}");
+        whole
+    }
+
+    #[test]
+    fn a_long_head_that_comes_byte_by_byte_costs_no_more_than_its_length() {
+        let head = format!("POST / HTTP/1.1\r\n{}", "x: y\r\n".repeat(5500));
+        let (begun, mut looked_at) = (std::time::Instant::now(), 0);
+        for here in 1..=head.len() {
+            assert_eq!(read_head(&head.as_bytes()[..here], &mut looked_at), None);
+        }
+        // Looked at as a whole each time, it would be half a billion bytes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 
     #[test]
@@ -128,8 +150,11 @@ mod tests {
         assert!(matches!(framing("host: x"), Some(Framing::Length { body_bytes: 0, .. })));
         assert!(matches!(framing("content-length:  7 "), Some(Framing::Length { body_bytes: 7, .. })));
         assert!(matches!(framing("Transfer-Encoding: Chunked"), Some(Framing::Chunked { .. })));
-        assert_eq!(read_head(b"GET / HTTP/1.1\r\nhost"), None);
-        assert_eq!(read_head(b"\r\nGET / HTTP/1.1\r\n\r\n"), Some(Framing::Length { head_bytes: 20, body_bytes: 0 }));
+        assert_eq!(read_head(b"GET / HTTP/1.1\r\nhost", &mut 0), None);
+        assert_eq!(
+            read_head(b"\r\nGET / HTTP/1.1\r\n\r\n", &mut 0),
+            Some(Framing::Length { head_bytes: 20, body_bytes: 0 })
+        );
     }
 
     #[test]
@@ -157,6 +182,7 @@ mod tests {
             "no field",
             "x: a\nb: c",
             "x: a\rb: c",
+            "x: a\r",
             "x: a\0b",
             "x: a\x0bb",
             "punte-refused-framing: x",
@@ -164,6 +190,6 @@ mod tests {
             assert!(matches!(framing(fields), Some(Framing::Refused(_))), "{fields:?}");
         }
         let older = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert!(matches!(read_head(older), Some(Framing::Refused(_))));
+        assert!(matches!(read_head(older, &mut 0), Some(Framing::Refused(_))));
     }
 }

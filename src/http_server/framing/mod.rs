@@ -31,8 +31,8 @@ pub struct FramedStream<S> {
 }
 
 enum State {
-    /// Between requests, or within a head.
-    Head,
+    /// Between requests, or within a head, of which so many bytes have been looked at.
+    Head(usize),
     /// So many bytes of a body are still to come.
     Body(u64),
     Chunks(Chunks),
@@ -44,7 +44,7 @@ enum State {
 
 impl<S> FramedStream<S> {
     pub fn http1(stream: S) -> Self {
-        Self::new(stream, State::Head)
+        Self::new(stream, State::Head(0))
     }
 
     /// HTTP/2 needs no such care.
@@ -68,7 +68,7 @@ impl<S> FramedStream<S> {
                     let is_whole = *left == 0;
                     self.passed.unsplit(self.coming.split_to(here));
                     if is_whole {
-                        self.state = State::Head;
+                        self.state = State::Head(0);
                         continue;
                     }
                 }
@@ -77,12 +77,12 @@ impl<S> FramedStream<S> {
                     let is_whole = chunks.is_whole();
                     self.passed.unsplit(here);
                     if is_whole {
-                        self.state = State::Head;
+                        self.state = State::Head(0);
                         continue;
                     }
                 }
-                State::Head => {
-                    let Some(framing) = read_head(&self.coming) else {
+                State::Head(looked_at) => {
+                    let Some(framing) = read_head(&self.coming, looked_at) else {
                         if self.coming.len() > MAX_HEAD_BYTES {
                             self.state = State::Open;
                             continue;
