@@ -3,17 +3,20 @@
 //! A file appears under its name only when it is whole and fsynced; one that was broken off leaves nothing behind.
 //! Layout: `<folder>/<last two digits of the id>/<id>`, and `<folder>/incoming/` for what is still arriving.
 
-use crate::domain::{AttachmentId, AttachmentRef};
+use crate::domain::{AttachmentId, AttachmentRef, lower_hex};
 use aws_lc_rs::digest;
 use std::{
+    fs::DirEntry,
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tempfile::{NamedTempFile, TempPath};
 use tokio::io::AsyncWriteExt;
 
+/// Where files lie while they are arriving.
+const INCOMING: &str = "incoming";
 /// After this long, a file that is still arriving belongs to a process that is gone.
 const STALE: Duration = Duration::from_secs(86_400);
 
@@ -49,20 +52,15 @@ pub enum AttachmentError {
 impl AttachmentStore {
     /// Makes the folder if need be, and removes what processes that are gone have left half-done.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let incoming = folder.join("incoming");
         // For this user alone: the files are citizens' papers.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&incoming)?;
-        for entry in std::fs::read_dir(&incoming)?.flatten() {
-            let modified = entry.metadata().and_then(|it| it.modified()).unwrap_or_else(|_| SystemTime::now());
-            if modified.elapsed().is_ok_and(|age| age > STALE) {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
-        Ok(Self { folder: folder.to_owned() })
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(INCOMING))?;
+        let store = Self { folder: folder.to_owned() };
+        store.remove_half_done()?;
+        Ok(store)
     }
 
     pub fn begin(&self) -> io::Result<Arriving> {
-        let (file, path) = NamedTempFile::new_in(self.folder.join("incoming"))?.into_parts();
+        let (file, path) = NamedTempFile::new_in(self.folder.join(INCOMING))?.into_parts();
         Ok(Arriving {
             file: tokio::fs::File::from_std(file),
             path,
@@ -80,6 +78,34 @@ impl AttachmentStore {
             return Err(AttachmentError::Changed);
         }
         Ok(bytes)
+    }
+
+    /// The files that were last written longer ago than this. What is not named as an attachment is none of ours.
+    pub fn older_than(&self, age: Duration) -> io::Result<Vec<AttachmentId>> {
+        let mut old = Vec::new();
+        for folder in std::fs::read_dir(&self.folder)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for file in std::fs::read_dir(folder.path())? {
+                let file = file?;
+                let id = file.file_name().to_str().and_then(|name| name.parse().ok());
+                let id = id.filter(|id| path_of(&self.folder, *id) == file.path());
+                old.extend(id.filter(|_| is_older_than(&file, age)));
+            }
+        }
+        Ok(old)
+    }
+
+    /// Removes what processes that are gone have left half-done.
+    pub fn remove_half_done(&self) -> io::Result<()> {
+        let incoming = std::fs::read_dir(self.folder.join(INCOMING))?.flatten();
+        for file in incoming.filter(|file| is_older_than(file, STALE)) {
+            // What cannot be removed now is found again the next time.
+            let _ = std::fs::remove_file(file.path());
+        }
+        Ok(())
     }
 
     /// Removes the file; it is no failure if there is none.
@@ -127,15 +153,17 @@ impl Arriving {
     }
 }
 
+/// A file that is gone meanwhile, or that was written in the future, is not.
+fn is_older_than(file: &DirEntry, age: Duration) -> bool {
+    let written = file.metadata().and_then(|it| it.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|old| old > age))
+}
+
 /// Identifiers begin with the time, so their ends spread better over folders.
 fn path_of(folder: &Path, id: AttachmentId) -> PathBuf {
     let name = id.to_string();
     let spread = name.get(name.len().saturating_sub(2)..).unwrap_or_default();
     folder.join(spread).join(&name)
-}
-
-pub fn lower_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -172,6 +200,24 @@ mod tests {
         store.remove(id).await.unwrap();
         store.remove(id).await.unwrap();
         assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn old_files_are_found_by_their_names_and_what_has_another_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AttachmentStore::open(folder.path()).unwrap();
+        let (old, young) = (AttachmentId::new(), AttachmentId::new());
+        for id in [old, young] {
+            store.begin().unwrap().keep(id).await.unwrap();
+        }
+        let two_hours_ago = std::time::SystemTime::now() - Duration::from_secs(7200);
+        let foreign = path_of(folder.path(), old).with_file_name("notes.txt");
+        std::fs::write(&foreign, "theirs").unwrap();
+        for path in [path_of(folder.path(), old), foreign] {
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(two_hours_ago).unwrap();
+        }
+        assert_eq!(store.older_than(Duration::from_secs(3600)).unwrap(), [old]);
+        assert_eq!(store.older_than(Duration::from_secs(9000)).unwrap(), []);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use crate::domain::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 pub trait Database: Send + Sync + 'static {
     fn continuity(&self) -> &Continuity;
@@ -188,30 +189,28 @@ impl<D: Database> Journal for D {
     }
 
     async fn erase_wire(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        let erased = in_chunks(self, || op::EraseWire { ended_before, now }).await?;
-        without_trace(self, erased).await
+        in_chunks(self, || op::EraseWire { ended_before, now }).await
     }
 
     async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError> {
         let erased = self.perform(op::EraseWireOf { id, now }).await?;
-        without_trace(self, erased).await
+        if erased > 0 {
+            self.leave_no_trace().await?;
+        }
+        Ok(erased)
     }
 
     async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        let erased =
-            in_chunks(self, || op::EraseContent { what: op::Erased::Ended, before: ended_before, now }).await?;
-        without_trace(self, erased).await
+        in_chunks(self, || op::EraseContent { what: op::Erased::Ended, before: ended_before, now }).await
     }
 
     async fn erase_parked(&self, waiting_since_before: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
         let erase = || op::EraseContent { what: op::Erased::Parked, before: waiting_since_before, now };
-        let erased = in_chunks(self, erase).await?;
-        without_trace(self, erased).await
+        in_chunks(self, erase).await
     }
 
     async fn forget_keys(&self, used_before: Timestamp) -> Result<u64, JournalError> {
-        let forgotten = self.perform(op::ForgetKeys { used_before }).await?;
-        without_trace(self, forgotten).await
+        in_chunks(self, || op::ForgetKeys { used_before }).await
     }
 
     async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError> {
@@ -219,13 +218,27 @@ impl<D: Database> Journal for D {
     }
 
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError> {
-        let forgotten = self.perform(op::ForgetAttachments { before }).await?;
-        without_trace(self, forgotten.len() as u64).await?;
-        Ok(forgotten)
+        in_chunks(self, || op::ForgetAttachments { before }).await?;
+        self.perform(op::ForgottenFiles).await
     }
 
     async fn files_removed(&self, ids: &[AttachmentId]) -> Result<(), JournalError> {
-        self.perform(op::FilesRemoved { ids: ids.to_vec() }).await
+        for chunk in ids.chunks(CHUNK_ROWS as usize) {
+            self.perform(op::FilesRemoved { ids: chunk.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn known_attachments(&self, ids: &[AttachmentId]) -> Result<BTreeSet<AttachmentId>, JournalError> {
+        let mut known = BTreeSet::new();
+        for chunk in ids.chunks(CHUNK_ROWS as usize) {
+            known.extend(self.perform(op::KnownAttachments { ids: chunk.to_vec() }).await?);
+        }
+        Ok(known)
+    }
+
+    async fn remove_traces(&self) -> Result<(), JournalError> {
+        self.leave_no_trace().await
     }
 
     async fn mark(&self) -> Result<JournalMark, JournalError> {
@@ -278,13 +291,6 @@ impl<D: Database> Journal for D {
     async fn ping(&self) -> Result<(), JournalError> {
         self.perform(op::WriteProbe { now: Timestamp::now() }).await
     }
-}
-
-async fn without_trace<D: Database>(database: &D, erased: u64) -> Result<u64, JournalError> {
-    if erased > 0 {
-        database.leave_no_trace().await?;
-    }
-    Ok(erased)
 }
 
 /// Repeats an operation that changes at most [`CHUNK_ROWS`] until nothing is left, so that others get their turn.

@@ -8,8 +8,9 @@
 //! - times are kept to the microsecond;
 //! - a state changes only through [`crate::domain::apply`], inside the transaction that read it;
 //! - entering `accepted` adds a row to the outbox and leaving it removes that row ([`SideRows`]);
+//! - what waits for an agency that is away has a row among those that may be woken, as long as it does;
 //! - entering a settled state adds a webhook notice if the submission asked for one;
-//! - what was erased can no longer be read in any file that SQLite keeps of the journal.
+//! - what was erased can no longer be read in any file that SQLite keeps of the journal, once its traces are removed.
 
 mod continuity;
 mod database;
@@ -32,7 +33,7 @@ use crate::domain::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -79,8 +80,7 @@ pub enum Acceptance {
     New,
     /// The same key and body came before: this is that submission.
     Repeated(SubmissionId),
-    /// The same key came before with another body.
-    /// By this submission, with another body.
+    /// This submission came with the same key and another body.
     KeyReused(SubmissionId),
 }
 
@@ -246,7 +246,7 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), JournalError>;
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
-    /// Bytes of an office's attachments that no submission uses.
+    /// Sums of attachment bytes: this office's unused ones, all of this office's, everybody's.
     async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError>;
 
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
@@ -327,9 +327,10 @@ pub trait Journal: Send + Sync + 'static {
     async fn settle_notice(&self, id: uuid::Uuid, outcome: NoticeOutcome) -> Result<(), JournalError>;
 
     // ── retention ────────────────────────────────────────────────────────────────────────────────────────────────
+    // After all that is erased at one time, `remove_traces` is called once.
     /// Erases the wire bytes of attempts that ended before a time. How many attempts lost theirs.
     async fn erase_wire(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
-    /// Erases the wire bytes of one submission's attempts.
+    /// Erases the wire bytes of one submission's attempts, and their traces.
     async fn erase_wire_of(&self, id: SubmissionId, now: Timestamp) -> Result<u64, JournalError>;
     /// Erases call context, subject, data and answer of submissions that ended before a time; the timeline stays.
     async fn erase_content(&self, ended_before: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
@@ -341,6 +342,10 @@ pub trait Journal: Send + Sync + 'static {
     /// here, and the caller removes their files. All whose files were not reported to be removed, also those of before.
     async fn forget_attachments(&self, before: Timestamp) -> Result<Vec<AttachmentId>, JournalError>;
     async fn files_removed(&self, ids: &[AttachmentId]) -> Result<(), JournalError>;
+    /// Which of these attachments there are: the file of any other is nobody's.
+    async fn known_attachments(&self, ids: &[AttachmentId]) -> Result<BTreeSet<AttachmentId>, JournalError>;
+    /// Sees to it that nothing that was erased or forgotten can be read in any file of the journal.
+    async fn remove_traces(&self) -> Result<(), JournalError>;
 
     // ── the mark ─────────────────────────────────────────────────────────────────────────────────────────────────
     async fn mark(&self) -> Result<JournalMark, JournalError>;

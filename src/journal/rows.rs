@@ -70,7 +70,9 @@ pub fn due(mut row: Row) -> Result<Due, JournalError> {
     })
 }
 
-/// Reads `state_data, attempts, tries, in_doubt, waiting_since`.
+/// The columns that [`progress`] reads.
+pub const PROGRESS: &str = "state_data, attempts, tries, in_doubt, waiting_since";
+
 pub fn progress(row: &mut Row) -> Result<Progress, JournalError> {
     Ok(Progress {
         state: json(row)?,

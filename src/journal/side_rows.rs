@@ -7,6 +7,8 @@ use crate::domain::{AttemptOutcome, Event, Progress, State, StateName};
 pub struct SideRows {
     /// Add an outbox row (`true`), remove it (`false`), or leave it.
     pub outbox: Option<bool>,
+    /// Note that it waits for its agency to be there again (`true`), forget that (`false`), or leave it.
+    pub waiting: Option<bool>,
     /// Begin the attempt with this number.
     pub begun: Option<u32>,
     /// End the attempt with this number.
@@ -28,10 +30,23 @@ impl SideRows {
                 _ if from == StateName::Accepted => Some(false),
                 _ => None,
             },
+            waiting: match waits_for_agency(after) {
+                true => Some(true),
+                false if waits_for_agency(before) => Some(false),
+                false => None,
+            },
             begun,
             ended: ended(event).or_else(|| ended_by_restore(before, after)),
             notice: (to.is_settled() && to != from).then_some(to),
         }
+    }
+}
+
+/// It waits because the agency was away, and not for a time that the agency itself has named.
+pub(super) fn waits_for_agency(progress: &Progress) -> bool {
+    match &progress.state {
+        State::Retrying { fault, .. } => progress.waiting_since.is_some() && fault.retry_after.is_none(),
+        _ => false,
     }
 }
 

@@ -63,9 +63,9 @@ impl Row {
         Self { columns: columns.into_iter(), position: 0 }
     }
 
-    fn next(&mut self) -> Value {
+    fn next(&mut self) -> Result<Value, JournalError> {
         self.position += 1;
-        self.columns.next().unwrap_or(Value::Null)
+        self.columns.next().ok_or_else(|| self.unreadable("there"))
     }
 
     pub fn unreadable(&self, what: &str) -> JournalError {
@@ -73,7 +73,7 @@ impl Row {
     }
 
     pub fn optional_text(&mut self) -> Result<Option<String>, JournalError> {
-        match self.next() {
+        match self.next()? {
             Value::Text(text) => Ok(Some(text)),
             Value::Null => Ok(None),
             _ => Err(self.unreadable("text")),
@@ -85,7 +85,7 @@ impl Row {
     }
 
     pub fn optional_whole(&mut self) -> Result<Option<i64>, JournalError> {
-        match self.next() {
+        match self.next()? {
             Value::Whole(number) => Ok(Some(number)),
             Value::Null => Ok(None),
             _ => Err(self.unreadable("a whole number")),
@@ -108,7 +108,7 @@ impl Row {
     }
 
     pub fn flag(&mut self) -> Result<bool, JournalError> {
-        match self.next() {
+        match self.next()? {
             Value::Flag(flag) => Ok(flag),
             Value::Whole(number) => Ok(number != 0),
             _ => Err(self.unreadable("a flag")),
@@ -116,7 +116,7 @@ impl Row {
     }
 
     pub fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>, JournalError> {
-        match self.next() {
+        match self.next()? {
             Value::Bytes(bytes) => Ok(Some(bytes)),
             Value::Null => Ok(None),
             _ => Err(self.unreadable("bytes")),
@@ -124,7 +124,7 @@ impl Row {
     }
 
     pub fn id<I: From<Uuid>>(&mut self) -> Result<I, JournalError> {
-        let id = match self.next() {
+        let id = match self.next()? {
             Value::Id(id) => Some(id),
             Value::Text(text) => Uuid::try_parse(&text).ok(),
             _ => None,
@@ -203,5 +203,17 @@ impl From<AttachmentId> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Value::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_no_select_has_asked_for_is_not_taken_for_an_empty_one() {
+        let mut row = Row::new(vec![Value::Null]);
+        assert_eq!(row.optional_whole().unwrap(), None);
+        assert!(matches!(row.optional_whole(), Err(JournalError::Corrupt(text)) if text == "column 2 is not there"));
     }
 }

@@ -4,6 +4,7 @@ mod accepting;
 mod bouncer;
 mod changing;
 mod erasing;
+mod housekeeping;
 mod marks;
 mod notices;
 mod outbox;
@@ -68,13 +69,13 @@ fn on_sqlite() -> (Tested, tempfile::TempDir) {
 }
 
 /// A test's own schema.
-struct Schema {
+pub struct Schema {
     name: String,
     server: String,
 }
 
 impl Schema {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let server = std::env::var("PUNTE_TEST_POSTGRES_URL")
             .expect("PUNTE_TEST_POSTGRES_URL is not set: run tests/run, which starts a PostgreSQL for the tests");
         Self { name: format!("test_{}", uuid::Uuid::new_v4().simple()), server }
@@ -84,7 +85,7 @@ impl Schema {
         format!("{0}?search_path={1}&application_name={1}", self.server, self.name)
     }
 
-    async fn open(&self) -> PostgresJournal {
+    pub async fn open(&self) -> PostgresJournal {
         PostgresJournal::open(&self.url(), None).await.unwrap()
     }
 
@@ -93,7 +94,7 @@ impl Schema {
     }
 
     /// A connection past the journal, to look and to spoil.
-    async fn raw(&self) -> tokio_postgres::Client {
+    pub async fn raw(&self) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(&self.server, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
@@ -103,7 +104,7 @@ impl Schema {
         client
     }
 
-    async fn remove(&self) {
+    pub async fn remove(&self) {
         self.raw().await.batch_execute(&format!("DROP SCHEMA {} CASCADE", self.name)).await.unwrap();
     }
 }

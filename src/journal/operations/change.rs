@@ -153,6 +153,7 @@ fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Chan
     let side = SideRows::of(before, &entry.event, &after);
     let mut statements = vec![add_change(standing, &after, entry)];
     statements.extend(side.outbox.map(|add| outbox(standing, entry, add)));
+    statements.extend(side.waiting.map(|add| waiting(standing, entry, add)));
     let begun = side.begun.filter(|_| !around.is_ended_next);
     statements.extend(begun.map(|number| begin_attempt(standing.id, number, entry)));
     if let Some((number, outcome)) = side.ended {
@@ -217,6 +218,17 @@ fn outbox(standing: &Standing, entry: &Entry, add: bool) -> Statement {
             entry.at,
             not_before
         ],
+    )
+}
+
+fn waiting(standing: &Standing, entry: &Entry, add: bool) -> Statement {
+    if !add {
+        return statement("DELETE FROM waiting_for_agencies WHERE submission = $1", values![standing.id]);
+    }
+    statement(
+        "INSERT INTO waiting_for_agencies (submission, agency, office, since) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (submission) DO UPDATE SET since = excluded.since",
+        values![standing.id, standing.agency.as_str(), standing.office.as_str(), entry.at],
     )
 }
 

@@ -48,7 +48,7 @@ impl Operation for ClaimOutbox {
         let mut waiting = self.waiting(store).await?;
         let rooms = self.rooms(store, &waiting).await?;
         waiting.retain(|of| rooms.get(of).is_some_and(|room| *room > 0));
-        // Whose rows are not looked for now come first another time.
+        // The beginning changes with the time, so that in the long run every office is looked at.
         let begin = usize::try_from(self.now.as_microsecond()).unwrap_or_default() % waiting.len().max(1);
         waiting.rotate_left(begin);
         let mut found = Vec::new();

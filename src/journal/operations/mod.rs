@@ -11,6 +11,7 @@ mod probe;
 mod reading;
 mod retention;
 mod schedule;
+mod wake;
 
 pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::{RecordChanges, RecordWhole};
@@ -22,8 +23,12 @@ pub use probe::WriteProbe;
 pub use reading::{
     Attempts, Counts, Find, FindAttachment, FindNamed, FindWhole, Identity, List, SumAttachmentBytes, Timeline,
 };
-pub use retention::{EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys};
-pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases, Wake};
+pub use retention::{
+    EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys, ForgottenFiles,
+    KnownAttachments,
+};
+pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
+pub use wake::Wake;
 
 use super::{JournalError, store::Store};
 

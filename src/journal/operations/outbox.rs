@@ -10,6 +10,7 @@ use crate::journal::{
     store::{Store, Value, statement, values},
 };
 use jiff::Timestamp;
+use std::fmt::Display;
 
 pub struct Published {
     pub ids: Vec<SubmissionId>,
@@ -55,7 +56,8 @@ impl Operation for UnclaimOutbox {
     }
 }
 
-pub(super) fn id_list(ids: &[SubmissionId]) -> Value {
+/// For [`Store::IDS`].
+pub(super) fn id_list<I: Display>(ids: &[I]) -> Value {
     let quoted: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
     Value::Text(format!("[{}]", quoted.join(",")))
 }

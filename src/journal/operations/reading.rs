@@ -125,10 +125,9 @@ impl Operation for SumAttachmentBytes {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<AttachmentBytes, JournalError> {
-        let sql = "SELECT CAST(coalesce(sum(CASE WHEN office = $1 AND NOT EXISTS \
-                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) THEN size_bytes ELSE 0 END), 0) AS bigint), \
-                   CAST(coalesce(sum(CASE WHEN office = $1 THEN size_bytes ELSE 0 END), 0) AS bigint), \
-                   CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments";
+        let sum = "SELECT CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments";
+        let unused = "NOT EXISTS (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id)";
+        let sql = format!("SELECT ({sum} WHERE office = $1 AND {unused}), ({sum} WHERE office = $1), ({sum})");
         let summed = store.query(statement(sql, values![self.office.as_str()])).await?;
         let Some(mut row) = summed.into_iter().next() else { return Ok(AttachmentBytes::default()) };
         Ok(AttachmentBytes { unused: row.whole()?, office: row.whole()?, all: row.whole()? })

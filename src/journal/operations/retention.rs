@@ -1,6 +1,6 @@
 //! Erasing and forgetting: what is older than a time comes in, how much was erased goes out.
 
-use super::{Access, CHUNK_ROWS, Operation};
+use super::{Access, CHUNK_ROWS, Operation, outbox::id_list};
 use crate::domain::{AttachmentId, State, SubmissionId};
 use crate::journal::{
     JournalError, rows,
@@ -78,8 +78,9 @@ impl Operation for EraseContent {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
         let sql = format!(
-            "SELECT id, state_data, attempts, tries, in_doubt FROM submissions WHERE erased_at IS NULL \
+            "SELECT id, {} FROM submissions WHERE erased_at IS NULL \
              AND {} AND changed_at < $1 ORDER BY changed_at LIMIT $2{}",
+            rows::PROGRESS,
             self.what.states(),
             S::LOCKED
         );
@@ -114,6 +115,7 @@ impl EraseContent {
     }
 }
 
+/// At most [`CHUNK_ROWS`]; how many there were.
 pub struct ForgetKeys {
     pub used_before: Timestamp,
 }
@@ -123,28 +125,60 @@ impl Operation for ForgetKeys {
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
-        let sql = "DELETE FROM idempotency_keys WHERE used_at < $1";
-        store.execute(vec![statement(sql, values![self.used_before])]).await
+        let sql = "DELETE FROM idempotency_keys WHERE (office, key) IN \
+                   (SELECT office, key FROM idempotency_keys WHERE used_at < $1 ORDER BY used_at LIMIT $2)";
+        store.execute(vec![statement(sql, values![self.used_before, CHUNK_ROWS])]).await
     }
 }
 
+/// At most [`CHUNK_ROWS`]; how many there were. Their files are noted as [`ForgottenFiles`].
 pub struct ForgetAttachments {
     pub before: Timestamp,
 }
 
 impl Operation for ForgetAttachments {
-    type Output = Vec<AttachmentId>;
+    type Output = u64;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<AttachmentId>, JournalError> {
-        let sql = "DELETE FROM attachments WHERE uploaded_at < $1 AND NOT EXISTS \
-                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) RETURNING id";
-        let mut forgotten = store.query(statement(sql, values![self.before])).await?;
+    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+        let sql = "DELETE FROM attachments WHERE id IN (SELECT id FROM attachments WHERE uploaded_at < $1 AND NOT EXISTS \
+                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) ORDER BY uploaded_at LIMIT $2) \
+                   RETURNING id";
+        let mut forgotten = store.query(statement(sql, values![self.before, CHUNK_ROWS])).await?;
         let forgotten: Vec<AttachmentId> = forgotten.iter_mut().map(Row::id).collect::<Result<_, _>>()?;
+        let count = forgotten.len() as u64;
         let note = "INSERT INTO forgotten_files (attachment) VALUES ($1) ON CONFLICT DO NOTHING";
         store.execute(forgotten.into_iter().map(|id| statement(note, values![id])).collect()).await?;
+        Ok(count)
+    }
+}
+
+/// Attachments that are forgotten and whose files were not reported to be removed.
+pub struct ForgottenFiles;
+
+impl Operation for ForgottenFiles {
+    type Output = Vec<AttachmentId>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<AttachmentId>, JournalError> {
         let mut files = store.query(statement("SELECT attachment FROM forgotten_files", vec![])).await?;
         files.iter_mut().map(Row::id).collect()
+    }
+}
+
+/// Those of them that the journal has.
+pub struct KnownAttachments {
+    pub ids: Vec<AttachmentId>,
+}
+
+impl Operation for KnownAttachments {
+    type Output = Vec<AttachmentId>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<AttachmentId>, JournalError> {
+        let sql = format!("SELECT id FROM attachments WHERE id IN ({})", S::IDS);
+        let mut known = store.query(statement(sql, values![id_list(&self.ids)])).await?;
+        known.iter_mut().map(Row::id).collect()
     }
 }
 

@@ -1,11 +1,10 @@
-//! What the scheduler asks, and the three changes that it makes to many submissions at once.
+//! What the scheduler asks, and the changes that it makes to many submissions at once.
 
 use super::{
     Access, Operation,
     change::{STANDING, Standing, change},
-    outbox::id_list,
 };
-use crate::domain::{AgencyName, Event, State, StateName, SubmissionId};
+use crate::domain::{AgencyName, Event, State, StateName};
 use crate::journal::{
     Due, Entry, JournalError, rows,
     store::{Row, Store, statement, values},
@@ -141,67 +140,6 @@ impl Operation for Requeue {
         store.execute(statements).await?;
         Ok(count)
     }
-}
-
-/// How many there were.
-pub struct Wake {
-    pub agency: AgencyName,
-    pub before: Timestamp,
-    pub now: Timestamp,
-    pub limit: u32,
-}
-
-/// What waits because the agency has asked for it stays, and must not hide the others.
-const LOOKED_AT: u32 = 64;
-
-impl Operation for Wake {
-    type Output = u64;
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
-        let found = self.waiting(store).await?;
-        let entry = Entry::new(Event::Requeued, self.now);
-        let (mut count, mut statements) = (0, Vec::new());
-        for standing in found.into_iter().filter(|standing| !is_asked_to_wait(&standing.progress.state)) {
-            if count == u64::from(self.limit) {
-                break;
-            }
-            if let Ok((_, changes)) = change(standing, &entry)? {
-                statements.extend(changes);
-                count += 1;
-            }
-        }
-        store.execute(statements).await?;
-        Ok(count)
-    }
-}
-
-impl Wake {
-    /// Of each office one before any second one.
-    async fn waiting<S: Store>(&self, store: &mut S) -> Result<Vec<Standing>, JournalError> {
-        let sql = "SELECT id FROM (SELECT id, changed_at, row_number() OVER (PARTITION BY office ORDER BY changed_at, id) \
-                   AS turn FROM submissions WHERE agency = $1 AND state = 'retrying' AND waiting_since IS NOT NULL \
-                   AND changed_at <= $2) AS waiting ORDER BY turn, changed_at, id LIMIT $3";
-        let looked_at = self.limit.max(LOOKED_AT);
-        let mut ids: Vec<SubmissionId> = Vec::new();
-        for mut row in store.query(statement(sql, values![self.agency.as_str(), self.before, looked_at])).await? {
-            ids.push(row.id()?);
-        }
-        // The state is looked at again once a row is locked: another worker may have woken it.
-        let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE id IN ({}) AND state = 'retrying' ORDER BY id{}",
-            S::IDS,
-            S::LOCKED_IF_FREE
-        );
-        let locked = store.query(statement(sql, values![id_list(&ids)])).await?;
-        let mut standings = locked.into_iter().map(Standing::read).collect::<Result<Vec<_>, _>>()?;
-        standings.sort_by_key(|standing| ids.iter().position(|id| *id == standing.id));
-        Ok(standings)
-    }
-}
-
-fn is_asked_to_wait(state: &State) -> bool {
-    state.fault().is_some_and(|fault| fault.retry_after.is_some())
 }
 
 pub struct VoidLeases {

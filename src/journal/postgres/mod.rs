@@ -39,6 +39,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_forgotten_files.sql"),
     include_str!("migrations/0005_waiting_for_agencies.sql"),
     include_str!("migrations/0006_outbox_by_office.sql"),
+    include_str!("migrations/0007_waking.sql"),
+    include_str!("migrations/0008_attachment_sums.sql"),
 ];
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);

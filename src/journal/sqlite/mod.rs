@@ -37,6 +37,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_waiting_for_agencies.sql"),
     include_str!("migrations/0007_outbox_by_office.sql"),
     include_str!("migrations/0008_log_id.sql"),
+    include_str!("migrations/0009_waking.sql"),
+    include_str!("migrations/0010_attachment_sums.sql"),
 ];
 
 pub struct SqliteJournal {

@@ -50,7 +50,7 @@ use limits::{Capacity, Limits, UnderWay};
 use quota::Quota;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a gateway is made of.
 pub struct GatewayParts {
@@ -127,6 +127,8 @@ pub struct Desk {
     catalogue: Arc<Catalogue>,
     adapters: Arc<Adapters>,
     attachments: AttachmentStore,
+    /// Files that are given their names and rows; the gateway ends after them.
+    keeping: TaskTracker,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     limits: Limits,
@@ -177,7 +179,9 @@ impl Gateway {
         let (socket, address) = bound?;
         let limits = limits_of(settings, parts.grace);
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
-        let door = Arc::new(FrontDoor::new(tls, doorman, Desk::new(parts, attachments)));
+        let desk = Desk::new(parts, attachments);
+        let keeping = desk.keeping.clone();
+        let door = Arc::new(FrontDoor::new(tls, doorman, desk));
         let reload = Arc::new(Notify::new());
         let papers = Papers { identity: identity.clone(), trusted: trusted.clone() };
         let refreshing = refresh(identity, trusted, clock, reload.clone());
@@ -186,6 +190,8 @@ impl Gateway {
                 () = http_server::serve(socket, door, limits, shutdown) => {}
                 () = refreshing => {}
             }
+            keeping.close();
+            keeping.wait().await;
         });
         tracing::info!(%address, "the gateway listens");
         Ok(Self { address, reload, papers, ended })
@@ -231,6 +237,7 @@ impl Desk {
     fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
         Self {
             quota: Arc::default(),
+            keeping: TaskTracker::new(),
             limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
             settings: parts.settings,
             journal: parts.journal,

@@ -9,8 +9,8 @@ use super::{
     view,
 };
 use crate::{
-    attachments::{Arrived, Arriving, lower_hex},
-    domain::{AttachmentId, AttachmentRef, Code},
+    attachments::{Arrived, Arriving},
+    domain::{AttachmentId, AttachmentRef, Code, lower_hex},
 };
 use http::StatusCode;
 use serde_json::json;
@@ -39,26 +39,33 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Code::AttachmentDigest.into());
     }
     let name = headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into());
-    let attachment = keep(&desk, &call.office, arriving, media_type, name).await?;
-    share.keep();
+    let keeping = keep(desk.clone(), call.office, arriving, share, media_type, name);
+    // In a task of its own: an office that goes away now must not end it between the file and its row.
+    let attachment = desk.keeping.spawn(keeping).await.map_err(|_| Code::Internal)??;
     Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
 }
 
-/// First the file, then its row: a row always has its file.
+/// The file is written before its row, so that no row lacks its file; a file without a row is removed by housekeeping.
 async fn keep(
-    desk: &Desk,
-    office: &KnownOffice,
+    desk: Arc<Desk>,
+    office: Arc<KnownOffice>,
     arriving: Arriving,
+    share: Share,
     media_type: String,
     name: String,
 ) -> Result<AttachmentRef, Problem> {
+    let office = &office.office.name;
     let id = AttachmentId::new();
     let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
     let attachment = AttachmentRef { id, sha256: lower_hex(&sha256), size_bytes, media_type, name };
-    if let Err(error) = desk.journal.add_attachment(&office.office.name, &attachment, desk.clock.now()).await {
-        let _ = desk.attachments.remove(id).await;
+    if let Err(error) = desk.journal.add_attachment(office, &attachment, desk.clock.now()).await {
+        // It may have been recorded all the same.
+        if let Ok(None) = desk.journal.attachment(office, id).await {
+            let _ = desk.attachments.remove(id).await;
+        }
         return Err(error.into());
     }
+    share.keep();
     Ok(attachment)
 }
 

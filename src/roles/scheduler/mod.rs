@@ -117,7 +117,7 @@ impl Scheduler {
     }
 
     async fn repair(self: Arc<Self>, stop: CancellationToken) {
-        let mut housekeeping_due = Instant::now();
+        let (mut housekeeping_due, mut owes_traces) = (Instant::now(), false);
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(&self).await {
@@ -125,9 +125,7 @@ impl Scheduler {
             }
             if Instant::now() >= housekeeping_due {
                 housekeeping_due = Instant::now() + HOUSEKEEPING_EVERY;
-                if let Err(error) = housekeeping::tidy(&self).await {
-                    pause_after(&error);
-                }
+                housekeeping::tidy(&self, &mut owes_traces).await;
             }
             tokio::select! {
                 () = stop.cancelled() => {}

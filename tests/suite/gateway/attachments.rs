@@ -1,11 +1,12 @@
 //! Uploading files, and naming them in a submission.
 
 use super::town::{Open, Said, Town, Visitor, open, wish};
+use crate::journal::Schema;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use punte::attachments::AttachmentStore;
 use serde_json::json;
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 const PDF: &[u8] = b"%PDF-1.7 nothing";
 const PDF_SHA256: &str = "sha-256=:ZB2y4aqRjWRuaQKq2VWUK6iHl3JMIlBeYhfQHMYrl9w=:";
@@ -185,6 +186,41 @@ async fn an_upload_that_breaks_off_leaves_nothing_behind() {
         }
     }
     panic!("something was left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_that_goes_away_at_the_last_moment_leaves_no_file_without_a_record() {
+    let schema = Schema::new();
+    let mut town = Town::new();
+    town.journal = Arc::new(schema.open().await);
+    let open = town.open().await;
+    let office = open.office("causeni");
+    let mut raw = schema.raw().await;
+    let lock = raw.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE attachments IN EXCLUSIVE MODE").await.unwrap();
+    let upload = tokio::spawn(uploading(&office, "application/pdf", PDF).send());
+    let folder = open.town.settings.attachments.folder.clone();
+    let named = || files(&folder) - files(&folder.join("incoming"));
+    until(|| async { named() == 1 }).await;
+    upload.abort();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    lock.rollback().await.unwrap();
+    let name = "causeni".parse().unwrap();
+    until(|| async { open.town.journal.attachment_bytes(&name).await.unwrap().office == PDF.len() as u64 }).await;
+    assert_eq!(named(), 1);
+    open.town.shutdown.cancel();
+    open.ended.await.unwrap();
+    schema.remove().await;
+}
+
+async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+    for _ in 0..250 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not in time");
 }
 
 #[tokio::test]

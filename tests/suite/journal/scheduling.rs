@@ -5,6 +5,8 @@ use punte::journal::Due;
 
 on_both! {
     what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait
+    however_many_the_agency_has_asked_to_wait_they_hide_no_other
+    what_may_be_woken_is_found_among_many_offices_that_have_nothing_of_the_kind
     a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it
     a_retry_is_due_at_its_time_and_not_before
     an_attempt_is_due_when_its_lease_runs_out
@@ -186,6 +188,39 @@ async fn what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the
         assert_eq!(state(&journal, id).await, StateName::Retrying);
     }
     assert!(progress(&journal, first).await.waiting_since.is_some());
+}
+
+async fn however_many_the_agency_has_asked_to_wait_they_hide_no_other(journal: Tested) {
+    for _ in 0..70 {
+        let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(std::time::Duration::from_secs(900)));
+        waits(&journal, "one", 1, asked).await;
+    }
+    let away = waits(&journal, "one", 2, fault(Code::NetworkConnect)).await;
+    // Asked to wait at first, and away afterwards; and the other way round.
+    let asked = || fault(Code::AgencyUnavailable).with_retry_after(Some(std::time::Duration::from_secs(900)));
+    let (then_away, then_asked) =
+        (waits(&journal, "two", 3, asked()).await, waits(&journal, "two", 3, fault(Code::NetworkConnect)).await);
+    for (id, fault) in [(then_away, fault(Code::NetworkConnect)), (then_asked, asked())] {
+        record(&journal, id, Event::Requeued, at(4)).await;
+        record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60) }, at(5)).await;
+        record(&journal, id, Event::Deferred { attempt: 2, due_at: at(1000), since: at(5), fault }, at(6)).await;
+    }
+    assert_eq!(journal.wake(&agency(), at(40), at(60), 9).await.unwrap(), 2);
+    for (id, expected) in
+        [(away, StateName::Accepted), (then_away, StateName::Accepted), (then_asked, StateName::Retrying)]
+    {
+        assert_eq!(state(&journal, id).await, expected);
+    }
+}
+
+async fn what_may_be_woken_is_found_among_many_offices_that_have_nothing_of_the_kind(journal: Tested) {
+    for number in 0..80 {
+        waits(&journal, &format!("office-{number}"), 50, fault(Code::NetworkConnect)).await;
+    }
+    let early = waits(&journal, "office-41", 2, fault(Code::NetworkConnect)).await;
+    assert_eq!(journal.wake(&agency(), at(40), at(60), 1).await.unwrap(), 1);
+    assert_eq!(state(&journal, early).await, StateName::Accepted);
+    assert_eq!(journal.wake(&agency(), at(40), at(60), 1).await.unwrap(), 0);
 }
 
 async fn a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it(journal: Tested) {

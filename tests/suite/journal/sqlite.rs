@@ -275,6 +275,7 @@ async fn what_was_erased_is_in_no_file_of_the_journal() {
     assert!(beside.erase_wire(at(3), at(9)).await.unwrap() > 0);
     assert!(beside.erase_content(at(3), at(9)).await.unwrap() > 0);
     assert!(beside.erase_parked(at(3), at(9)).await.unwrap() > 0);
+    beside.remove_traces().await.unwrap();
     assert_eq!(files_with(home.path(), CANARY), 0);
 }
 
