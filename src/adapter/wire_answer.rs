@@ -8,6 +8,7 @@ use crate::{
 };
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// What the signature of an agency's answers covers, beside the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,14 @@ impl Coverage {
     }
 }
 
+/// A header's value: UTF-8, or else in the octets' own characters, as HTTP once had it (RFC 9110, section 5.5).
+fn text_of(value: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.into(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
+    }
+}
+
 impl WireAnswer {
     pub fn of_body(body: Value) -> Self {
         Self { body, soap_fault: None, vouched: Beside::default(), unsigned: Beside::default() }
@@ -86,7 +95,7 @@ impl WireAnswer {
         let of_status = if is_vouched("@status") { &mut self.vouched } else { &mut self.unsigned };
         of_status.status = Some(status);
         for name in headers.keys() {
-            let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            let values: Vec<_> = headers.get_all(name).iter().map(|value| text_of(value.as_bytes())).collect();
             let beside = if is_vouched(name.as_str()) { &mut self.vouched } else { &mut self.unsigned };
             beside.headers.insert(name.as_str().to_owned(), values.join(", ").into());
         }
@@ -135,6 +144,16 @@ mod tests {
         ]);
         let covered: Vec<_> = covered.iter().map(|it| (*it).to_owned()).collect();
         WireAnswer::of_body(json!({})).with_head(coverage, 404, &headers, &covered)
+    }
+
+    #[test]
+    fn a_header_that_is_not_ascii_is_read_and_not_left_out() {
+        let headers: HeaderMap = ["ș".as_bytes(), b"caf\xe9"]
+            .into_iter()
+            .map(|value| (http::header::WARNING, http::HeaderValue::from_bytes(value).unwrap()))
+            .collect();
+        let answer = WireAnswer::of_body(json!({})).with_head(Coverage::Unsigned, 200, &headers, &[]);
+        assert_eq!(answer.vouched.headers["warning"], "ș, café");
     }
 
     #[test]

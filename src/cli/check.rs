@@ -25,7 +25,7 @@ pub struct Check {
     config: ConfigFile,
     #[arg(
         long,
-        help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}], subjects: [{place, read}]}"
+        help = "One JSON object: {ok, faults: [{file, line, key, problem, remedy}], warnings, settings: [{key, value, source}], subjects: [{place, read}]}; with --online also met: [text]"
     )]
     json: bool,
     #[arg(long, help = "Meet each agency's server: a handshake, and the probe that its adapter declares")]
@@ -81,23 +81,31 @@ fn tell(faults: &ConfigFaults, installation: Option<&Installation>) {
 }
 
 impl Check {
-    /// The configuration is good; whether agencies can be reached is another matter, and has another exit code.
+    /// Whether agencies can be reached is another matter than the configuration, and has another exit code.
     fn met(&self, installation: &Installation, met: &Met) -> u8 {
         let is_well = met.faults.is_empty();
         if self.json {
             let warnings: Vec<_> = installation.warnings.iter().chain(&met.warnings).collect();
             let settings = &installation.settings.effective;
-            let (faults, met) = (&met.faults.0, &met.lines);
-            output::json(
-                &json!({"ok": is_well, "faults": faults, "warnings": warnings, "settings": settings, "met": met}),
-            );
+            output::json(&json!({
+                "ok": is_well,
+                "faults": met.faults.0,
+                "warnings": warnings,
+                "settings": settings,
+                "subjects": subjects(installation),
+                "met": met.lines,
+            }));
         } else {
             report(installation);
             met.warnings.iter().for_each(|warning| output::line(format_args!("warning: {warning}")));
             met.lines.iter().for_each(output::line);
             output::line(met.faults.to_string().trim_end());
         }
-        if is_well { exit::DONE } else { exit::FAILED }
+        match (installation.stopped().is_empty(), is_well) {
+            (false, _) => exit::CONFIGURATION,
+            (true, false) => exit::FAILED,
+            (true, true) => exit::DONE,
+        }
     }
 }
 

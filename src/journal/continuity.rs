@@ -50,7 +50,7 @@ impl Continuity {
 
     pub fn note(&self, mark: &Mark) {
         let mut known = self.known();
-        // Of two that were set at the same time the other one may have been noted already.
+        // When two advance at once, the newer mark may have been noted first.
         if known.newest.as_ref().is_none_or(|newest| newest.journal != mark.journal || newest.at < mark.at) {
             known.newest = Some(mark.clone());
         }

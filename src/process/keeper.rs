@@ -140,7 +140,7 @@ impl Keeper {
         self.silent_since.get_or_insert_with(Instant::now).elapsed() < BROKER_PATIENCE
     }
 
-    /// The copies were read before: the journal's mark only moves on meanwhile.
+    /// The copies were read earlier. The journal's mark can only have moved on since, so a comparison finds no false lag.
     async fn compare(&mut self) -> Result<(), JournalError> {
         if let Some(newest) = self.journal.continuity().newest() {
             self.copies.retain(|(place, _)| place != OWN);

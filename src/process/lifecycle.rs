@@ -152,13 +152,15 @@ impl Process {
     /// Looks at certificates, keys and revocation lists now, and not within some seconds. Bad ones are refused.
     pub fn reload(&self) {
         tracing::info!("certificates, keys and revocation lists are looked at");
-        self.lines.refresh(self.clock.now());
         if let Some(gateway) = &self.gateway_reload {
             gateway.notify_one();
         }
-        if let Some(postboxes) = &self.postboxes {
-            postboxes.refresh(self.clock.now());
-        }
+        let (lines, postboxes, now) = (self.lines.clone(), self.postboxes.clone(), self.clock.now());
+        // It reads files: whoever asks for it goes on meanwhile.
+        drop(tokio::task::spawn_blocking(move || {
+            lines.refresh(now);
+            postboxes.inspect(|postboxes| postboxes.refresh(now));
+        }));
     }
 
     /// Takes nothing new, and gives what is under way so much time to end.

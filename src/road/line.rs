@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,8 @@ pub struct Line {
     signing_identity: Option<Reloading<Identity>>,
     answers: Reloading<AnswerPolicy>,
     client: ArcSwap<Client>,
+    /// Why none could be made of the newest files; the one that was made before sends on.
+    client_trouble: Mutex<Option<String>>,
     /// While the agency does not take our certificate.
     pub halt: Halt,
     /// Of that, by what the agency says over HTTP.
@@ -107,6 +109,7 @@ impl Line {
             signing_identity,
             answers,
             client: ArcSwap::from_pointee(client),
+            client_trouble: Mutex::default(),
             halt,
             suspicion: Suspicion::default(),
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
@@ -226,7 +229,9 @@ impl Line {
     /// New files that are refused, while the old ones are still used.
     pub(super) fn trouble(&self) -> Option<String> {
         let signing = self.signing_identity.as_ref().and_then(Reloading::trouble);
-        let all = [self.roots.trouble(), self.client_identity.trouble(), signing, self.answers.trouble()];
+        let client = self.client_trouble();
+        let client = client.map(|why| format!("the new files are not used, and the old connection sends on: {why}"));
+        let all = [self.roots.trouble(), self.client_identity.trouble(), client, signing, self.answers.trouble()];
         all.into_iter().flatten().next()
     }
 
@@ -237,15 +242,27 @@ impl Line {
             signing.refresh(now);
         }
         self.answers.refresh(now);
-        if matches!(roots, Refreshed::Reloaded) || matches!(identity, Refreshed::Reloaded) {
-            match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
-                Ok(client) => {
-                    self.client.store(Arc::new(client));
-                    self.halt.look_now(Instant::now());
-                }
-                Err(error) => tracing::error!(agency = %self.adapter.agency, %error, "the old client stays in use"),
-            }
+        let is_new = matches!(roots, Refreshed::Reloaded) || matches!(identity, Refreshed::Reloaded);
+        let trouble = self.client_trouble();
+        if !is_new && trouble.is_none() {
+            return;
         }
+        let failure = match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
+            Ok(client) => {
+                self.client.store(Arc::new(client));
+                self.halt.look_now(Instant::now());
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failure.as_ref().filter(|_| failure != trouble) {
+            tracing::error!(agency = %self.adapter.agency, %error, "the old client stays in use");
+        }
+        *self.client_trouble.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn client_trouble(&self) -> Option<String> {
+        self.client_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -116,7 +116,7 @@ impl Marks {
         self.under_way.load(Ordering::Relaxed) > 0
     }
 
-    /// The mark is copied to wherever it is kept, as it is.
+    /// Keeps this mark as the newest and writes its copy.
     pub async fn copy(&self, mark: Mark) {
         self.keep(mark).await;
     }
@@ -161,16 +161,16 @@ impl Marks {
         Ok(())
     }
 
-    /// That the folder cannot be written keeps nothing from being sent: it is told.
+    /// A copy that cannot be written stops no sending; the operator is told.
     async fn keep(&self, mark: Mark) {
-        self.newest.send_replace(Some(mark.clone()));
+        self.newest.send_if_modified(|newest| note(newest, &mark));
         let Some(file) = self.file.clone() else { return };
         let kept = Kept { mark, sent_before_restore: self.sent_before_restore() };
         let written = tokio::task::spawn_blocking(move || write(&file, &kept)).await;
         let failure = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => None,
+            Err(_) => Some("the task that wrote it has failed".to_owned()),
         };
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_some() && *unwritten != failure {
@@ -186,12 +186,26 @@ impl Marks {
     }
 }
 
+/// Of two that were set at the same time, the newer may come first.
+fn note(newest: &mut Option<Mark>, mark: &Mark) -> bool {
+    let is_older = newest.as_ref().is_some_and(|newest| newest.journal == mark.journal && newest.at > mark.at);
+    if !is_older {
+        *newest = Some(mark.clone());
+    }
+    !is_older
+}
+
 /// Other processes may share the folder, and be ahead.
 fn write(file: &MarkFile, kept: &Kept) -> io::Result<()> {
     let is_ahead = |there: &Kept| there.mark.journal == kept.mark.journal && there.mark.at > kept.mark.at;
     match file.read() {
         Ok(Some(there)) if is_ahead(&there) => Ok(()),
-        _ => file.write(kept),
+        Ok(_) => file.write(kept),
+        Err(error) => {
+            let place = file.path().display().to_string();
+            tracing::error!(place, %error, "the copy of the journal's mark cannot be read, and is made anew");
+            file.write(kept)
+        }
     }
 }
 
@@ -199,5 +213,23 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.has_sent.store(true, Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_mark_of_a_journal_never_goes_back() {
+        let mark =
+            |journal: &str, second| Mark { journal: journal.into(), at: Timestamp::from_second(second).unwrap() };
+        let mut newest = None;
+        for (next, is_noted) in
+            [(mark("a", 5), true), (mark("a", 4), false), (mark("a", 6), true), (mark("b", 1), true)]
+        {
+            assert_eq!(note(&mut newest, &next), is_noted);
+        }
+        assert_eq!(newest, Some(mark("b", 1)));
     }
 }

@@ -1,8 +1,8 @@
 //! Typed configuration: `punte.toml`, `offices.toml` and the environment come in, valid settings or all faults go out.
 //!
-//! Relative paths are taken from the folder of the file that names them. Every key can be overridden by an environment
-//! variable: `PUNTE__GATEWAY__LISTEN=0.0.0.0:8443` stands for `listen` in `[gateway]`. Only this room reads the
-//! environment.
+//! Relative paths are taken from the folder of the file that names them. Every key of `punte.toml` can be
+//! overridden by an environment variable: `PUNTE__GATEWAY__LISTEN=0.0.0.0:8443` stands for `listen` in `[gateway]`. Only
+//! this room reads the environment.
 
 mod address;
 mod agencies;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Something that is made from files alone.
@@ -33,7 +33,10 @@ pub enum Refreshed {
 pub struct Reloading<T: Load> {
     files: T::Files,
     current: ArcSwap<T>,
+    /// Never held while files are read: whoever asks for the trouble must not wait for a disk.
     seen: Mutex<Seen>,
+    /// Held by who looks at the files.
+    looking: Mutex<()>,
 }
 
 /// The files as they were last looked at.
@@ -53,7 +56,7 @@ impl<T: Load> Reloading<T> {
     pub fn load(files: T::Files, now: Timestamp) -> Result<Self, TrustError> {
         let seen = Seen { digest: digest_of::<T>(&files), refused: None };
         let current = T::load(&files, now)?;
-        Ok(Self { files, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) })
+        Ok(Self { files, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen), looking: Mutex::default() })
     }
 
     pub fn current(&self) -> Arc<T> {
@@ -62,25 +65,32 @@ impl<T: Load> Reloading<T> {
 
     /// New files that were refused and are still there, in words.
     pub fn trouble(&self) -> Option<String> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
         let refused = seen.refused.as_ref()?;
         Some(format!("new files are refused, and what was loaded before stays in use: {refused}"))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn paths(&self) -> Vec<PathBuf> {
         T::paths(&self.files).into_iter().map(Path::to_path_buf).collect()
     }
 
-    /// Looks at the files again; cheap when nothing changed.
+    /// Looks at the files again, and blocks its thread meanwhile; cheap when nothing changed.
     pub fn refresh(&self, now: Timestamp) -> Refreshed {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = digest_of::<T>(&self.files);
-        let is_new = seen.digest != digest;
-        if !is_new && seen.refused.is_none() {
+        let (is_new, is_refused) = {
+            let seen = self.seen();
+            (seen.digest != digest, seen.refused.is_some())
+        };
+        if !is_new && !is_refused {
             return Refreshed::Unchanged;
         }
         let loaded = T::load(&self.files, now);
-        *seen = Seen { digest, refused: loaded.as_ref().err().map(ToString::to_string) };
+        *self.seen() = Seen { digest, refused: loaded.as_ref().err().map(ToString::to_string) };
         match loaded {
             Ok(fresh) => {
                 tracing::info!(files = ?T::paths(&self.files), "reloaded");

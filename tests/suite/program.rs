@@ -546,6 +546,19 @@ fn check_tells_of_certificates_that_end_soon_and_of_offices_that_cannot_be_told_
 }
 
 #[test]
+fn an_agency_that_would_be_stopped_has_the_same_exit_code_when_agencies_are_met() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("config/secrets/agencies/legal-events/ca.pem"), "none").unwrap();
+    for more in [&[][..], &["--online"]] {
+        let checked = punte(&[&["check", "--json", "--config", &folder.config()], more].concat());
+        let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        assert_eq!((code(&checked), report["ok"].as_bool()), (3, Some(false)), "{more:?}: {report}");
+        assert!(report["faults"].to_string().contains("legal-events/ca.pem"), "{more:?}: {report}");
+        assert!(report["subjects"].is_array(), "{more:?}: {report}");
+    }
+}
+
+#[test]
 fn wrong_settings_hide_no_missing_keys_and_a_faulty_adapter_is_no_fault_of_the_offices() {
     let folder = Folder::new();
     folder.edit("punte.toml", "listen = \"0.0.0.0:8443\"", "listen = \"everywhere\"");

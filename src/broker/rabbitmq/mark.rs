@@ -56,10 +56,11 @@ impl MarkQueue {
         for _ in 0..TRIES {
             let got = answered(channel.basic_get(self.names.mark_queue(), BasicGetOptions::default())).await?;
             if let Some(message) = got {
-                let mark = serde_json::from_slice(&message.delivery.data).ok();
+                let mark = serde_json::from_slice(&message.delivery.data);
                 let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
                 answered(async { message.delivery.acker.nack(options).await.map(|_| ()) }).await?;
-                return Ok(mark);
+                // It may say that the journal is an older one: that is not "there is none".
+                return mark.map(Some).map_err(|_| unreadable());
             }
             sleep(PAUSE).await;
         }
@@ -95,6 +96,10 @@ impl MarkQueue {
         };
         answered(declared).await
     }
+}
+
+fn unreadable() -> BrokerError {
+    BrokerError::Topology("what lies in the queue of the journal's mark is no mark".into())
 }
 
 fn arguments() -> FieldTable {

@@ -132,7 +132,7 @@ fn guard(config: &mut Config, written: &Config, security: Security) {
     config.connect_timeout(written.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT));
     config.tcp_user_timeout(written.get_tcp_user_timeout().copied().unwrap_or(USER_TIMEOUT));
     config.keepalives(written.get_keepalives());
-    config.keepalives_idle(written.get_keepalives_idle().min(KEEPALIVE_IDLE));
+    config.keepalives_idle(written.get_keepalives_idle());
     config.keepalives_interval(written.get_keepalives_interval().unwrap_or(KEEPALIVE_INTERVAL));
     if let Some(retries) = written.get_keepalives_retries() {
         config.keepalives_retries(retries);
@@ -163,6 +163,11 @@ impl Parameters {
                 Some((name, _)) if let Some(remedy) = of_libpq_alone(name) => return Err(unusable(remedy)),
                 _ => others.push(pair),
             }
+        }
+        let idle = format!("keepalives_idle={}", KEEPALIVE_IDLE.as_secs());
+        // What the URL says of it counts; the library's own is two hours.
+        if !others.iter().any(|pair| pair.starts_with("keepalives_idle=")) {
+            others.push(&idle);
         }
         let rest = if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) };
         Ok(Self { rest, sslmode, schema })
@@ -242,6 +247,14 @@ mod tests {
         assert_eq!(schema_of("bus_1").ok().and_then(|it| it.schema).as_deref(), Some("bus_1"));
         for bad in ["", "a,b", "a b", "a%20-c%20x=y", "A", "1a", "\"a\"", &"a".repeat(64)] {
             assert!(schema_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_url_says_of_silent_connections_counts() {
+        for (query, secs) in [("", 15), ("?keepalives_idle=60", 60), ("?keepalives_idle=7200", 7200)] {
+            let address = Address::parse(&format!("postgres://u@localhost/p{query}"), None).unwrap();
+            assert_eq!(address.targets[0].config.get_keepalives_idle(), Duration::from_secs(secs), "{query}");
         }
     }
 

@@ -13,7 +13,7 @@ pub use post::{PostError, check_webhook};
 pub use postboxes::Postboxes;
 
 use crate::{
-    domain::{Clock, OfficeName, Schedule},
+    domain::{Clock, OfficeName, Schedule, later},
     journal::{Journal, Notice},
     settings::OfficeSettings,
     telemetry::Metrics,
@@ -110,7 +110,9 @@ async fn walk(round: Arc<Round>, wake: Option<Arc<Notify>>, shutdown: Cancellati
     let mut refreshed = Instant::now();
     while !shutdown.is_cancelled() {
         if refreshed.elapsed() > REFRESH_EVERY {
-            round.postboxes.refresh(round.clock.now());
+            let (postboxes, now) = (round.postboxes.clone(), round.clock.now());
+            // What was refused is logged by the room that refuses it.
+            let _ = tokio::task::spawn_blocking(move || postboxes.refresh(now)).await;
             refreshed = Instant::now();
         }
         let claimed = claim(&round).await;
@@ -156,7 +158,7 @@ async fn claim(round: &Round) -> Vec<Notice> {
 }
 
 fn lease_from(now: Timestamp) -> Timestamp {
-    now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+    later(now, LEASE)
 }
 
 fn begin(

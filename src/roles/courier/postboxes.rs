@@ -84,12 +84,14 @@ impl Place {
 
     fn refresh(&self, office: &OfficeName, now: Timestamp) {
         let digest = digest_of(&self.settings);
-        let mut seen = self.seen();
-        if seen.digest == digest {
+        if self.seen().digest == digest {
             return;
         }
+        // Not while it is locked: whoever asks how the webhook is must not wait for a disk.
+        let made = Postbox::new(&self.settings, now);
+        let mut seen = self.seen();
         seen.digest = digest;
-        match Postbox::new(&self.settings, now) {
+        match made {
             Ok(postbox) => {
                 tracing::warn!(%office, "new files of its webhook are taken up");
                 postbox.warnings.iter().for_each(|warning| tracing::warn!("office {office}: {warning}"));

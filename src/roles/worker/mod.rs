@@ -56,7 +56,11 @@ impl Worker {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(REFRESH_EVERY) => self.lines.refresh(self.clock.now()),
+                () = tokio::time::sleep(REFRESH_EVERY) => {
+                    let (lines, now) = (self.lines.clone(), self.clock.now());
+                    // What was refused is logged by the room that refuses it.
+                    let _ = tokio::task::spawn_blocking(move || lines.refresh(now)).await;
+                }
             }
         }
         lanes.wait().await;

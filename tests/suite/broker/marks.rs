@@ -2,7 +2,14 @@
 
 use super::stage::*;
 use jiff::Timestamp;
-use punte::{broker::Broker, domain::Mark};
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use punte::{
+    broker::{
+        Broker,
+        rabbitmq::names::{MARK_KEY, Names},
+    },
+    domain::Mark,
+};
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,4 +29,26 @@ async fn kept(broker: Arc<dyn Broker>) {
     }
     let (one, other) = tokio::join!(broker.mark(), broker.mark());
     assert_eq!((one.unwrap(), other.unwrap()), (Some(mark(3)), Some(mark(3))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_the_marks_queue_and_is_no_mark_is_not_taken_for_none() {
+    let settings = settings();
+    let names = Names::new(&settings.prefix).unwrap();
+    Stage::with(settings.clone())
+        .await
+        .play(|broker| async move {
+            assert_eq!(broker.mark().await.unwrap(), None);
+            let channel = raw(&settings.uri).await.create_channel().await.unwrap();
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            channel.basic_publish(names.work_exchange(), MARK_KEY.into(), options, b"half", properties).await.unwrap();
+            eventually("it is told", || async { broker.mark().await.is_err() }).await;
+            let told = broker.mark().await.unwrap_err().to_string();
+            assert!(told.contains("is no mark"), "{told}");
+            // The next mark takes its place.
+            let mark = Mark { journal: "a".into(), at: Timestamp::from_second(1).unwrap() };
+            broker.keep_mark(&mark).await.unwrap();
+            assert_eq!(broker.mark().await.unwrap(), Some(mark));
+        })
+        .await;
 }
