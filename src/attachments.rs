@@ -178,7 +178,7 @@ mod tests {
     fn reference(id: AttachmentId, arrived: &Arrived) -> AttachmentRef {
         AttachmentRef {
             id,
-            sha256: lower_hex(&arrived.sha256),
+            sha256: lower_hex(arrived.sha256),
             size_bytes: arrived.size_bytes,
             media_type: "application/pdf".into(),
             name: "a.pdf".into(),
@@ -195,7 +195,7 @@ mod tests {
         let id = AttachmentId::new();
         let arrived = arriving.keep(id).await.unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!((lower_hex(&arrived.sha256).as_str(), arrived.size_bytes), (abc, 3));
+        assert_eq!((lower_hex(arrived.sha256).as_str(), arrived.size_bytes), (abc, 3));
         assert_eq!(store.read(&reference(id, &arrived)).await.unwrap(), b"abc");
         store.remove(id).await.unwrap();
         store.remove(id).await.unwrap();

@@ -57,7 +57,7 @@ async fn keep(
     let office = &office.office.name;
     let id = AttachmentId::new();
     let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
-    let attachment = AttachmentRef { id, sha256: lower_hex(&sha256), size_bytes, media_type, name };
+    let attachment = AttachmentRef { id, sha256: lower_hex(sha256), size_bytes, media_type, name };
     if let Err(error) = desk.journal.add_attachment(office, &attachment, desk.clock.now()).await {
         // It may have been recorded all the same.
         if let Ok(None) = desk.journal.attachment(office, id).await {
