@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a repeated delivery does at the agency, and so what the worker may do when an answer is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a repeated delivery does at the agency, and so what the worker may do when an answer is unknown. The least harmful
+/// one is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Changes nothing: send again.

@@ -201,6 +201,11 @@ impl Progress {
         Self { state: State::Accepted, attempts: 0, tries: 0, in_doubt: false, waiting_since: None }
     }
 
+    /// Nobody knows whether the agency has acted, but it can be asked, and is asked before anything is sent again.
+    pub fn is_to_be_asked_about(&self, effect: Effect) -> bool {
+        effect == Effect::Lookup && self.in_doubt
+    }
+
     /// Nobody knows whether the agency has acted, and it would not recognise the repeat.
     pub fn may_repeat(&self, effect: Effect) -> bool {
         effect == Effect::Once && self.in_doubt

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// Larger ones are read from the journal, so that a queue that stands still takes little memory.
 const LARGE_BYTES: usize = 16 << 10;
@@ -64,6 +64,18 @@ impl Arrivals {
             inner.records.remove(&oldest);
         }
         Some(Coming(accepted))
+    }
+
+    /// Whether it is being accepted here, and the journal does not have it yet. What is known otherwise is forgotten:
+    /// whoever asks will change it, and reads the journal.
+    pub fn is_coming(&self, id: SubmissionId) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, outcome)) = inner.records.get_mut(&id) else { return false };
+        let is_coming = outcome.try_recv() == Err(TryRecvError::Empty);
+        if !is_coming {
+            inner.records.remove(&id);
+        }
+        is_coming
     }
 
     /// Once it is known whether the journal has it.
@@ -149,5 +161,20 @@ pub(super) mod tests {
         let [of_good, of_bad] = takers;
         assert!(matches!(of_good.await.unwrap(), Arrival::Accepted(it) if it == good));
         assert!(matches!(of_bad.await.unwrap(), Arrival::NeverAccepted));
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_known_as_such_until_its_acceptance_has_ended() {
+        let arrivals = Arrivals::new(2);
+        let (good, bad) = (record(), record());
+        let [to_good, to_bad] = [arrivals.put(&good).unwrap(), arrivals.put(&bad).unwrap()];
+        let is_coming = || [&good, &bad].map(|record| arrivals.is_coming(record.submission.id));
+        assert_eq!(is_coming(), [true, true]);
+        to_good.is_accepted();
+        drop(to_bad);
+        assert_eq!(is_coming(), [false, false]);
+        for record in [good, bad] {
+            assert!(matches!(arrivals.take(record.submission.id).await, Arrival::Unknown));
+        }
     }
 }

@@ -41,7 +41,8 @@ impl Road {
         Ok(Outcome { ending, ..asked })
     }
 
-    /// One more exchange from the question is enough by any clock; by one that was set forward nothing less is.
+    /// After the question we wait at most one more exchange's time. If the clock was set forward lately, we wait that long in
+    /// full, because recorded times then prove nothing.
     async fn settled_by_any_clock(&self, turn: &Turn<'_>, asked_at: Timestamp) -> Result<Timestamp, JournalError> {
         let timeout = turn.operation.timeout;
         let latest = later(asked_at, SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX));

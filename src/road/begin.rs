@@ -22,6 +22,7 @@ pub(super) struct Begun {
     pub tries: u32,
     pub at: Timestamp,
     pub lease_until: Timestamp,
+    pub asks_first: bool,
     /// Whether the journal knows of it.
     pub is_recorded: bool,
 }
@@ -42,9 +43,13 @@ const LEASE_SPREAD_MICROS: i64 = 1_000_000;
 /// What was known of a submission so long ago may have changed: somebody has taken it back, or another worker has it.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(1);
 
+/// A request that has waited longer for its beginning is sealed anew.
+const SEALED_FOR: SignedDuration = SignedDuration::from_secs(5);
+
 /// What comes before the request.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
+    pub effect: Effect,
     pub asks_first: bool,
     pub begins_first: bool,
 }
@@ -68,6 +73,7 @@ impl Road {
             Ok(composed) => composed,
             Err(fault) => return self.not_sendable(record, fault).await.map(Ready::NotSent),
         };
+        let since = self.clock.now();
         let begin = async |is_recorded_first| {
             let first = self.first(record, operation, order.asks_first);
             if is_recorded_first { self.begin(record, first).await } else { Ok(Some(first)) }
@@ -77,7 +83,7 @@ impl Road {
             crash::here(Point::WorkerSealed);
             prepared
         };
-        let (begun, prepared) = if order.begins_first && operation.effect != Effect::Once {
+        let (begun, prepared) = if order.begins_first && order.effect != Effect::Once {
             // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no
             // harm where it may be sent again, or asked about.
             let (begun, prepared) = tokio::join!(biased; begin(true), seal);
@@ -85,7 +91,7 @@ impl Road {
         } else {
             match seal.await {
                 Ok(prepared) => (begin(order.begins_first).await?, Ok(prepared)),
-                Err(fault) if operation.effect == Effect::Once => {
+                Err(fault) if order.effect == Effect::Once => {
                     return self.not_sendable(record, fault).await.map(Ready::NotSent);
                 }
                 Err(fault) => (begin(true).await?, Err(fault)),
@@ -95,10 +101,24 @@ impl Road {
         if begun.is_recorded {
             crash::here(Point::WorkerBegun);
         }
+        let prepared = match prepared {
+            // Its place in memory is free before another is asked for.
+            Ok(old) if self.has_grown_old(since) => {
+                drop(old);
+                self.prepare(record, line, order.asks_first).await
+            }
+            as_before => as_before,
+        };
         match prepared {
             Ok(prepared) => Ok(Ready::ToSend(begun, Box::new(prepared))),
             Err(fault) => self.put_back(record, begun.attempt, fault).await.map(Ready::NotSent),
         }
+    }
+
+    /// Whether the beginning has waited for the journal: what was sealed before has an old date, and the agency may have been
+    /// halted meanwhile.
+    fn has_grown_old(&self, since: Timestamp) -> bool {
+        !(SignedDuration::ZERO..SEALED_FOR).contains(&self.clock.now().duration_since(since))
     }
 
     /// Begun, but not to be sent.
@@ -117,7 +137,7 @@ impl Road {
     fn first(&self, record: &Record, operation: &Operation, asks_first: bool) -> Begun {
         let (at, Progress { attempts, tries, .. }) = (self.clock.now(), &record.progress);
         let lease_until = whole_microseconds(later(at, lease(operation, asks_first)));
-        Begun { attempt: attempts + 1, tries: tries + 1, at, lease_until, is_recorded: false }
+        Begun { attempt: attempts + 1, tries: tries + 1, at, lease_until, asks_first, is_recorded: false }
     }
 
     /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
@@ -128,8 +148,8 @@ impl Road {
         loop {
             match self.reply.record(&record.submission, begun.entry()).await {
                 Ok(Progress { tries, .. }) => return Ok(Some(Begun { tries, is_recorded: true, ..begun })),
-                Err(JournalError::Unavailable(error) | JournalError::Held(error)) if !self.abort.is_cancelled() => {
-                    tracing::warn!(%error, "the journal does not answer; waiting for it");
+                Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) if !self.abort.is_cancelled() => {
+                    tracing::warn!(%error, "waiting for the journal");
                     unanswered.push(begun.lease_until);
                     tokio::time::sleep(JOURNAL_PAUSE).await;
                     let at = self.clock.now();
@@ -152,7 +172,7 @@ impl Road {
         let Some(Record { progress, changed_at: at, .. }) = found else { return Ok(None) };
         match progress.state {
             State::Sending { attempt, lease_until } if attempt == begun.attempt && leases.contains(&lease_until) => {
-                Ok(Some(Begun { attempt, tries: progress.tries, at, lease_until, is_recorded: true }))
+                Ok(Some(Begun { tries: progress.tries, at, lease_until, is_recorded: true, ..begun }))
             }
             _ => Ok(None),
         }
@@ -161,7 +181,8 @@ impl Road {
 
 impl Begun {
     pub(super) fn entry(&self) -> Entry {
-        Entry::new(Event::Begun { attempt: self.attempt, lease_until: self.lease_until }, self.at)
+        let Self { attempt, lease_until, asks_first, .. } = *self;
+        Entry::new(Event::Begun { attempt, lease_until, asks_first }, self.at)
     }
 }
 

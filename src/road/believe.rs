@@ -44,7 +44,7 @@ pub(super) fn believe(received: &Received, it: &Answering<'_>) -> Result<Believe
     }
 }
 
-/// What 202 and 204 are like. What signs a body cannot sign none.
+/// Empty answers, as 202 and 204 have them. Where the signature stands inside the body, an empty answer cannot be signed.
 fn believe_empty(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
     let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", received.status));
     let beside = match &policy.kind {
@@ -86,7 +86,7 @@ fn believe_xml(
             let headers = wire::open(&document).map_err(unexpected)?.headers;
             let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
             let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
-            // The signature is about the envelope, and what has a place in it.
+            // The signature covers the envelope and what was included in it; other parts are unsigned.
             answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
             let beside = SignedBeside { mark: Some(verified.mark), ..SignedBeside::default() };
             Ok(believed(answer, received, it, beside))

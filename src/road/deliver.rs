@@ -2,7 +2,7 @@
 
 use super::{
     Arrival, Arrivals, Case, Contents, Errand, Line, Lines, Marks, Reply, Sign, Steady,
-    begin::{Order, Ready, begins_first, later},
+    begin::{Begun, Order, Ready, begins_first, later},
     exchange::{Ending, Turn},
     settle,
 };
@@ -12,7 +12,9 @@ use crate::{
     broker::WorkItem,
     catalogue::Catalogue,
     crash::{self, Point},
-    domain::{AgencyName, Clock, Code, Effect, Event, Fault, Progress, Stage, StateName, Verdict},
+    domain::{
+        AgencyName, Clock, Code, Effect, Event, Fault, Forbidden, Progress, Stage, StateName, Submission, Verdict,
+    },
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
 };
@@ -73,8 +75,7 @@ impl Road {
             Err(error) => return unrecorded(item, &error),
         };
         let Some(record) = found else {
-            let text = "the journal knows no such submission; dropped. A process may have died while it accepted it";
-            tracing::warn!(submission = %item.submission, %agency, "{text}; or the journal is older than the queue");
+            tell_unknown(item);
             return Delivered::Done(Sign::None);
         };
         if !is_to_do(record.progress.state.name()) {
@@ -84,8 +85,8 @@ impl Road {
         self.guarded(item, &Arc::new(record), asked_at, errand).await.unwrap_or(Delivered::Done(Sign::None))
     }
 
-    /// `known_at`: when the journal's record was certainly like this. `None`: the journal did not let it begin, because that
-    /// is no longer how it stands.
+    /// `known_at`: a moment at which the journal held exactly this record. `None`: the journal refused the beginning because
+    /// the record has changed since.
     async fn guarded(
         &self,
         item: &WorkItem,
@@ -121,18 +122,21 @@ impl Road {
             Ok(found) => found,
             Err(fault) => return self.not_sendable(record, fault).await.map(Some),
         };
+        // An adapter that has declared another effect since does not lift the rule by which it was accepted.
+        let effect = operation.effect.max(submission.effect);
         // Until its end: the mark moves on with what leaves.
-        let _leaving = self.patiently(|| self.marks.cover(operation.effect)).await?;
+        let _leaving = self.patiently(|| self.marks.cover(effect)).await?;
         // Whoever may have acted on an earlier attempt is asked first.
-        let asks_first = asks_first(operation.effect, &record.progress);
-        let begins_first = begins_first(operation.effect, now.duration_since(known_at));
-        let (begun, prepared) = match self.ready(record, &line, operation, Order { asks_first, begins_first }).await? {
+        let asks_first = [effect, submission.effect].iter().any(|effect| asks_first(*effect, &record.progress));
+        let begins_first = begins_first(effect, now.duration_since(known_at));
+        let order = Order { effect, asks_first, begins_first };
+        let (begun, prepared) = match self.ready(record, &line, operation, order).await? {
             Ready::ToSend(begun, prepared) => (begun, *prepared),
             Ready::NotSent(sign) => return Ok(Some(sign)),
             Ready::Taken => return Ok(None),
         };
         let attempt = begun.attempt;
-        let turn = Turn { record, line: &line, operation, lease_until: begun.lease_until };
+        let turn = Turn { record, line: &line, operation, effect, lease_until: begun.lease_until };
 
         let (begun, outcome) = match begun.is_recorded {
             true if asks_first => (begun, self.ask_then_send(&turn, prepared).await?),
@@ -145,7 +149,7 @@ impl Road {
 
         let now = self.clock.now();
         let case = Case {
-            effect: operation.effect,
+            effect,
             attempt,
             tries: begun.tries,
             schedule: &line.adapter.schedule,
@@ -166,7 +170,10 @@ impl Road {
         match recorded {
             Ok(()) => Ok(Some(sign)),
             Err(JournalError::Forbidden(error)) => {
-                tracing::warn!(submission = %submission.id, attempt, %error, "too late: the attempt was taken for dead");
+                // A try without an answer may have recorded it all the same.
+                if !self.patiently(|| self.reply.is_ended(submission, attempt, now)).await? {
+                    tell_too_late(submission, &begun, &error);
+                }
                 Ok(Some(sign))
             }
             Err(error) => Err(error),
@@ -204,8 +211,8 @@ impl Road {
     {
         loop {
             match call().await {
-                Err(JournalError::Unavailable(error) | JournalError::Held(error)) if !self.abort.is_cancelled() => {
-                    tracing::warn!(%error, "the journal does not answer; waiting for it");
+                Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) if !self.abort.is_cancelled() => {
+                    tracing::warn!(%error, "waiting for the journal");
                     tokio::time::sleep(JOURNAL_PAUSE).await;
                 }
                 result => return result,
@@ -234,7 +241,7 @@ pub fn is_to_do(state: StateName) -> bool {
 
 /// Whether the agency is asked before anything is sent to it.
 pub fn asks_first(effect: Effect, progress: &Progress) -> bool {
-    effect == Effect::Lookup && progress.in_doubt
+    progress.is_to_be_asked_about(effect)
 }
 
 /// What becomes of a submission of which nothing could be sent.
@@ -243,6 +250,22 @@ pub fn unsendable(fault: Fault) -> Event {
         Verdict::Retry => Event::Requeued,
         Verdict::DoNotRetry | Verdict::Unknown | Verdict::DoNotRetryInDoubt => Event::Parked { fault },
     }
+}
+
+fn tell_too_late(submission: &Submission, begun: &Begun, error: &Forbidden) {
+    let (id, attempt) = (submission.id, begun.attempt);
+    match begun.is_recorded {
+        true => tracing::warn!(submission = %id, attempt, %error, "too late: the attempt was taken for dead"),
+        // Of a read that another worker has taken up, or that has changed since, nothing is lost.
+        false => {
+            tracing::debug!(submission = %id, attempt, %error, "this read is no longer ours, and its answer is dropped")
+        }
+    }
+}
+
+pub fn tell_unknown(item: &WorkItem) {
+    let text = "the journal knows no such submission; dropped. A process may have died while it accepted it";
+    tracing::warn!(submission = %item.submission, agency = %item.agency, "{text}; or the journal is older than the queue");
 }
 
 fn sign_of(reading: &Result<Reading, Fault>) -> Sign {

@@ -28,13 +28,15 @@ pub(super) struct Turn<'a> {
     pub record: &'a Arc<Record>,
     pub line: &'a Arc<Line>,
     pub operation: &'a Operation,
+    /// The stricter of what the adapter declares and what it declared when the submission was accepted.
+    pub effect: Effect,
     pub lease_until: Timestamp,
 }
 
 /// A request in the agency's format.
 pub(super) struct Composed {
     request: Request,
-    /// Of the contents in it.
+    /// The memory permit for the attachments that the request contains.
     held: Option<Held>,
 }
 
@@ -47,7 +49,7 @@ enum Request {
 /// A request that may leave.
 pub(super) struct Prepared {
     sealed: Sealed,
-    /// Of the contents in it.
+    /// The memory permit for the attachments that the request contains.
     held: Option<Held>,
 }
 
@@ -63,7 +65,8 @@ pub(super) enum Ending {
     TooEarly(Timestamp),
 }
 
-/// Nobody who looks at a submission misses for so short a time that it is being sent.
+/// A read that is answered within this time is recorded in one change; nobody needs to see the state `sending` for so
+/// short a time.
 const SOON: Duration = Duration::from_millis(50);
 
 impl Road {
@@ -153,7 +156,7 @@ impl Road {
         let by_digest = exchange_of(turn.line, turn.record, is_lookup).is_ok_and(|(_, it)| it.binds_by_digest());
         let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
         crash::here(Point::WorkerSending);
-        let effect = if is_lookup { Effect::Read } else { turn.operation.effect };
+        let effect = if is_lookup { Effect::Read } else { turn.effect };
         let answer = send(sealed, turn.line, effect, &turn.operation.not_handled, deadline).await;
         // Of what was sent, no more is left than the journal keeps.
         drop(held);

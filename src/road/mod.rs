@@ -37,7 +37,7 @@ pub use awaited::{Awaited, Whole};
 pub use begin::begins_first;
 pub use bond::{Ours, digests};
 pub use contents::Contents;
-pub use deliver::{Delivered, Road, asks_first, is_to_do, unsendable};
+pub use deliver::{Delivered, Road, asks_first, is_to_do, tell_unknown, unsendable};
 pub use exchange::may_leave;
 pub use halt::{Halt, Halted};
 pub use line::Line;

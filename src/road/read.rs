@@ -68,7 +68,7 @@ fn read_believed(received: &Received, it: &Answering<'_>) -> Result<Reading, Fau
     }
 }
 
-/// An error need not be signed, nor be of the expected media type, to be an error. It makes nothing certain.
+/// An error counts without a signature, and its HTTP status counts whatever its media type. It makes nothing certain.
 fn unbelieved(received: &Received, fault: Fault, it: &Answering<'_>) -> Fault {
     let class = StatusClass::of(received.status);
     let soap_fault = if class.goes_before_a_fault() { None } else { unsigned_soap_fault(received, it) };

@@ -2,7 +2,7 @@
 
 use crate::{
     broker::{Announcement, Broker},
-    domain::{Progress, StateName, Submission, whole_microseconds},
+    domain::{Change, Progress, StateName, Submission, whole_microseconds},
     journal::{Entry, Journal, JournalError, Record},
     road::Awaited,
 };
@@ -40,14 +40,31 @@ impl Reply {
         } else {
             (self.journal.record_all(submission.id, entries).await?, None)
         };
-        let state = progress.state.name();
-        if let Some(timeline) = timeline.filter(|_| state.is_settled()) {
-            let changed_at = whole_microseconds(at);
-            self.awaited
-                .put(Record { submission: submission.clone(), progress, changed_at, erased_at: None }, timeline);
-        }
-        self.announce(submission, state, at).await;
+        let changed_at = whole_microseconds(at);
+        let after = Record { submission: submission.clone(), progress, changed_at, erased_at: None };
+        self.tell(after, timeline).await;
         Ok(())
+    }
+
+    /// Whether the journal has this end of an attempt, though it was not heard to say so. Then it is announced now.
+    pub async fn is_ended(&self, submission: &Submission, attempt: u32, at: Timestamp) -> Result<bool, JournalError> {
+        let attempts = self.journal.attempts(submission.id).await?;
+        let ended_at = Some(whole_microseconds(at));
+        if !attempts.iter().any(|it| it.number == attempt && it.ended_at == ended_at) {
+            return Ok(false);
+        }
+        if let Some((record, timeline)) = self.journal.find_whole(submission.id).await? {
+            self.tell(record, Some(timeline)).await;
+        }
+        Ok(true)
+    }
+
+    async fn tell(&self, record: Record, timeline: Option<Vec<Change>>) {
+        let (submission, state, at) = (record.submission.clone(), record.progress.state.name(), record.changed_at);
+        if let Some(timeline) = timeline.filter(|_| state.is_settled()) {
+            self.awaited.put(record, timeline);
+        }
+        self.announce(&submission, state, at).await;
     }
 
     async fn announce(&self, submission: &Submission, state: StateName, at: Timestamp) {
@@ -63,5 +80,47 @@ impl Reply {
         if let Err(error) = self.broker.announce(&announcement).await {
             tracing::debug!(submission = %submission.id, %error, "not announced; who waits reads the journal");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::embedded::{EmbeddedBroker, EmbeddedSettings},
+        domain::{Answer, Event},
+        journal::{IdempotencyKey, sqlite::SqliteJournal},
+        road::arrivals::tests::submission,
+    };
+
+    #[tokio::test]
+    async fn an_end_that_the_journal_was_not_heard_to_have_is_announced_all_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let journal = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+        let broker = Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()));
+        let awaited = Arc::<Awaited>::default();
+        let reply = Reply::new(journal.clone(), broker.clone(), awaited.clone());
+        let (at, submission) = (Timestamp::UNIX_EPOCH, submission());
+        let ended_at = at + jiff::SignedDuration::from_secs(2);
+        let expires_at = at + jiff::SignedDuration::from_hours(1);
+        let submission = Submission { expires_at, ..submission };
+        journal
+            .accept(&submission, &IdempotencyKey { key: "k".into(), body_sha256: [7; 32] }, false, None)
+            .await
+            .unwrap();
+        let begun = Event::Begun { attempt: 1, lease_until: ended_at, asks_first: false };
+        journal.record(submission.id, Entry::new(begun, at)).await.unwrap();
+        let (waiting, mut announced) = (awaited.wait(submission.id), broker.announcements());
+        assert!(!reply.is_ended(&submission, 1, ended_at).await.unwrap());
+        let end = Entry::new(Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) }, ended_at);
+        // It is recorded, and this word is lost on its way to the worker, which says it again.
+        journal.record(submission.id, end.clone()).await.unwrap();
+        let record = Record::accepted(submission.clone());
+        assert!(matches!(reply.end(&record, vec![end]).await, Err(JournalError::Forbidden(_))));
+        assert!(!reply.is_ended(&submission, 1, at).await.unwrap(), "that was another end");
+        assert!(waiting.settled().is_none() && announced.try_recv().is_err());
+        assert!(reply.is_ended(&submission, 1, ended_at).await.unwrap());
+        assert_eq!(waiting.settled().unwrap().0.progress.state.name(), StateName::Completed);
+        assert_eq!(announced.try_recv().unwrap().state, StateName::Completed);
     }
 }

@@ -10,8 +10,8 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// An agency that is away is tried this often by each submission that has been sent to it: too few of them may fail for its
-/// circuit to open, and then nobody else looks whether it is there again.
+/// The longest wait for an agency that is away. Too few submissions may fail to open its circuit, and then these retries are
+/// the only thing that notices its return.
 const LONGEST_WAIT_FOR_AGENCY: Duration = Duration::from_secs(60);
 
 /// What an attempt is for, beside the submission's own sake.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How an exchange speaks for the agency's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
-    /// The agency did its work, be it a yes or a no.
+    /// The agency answered as one that is well: with a yes, with a no, or by refusing the request as a faulty one.
     Well,
     /// It answered with a fault or with something that cannot be believed or read. That speaks of one request: it is no
     /// sign of illness, and none of health, but that somebody is there.

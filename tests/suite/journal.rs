@@ -178,7 +178,7 @@ async fn accepted(journal: &Tested) -> SubmissionId {
 /// Accepted, and begun with a lease that ends at 60.
 async fn sending(journal: &Tested) -> SubmissionId {
     let id = accepted(journal).await;
-    record(journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    record(journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
     id
 }
 

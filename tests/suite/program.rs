@@ -72,7 +72,7 @@ impl Folder {
         let key = IdempotencyKey { key: submission.id.to_string(), body_sha256: [0; 32] };
         journal.accept(&submission, &key, false, None).await.unwrap();
         let now = jiff::Timestamp::now();
-        let begun = Event::Begun { attempt: 1, lease_until: now };
+        let begun = Event::Begun { attempt: 1, lease_until: now, asks_first: true };
         journal.record(submission.id, Entry::new(begun, now)).await.unwrap();
         journal.record(submission.id, Entry::new(event(1), now)).await.unwrap();
         journal.close().await;

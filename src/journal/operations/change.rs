@@ -2,13 +2,14 @@
 
 use super::{Access, Operation, Timeline};
 use crate::domain::{
-    AgencyName, AttemptOutcome, Change, Event, Facts, Forbidden, OfficeName, Priority, Progress, StateName,
+    AgencyName, AttemptOutcome, Change, Effect, Event, Facts, Forbidden, OfficeName, Priority, Progress, StateName,
     SubmissionId, TraceParent, WireRecord, apply,
 };
 use crate::journal::{
     Entry, JournalError, SideRows, rows, side_rows,
     store::{Row, Statement, Store, Value, statement, values},
 };
+use jiff::Timestamp;
 use uuid::Uuid;
 
 pub struct RecordChanges {
@@ -70,7 +71,7 @@ impl Operation for RecordWhole {
 
 /// The columns of a [`Standing`].
 pub const STANDING: &str = "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt, \
-                            waiting_since, effect, erased_at";
+                            waiting_since, effect, erased_at, expires_at";
 
 /// What a change has to know about its submission.
 pub struct Standing {
@@ -81,7 +82,9 @@ pub struct Standing {
     trace: TraceParent,
     notify: bool,
     pub progress: Progress,
-    pub facts: Facts,
+    pub effect: Effect,
+    is_erased: bool,
+    expires_at: Timestamp,
 }
 
 impl Standing {
@@ -94,8 +97,14 @@ impl Standing {
             trace: rows::trace(&mut row)?,
             notify: row.flag()?,
             progress: rows::progress(&mut row)?,
-            facts: Facts { effect: rows::effect(&mut row)?, is_erased: row.optional_time()?.is_some() },
+            effect: rows::effect(&mut row)?,
+            is_erased: row.optional_time()?.is_some(),
+            expires_at: row.time()?,
         })
+    }
+
+    fn facts(&self, at: Timestamp) -> Facts {
+        Facts { effect: self.effect, is_erased: self.is_erased, is_overdue: at >= self.expires_at }
     }
 }
 
@@ -146,7 +155,7 @@ fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
 /// The next progress, and what has to be written beside it.
 fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Changed, JournalError> {
     let before = &standing.progress;
-    let after = match apply(before, standing.facts, entry.event.clone()) {
+    let after = match apply(before, standing.facts(entry.at), entry.event.clone()) {
         Ok(after) => after,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
@@ -162,7 +171,7 @@ fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Chan
             None => end_attempt(standing.id, number, &outcome, entry)?,
         });
     }
-    if standing.facts.is_erased && matches!(after.state.name(), StateName::Completed | StateName::Refused) {
+    if standing.is_erased && matches!(after.state.name(), StateName::Completed | StateName::Refused) {
         // An answer that comes so late is personal content again, and is erased in its time.
         statements.push(statement("UPDATE submissions SET erased_at = NULL WHERE id = $1", values![standing.id]));
     }

@@ -107,10 +107,10 @@ impl Operation for RestoreNext {
         for row in found {
             let standing = Standing::read(row)?;
             last = Some(standing.id);
-            let (before, facts) = (standing.progress.clone(), standing.facts);
+            let (before, effect) = (standing.progress.clone(), standing.effect);
             match change(standing, &entry)? {
                 Ok((after, changes)) => {
-                    restored.count(after.state.name(), facts.effect);
+                    restored.count(after.state.name(), effect);
                     if after != before {
                         statements.extend(changes);
                     }

@@ -54,7 +54,7 @@ fn life(effect: Effect, service: &str, events: Vec<Event>) -> Seen {
 }
 
 fn begun(attempt: u32) -> Event {
-    Event::Begun { attempt, lease_until: at(60) }
+    Event::Begun { attempt, lease_until: at(60), asks_first: true }
 }
 
 fn answered(attempt: u32) -> Event {

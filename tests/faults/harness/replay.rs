@@ -46,7 +46,9 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
             accepts_repeat: cause.starts_with("replayed although").then_some(attempt),
         },
         (_, S::Sending) => {
-            Event::Begun { attempt: cause.strip_prefix("attempt ")?.parse().ok()?, lease_until: change.at }
+            // Whether it asked first is not in the timeline.
+            let attempt = cause.strip_prefix("attempt ")?.parse().ok()?;
+            Event::Begun { attempt, lease_until: change.at, asks_first: true }
         }
         (_, S::Refused) => {
             let code = cause.strip_prefix("agency.refused: ")?.to_owned();

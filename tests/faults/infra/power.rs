@@ -66,7 +66,9 @@ async fn live(
     journal.claim_outbox(5, at(1), at(60), &[], &Default::default()).await?;
     journal.published(&[submission.id], at(1)).await?;
     told(1);
-    journal.record(submission.id, Entry::new(Event::Begun { attempt: 1, lease_until: at(60) }, at(2))).await?;
+    journal
+        .record(submission.id, Entry::new(Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(2)))
+        .await?;
     told(2);
     let answered = Event::Answered { attempt: 1, answer: Answer(json!({"name": "CANARY"})) };
     let wire = WireRecord { sent: vec![1; 3000], received: vec![2; 3000], http_status: Some(200), truncated: false };

@@ -28,12 +28,44 @@ fn is_found(model: Model, breach: &'static str) {
     println!("broken within {} steps: {breach}: {:?}", found.clone().into_actions().len(), found.into_actions());
 }
 
+/// The rule stands twice, and the second place holds alone.
+fn is_prevented(model: Model) {
+    let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    checker.assert_no_discovery(ONE_EFFECT);
+    checker.assert_no_discovery(NO_BREACH);
+}
+
+/// A table that lets a machine send again whatever it likes.
+fn lax(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+    match event {
+        Event::RetryPlanned { .. } | Event::Deferred { .. } => {
+            apply(now, Facts { effect: Effect::Idempotent, ..facts }, event)
+        }
+        Event::Begun { attempt, lease_until, .. } => {
+            apply(now, facts, Event::Begun { attempt, lease_until, asks_first: true })
+        }
+        other => apply(now, facts, other),
+    }
+}
+
+fn again(outcome: super::rules::Outcome, case: Case<'_>) -> Event {
+    settle(outcome, Case { effect: Effect::Idempotent, ..case })
+}
+
 #[test]
 fn sending_a_once_again_after_an_unknown_outcome_is_found() {
-    fn again(outcome: super::rules::Outcome, case: Case<'_>) -> Event {
-        settle(outcome, Case { effect: Effect::Idempotent, ..case })
-    }
-    is_found(model(Effect::Once, 1, |rules| rules.settle = again), ONE_EFFECT);
+    is_found(
+        model(Effect::Once, 1, |rules| {
+            rules.settle = again;
+            rules.apply = lax;
+        }),
+        ONE_EFFECT,
+    );
+}
+
+#[test]
+fn the_table_alone_keeps_a_road_from_sending_a_once_again() {
+    is_prevented(model(Effect::Once, 1, |rules| rules.settle = again));
 }
 
 #[test]
@@ -60,7 +92,13 @@ fn waiting_for_an_agency_that_may_have_acted_is_found() {
             event => event,
         }
     }
-    is_found(model(Effect::Once, 1, |rules| rules.settle = patient), ONE_EFFECT);
+    is_found(
+        model(Effect::Once, 1, |rules| {
+            rules.settle = patient;
+            rules.apply = lax;
+        }),
+        ONE_EFFECT,
+    );
 }
 
 #[test]
@@ -91,7 +129,18 @@ fn taking_a_lost_lease_for_nothing_sent_is_found() {
 
 #[test]
 fn not_asking_first_is_found() {
-    is_found(model(Effect::Lookup, 1, |rules| rules.asks_first = |_, _| false), ONE_EFFECT);
+    is_found(
+        model(Effect::Lookup, 1, |rules| {
+            rules.asks_first = |_, _| false;
+            rules.apply = lax;
+        }),
+        ONE_EFFECT,
+    );
+}
+
+#[test]
+fn the_table_alone_keeps_a_road_from_sending_again_without_asking() {
+    is_prevented(model(Effect::Lookup, 1, |rules| rules.asks_first = |_, _| false));
 }
 
 #[test]
@@ -116,7 +165,7 @@ fn an_old_look_at_the_record_that_begins_all_the_same_is_found() {
     fn unfenced(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match event {
             Event::Begun { lease_until, .. } => {
-                apply(now, facts, Event::Begun { attempt: now.attempts + 1, lease_until })
+                apply(now, facts, Event::Begun { attempt: now.attempts + 1, lease_until, asks_first: true })
             }
             other => apply(now, facts, other),
         }

@@ -6,27 +6,6 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-const ALL: [EventName; 18] = [
-    EventName::Published,
-    EventName::Begun,
-    EventName::Answered,
-    EventName::RefusedByAgency,
-    EventName::TakenByAgency,
-    EventName::RetryPlanned,
-    EventName::Deferred,
-    EventName::HeldBack,
-    EventName::GivenUp,
-    EventName::OutcomeUnknown,
-    EventName::PutBack,
-    EventName::Requeued,
-    EventName::Parked,
-    EventName::DeadlinePassed,
-    EventName::CancelledByOffice,
-    EventName::Replayed,
-    EventName::Discarded,
-    EventName::Restored,
-];
-
 /// Whether a move brings it about, and whose. Exhaustive, so that a new event cannot be forgotten.
 fn has_a_move(event: EventName, effect: Effect) -> bool {
     match event {
@@ -57,7 +36,7 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
 
 /// All that has to come to pass while a model with such an effect is looked through.
 pub fn of(effect: Effect) -> Vec<EventName> {
-    ALL.into_iter().filter(|event| has_a_move(*event, effect)).collect()
+    EventName::ALL.into_iter().filter(|event| has_a_move(*event, effect)).collect()
 }
 
 /// What has been recorded in any town so far.
@@ -71,7 +50,7 @@ impl Recorded {
 
     pub fn events(&self) -> Vec<EventName> {
         let bits = self.0.load(Ordering::Relaxed);
-        ALL.into_iter().filter(|event| bits & bit(*event) != 0).collect()
+        EventName::ALL.into_iter().filter(|event| bits & bit(*event) != 0).collect()
     }
 }
 
@@ -81,11 +60,11 @@ fn bit(event: EventName) -> u32 {
 
 #[test]
 fn every_event_is_in_the_list_and_can_be_brought_about() {
-    for (place, event) in ALL.into_iter().enumerate() {
+    for (place, event) in EventName::ALL.into_iter().enumerate() {
         assert_eq!(event as usize, place, "{event:?}");
         let is_apart = event == EventName::Restored;
         assert!(is_apart || Effect::ALL.into_iter().any(|effect| has_a_move(event, effect)), "{event:?}");
     }
     // The last variant's place: a new one that is not in the list shows here.
-    assert_eq!(EventName::Restored as usize + 1, ALL.len());
+    assert_eq!(EventName::Restored as usize + 1, EventName::ALL.len());
 }

@@ -10,7 +10,7 @@ use super::{
     worker,
 };
 use punte::{
-    domain::{AttemptOutcome, Effect, Event, EventName, Schedule, StateName},
+    domain::{AttemptOutcome, Effect, Event, EventName, Facts, Schedule, StateName},
     journal::SideRows,
 };
 
@@ -48,10 +48,20 @@ impl Model {
     /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden, or
     /// there is no such submission.
     pub fn record(&self, town: &mut Town, event: Event) -> bool {
+        let facts = Facts { is_overdue: town.deadline_passed, ..self.effect.into() };
+        self.record_with(town, facts, event)
+    }
+
+    /// It came to pass earlier than it is recorded.
+    pub fn record_of_before_deadline(&self, town: &mut Town, event: Event) -> bool {
+        self.record_with(town, self.effect.into(), event)
+    }
+
+    fn record_with(&self, town: &mut Town, facts: Facts, event: Event) -> bool {
         if !town.acceptance.is_in_journal() {
             return false;
         }
-        let Ok(after) = (self.rules.apply)(&town.journal.progress, self.effect.into(), event.clone()) else {
+        let Ok(after) = (self.rules.apply)(&town.journal.progress, facts, event.clone()) else {
             return false;
         };
         self.recorded.note(event.name());

@@ -122,7 +122,7 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             (model.record(town, event) || town.state() != StateName::Accepted).then_some(())?;
             Step::Done
         }
-        (Move::Begins, Step::Found { attempts, asks, kept }) => match begins(model, town, attempts + 1) {
+        (Move::Begins, Step::Found { attempts, asks, kept }) => match begins(model, town, attempts + 1, asks) {
             Some(tries) => {
                 Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: true, kept })
             }
@@ -135,7 +135,7 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
         }
         (Move::RecordsItsBeginning, Step::Sent { turn, said: None }) => {
             (!turn.recorded).then_some(())?;
-            match begins(model, town, turn.attempt) {
+            match begins(model, town, turn.attempt, turn.asks) {
                 Some(tries) => Step::Sent { turn: Turn { tries, recorded: true, ..turn }, said: None },
                 None => {
                     goes_astray(town, None);
@@ -266,8 +266,8 @@ fn after_all(model: &Model, town: &Town, kept: bool) -> Step {
 }
 
 /// Its tries, unless somebody else has it.
-fn begins(model: &Model, town: &mut Town, attempt: u32) -> Option<u32> {
-    let is_ours = model.record(town, Event::Begun { attempt, lease_until: lease_end() });
+fn begins(model: &Model, town: &mut Town, attempt: u32, asks_first: bool) -> Option<u32> {
+    let is_ours = model.record(town, Event::Begun { attempt, lease_until: lease_end(), asks_first });
     is_ours.then_some(town.journal.progress.tries)
 }
 
@@ -322,7 +322,8 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
         _ => (model.rules.settle)(outcome(came), case),
     };
     // Forbidden is an answer as well: somebody has taken it up meanwhile. Both are recorded, or neither.
-    if turn.recorded || begins(model, town, attempt).is_some() {
+    let begun = Event::Begun { attempt, lease_until: lease_end(), asks_first: turn.asks };
+    if turn.recorded || model.record_of_before_deadline(town, begun) {
         model.record(town, event);
     }
 }

@@ -41,7 +41,7 @@ async fn a_submission_shows_its_timeline_and_its_fault_without_inner_detail() {
     let fault = Fault::new(Code::NetworkConnect, Stage::Send, "10.0.0.7:443 refused");
     for event in [
         Event::Published,
-        Event::Begun { attempt: 1, lease_until },
+        Event::Begun { attempt: 1, lease_until, asks_first: true },
         Event::GivenUp { attempt: 1, fault },
         Event::Discarded { by: "jane-the-operator".into() },
     ] {

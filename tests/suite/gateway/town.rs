@@ -132,7 +132,7 @@ impl Open {
         let at = Timestamp::now();
         let lease_until = at + jiff::SignedDuration::from_secs(60);
         let entry = |event| Entry::new(event, at);
-        self.town.journal.record(id, entry(Event::Begun { attempt: 1, lease_until })).await.unwrap();
+        self.town.journal.record(id, entry(Event::Begun { attempt: 1, lease_until, asks_first: true })).await.unwrap();
         let answered = Event::Answered { attempt: 1, answer: Answer(answer) };
         self.town.journal.record(id, entry(answered)).await.unwrap();
     }

@@ -14,6 +14,18 @@ on_both! {
     two_operators_who_replay_the_same_at_once_have_it_done_once_more_and_not_twice
     a_restore_is_recorded_by_each_effect_and_tells_the_office
     text_that_a_database_cannot_hold_does_no_harm
+    nothing_is_begun_after_its_deadline
+}
+
+async fn nothing_is_begun_after_its_deadline(journal: Tested) {
+    let begun = Event::Begun { attempt: 1, lease_until: at(9000), asks_first: true };
+    for (second, is_begun) in [(3599, true), (3600, false), (4000, false)] {
+        let id = accepted(&journal).await;
+        let recorded = journal.record(id, Entry::new(begun.clone(), at(second))).await;
+        assert_eq!(recorded.is_ok(), is_begun, "{second}");
+        let expected = if is_begun { StateName::Sending } else { StateName::Accepted };
+        assert_eq!(state(&journal, id).await, expected);
+    }
 }
 
 async fn every_event_is_recorded_in_the_order_in_which_it_happened(journal: Tested) {
@@ -21,16 +33,16 @@ async fn every_event_is_recorded_in_the_order_in_which_it_happened(journal: Test
     let retry_at = at(100);
     let events = [
         Event::Published,
-        Event::Begun { attempt: 1, lease_until: at(60) },
+        Event::Begun { attempt: 1, lease_until: at(60), asks_first: true },
         Event::PutBack { attempt: 1 },
-        Event::Begun { attempt: 2, lease_until: at(70) },
+        Event::Begun { attempt: 2, lease_until: at(70), asks_first: true },
         Event::RetryPlanned { attempt: 2, due_at: retry_at, fault: fault(Code::NetworkConnect) },
         Event::Requeued,
         Event::Published,
-        Event::Begun { attempt: 3, lease_until: at(170) },
+        Event::Begun { attempt: 3, lease_until: at(170), asks_first: true },
         Event::OutcomeUnknown { attempt: 3, fault: fault(Code::NetworkTimeout) },
         replay(),
-        Event::Begun { attempt: 4, lease_until: at(180) },
+        Event::Begun { attempt: 4, lease_until: at(180), asks_first: true },
         Event::TakenByAgency { attempt: 4, at: at(9) },
         Event::RefusedByAgency { attempt: 4, refusal: Refusal { code: "E7".into(), text: "no".into() } },
     ];
@@ -82,7 +94,7 @@ async fn a_forbidden_event_leaves_everything_as_it_was(journal: Tested) {
         Event::Published,
         Event::Requeued,
         replay(),
-        Event::Begun { attempt: 2, lease_until: at(90) },
+        Event::Begun { attempt: 2, lease_until: at(90), asks_first: true },
         Event::Answered { attempt: 2, answer: answer() },
         Event::CancelledByOffice { by: "causeni".into() },
     ] {
@@ -117,7 +129,7 @@ async fn an_attempt_keeps_its_bytes_and_its_outcome(journal: Tested) {
 async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Tested) {
     let id = accepted(&journal).await;
     let entries = |attempt| {
-        let begun = Event::Begun { attempt, lease_until: at(60) };
+        let begun = Event::Begun { attempt, lease_until: at(60), asks_first: true };
         let end = Event::Answered { attempt, answer: answer() };
         vec![Entry::new(begun, at(1)), Entry { wire: Some(wire("sent", "answer")), ..Entry::new(end, at(2)) }]
     };
@@ -196,7 +208,7 @@ async fn the_same_event_from_many_workers_succeeds_once(journal: Tested) {
     let calls: Vec<_> = (0..20)
         .map(|_| {
             let journal = journal.clone();
-            let begun = Event::Begun { attempt: 1, lease_until: at(60) };
+            let begun = Event::Begun { attempt: 1, lease_until: at(60), asks_first: true };
             tokio::spawn(async move { journal.record(id, Entry::new(begun, at(1))).await })
         })
         .collect();
@@ -215,7 +227,7 @@ async fn the_same_event_from_many_workers_succeeds_once(journal: Tested) {
 async fn two_operators_who_replay_the_same_at_once_have_it_done_once_more_and_not_twice(journal: Tested) {
     let id = accept(&journal, &Submission { effect: Effect::Once, ..submission() }).await;
     for attempt in 1..4 {
-        record(&journal, id, Event::Begun { attempt, lease_until: at(60) }, at(1)).await;
+        record(&journal, id, Event::Begun { attempt, lease_until: at(60), asks_first: true }, at(1)).await;
         record(&journal, id, Event::OutcomeUnknown { attempt, fault: fault(Code::NetworkReset) }, at(2)).await;
         let replayed = |accepts_repeat| {
             let journal = journal.clone();
@@ -237,7 +249,7 @@ async fn a_restore_is_recorded_by_each_effect_and_tells_the_office(journal: Test
     let restored = || Event::Restored { by: "operator".into() };
     for (effect, expected) in [(Effect::Once, StateName::Uncertain), (Effect::Lookup, StateName::Sending)] {
         let id = accept(&journal, &Submission { effect, ..submission() }).await;
-        record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+        record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
         let after = record(&journal, id, restored(), at(2)).await;
         assert_eq!((after.state.name(), after.in_doubt), (expected, true));
         let last = journal.timeline(id).await.unwrap().pop().unwrap();

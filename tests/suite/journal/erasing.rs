@@ -36,7 +36,7 @@ async fn wire_bytes_of_one_submission_are_erased_alone(journal: Tested) {
 async fn content_is_erased_from_what_has_ended_and_its_story_stays(journal: Tested) {
     let before = Submission { attachments: vec![attachment()], ..submission() };
     let id = accept(&journal, &before).await;
-    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
     let answered = Event::Answered { attempt: 1, answer: answer() };
     journal.record(id, Entry { wire: Some(wire("CANARY", "CANARY")), ..Entry::new(answered, at(2)) }).await.unwrap();
     let timeline = journal.timeline(id).await.unwrap();
@@ -90,7 +90,7 @@ async fn nothing_open_is_erased(journal: Tested) {
 async fn what_waits_too_long_for_an_operator_loses_its_content_and_can_only_be_discarded(journal: Tested) {
     let before = Submission { attachments: vec![attachment()], ..submission() };
     let (parked, uncertain) = (accept(&journal, &before).await, sending(&journal).await);
-    record(&journal, parked, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    record(&journal, parked, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
     for (id, event) in [
         (parked, Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) }),
         (uncertain, Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkReset) }),

@@ -109,7 +109,8 @@ async fn a_confirm_turns_accepted_into_queued_and_empties_the_outbox(journal: Te
 async fn a_confirm_that_comes_after_the_worker_is_harmless(journal: Tested) {
     let (begun, waiting) = (accepted(&journal).await, accepted(&journal).await);
     claim(&journal, 10, 0).await;
-    let expected = record(&journal, begun, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    let expected =
+        record(&journal, begun, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
     journal.published(&[begun, SubmissionId::new(), waiting], at(2)).await.unwrap();
     assert_eq!(progress(&journal, begun).await, expected);
     assert_eq!(journal.timeline(begun).await.unwrap().len(), 2);
@@ -121,7 +122,7 @@ async fn a_confirm_that_comes_after_the_worker_is_harmless(journal: Tested) {
 async fn a_confirm_does_not_speak_of_what_was_put_back_meanwhile(journal: Tested) {
     let id = accepted(&journal).await;
     claim(&journal, 10, 0).await;
-    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
     record(&journal, id, Event::PutBack { attempt: 1 }, at(2)).await;
     journal.published(&[id], at(3)).await.unwrap();
     assert_eq!(state(&journal, id).await, StateName::Accepted);
@@ -142,7 +143,7 @@ async fn leaving_accepted_takes_the_row_away(journal: Tested) {
         Event::CancelledByOffice { by: "causeni".into() },
         Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) },
         Event::Parked { fault: fault(Code::TemplateFailed) },
-        Event::Begun { attempt: 1, lease_until: at(60) },
+        Event::Begun { attempt: 1, lease_until: at(60), asks_first: true },
     ] {
         let id = accepted(&journal).await;
         record(&journal, id, event, at(1)).await;
@@ -218,7 +219,7 @@ async fn each_office_has_its_share_of_an_agencys_window_however_much_another_has
     assert_eq!(claimed.len(), 3);
     assert!(claimed.iter().all(|it| it.office.as_ref().is_some_and(|office| office.as_str() == "quiet")));
     // One of the first that has ended makes no room: there are two now.
-    record(&journal, first[0], Event::Begun { attempt: 1, lease_until: at(60) }, at(3)).await;
+    record(&journal, first[0], Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(3)).await;
     record(&journal, first[0], Event::Answered { attempt: 1, answer: answer() }, at(4)).await;
     journal.published(&claimed.iter().map(|it| it.submission).collect::<Vec<_>>(), at(5)).await.unwrap();
     assert!(claim().await.is_empty());

@@ -72,7 +72,7 @@ async fn pages_follow_each_other_without_gap_or_repetition(journal: Tested) {
 async fn a_list_leaves_out_what_may_be_large(journal: Tested) {
     let id = accept(&journal, &submission()).await;
     record(&journal, id, Event::Published, at(1)).await;
-    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100) }, at(2)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100), asks_first: true }, at(2)).await;
     let answer = Answer(serde_json::json!({"note": "x".repeat(100_000)}));
     record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
     let listed = journal.list(&ListFilter::default(), 1).await.unwrap().remove(0);
@@ -132,7 +132,7 @@ async fn the_deepest_answer_is_read_back(journal: Tested) {
     let answer = Answer(serde_json::from_str(&deepest).unwrap());
     let id = accept(&journal, &submission()).await;
     record(&journal, id, Event::Published, at(1)).await;
-    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100) }, at(2)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100), asks_first: true }, at(2)).await;
     record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
     assert_eq!(journal.find(id).await.unwrap().unwrap().progress.state, State::Completed { answer });
 }

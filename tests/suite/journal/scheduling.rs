@@ -90,7 +90,7 @@ async fn the_next_time_to_look_is_the_soonest_of_all(journal: Tested) {
     assert_eq!(journal.next_due().await.unwrap(), Some(at(30)));
     journal.published(&[id], at(1)).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(3600)));
-    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(2)).await;
+    record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(2)).await;
     assert_eq!(journal.next_due().await.unwrap(), Some(at(60)));
     let entry = Entry { not_before: Some(at(45)), ..Entry::new(Event::PutBack { attempt: 1 }, at(3)) };
     journal.record(id, entry).await.unwrap();
@@ -125,7 +125,7 @@ async fn what_a_clock_that_was_ahead_has_planned_waits_no_longer(journal: Tested
     let planned = Event::RetryPlanned { attempt, due_at, fault: fault(Code::NetworkConnect) };
     record(&journal, retrying, planned, at(3600)).await;
     let under_way = accepted(&journal).await;
-    record(&journal, under_way, Event::Begun { attempt, lease_until: at(3660) }, at(3600)).await;
+    record(&journal, under_way, Event::Begun { attempt, lease_until: at(3660), asks_first: true }, at(3599)).await;
     assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 2);
     assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 0);
     for (id, expected) in [
@@ -158,7 +158,7 @@ async fn voided_leases_run_out_at_once(journal: Tested) {
 async fn waits(journal: &Tested, office: &str, second: i64, fault: Fault) -> SubmissionId {
     let submission = Submission { office: office.parse().unwrap(), ..submission() };
     let id = accept(journal, &submission).await;
-    record(journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(second)).await;
+    record(journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(second)).await;
     let event = Event::Deferred { attempt: 1, due_at: at(1000), since: at(second), fault };
     record(journal, id, event, at(second)).await;
     id
@@ -235,7 +235,7 @@ async fn a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it
     let told = journal.timeline(id).await.unwrap().pop().unwrap();
     assert!(told.cause.starts_with("agency.away: waiting for the agency since 20"), "{told:?}");
     record(&journal, id, Event::Requeued, at(20)).await;
-    record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60) }, at(21)).await;
+    record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60), asks_first: true }, at(21)).await;
     assert_eq!(progress(&journal, id).await.waiting_since, Some(at(2)));
     record(&journal, id, Event::Answered { attempt: 2, answer: answer() }, at(22)).await;
     assert_eq!(progress(&journal, id).await.waiting_since, None);

@@ -85,7 +85,7 @@ impl Step {
         let fault = fault(if self.is_unknown { Code::NetworkTimeout } else { Code::NetworkConnect });
         vec![
             Event::Published,
-            Event::Begun { attempt: attempt + 1, lease_until: at(60) },
+            Event::Begun { attempt: attempt + 1, lease_until: at(60), asks_first: true },
             Event::Answered { attempt, answer: answer() },
             Event::RefusedByAgency { attempt, refusal: Refusal { code: "x".into(), text: "y".into() } },
             Event::TakenByAgency { attempt, at: at(3) },

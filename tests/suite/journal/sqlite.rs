@@ -260,7 +260,7 @@ async fn what_was_erased_is_in_no_file_of_the_journal() {
             let data = json!({ "a": canaries(number * 7919 % 9000) });
             let context = CallContext { clerk: CANARY.into(), ..submission().context };
             let id = accept(&journal, &Submission { subject, data, context, ..submission() }).await;
-            record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60) }, at(1)).await;
+            record(&journal, id, Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)).await;
             let end = match number % 3 {
                 0 => Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) },
                 1 => Event::RefusedByAgency { attempt: 1, refusal: Refusal { code: "x".into(), text: canaries(50) } },

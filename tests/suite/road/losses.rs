@@ -154,9 +154,41 @@ async fn a_worker_whose_lease_ran_out_while_it_waited_for_the_journal_sends_noth
     town.leave().await;
 }
 
+/// Where the journal gives up soon on a table that somebody has locked.
+async fn town_without_patience(clock: &Arc<ManualClock>) -> Town {
+    let town = Town::planned(|plan| {
+        in_postgres(plan);
+        plan.journal_url.as_mut().unwrap().push_str("&options=-c%20lock_timeout%3D300ms");
+        plan.clock = clock.clone();
+    })
+    .await;
+    town.simulator("civil-registry").live_by(clock.clone());
+    town
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_long_for_the_journal_is_sealed_anew_before_it_leaves() {
+    let clock = Arc::new(ManualClock::at(Timestamp::now()));
+    let town = town_without_patience(&clock).await;
+    let database = database_of(&town).await;
+    // No attempt can be recorded.
+    database.batch_execute("BEGIN; LOCK TABLE attempts IN EXCLUSIVE MODE").await.unwrap();
+    let id = town.post("civil-status-extract").await;
+    sleep(Duration::from_millis(700)).await;
+    // The agency takes no signature of so long ago.
+    clock.advance(SignedDuration::from_secs(400));
+    // A try that had begun before is over.
+    sleep(Duration::from_millis(700)).await;
+    database.batch_execute("ROLLBACK").await.unwrap();
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 1, "{shown:#}");
+    town.leave().await;
+}
+
 async fn database_of(town: &Town) -> tokio_postgres::Client {
     let config: toml::Table = std::fs::read_to_string(town.stage.config()).unwrap().parse().unwrap();
     let (server, schema) = config["journal"]["url"].as_str().unwrap().split_once("?search_path=").unwrap();
+    let schema = schema.split('&').next().unwrap();
     let (client, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
