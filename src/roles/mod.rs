@@ -7,3 +7,5 @@ pub mod scheduler;
 pub mod worker;
 
 pub mod dispatch;
+
+mod lasting;

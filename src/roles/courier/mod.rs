@@ -12,6 +12,7 @@ pub use address::{ForbiddenAddress, check_host, is_public};
 pub use post::{PostError, check_webhook};
 pub use postboxes::Postboxes;
 
+use super::lasting::lasting;
 use crate::{
     domain::{Clock, OfficeName, Schedule, later},
     journal::{Journal, Notice},
@@ -94,8 +95,10 @@ impl Courier {
             postboxes: postboxes.clone(),
             lanes,
         };
-        let walking = walk(Arc::new(round), parts.wake, parts.shutdown);
-        Ok(Self { postboxes, ended: tokio::spawn(walking) })
+        let round = Arc::new(round);
+        let (wake, shutdown) = (parts.wake, parts.shutdown);
+        let walk = move || walk(round.clone(), wake.clone(), shutdown.clone());
+        Ok(Self { postboxes, ended: tokio::spawn(async move { lasting("webhooks", walk).await }) })
     }
 }
 

@@ -54,7 +54,8 @@ impl Shares {
         }
     }
 
-    /// Counts it, and says whether its office has less than its share under way. An office alone has the whole window.
+    /// Counts it, and says whether its office has less than its share under way. If no other
+    /// office has anything under way, one office may fill the whole window.
     pub fn admit(&self, submission: &Submission, now: Instant) -> bool {
         let Submission { id, agency, office, .. } = submission;
         let mut under_way = self.under_way();

@@ -3,11 +3,12 @@
 use super::Scheduler;
 use crate::{
     crash::{self, Point},
-    domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, Verdict},
+    domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId, Verdict},
     journal::{Due, Entry, JournalError},
     road::{Case, Errand, settle},
 };
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 const BATCH: u32 = 200;
 
@@ -17,7 +18,8 @@ pub(super) enum Looked {
     Some,
 }
 
-pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> {
+/// `unkept`: those due that could not be recorded, so that each is told of once.
+pub(super) async fn look(scheduler: &Scheduler, unkept: &mut BTreeSet<SubmissionId>) -> Result<Looked, JournalError> {
     let now = scheduler.clock.now();
     let due = scheduler.journal.due(now, BATCH).await?;
     let overdue = scheduler.journal.overdue(now, BATCH).await?;
@@ -29,22 +31,23 @@ pub(super) async fn look(scheduler: &Scheduler) -> Result<Looked, JournalError> 
     let after_deadline =
         overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(&due.progress, due.effect) }));
     let is_full = due.len().max(overdue.len()) >= BATCH as usize;
-    let mut looked = Ok(if is_full { Looked::Some } else { Looked::All });
+    let mut is_any_kept = false;
+    unkept.retain(|id| due.iter().chain(&overdue).any(|due| due.id == *id));
     for (due, event) in after_due_time.chain(after_deadline) {
         match record(scheduler, due, event).await {
             Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) => return Err(error),
             // One row that cannot be read must not keep all others waiting.
-            Err(error) => {
+            Err(error) if unkept.insert(due.id) => {
                 tracing::error!(submission = %due.id, agency = %due.agency, %error, "its due time cannot be kept");
-                looked = Err(error);
             }
-            Ok(()) => {}
+            Err(_) => {}
+            Ok(()) => is_any_kept = true,
         }
     }
     if is_anything_requeued {
         scheduler.outbox_filled.notify_one();
     }
-    looked
+    Ok(if is_full && is_any_kept { Looked::Some } else { Looked::All })
 }
 
 fn of_its_agency<'a>(scheduler: &'a Scheduler, due: &Due) -> &'a Schedule {

@@ -9,8 +9,7 @@ pub use deadlines::{after_due_time, deadline_fault};
 pub use reconcile::missing;
 pub use relay::{Carried, Relay, Relayed};
 
-use deadlines::Looked;
-
+use super::lasting::lasting;
 use crate::{
     adapter::Adapters,
     broker::{Broker, Told},
@@ -20,8 +19,9 @@ use crate::{
     settings::Retention,
     telemetry::Metrics,
 };
+use deadlines::Looked;
 use jiff::SignedDuration;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -55,9 +55,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Scheduler {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let times = tokio::spawn(self.clone().watch_times(stop.clone()));
-        let repairs = tokio::spawn(self.clone().repair(stop.clone()));
-        self.relay(stop).await;
+        let (times, repairs) = (self.clone(), self.clone());
+        let (stop_times, stop_repairs) = (stop.clone(), stop.clone());
+        let times = tokio::spawn(async move { lasting("due times", || times.watch_times(&stop_times)).await });
+        let repairs = tokio::spawn(async move { lasting("repairs", || repairs.repair(&stop_repairs)).await });
+        lasting("relay", || self.relay(&stop)).await;
         let _ = tokio::join!(times, repairs);
     }
 
@@ -66,7 +68,7 @@ impl Scheduler {
     }
 
     /// Moves the outbox into the broker: at once when told, and at every tick.
-    async fn relay(&self, stop: CancellationToken) {
+    async fn relay(&self, stop: &CancellationToken) {
         let relay = Relay {
             journal: self.journal.clone(),
             broker: self.broker.clone(),
@@ -90,9 +92,10 @@ impl Scheduler {
         }
     }
 
-    async fn watch_times(self: Arc<Self>, stop: CancellationToken) {
+    async fn watch_times(&self, stop: &CancellationToken) {
+        let mut unkept = BTreeSet::new();
         while !stop.is_cancelled() {
-            let wait = match deadlines::look(&self).await {
+            let wait = match deadlines::look(self, &mut unkept).await {
                 Ok(Looked::All) => self.until_next().await,
                 Ok(Looked::Some) => SHORTEST,
                 Err(error) => pause_after(&error),
@@ -116,16 +119,16 @@ impl Scheduler {
         }
     }
 
-    async fn repair(self: Arc<Self>, stop: CancellationToken) {
+    async fn repair(&self, stop: &CancellationToken) {
         let (mut housekeeping_due, mut owes_traces) = (Instant::now(), false);
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
-            if let Err(error) = reconcile::compare(&self).await {
+            if let Err(error) = reconcile::compare(self).await {
                 pause_after(&error);
             }
             if Instant::now() >= housekeeping_due {
                 housekeeping_due = Instant::now() + HOUSEKEEPING_EVERY;
-                housekeeping::tidy(&self, &mut owes_traces).await;
+                housekeeping::tidy(self, &mut owes_traces).await;
             }
             tokio::select! {
                 () = stop.cancelled() => {}

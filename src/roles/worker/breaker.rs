@@ -1,7 +1,11 @@
 //! The circuit breaker of one agency: outcomes and the time come in, whether work may go out, and whose, goes out.
 
 use super::hand::Whom;
-use crate::{adapter::BreakerPolicy, domain::SubmissionId, road::Sign};
+use crate::{
+    adapter::BreakerPolicy,
+    domain::SubmissionId,
+    road::{Errand, Sign},
+};
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashSet, time::Duration};
 
@@ -35,10 +39,19 @@ pub enum Circuit {
         until: Timestamp,
         whose: Whose,
     },
-    /// One submission may go; its outcome closes or reopens.
+    /// One submission may go as a probe, and its outcome closes or reopens.
     HalfOpen {
         whose: Whose,
     },
+}
+
+impl Circuit {
+    pub fn keeps_all_waiting(&self) -> bool {
+        match self {
+            Circuit::Open { whose, .. } | Circuit::HalfOpen { whose } => *whose == Whose::All,
+            Circuit::Closed => false,
+        }
+    }
 }
 
 /// Whose submissions wait.
@@ -83,18 +96,20 @@ impl Breaker {
         &self.circuit
     }
 
-    pub fn learn(&mut self, office: &Whom, submission: SubmissionId, sign: Sign, now: Timestamp) {
+    pub fn learn(&mut self, office: &Whom, submission: SubmissionId, sign: Sign, errand: Errand, now: Timestamp) {
+        let decides = self.is_decided_by(office, errand);
         match sign {
             Sign::None => {}
-            Sign::Well if self.is_decided_by(office) => self.close(),
+            Sign::Well if decides => self.close(),
             // An answer shows that somebody is there; but it clears nobody's failures.
-            Sign::Answered if self.is_decided_by(office) && self.circuit != Circuit::Closed => self.close(),
-            // What was under way when the circuit opened does not decide; the probe does.
+            Sign::Answered if decides && self.circuit != Circuit::Closed => self.close(),
             Sign::Well | Sign::Answered => {}
             Sign::Ill { .. } | Sign::Away => {
                 self.remember(Failure { office: office.clone(), submission, at: now, is_away: sign == Sign::Away });
                 let asked = if let Sign::Ill { retry_after } = sign { retry_after } else { None };
-                self.opens(office, asked, now);
+                if decides {
+                    self.opens(office, asked, now);
+                }
             }
         }
     }
@@ -104,11 +119,13 @@ impl Breaker {
         self.failures.clear();
     }
 
-    /// Whether an outcome of this office's comes of the present state, and not of what was under way before.
-    fn is_decided_by(&self, office: &Whom) -> bool {
+    /// Of those whom the circuit keeps waiting only the probe decides. Requests that were under way when it opened do not:
+    /// they speak of the time before.
+    fn is_decided_by(&self, office: &Whom, errand: Errand) -> bool {
         match &self.circuit {
-            Circuit::Closed | Circuit::HalfOpen { .. } => true,
-            Circuit::Open { whose, .. } => !whose.covers(office),
+            Circuit::Open { whose, .. } if whose.covers(office) => false,
+            Circuit::HalfOpen { whose } if whose.covers(office) => errand == Errand::Probe,
+            Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => true,
         }
     }
 
@@ -122,7 +139,6 @@ impl Breaker {
 
     fn opens(&mut self, office: &Whom, asked: Option<Duration>, now: Timestamp) {
         let before = match &self.circuit {
-            Circuit::Open { whose, .. } if whose.covers(office) => return,
             Circuit::HalfOpen { whose } if whose.covers(office) => Some(whose.clone()),
             Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => None,
         };
@@ -196,7 +212,11 @@ mod tests {
 
     /// Each time of another submission.
     fn learn(breaker: &mut Breaker, name: &str, sign: Sign, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), sign, at(second));
+        breaker.learn(&office(name), SubmissionId::new(), sign, Errand::Ordinary, at(second));
+    }
+
+    fn probed(breaker: &mut Breaker, name: &str, sign: Sign, second: i64) {
+        breaker.learn(&office(name), SubmissionId::new(), sign, Errand::Probe, at(second));
     }
 
     fn open(until: i64, whose: Whose) -> Circuit {
@@ -213,7 +233,7 @@ mod tests {
         learn(&mut breaker, "one", ILL, 0);
         assert_eq!(*breaker.tick(at(29)), open(30, Whose::All));
         assert_eq!(*breaker.tick(at(30)), Circuit::HalfOpen { whose: Whose::All });
-        learn(&mut breaker, "two", Sign::Well, 31);
+        probed(&mut breaker, "two", Sign::Well, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
@@ -245,8 +265,8 @@ mod tests {
         let (mut silent, mut away) = (breaker(), breaker());
         let submission = SubmissionId::new();
         for _ in 0..9 {
-            silent.learn(&office("one"), submission, ILL, at(0));
-            away.learn(&office("one"), submission, Sign::Away, at(0));
+            silent.learn(&office("one"), submission, ILL, Errand::Ordinary, at(0));
+            away.learn(&office("one"), submission, Sign::Away, Errand::Ordinary, at(0));
         }
         assert_eq!(*silent.circuit(), Circuit::Closed);
         assert_eq!(*away.circuit(), open(30, Whose::All));
@@ -263,7 +283,7 @@ mod tests {
         learn(&mut breaker, "two", ILL, 0);
         assert_eq!(*breaker.circuit(), open(30, Whose::All));
         breaker.tick(at(30));
-        learn(&mut breaker, "one", Sign::Answered, 31);
+        probed(&mut breaker, "one", Sign::Answered, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
@@ -271,13 +291,32 @@ mod tests {
     fn a_bad_probe_opens_it_again_and_stragglers_change_nothing() {
         let mut breaker = breaker();
         (0..3).for_each(|_| learn(&mut breaker, "one", Sign::Away, 0));
-        learn(&mut breaker, "one", Sign::Well, 1);
-        assert_eq!(*breaker.circuit(), open(30, Whose::All));
+        for sign in [Sign::Well, Sign::Answered, Sign::Away] {
+            learn(&mut breaker, "one", sign, 1);
+            assert_eq!(*breaker.circuit(), open(30, Whose::All), "{sign:?}");
+        }
         breaker.tick(at(30));
-        learn(&mut breaker, "one", Sign::None, 31);
+        for sign in [Sign::Well, Sign::Answered, ILL, Sign::Away] {
+            learn(&mut breaker, "two", sign, 31);
+            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All }, "{sign:?}");
+        }
+        probed(&mut breaker, "one", Sign::None, 31);
         assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All });
-        learn(&mut breaker, "one", Sign::Away, 32);
+        probed(&mut breaker, "one", Sign::Away, 32);
         assert_eq!(*breaker.circuit(), open(62, Whose::All));
+    }
+
+    #[test]
+    fn while_one_office_waits_for_its_probe_the_others_still_decide() {
+        for (sign, expected) in [(Sign::Well, Circuit::Closed), (ILL, open(61, Whose::All))] {
+            let mut breaker = breaker();
+            (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+            breaker.tick(at(30));
+            learn(&mut breaker, "one", sign, 31);
+            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::Office(office("one")) });
+            learn(&mut breaker, "two", sign, 31);
+            assert_eq!(*breaker.circuit(), expected, "{sign:?}");
+        }
     }
 
     #[test]

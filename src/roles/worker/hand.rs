@@ -14,8 +14,7 @@ pub type Whom = Option<OfficeName>;
 pub struct Hand {
     offices: HashMap<Whom, OfficeLine>,
     size: usize,
-    /// The turn of the office that was served last. One that comes anew begins here, and not with what it has not used
-    /// before.
+    /// The turn of the office that was served last. A newcomer starts here, so that it cannot claim turns it did not use.
     turn: u64,
     arrived: u64,
 }
@@ -25,7 +24,7 @@ pub struct Hand {
 struct OfficeLine {
     urgent: VecDeque<(u64, Delivery)>,
     ordinary: VecDeque<(u64, Delivery)>,
-    /// How often it was served, in turns.
+    /// The turn in which this office is served next; the lowest goes first.
     turn: u64,
     under_way: u32,
     /// In a row, of the sort that speaks of the agency's health.

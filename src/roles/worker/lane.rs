@@ -6,7 +6,7 @@ use super::{
     hand::{Standing, Whom},
     pace::Pace,
     rate::Rate,
-    settlement::settled,
+    settlement::{Left, settled},
 };
 use crate::{
     adapter::Adapter,
@@ -44,7 +44,7 @@ pub struct LaneParts {
     pub outbox_filled: Arc<Notify>,
 }
 
-/// After the broker or the journal has failed, and the longest time after which the clock is asked again: it may jump.
+/// The pause after a failure of broker or journal. It is also the longest sleep, because the wall clock may jump.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Before what could not be held back yet is looked at again.
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
@@ -64,11 +64,32 @@ struct Course {
 }
 
 /// One delivery that is over.
+#[derive(Debug, Clone, PartialEq)]
 struct Ended {
     whom: Whom,
     submission: Option<SubmissionId>,
     errand: Errand,
     sign: Sign,
+}
+
+/// The place of a delivery that is under way. Its task holds it, and the lane has it back once it is dropped, also if the
+/// task fails inside.
+struct Place {
+    ended: Ended,
+    lane: mpsc::UnboundedSender<Ended>,
+}
+
+impl Place {
+    fn free(mut self, sign: Sign) {
+        self.ended.sign = sign;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // An error says that the lane is ending.
+        let _ = self.lane.send(self.ended.clone());
+    }
 }
 
 impl Lane {
@@ -176,12 +197,12 @@ impl Lane {
             course.rate.count(Instant::now());
             course.busy += 1;
             course.is_probe_under_way |= errand == Errand::Probe;
-            let (lane, ended) = (self.clone(), course.ended.clone());
+            let submission = delivery.item.as_ref().ok().map(|item| item.submission);
+            let ended = Ended { whom, submission, errand, sign: Sign::None };
+            let (lane, place) = (self.clone(), Place { ended, lane: course.ended.clone() });
             self.under_way.spawn(async move {
-                let submission = delivery.item.as_ref().ok().map(|item| item.submission);
                 let sign = lane.handle(delivery, errand).await;
-                // An error says that the lane is ending.
-                let _ = ended.send(Ended { whom, submission, errand, sign });
+                place.free(sign);
             });
         }
         course.rest(self.clock.now())
@@ -212,10 +233,12 @@ impl Lane {
         course.hand.ended(&whom, has_failed);
         let Some(submission) = submission else { return };
         let (now, before) = (self.clock.now(), course.breaker.circuit().clone());
-        course.breaker.learn(&whom, submission, self.bounded(sign), now);
+        course.breaker.learn(&whom, submission, self.bounded(sign), errand, now);
         match (&before, course.breaker.circuit()) {
             (Circuit::Closed, Circuit::Closed) if matches!(sign, Sign::Well | Sign::Answered) => course.pace.grow(),
             (Circuit::Closed, Circuit::Closed) => {}
+            // The agency was there all the time: only what waits of this office is woken.
+            (before, Circuit::Closed) if !before.keeps_all_waiting() => course.pace.wake_all(now),
             (_, Circuit::Closed) => course.pace.slow_start(now),
             (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => course.pace.doubt(),
         }
@@ -243,9 +266,14 @@ impl Lane {
         }
         let meant = course.hand.take(|whom| whose.covers(whom));
         let since = course.breaker.failing_since().unwrap_or_else(|| self.clock.now());
-        let left = self.hold_back(meant, since).await;
-        course.hold_again_at = (!left.is_empty()).then(|| Instant::now() + SHORT_PAUSE);
-        left.into_iter().for_each(|delivery| course.hand.put(delivery));
+        let Left { deliveries, error } = self.hold_back(meant, since).await;
+        let pause = if error.is_some() { PAUSE } else { SHORT_PAUSE };
+        course.hold_again_at = (!deliveries.is_empty()).then(|| Instant::now() + pause);
+        if let Some(error) = error {
+            let (agency, count) = (&self.adapter.agency, deliveries.len());
+            tracing::warn!(%agency, deliveries = count, %error, "what waits for the agency cannot be held back yet");
+        }
+        deliveries.into_iter().for_each(|delivery| course.hand.put(delivery));
     }
 
     /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the pace bears.
@@ -352,4 +380,22 @@ async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
 
 fn ready(deliveries: &mut Deliveries) -> Option<Delivery> {
     deliveries.urgent.try_recv().or_else(|_| deliveries.ordinary.try_recv()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_delivery_whose_task_fails_inside_gives_its_place_back() {
+        let (sender, mut endings) = mpsc::unbounded_channel();
+        for sign in [None, Some(Sign::Well)] {
+            let ended = Ended { whom: None, submission: None, errand: Errand::Probe, sign: Sign::None };
+            let place = Place { ended: ended.clone(), lane: sender.clone() };
+            let task = tokio::spawn(async move { place.free(sign.expect("it fails inside")) });
+            assert_eq!(task.await.is_ok(), sign.is_some());
+            let expected = Ended { sign: sign.unwrap_or(Sign::None), ..ended };
+            assert_eq!(endings.try_recv(), Ok(expected));
+        }
+    }
 }

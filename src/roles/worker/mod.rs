@@ -12,6 +12,7 @@ pub use breaker::{Breaker, Circuit, Failure, Whose};
 pub use hand::Hand;
 pub use lane::{Lane, LaneParts};
 
+use super::lasting::lasting;
 use crate::{
     adapter::Adapters,
     broker::Broker,
@@ -50,9 +51,15 @@ impl Worker {
                 metrics: self.metrics.clone(),
                 outbox_filled: self.outbox_filled.clone(),
             });
-            lanes.spawn(lane.run(stop.clone()));
+            let (agency, stop) = (adapter.agency.clone(), stop.clone());
+            lanes.spawn(async move { lasting(format!("lane of {agency}"), || lane.clone().run(stop.clone())).await });
         }
         lanes.close();
+        lasting("key files", || self.refresh(&stop)).await;
+        lanes.wait().await;
+    }
+
+    async fn refresh(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -63,6 +70,5 @@ impl Worker {
                 }
             }
         }
-        lanes.wait().await;
     }
 }

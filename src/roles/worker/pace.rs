@@ -9,14 +9,15 @@ use tokio::time::Instant;
 pub struct Pace {
     most: u32,
     places: u32,
-    /// Something may wait in the journal since before this moment, at which the agency was there again, or this lane began.
+    /// Submissions that have waited since before this moment may be woken. It is the moment at which the agency came back,
+    /// or at which this lane began.
     waking: Option<Timestamp>,
     /// Whether the agency has answered since: only then more than one is woken.
     is_proved: bool,
     wake_again_at: Instant,
 }
 
-/// What was woken needs as long to come through the relay.
+/// About the time that a woken submission needs to come through the relay.
 const BETWEEN_WAKES: Duration = Duration::from_millis(50);
 /// Before the journal is asked again, if nothing was there, or if what was there has to show first that the agency is.
 const AFTER_ONE: Duration = Duration::from_secs(1);
@@ -32,7 +33,13 @@ impl Pace {
     }
 
     pub fn slow_start(&mut self, now: Timestamp) {
-        (self.places, self.waking, self.is_proved, self.wake_again_at) = (1, Some(now), true, Instant::now());
+        self.places = 1;
+        self.wake_all(now);
+    }
+
+    /// The agency takes what has waited until now.
+    pub fn wake_all(&mut self, now: Timestamp) {
+        (self.waking, self.is_proved, self.wake_again_at) = (Some(now), true, Instant::now());
     }
 
     /// It has failed: until the next success no more than one is woken at a time.
@@ -72,5 +79,22 @@ impl Pace {
             Some(_) => self.wake_again_at.saturating_duration_since(Instant::now()).max(BETWEEN_WAKES),
             None => Duration::MAX,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_outage_it_is_slow_and_what_waited_of_one_office_alone_is_woken_at_full_pace() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut pace = Pace::beginning(8, now);
+        pace.woken(0);
+        assert_eq!(pace.to_wake(), None);
+        pace.wake_all(now);
+        assert_eq!((pace.places(), pace.to_wake()), (8, Some((now, 16))));
+        pace.slow_start(now);
+        assert_eq!((pace.places(), pace.to_wake()), (1, Some((now, 2))));
     }
 }

@@ -10,7 +10,7 @@ pub struct Rate(Option<Even>);
 struct Even {
     interval: Duration,
     at_once: Duration,
-    /// When the next one were due if all had been spread evenly.
+    /// When the next request would be due if all were evenly spread.
     next: Instant,
 }
 

@@ -6,10 +6,18 @@ use crate::{
     crash::{self, Point},
     domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId},
     journal::{Entry, JournalError},
+    road::tell_unknown,
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
+
+/// Deliveries whose holding back could not be recorded, and why, if the journal has failed.
+#[derive(Default)]
+pub(super) struct Left {
+    pub deliveries: Vec<Delivery>,
+    pub error: Option<JournalError>,
+}
 
 impl Lane {
     /// Into the journal's outbox, so that the stop costs no message a redelivery.
@@ -22,7 +30,8 @@ impl Lane {
         let recorded = self.requeued(item.submission).await;
         crash::here(Point::WorkerPutBack);
         match recorded {
-            // It came before the journal knew of its confirm, and the journal counts on it being in the queue.
+            // The broker delivered it before its confirm was recorded. The journal will count it as queued, so the message
+            // must stay in the queue.
             Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
             Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
             Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
@@ -40,25 +49,31 @@ impl Lane {
         self.road.journal().record(id, Entry::new(Event::Requeued, self.clock.now())).await.map(drop)
     }
 
-    /// Until the agency is there again, or until its own time comes. What could not be recorded yet is given back.
-    pub(super) async fn hold_back(&self, deliveries: Vec<Delivery>, since: Timestamp) -> Vec<Delivery> {
+    /// Held back until the agency is there again, or until the submission's own time comes.
+    pub(super) async fn hold_back(&self, deliveries: Vec<Delivery>, since: Timestamp) -> Left {
         let held = join_all(deliveries.into_iter().map(|delivery| self.hold_one_back(delivery, since))).await;
-        held.into_iter().flatten().collect()
+        let mut left = Left::default();
+        for (delivery, error) in held.into_iter().flatten() {
+            left.deliveries.push(delivery);
+            left.error = left.error.or(error);
+        }
+        left
     }
 
-    async fn hold_one_back(&self, delivery: Delivery, since: Timestamp) -> Option<Delivery> {
+    async fn hold_one_back(&self, delivery: Delivery, since: Timestamp) -> Option<(Delivery, Option<JournalError>)> {
         let Ok(item) = &delivery.item else { return None };
+        // Its message was quicker than the journal, which will know of it before long.
+        if self.road.arrivals.is_coming(item.submission) {
+            return Some((delivery, None));
+        }
         match self.held_back(item.submission, since).await {
-            Ok(()) | Err(JournalError::Forbidden(Forbidden { state: StateName::Retrying, .. })) => {}
-            // The journal does not know of it, or of the broker's confirm: it will before long.
-            Err(JournalError::NotFound(_) | JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => {
-                return Some(delivery);
+            // The journal will know of the broker's confirm before long.
+            Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => {
+                return Some((delivery, None));
             }
-            Err(JournalError::Forbidden(_)) => {}
-            Err(error) => {
-                tracing::warn!(submission = %item.submission, %error, "it cannot be held back yet");
-                return Some(delivery);
-            }
+            Ok(()) | Err(JournalError::Forbidden(_)) => {}
+            Err(JournalError::NotFound(_)) => tell_unknown(item),
+            Err(error) => return Some((delivery, Some(error))),
         }
         crash::here(Point::WorkerPutBack);
         settled(delivery.settle.ack().await);

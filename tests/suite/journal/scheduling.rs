@@ -202,7 +202,7 @@ async fn however_many_the_agency_has_asked_to_wait_they_hide_no_other(journal: T
         (waits(&journal, "two", 3, asked()).await, waits(&journal, "two", 3, fault(Code::NetworkConnect)).await);
     for (id, fault) in [(then_away, fault(Code::NetworkConnect)), (then_asked, asked())] {
         record(&journal, id, Event::Requeued, at(4)).await;
-        record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60) }, at(5)).await;
+        record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60), asks_first: true }, at(5)).await;
         record(&journal, id, Event::Deferred { attempt: 2, due_at: at(1000), since: at(5), fault }, at(6)).await;
     }
     assert_eq!(journal.wake(&agency(), at(40), at(60), 9).await.unwrap(), 2);

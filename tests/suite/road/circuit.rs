@@ -1,6 +1,10 @@
 //! One agency that fails or is slow never delays another, and while its circuit is open nothing is sent to it.
 
 use crate::town::Town;
+use punte::{
+    broker::WorkItem,
+    domain::{Priority, SubmissionId, TraceParent},
+};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -48,6 +52,32 @@ async fn an_open_circuit_holds_everything_back_burns_no_attempts_and_one_probe_c
         let shown = town.ends(id, "completed").await;
         assert_eq!(shown["attempts"], 1, "{shown:#}");
     }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_submission_that_nobody_knows_is_dropped_though_the_circuit_is_open() {
+    let slow_to_close = |agency: &str, text| touchy(agency, text).replace("cooldown_secs = 2", "cooldown_secs = 600");
+    let town = Town::with_adapters(slow_to_close, |_| {}).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    for _ in 0..3 {
+        town.post("person-lookup").await;
+    }
+    let says = async |words: &str| town.operations("/metrics").await.contains(words);
+    while !says("punte_breaker_state{agency=\"civil-registry\"} 2").await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let item = WorkItem {
+        submission: SubmissionId::new(),
+        agency: "civil-registry".parse().unwrap(),
+        office: "causeni".parse().ok(),
+        priority: Priority::Ordinary,
+        trace: TraceParent::fresh(),
+    };
+    let broker = &town.stage.process().unwrap().broker;
+    broker.publish(&[item]).await[0].as_ref().unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(says("punte_messages_in_hand{agency=\"civil-registry\"} 0").await, "the lane still has it in hand");
     town.leave().await;
 }
 
