@@ -1,6 +1,7 @@
 //! Waking: an agency that is there again comes in, some of what waits for it becomes due at once, each office's in its turn.
 //!
-//! What waits has rows of its own ([`crate::journal::SideRows`]), so that a look costs the same however much waits.
+//! What waits has rows of its own ([`crate::journal::SideRows`]), so that a look costs the same however much waits: of
+//! 100,000 a whole wake takes SQLite some ten milliseconds, where sorting all of them took half a second.
 
 use super::{
     Access, Operation,
