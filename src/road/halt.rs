@@ -1,5 +1,7 @@
-//! Halt: the agency's server has refused our certificate, so nothing more is sent to it, by anybody, until a look at it
-//! finds that it takes the certificate again. Looks come at growing distances.
+//! Halt: the agency's server says that it refuses our certificate, so nothing more is sent to it, by anybody, until a look at
+//! it finds that it takes the certificate again. Looks come at growing distances, up to a minute: in TLS 1.2 somebody on the
+//! way may have said it (RFC 5246, section 7.2, leaves alerts in clear text until both sides have finished), and one look that
+//! finds it well ends it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -21,17 +23,35 @@ struct State {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
-    /// The server's words.
+    /// The server's words, or what followed from them.
     pub why: String,
+    /// What the last look found, if that was something else.
+    pub last_look: Option<String>,
     pub next_look: Instant,
     pause: Duration,
 }
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// What a look has found that did not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// The agency still does not let us in.
+    NotLetIn(&'a str),
+    /// It could not be asked, or is not well.
+    Other(&'a str),
+}
+
+impl std::fmt::Display for Halted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)?;
+        self.last_look.as_ref().map_or(Ok(()), |found| write!(f, "; the last look at it: {found}"))
+    }
+}
+
 impl Halt {
     pub fn new(first_pause: Duration) -> Self {
-        Self { first_pause, state: Mutex::default() }
+        Self { first_pause: first_pause.min(LONGEST_PAUSE), state: Mutex::default() }
     }
 
     pub fn halted(&self) -> Option<Halted> {
@@ -48,16 +68,19 @@ impl Halt {
             Some((pause, ended)) if now.duration_since(ended) < pause * 2 => longer(pause),
             _ => self.first_pause,
         };
-        state.halted = Some(Halted { why: why.to_owned(), next_look: now + pause, pause });
+        state.halted = Some(Halted { why: why.to_owned(), last_look: None, next_look: now + pause, pause });
         true
     }
 
-    /// A look has found it as before.
-    pub fn go_on(&self, why: &str, now: Instant) {
+    /// A look has not found it well.
+    pub fn go_on(&self, found: Found<'_>, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
             halted.pause = longer(halted.pause);
             halted.next_look = now + halted.pause;
-            why.clone_into(&mut halted.why);
+            match found {
+                Found::NotLetIn(why) => (halted.why, halted.last_look) = (why.to_owned(), None),
+                Found::Other(problem) => halted.last_look = Some(problem.to_owned()),
+            }
         }
     }
 
@@ -79,7 +102,7 @@ impl Halt {
 }
 
 fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(LONGEST_PAUSE.max(pause))
+    (pause * 2).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -93,18 +116,22 @@ mod tests {
         assert!(halt.begin("unknown_ca", at(0)));
         assert!(!halt.begin("again", at(1)));
         assert_eq!(halt.halted().unwrap().next_look, at(10));
-        halt.go_on("unknown_ca", at(10));
+        halt.go_on(Found::NotLetIn("unknown_ca"), at(10));
         assert_eq!(halt.halted().unwrap().next_look, at(30));
         halt.end(at(30));
         assert_eq!(halt.halted(), None);
         halt.begin("unknown_ca", at(31));
         assert_eq!(halt.halted().unwrap().next_look, at(71));
-        halt.go_on("unknown_ca", at(71));
+        halt.go_on(Found::Other("no connection"), at(71));
+        assert_eq!(halt.halted().unwrap().to_string(), "unknown_ca; the last look at it: no connection");
         assert_eq!(halt.halted().unwrap().next_look, at(131), "never longer than a minute");
         halt.look_now(at(40));
         assert_eq!(halt.halted().unwrap().next_look, at(40));
         halt.end(at(40));
         halt.begin("unknown_ca", at(1000));
         assert_eq!(halt.halted().unwrap().next_look, at(1010));
+        let halt = Halt::new(Duration::from_secs(3600));
+        halt.begin("unknown_ca", at(0));
+        assert_eq!(halt.halted().unwrap().next_look, at(60), "never longer than a minute, whatever the cooldown");
     }
 }

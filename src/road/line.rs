@@ -1,7 +1,7 @@
 //! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
 //! each renewed when its files change.
 
-use super::{Halt, suspicion::Suspicion};
+use super::{Halt, halt::Found, suspicion::Suspicion};
 use crate::{
     adapter::{Adapter, Reading},
     domain::{Code, Fault, Stage, Submission},
@@ -10,7 +10,7 @@ use crate::{
         AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Purpose, Refreshed, Reloading, ReplayCache,
         Seal, SealProfile, TrustError, client_config,
     },
-    wire::{Client, ClientSettings, SendFailure, attentive_provider},
+    wire::{Client, ClientSettings, SendFailure, attentive_provider, server_is_proved},
 };
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -146,7 +146,7 @@ impl Line {
             None => Ok(()),
             Some(halted) => {
                 let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
-                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {}", halted.why);
+                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {halted}");
                 Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
             }
         }
@@ -168,11 +168,13 @@ impl Line {
 
     /// One refusal of our certificate is enough: every other request would meet the same.
     pub(super) fn heed(&self, failure: &SendFailure) {
-        let Some(why) = failure.refusal_of_our_certificate() else { return };
-        if self.halt.begin(why, Instant::now()) {
+        if failure.refusal_of_our_certificate().is_none() {
+            return;
+        }
+        let why = failure.to_string();
+        if self.halt.begin(&why, Instant::now()) {
             let agency = &self.adapter.agency;
-            let text =
-                "the agency's server refuses our certificate; nothing more is sent there until it takes it again";
+            let text = "nothing more is sent there until a look at it finds that it takes our certificate";
             tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
         }
     }
@@ -188,8 +190,11 @@ impl Line {
                 } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
                     let line = self.clone();
                     tokio::spawn(async move {
-                        if let Err(unwell) = line.look().await {
-                            line.stop(&unwell.problem);
+                        // One that cannot be reached now has said nothing more about us.
+                        if let Err(unwell) = line.look().await
+                            && let Found::NotLetIn(why) = unwell.found()
+                        {
+                            line.stop(why);
                         }
                     });
                 }
@@ -221,7 +226,7 @@ impl Line {
             }
             Err(unwell) => {
                 tracing::error!(%agency, %unwell, remedy = unwell.remedy, "nothing is sent there yet");
-                self.halt.go_on(&unwell.problem, Instant::now());
+                self.halt.go_on(unwell.found(), Instant::now());
             }
         }
     }
@@ -271,6 +276,7 @@ fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result
         identity: Some(identity),
         provider: Some(attentive_provider()),
         alpn: &[b"http/1.1"],
+        on_proved: Some(server_is_proved),
         ..ClientTls::default()
     };
     let settings = ClientSettings {

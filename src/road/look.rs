@@ -1,7 +1,7 @@
 //! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
-use super::Line;
+use super::{Line, halt::Found};
 use crate::wire::{Care, Handshake, SendFailure};
 use tokio::time::Instant;
 
@@ -19,6 +19,14 @@ pub struct Look {
 pub struct Unwell {
     pub problem: String,
     pub remedy: &'static str,
+    /// Whether it is well but for us.
+    is_not_let_in: bool,
+}
+
+impl Unwell {
+    pub(super) fn found(&self) -> Found<'_> {
+        if self.is_not_let_in { Found::NotLetIn(&self.problem) } else { Found::Other(&self.problem) }
+    }
 }
 
 impl Line {
@@ -46,10 +54,12 @@ impl Line {
             401 | 403 => Err(Unwell {
                 problem: format!("{asked} was answered with {status}: the agency does not let us in"),
                 remedy: "ask the agency whether it has our certificate registered for this endpoint",
+                is_not_let_in: true,
             }),
             500.. => Err(Unwell {
                 problem: format!("{asked} was answered with {status}: the agency's server is not well"),
                 remedy: "try again later, or ask the agency",
+                is_not_let_in: false,
             }),
             _ => Ok(Some(format!("{asked} was answered with {status}"))),
         }
@@ -89,5 +99,6 @@ fn unwell(failure: &SendFailure) -> Unwell {
         }
         _ => "check the endpoint's host and port, and the way there",
     };
-    Unwell { problem: failure.to_string(), remedy }
+    let is_not_let_in = failure.refusal_of_our_certificate().is_some();
+    Unwell { problem: failure.to_string(), remedy, is_not_let_in }
 }

@@ -187,7 +187,7 @@ impl Metrics {
         it.register("attempts", "Attempts that ended, by outcome", self.attempts.clone());
         it.register("attempt_seconds", "Time that an attempt took", self.attempt_seconds.clone());
         it.register("breaker_state", "0 closed, 1 half open, 2 open", self.breaker.clone());
-        let help = "1 while nothing is sent to the agency, because it refuses our certificate";
+        let help = "1 while nothing is sent to the agency, because it says that it refuses our certificate";
         it.register("agency_halted", help, self.halted.clone());
         it.register(
             "messages_in_hand",
@@ -261,7 +261,7 @@ impl Metrics {
         self.breaker.get_or_create(&by_agency(agency)).set(state as i64);
     }
 
-    /// Whether nothing is sent to the agency because it refuses our certificate.
+    /// Whether nothing is sent to the agency because it says that it refuses our certificate.
     pub fn halted(&self, agency: &AgencyName, is_halted: bool) {
         self.halted.get_or_create(&by_agency(agency)).set(i64::from(is_halted));
     }

@@ -65,6 +65,8 @@ pub struct ClientTls<'a> {
     pub alpn: &'a [&'a [u8]],
     /// SHA-256 of the server's certificate, lower-case hexadecimal: no other certificate will do.
     pub pinned_sha256: Option<&'a str>,
+    /// Called in each handshake once the server has proved who it is, on the thread that polls the connection.
+    pub on_proved: Option<fn()>,
 }
 
 /// TLS 1.2 and 1.3. The server's name must be among its certificate's alternative names.
@@ -74,6 +76,7 @@ pub fn client_config(roots: &AgencyRoots, wanted: ClientTls<'_>) -> Result<Clien
         authorities: Arc::clone(&roots.authorities),
         algorithms: provider.signature_verification_algorithms,
         pin: wanted.pinned_sha256.map(str::to_ascii_lowercase),
+        on_proved: wanted.on_proved,
     });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -97,9 +100,18 @@ struct Exact {
     authorities: Arc<Authorities>,
     algorithms: WebPkiSupportedAlgorithms,
     pin: Option<String>,
+    on_proved: Option<fn()>,
 }
 
 impl Exact {
+    /// The signature is looked at after the certificate, and shows that the server has its key and speaks in this handshake.
+    fn proved(&self, valid: HandshakeSignatureValid) -> HandshakeSignatureValid {
+        if let Some(on_proved) = self.on_proved {
+            on_proved();
+        }
+        valid
+    }
+
     fn check(
         &self,
         certificate: &CertificateDer<'_>,
@@ -140,7 +152,7 @@ impl ServerCertVerifier for Exact {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms).map(|valid| self.proved(valid))
     }
 
     fn verify_tls13_signature(
@@ -149,7 +161,7 @@ impl ServerCertVerifier for Exact {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms).map(|valid| self.proved(valid))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -99,7 +99,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, AnyError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AnyError>> {
-        self.inner.poll_ready(cx).map_err(|error| failure(&*error, false).into())
+        self.inner.poll_ready(cx).map_err(|error| failure(&*error, Seen::default()).into())
     }
 
     fn call(&mut self, request: R) -> Self::Future {
@@ -120,22 +120,21 @@ impl Connecting {
     {
         let begun = Instant::now();
         let mut connecting = pin!(connecting);
-        let (mut is_tls13, mut was_asked) = (false, false);
+        let mut seen = Seen::default();
         let connected = poll_fn(|cx| {
-            let (polled, seen) = watch(|| noting(&self.renegotiations, || connecting.as_mut().poll(cx)));
-            is_tls13 |= seen.is_tls13;
-            was_asked |= seen.was_asked;
+            let (polled, more) = watch(|| noting(&self.renegotiations, || connecting.as_mut().poll(cx)));
+            seen = seen.and(more);
             polled
         });
-        let mut connection = connected.await.map_err(|error| failure(&*error, was_asked))?;
+        let mut connection = connected.await.map_err(|error| failure(&*error, seen))?;
         let is_in_vain =
             self.patience == Patience::Learned && self.proofs.missed.load(Ordering::Relaxed) >= ENOUGH_MISSES;
-        if is_tls13 && !is_in_vain {
+        if seen.is_tls13 && !is_in_vain {
             let limit = (begun.elapsed() * 2).clamp(PROOF_AT_LEAST, PROOF_AT_MOST);
-            let proved = timeout(limit, until_proved(&mut connection)).await;
+            let proved = timeout(limit, until_proved(&mut connection, seen)).await;
             self.proofs.learn(proved.is_ok());
             proved.unwrap_or(Ok(()))?;
-        } else if !is_tls13 {
+        } else if !seen.is_tls13 {
             self.proofs.learn(true);
         }
         Ok(connection)
@@ -143,11 +142,11 @@ impl Connecting {
 }
 
 /// Nothing has been asked yet, so all that may come is the server's ticket.
-pub(super) async fn until_proved<C: Read + Unpin>(connection: &mut C) -> Result<(), ConnectFailure> {
+pub(super) async fn until_proved<C: Read + Unpin>(connection: &mut C, so_far: Seen) -> Result<(), ConnectFailure> {
     poll_fn(|cx| {
         let (polled, Seen { has_ticket, .. }) = watch(|| poll_unread(connection, cx));
         match polled {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(failure(&error, true))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(failure(&error, so_far))),
             Poll::Ready(Ok(())) => Poll::Ready(Err(ConnectFailure::Closed)),
             Poll::Pending if has_ticket => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
@@ -162,11 +161,12 @@ fn poll_unread<C: Read + Unpin>(connection: &mut C, cx: &mut Context<'_>) -> Pol
     Pin::new(connection).poll_read(cx, nothing.unfilled())
 }
 
-/// `was_asked`: for our certificate. Before that nobody can refuse it, and anybody on the way can say that they do.
-pub(super) fn failure(error: &(dyn Error + 'static), was_asked: bool) -> ConnectFailure {
+/// Before the server has proved who it is, and has asked for our certificate, nobody can refuse it, and anybody on the way can
+/// say that they do.
+pub(super) fn failure(error: &(dyn Error + 'static), seen: Seen) -> ConnectFailure {
     match tls_failure(error) {
         Some(TlsFailure::ServerCertificate(text)) => ConnectFailure::ServerCertificate(text),
-        Some(TlsFailure::OurCertificate(text) | TlsFailure::OurCertificateFirst(text)) => match was_asked {
+        Some(TlsFailure::OurCertificate(text) | TlsFailure::OurCertificateFirst(text)) => match seen.may_be_refused() {
             true => ConnectFailure::OurCertificate(text),
             false => ConnectFailure::Tls(text),
         },

@@ -25,7 +25,7 @@ pub enum ConnectFailure {
     Closed,
     #[error("the server's certificate: {0}")]
     ServerCertificate(String),
-    #[error("the server refuses our certificate: {0}")]
+    #[error("the server says that it refuses our certificate: {0}")]
     OurCertificate(String),
     #[error("no secure connection: {0}")]
     Tls(String),
@@ -42,7 +42,7 @@ pub enum ExchangeFailure {
     Broken(String),
     #[error("the secure connection broke: {0}")]
     Tls(String),
-    #[error("the server refused our certificate after the request had been sent: {0}")]
+    #[error("the server said that it refuses our certificate, after the request had been sent: {0}")]
     OurCertificate(String),
     /// In its part of the handshake, before it has said anything else on the connection (TLS 1.3).
     #[error("the server refused our certificate in its part of the handshake, when the request had been sent: {0}")]

@@ -3,7 +3,7 @@
 use super::{
     connector::{failure, until_proved},
     failure::ConnectFailure,
-    proof::watch,
+    proof::{Seen, watch},
 };
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
@@ -39,21 +39,21 @@ async fn met(tls: Arc<ClientConfig>, endpoint: &Url, limit: Duration) -> Result<
     let port = endpoint.port_or_known_default().ok_or_else(unusable)?;
     let late = |_| ConnectFailure::Timeout;
     let tcp = timeout(limit, TcpStream::connect((host.as_str(), port))).await.map_err(late)?;
-    let tcp = tcp.map_err(|error| failure(&error, false))?;
+    let tcp = tcp.map_err(|error| failure(&error, Seen::default()))?;
     let name = ServerName::try_from(host).map_err(|_| unusable())?;
     let mut connecting = pin!(timeout(limit, TlsConnector::from(tls).connect(name, tcp)));
-    let mut is_mutual = false;
+    let mut seen = Seen::default();
     let connected = poll_fn(|cx| {
-        let (polled, seen) = watch(|| connecting.as_mut().poll(cx));
-        is_mutual |= seen.was_asked;
+        let (polled, more) = watch(|| connecting.as_mut().poll(cx));
+        seen = seen.and(more);
         polled
     });
-    let stream = connected.await.map_err(late)?.map_err(|error| failure(&error, is_mutual))?;
+    let stream = connected.await.map_err(late)?.map_err(|error| failure(&error, seen))?;
     let is_tls13 = stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     let mut stream = TokioIo::new(stream);
     let is_proved = match is_tls13 {
-        true => timeout(PROOF, until_proved(&mut stream)).await.ok().transpose()?.is_some(),
+        true => timeout(PROOF, until_proved(&mut stream, seen)).await.ok().transpose()?.is_some(),
         false => true,
     };
-    Ok(Handshake { is_tls13, is_mutual, is_proved })
+    Ok(Handshake { is_tls13, is_mutual: seen.was_asked, is_proved })
 }

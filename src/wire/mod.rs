@@ -18,6 +18,7 @@ pub use attentive::attentive_provider;
 pub use client::{Care, Client, ClientSettings, Outgoing, Received, retry_after};
 pub use failure::{ConnectFailure, ExchangeFailure, SendFailure};
 pub use handshake::Handshake;
+pub use proof::server_is_proved;
 pub use soap::{Blames, Envelope, SoapFault, SoapRefusal, SoapVersion, open, read_fault};
 pub use tls_failure::{TlsFailure, tls_failure};
 pub use xml_json::{XmlToJson, XmlToJsonError};

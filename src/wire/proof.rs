@@ -1,5 +1,5 @@
-//! What TLS tells of a connection while it is polled: its version, and whether the server has gone on after our last message
-//! of the handshake, which holds our certificate.
+//! What TLS tells of a connection while it is polled: its version, whether the server has proved who it is and asks for our
+//! certificate, and whether it has gone on after our last message of the handshake, which holds that certificate.
 //!
 //! In TLS 1.2 the server's Finished follows ours (RFC 5246, section 7.3). In TLS 1.3 our side ends first (RFC 8446, section
 //! 2), and the first that is heard of the server's view of our certificate is an alert or a session ticket. No session is ever
@@ -25,12 +25,37 @@ pub(super) struct Seen {
     /// Our side of a TLS 1.3 handshake has ended.
     pub is_tls13: bool,
     pub has_ticket: bool,
-    /// The server asked for our certificate.
+    /// The server asked for our certificate. Anybody on the way can ask.
     pub was_asked: bool,
+    /// The server has shown the expected certificate, and its signature over this handshake holds.
+    pub is_servers_own: bool,
 }
 
 thread_local! {
-    static SEEN: Cell<Seen> = const { Cell::new(Seen { is_tls13: false, has_ticket: false, was_asked: false }) };
+    static SEEN: Cell<Seen> = const {
+        Cell::new(Seen { is_tls13: false, has_ticket: false, was_asked: false, is_servers_own: false })
+    };
+}
+
+impl Seen {
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            is_tls13: self.is_tls13 || later.is_tls13,
+            has_ticket: self.has_ticket || later.has_ticket,
+            was_asked: self.was_asked || later.was_asked,
+            is_servers_own: self.is_servers_own || later.is_servers_own,
+        }
+    }
+
+    /// Whether our certificate can have been refused by whom it was meant for.
+    pub fn may_be_refused(self) -> bool {
+        self.was_asked && self.is_servers_own
+    }
+}
+
+/// For whoever verifies the server's signature.
+pub fn server_is_proved() {
+    SEEN.set(Seen { is_servers_own: true, ..SEEN.get() });
 }
 
 /// Tells what TLS did while `poll` ran. TLS works only while it is polled, on the thread that polls it.

@@ -11,7 +11,7 @@ pub enum TlsFailure {
     #[error("the server's certificate: {0}")]
     ServerCertificate(String),
     /// The server says that it does not take ours.
-    #[error("the server refuses our certificate: {0}")]
+    #[error("the server says that it refuses our certificate: {0}")]
     OurCertificate(String),
     /// The same, in TLS 1.3, before it has said anything else after its Finished.
     #[error("the server refuses our certificate: {0}")]

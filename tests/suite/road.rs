@@ -22,3 +22,4 @@ mod privacy;
 mod restored;
 mod scheduling;
 mod seals;
+mod strangers;

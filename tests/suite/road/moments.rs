@@ -273,7 +273,7 @@ async fn check_online_meets_each_agencys_server_and_says_in_words_what_is_wrong(
 
     trusts("legal-events/client-ca.pem");
     let (code, text) = checked_online(&town);
-    let ill = format!("{about}the server refuses our certificate: it sent the alert ");
+    let ill = format!("{about}the server says that it refuses our certificate: it sent the alert ");
     assert!(code == Some(1) && text.contains(&ill) && text.contains(" → ask the agency whether"), "{text}");
 
     agency.acts(Act { when: When::InsteadOfHandshake, says: Vec::new(), end: End::Fin });
