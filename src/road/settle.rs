@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// The longest wait for an agency that is away. Too few submissions may fail to open its circuit, and then these retries are
 /// the only thing that notices its return.
+/// What has reached it and met silence or a failure may be the reason: its waits grow to the schedule's longest.
 const LONGEST_WAIT_FOR_AGENCY: Duration = Duration::from_secs(60);
 
 /// What an attempt is for, beside the submission's own sake.
@@ -90,21 +91,21 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
     }
 }
 
-/// The agency is away, or a probe has shown that it still fails: no number of tries would say anything of the submission.
+/// The agency is away, silent, or fails without a word about the request, or it lets nobody of this installation in: no number
+/// of tries would say anything of the submission. Parking is for what a person can decide.
 fn says_nothing_of_the_submission(fault: &Fault, errand: Errand) -> bool {
-    let is_ill = || matches!(Sign::of_fault(fault), Sign::Ill { .. } | Sign::Away);
     let is_of_all = match errand {
-        Errand::Ordinary => false,
-        Errand::Probe => is_ill(),
-        Errand::Halted => fault.code == Code::CredentialsRefused,
+        Errand::Ordinary | Errand::Probe => false,
+        Errand::Halted => matches!(fault.code, Code::CredentialsRefused | Code::IdentityRefusedLate),
     };
-    fault.code.is_absence() || is_of_all
+    fault.code.is_absence() || matches!(Sign::of_fault(fault), Sign::Ill { .. } | Sign::Away) || is_of_all
 }
 
 fn deferred(fault: Fault, case: Case<'_>) -> Event {
     let since = case.waiting_since.unwrap_or(case.now).min(case.now);
     let waited = Duration::try_from(case.now.duration_since(since)).unwrap_or_default();
-    let own = case.schedule.wait_while_away(waited, None).min(LONGEST_WAIT_FOR_AGENCY);
+    let own = case.schedule.wait_while_away(waited, None);
+    let own = if fault.code.is_absence() { own.min(LONGEST_WAIT_FOR_AGENCY) } else { own };
     let wait = fault.retry_after.map_or(own, |asked| own.max(case.schedule.bounded(asked)));
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     let due_at = case.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
@@ -136,17 +137,21 @@ mod tests {
 
     #[test]
     fn after_sent_but_unknown_each_effect_goes_its_own_way() {
-        let after = |effect| event(Err(fault(Code::NetworkReset)), effect, 1).name();
-        assert_eq!(after(Effect::Read), EventName::RetryPlanned);
-        assert_eq!(after(Effect::Idempotent), EventName::RetryPlanned);
-        assert_eq!(after(Effect::Lookup), EventName::RetryPlanned);
-        assert_eq!(after(Effect::Once), EventName::OutcomeUnknown);
+        for (code, again) in
+            [(Code::NetworkReset, EventName::Deferred), (Code::AgencySoapServerFault, EventName::RetryPlanned)]
+        {
+            let after = |effect| event(Err(fault(code)), effect, 1).name();
+            assert_eq!(after(Effect::Read), again);
+            assert_eq!(after(Effect::Idempotent), again);
+            assert_eq!(after(Effect::Lookup), again);
+            assert_eq!(after(Effect::Once), EventName::OutcomeUnknown);
+        }
     }
 
     #[test]
     fn a_read_leaves_no_doubt_and_a_write_does() {
         let verdict = |effect| match event(Err(fault(Code::NetworkTimeout)), effect, 1) {
-            Event::RetryPlanned { fault, .. } => fault.verdict,
+            Event::Deferred { fault, .. } => fault.verdict,
             other => panic!("{other:?}"),
         };
         assert_eq!(verdict(Effect::Read), Verdict::Retry);
@@ -215,10 +220,34 @@ mod tests {
             Event::Deferred { due_at, .. } => assert_eq!(due_at.as_second(), 1060),
             other => panic!("{other:?}"),
         }
-        let silence = |errand| settle(Err(fault(Code::NetworkTimeout)), case(errand)).name();
-        assert_eq!(silence(Errand::Ordinary), EventName::GivenUp);
-        assert_eq!(silence(Errand::Probe), EventName::Deferred);
-        assert_eq!(silence(Errand::Halted), EventName::GivenUp);
+        // What has reached it may be the reason: its wait grows as the schedule's do.
+        match settle(Err(fault(Code::NetworkTimeout)), case(Errand::Ordinary)) {
+            Event::Deferred { due_at, .. } => assert_eq!(due_at.as_second(), 1080),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_number_of_tries_gives_up_what_meets_silence_or_failure_without_a_word_about_it() {
+        let speaks_of_health = [
+            Code::NetworkTimeout,
+            Code::NetworkReset,
+            Code::NetworkTlsBroken,
+            Code::AgencyServerError,
+            Code::AgencyUnavailable,
+            Code::AgencyRateLimited,
+        ];
+        for effect in [Effect::Read, Effect::Idempotent, Effect::Lookup] {
+            for code in speaks_of_health {
+                assert_eq!(event(Err(fault(code)), effect, 100).name(), EventName::Deferred, "{code}");
+            }
+            for code in [Code::AgencySoapServerFault, Code::AgencyNoVerdict, Code::AnswerNotXml, Code::Interrupted] {
+                assert_eq!(event(Err(fault(code)), effect, 100).name(), EventName::GivenUp, "{code}");
+            }
+        }
+        for code in speaks_of_health {
+            assert_eq!(event(Err(fault(code)), Effect::Once, 1).name(), EventName::OutcomeUnknown, "{code}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ async fn town_with(papers: &Papers, board: &Switchboard) -> Town {
         text.replace("failures = 5", "failures = 1000").replace("timeout_secs = 20", "timeout_secs = 4")
     };
     Town::with_adapters(patient, |plan| {
-        plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n";
+        plan.retry = "first_wait_secs = 5\nmax_wait_secs = 5\nmax_attempts = 1\n";
         plan.played_elsewhere.insert(AGENCY.parse().unwrap(), Box::new(begin));
     })
     .await
@@ -105,7 +105,7 @@ async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again
         stranger.say("R\n");
         tokio::time::sleep(Duration::from_millis(300)).await;
         stranger.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-        let shown = town.ends(&id, "parked").await;
+        let shown = town.until(&id, &["parked", "retrying"]).await;
         let code = shown["fault"]["code"].as_str().unwrap();
         match more {
             ["-tls1_2"] => assert_eq!(code, "agency.tls.renegotiation", "{shown:#}"),
@@ -117,6 +117,7 @@ async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again
             "the request was said again: {}",
             stranger.heard()
         );
+        town.cancel(&id).await;
     }
     town.leave().await;
 }

@@ -14,8 +14,15 @@ fn patient_circuit(_: &str, text: String) -> String {
     text.replace("failures = 5", "failures = 1000")
 }
 
-/// Of an agency that is away or takes nothing now, no number of tries says anything: it is waited for.
-const WAITED_FOR: [&str; 3] = ["agency.http.unavailable", "agency.http.rate-limited", "agency.certificate"];
+/// Of an agency that is away, silent or not well, no number of tries says anything: it is waited for.
+const WAITED_FOR: [&str; 6] = [
+    "agency.http.unavailable",
+    "agency.http.rate-limited",
+    "agency.http.server-error",
+    "agency.certificate",
+    "network.reset",
+    "network.timeout",
+];
 
 async fn ends_with(town: &Town, agency: &str, service: &str, behaviour: Value, code: &str) {
     town.behave(agency, behaviour.clone());

@@ -167,12 +167,14 @@ pub async fn town_that_tries(agency: &str, retry: &'static str, change: impl Fn(
     (town, hostile)
 }
 
-/// Parked with this code, and not after a long time.
+/// Parked with this code, and not after a long time; or waiting, if it speaks of the agency's health.
 async fn ends_with(town: &Town, service: &str, code: &str, what: &str) {
     let begun = Instant::now();
     let id = town.post(service).await;
-    let shown = town.ends(&id, "parked").await;
-    assert_eq!(shown["fault"]["code"], code, "{what}: {shown:#}");
+    let shown = town.until(&id, &["parked", "retrying"]).await;
+    let state = if ["network.reset", "agency.http.server-error"].contains(&code) { "retrying" } else { "parked" };
+    assert_eq!((&shown["fault"]["code"], &shown["state"]), (&json!(code), &json!(state)), "{what}: {shown:#}");
+    town.cancel(&id).await;
     assert!(begun.elapsed().as_secs() < 15, "{what} took {:?}", begun.elapsed());
 }
 
@@ -281,15 +283,13 @@ async fn an_unsigned_not_found_never_counts_as_never_seen() {
     town.until(&id, &["retrying"]).await;
     hostile.says(404, "content-type: application/json\r\n", json!({"event_id": id, "result": []}).to_string());
     let shown = town.ends(&id, "parked").await;
-    assert_eq!(
-        (&shown["fault"]["code"], &shown["attempts"]),
-        (&json!("agency.http.no-verdict"), &json!(4)),
-        "{shown:#}"
-    );
+    assert_eq!(shown["fault"]["code"], "agency.http.no-verdict", "{shown:#}");
     let journal = &town.stage.process().unwrap().journal;
     let attempts = journal.attempts(id.parse().unwrap()).await.unwrap();
     let sent = |number: usize| String::from_utf8_lossy(&attempts[number].wire.as_ref().unwrap().sent).into_owned();
-    assert!((1..4).all(|number| sent(number).starts_with("GET ")), "the request was sent again");
+    // What the failure without a word was met by uses no try, and each of these does.
+    assert!(attempts.len() >= 5, "{shown:#}");
+    assert!((1..attempts.len()).all(|number| sent(number).starts_with("GET ")), "the request was sent again");
     assert!(sent(0).starts_with("POST "));
     town.leave().await;
 }

@@ -163,9 +163,12 @@ async fn the_other_effects_go_their_ways_after_an_alert() {
         for service in ["person-lookup", "civil-status-extract"] {
             let before = agency.requests();
             let id = town.post(service).await;
-            let shown = town.ends(&id, "parked").await;
-            assert_eq!(code(&shown), "network.tls-broken", "{service} {says:?}: {shown:#}");
-            assert_eq!(agency.requests() - before, 2, "{service} {says:?} is sent again");
+            until(async || agency.requests() - before > 2).await;
+            let shown = town.until(&id, &["retrying", "parked"]).await;
+            assert_eq!((code(&shown), &shown["state"]), ("network.tls-broken", &"retrying".into()), "{shown:#}");
+            agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+            town.ends(&id, "parked").await;
+            agency.acts(Act { when: When::AfterRequest, says: vec![says.clone()], end: End::Fin });
         }
     }
     town.leave().await;

@@ -247,3 +247,77 @@ async fn an_outage_in_which_the_agency_says_that_it_is_unavailable_parks_nothing
 async fn an_outage_in_which_the_agency_is_silent_parks_nothing_once_its_circuit_is_open() {
     nothing_is_parked(Outage::IsSilent, |_| {}).await;
 }
+
+/// A single submission, of which nobody else's could tell that it is the agency. It may be sent again, so it is, however often
+/// the schedule would have given it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_submission_alone_waits_as_long_as_what_comes_speaks_of_the_agencys_health() {
+    let town = Town::with_adapters(shortened, schedule).await;
+    let outages = [
+        json!({"fault": {"status": {"code": 502}}}),
+        json!({"fault": {"status": {"code": 504, "after_effect": true}}}),
+        json!({"fault": "reset-before-effect"}),
+        json!({"delay_ms": 3_600_000}),
+    ];
+    for outage in outages {
+        AGENCIES.iter().for_each(|agency| town.behave(agency, outage.clone()));
+        // A `read`, an `idempotent` and a `lookup`, and never two of them at one agency at a time.
+        for services in [&SERVICES[1..], &SERVICES[..1]] {
+            let mut ids = Vec::new();
+            for service in services {
+                ids.push(town.post(service).await);
+            }
+            for id in &ids {
+                let shown = tried(&town, id, 5).await;
+                assert!(shown["waiting_for_agency_since"].is_string(), "{outage}: {shown:#}");
+            }
+            AGENCIES.iter().for_each(|agency| town.behave(agency, json!(null)));
+            for id in &ids {
+                town.ends(id, "completed").await;
+            }
+            AGENCIES.iter().for_each(|agency| town.behave(agency, outage.clone()));
+        }
+    }
+    for agency in AGENCIES {
+        let done: Vec<_> = town.simulator(agency).ledger().into_iter().filter_map(|entry| entry.reference).collect();
+        let distinct: std::collections::HashSet<_> = done.iter().collect();
+        assert_eq!(distinct.len(), done.len(), "{agency} has done something twice");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_count_what_the_agency_answers_about_the_request_and_no_outage_before_it() {
+    let town = Town::with_adapters(shortened, schedule).await;
+    let fault = json!({"soap-fault": {"blames": "server"}});
+    town.behave(
+        "civil-registry",
+        json!([{"fault": {"status": {"code": 502}}, "times": 4}, {"fault": fault, "times": 2}, {"fault": null}]),
+    );
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!(shown["attempts"], 7, "{shown:#}");
+    town.behave("civil-registry", json!([{"fault": {"status": {"code": 502}}, "times": 2}, {"fault": fault}]));
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(
+        (&shown["attempts"], &shown["fault"]["code"]),
+        (&5.into(), &"agency.soap-fault.server".into()),
+        "{shown:#}"
+    );
+    town.leave().await;
+}
+
+/// Until it has been tried this often, and waits.
+async fn tried(town: &Town, id: &str, attempts: u64) -> Value {
+    let begun = Instant::now();
+    loop {
+        let shown = town.show(id).await;
+        assert!(["accepted", "queued", "sending", "retrying"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+        if shown["attempts"].as_u64() >= Some(attempts) && shown["state"] == "retrying" {
+            return shown;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{shown:#}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
