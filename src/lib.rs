@@ -13,7 +13,7 @@
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
-//! | 0 | [`settings`], [`domain`], [`xml`], [`json`], [`crash`], [`secret_file`] |
+//! | 0 | [`settings`], [`domain`], [`xml`], [`json`], [`network_errors`], [`crash`], [`secret_file`] |
 
 // What comes from outside never ends a thread. Tests may.
 #![cfg_attr(
@@ -32,6 +32,7 @@
 pub mod crash;
 pub mod domain;
 pub mod json;
+pub mod network_errors;
 pub mod secret_file;
 pub mod settings;
 pub mod xml;

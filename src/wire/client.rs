@@ -8,9 +8,12 @@ use super::{
     moment::{Moment, poll_request},
     proof::watched,
     renegotiation::Renegotiations,
-    tls_failure::{TlsFailure, innermost, sources, tls_failure},
+    tls_failure::{TlsFailure, tls_failure},
 };
-use crate::crash::{self, Point};
+use crate::{
+    crash::{self, Point},
+    network_errors::{in_words, sources},
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -105,7 +108,7 @@ impl Client {
                 .pool_idle_timeout(keep_alive)
                 .tcp_nodelay(true)
                 .build()
-                .map_err(|error| innermost(&error))
+                .map_err(|error| in_words(&error))
         };
         Ok(Self {
             usual: http(Patience::Learned, settings.keep_alive)?,
@@ -251,7 +254,7 @@ fn after_sending(error: &(dyn Error + 'static)) -> ExchangeFailure {
         Some(failure @ (TlsFailure::ServerCertificate(_) | TlsFailure::Other(_))) => {
             ExchangeFailure::Tls(failure.to_string())
         }
-        None => ExchangeFailure::Broken(innermost(error)),
+        None => ExchangeFailure::Broken(in_words(error)),
     }
 }
 

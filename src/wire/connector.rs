@@ -6,8 +6,9 @@ use super::{
     moment::poll_connecting,
     proof::{Seen, watch},
     renegotiation::{Renegotiations, noting},
-    tls_failure::{TlsFailure, innermost, tls_failure},
+    tls_failure::{TlsFailure, tls_failure},
 };
+use crate::network_errors::in_words;
 use hyper::rt::{Read, ReadBuf};
 use std::{
     error::Error,
@@ -170,8 +171,10 @@ pub(super) fn failure(error: &(dyn Error + 'static), seen: Seen) -> ConnectFailu
             true => ConnectFailure::OurCertificate(text),
             false => ConnectFailure::Tls(text),
         },
-        Some(TlsFailure::Renegotiation) => ConnectFailure::Tls("it asks for another handshake".into()),
+        Some(TlsFailure::Renegotiation) => {
+            ConnectFailure::Tls("it asks for another handshake before anything was sent".into())
+        }
         Some(TlsFailure::Other(text)) => ConnectFailure::Tls(text),
-        None => ConnectFailure::Unreachable(innermost(error)),
+        None => ConnectFailure::Unreachable(in_words(error)),
     }
 }

@@ -23,3 +23,4 @@ mod restored;
 mod scheduling;
 mod seals;
 mod strangers;
+mod words;

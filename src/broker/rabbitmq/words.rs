@@ -2,7 +2,10 @@
 //! out go out. No name of a library's own reaches a person.
 
 use super::settings::Target;
-use crate::broker::BrokerError;
+use crate::{
+    broker::BrokerError,
+    network_errors::{in_words, sources},
+};
 use lapin::{
     Error, ErrorKind,
     protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError},
@@ -16,7 +19,7 @@ pub(super) fn failure(error: &Error) -> BrokerError {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => of_protocol(refusal),
         ErrorKind::IOError(error) | ErrorKind::RuntimeShutdownError(error) => {
-            BrokerError::Unavailable(format!("the connection broke: {}", of_io(error)))
+            BrokerError::Unavailable(format!("the connection broke: {}", in_words(&**error)))
         }
         ErrorKind::MissingHeartbeatError => BrokerError::Unavailable("it has been silent for too long".into()),
         ErrorKind::ChannelsLimitReached => {
@@ -104,7 +107,7 @@ fn encoding(vhost: &str) -> &'static str {
 
 fn not_reached(error: &io::Error, target: &Target) -> BrokerError {
     let place = place(target);
-    if let Some(tls) = rustls_error(error) {
+    if let Some(tls) = sources(error).find_map(|source| source.downcast_ref::<rustls::Error>()) {
         return BrokerError::Refused(of_tls(tls, target));
     }
     match error.kind() {
@@ -122,7 +125,7 @@ fn not_reached(error: &io::Error, target: &Target) -> BrokerError {
             "the host `{}` of broker.uri is not known to this machine's resolver",
             target.uri.authority.host
         )),
-        _ => BrokerError::Unavailable(format!("{place} cannot be reached: {}", of_io(error))),
+        _ => BrokerError::Unavailable(format!("{place} cannot be reached: {}", in_words(error))),
     }
 }
 
@@ -196,36 +199,6 @@ fn wrong_port(target: &Target) -> String {
 
 fn place(target: &Target) -> String {
     format!("{}:{}", target.uri.authority.host, target.uri.authority.port)
-}
-
-/// The operating system's words. What a library adds to them, such as addresses of its documentation, is left out.
-fn of_io(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ended in the middle".into(),
-        io::ErrorKind::ConnectionReset => "it was reset by the other side".into(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => "the other side has closed it".into(),
-        io::ErrorKind::TimedOut => "no answer came in time".into(),
-        kind => match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code).to_string(),
-            None if rustls_error(error).is_some() => "TLS failed".into(),
-            None => kind.to_string(),
-        },
-    }
-}
-
-/// However deep it is wrapped. What an I/O error was made of is no `source` of it.
-fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
-    let mut inside: &(dyn std::error::Error + 'static) = error.get_ref()?;
-    for _ in 0..16 {
-        if let Some(found) = inside.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        inside = match inside.downcast_ref::<io::Error>() {
-            Some(wrapped) => wrapped.get_ref()?,
-            None => inside.source()?,
-        };
-    }
-    None
 }
 
 #[cfg(test)]

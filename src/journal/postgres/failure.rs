@@ -1,6 +1,9 @@
 //! What went wrong: an error of the client library comes in; words without data, and what it means for the session, go out.
 
-use crate::journal::JournalError;
+use crate::{
+    journal::JournalError,
+    network_errors::{in_words, sources},
+};
 use std::{error::Error, fmt};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -159,15 +162,11 @@ fn remedy(code: &str) -> Option<&'static str> {
     })
 }
 
-/// The network's or TLS's own words at the end of the chain of causes, or ours for what the client library says.
+/// What the client library says is only looked at: it is told in words of ours.
 fn cause(error: &tokio_postgres::Error) -> String {
-    let (mut network, mut said) = (None, error.to_string());
-    let mut next: Option<&dyn Error> = error.source();
-    while let Some(cause) = next {
-        network = cause.downcast_ref::<std::io::Error>().or(network);
-        said = cause.to_string();
-        next = cause.source();
-    }
+    let network = sources(error).find(|source| source.is::<std::io::Error>());
+    let said = std::iter::successors(Some(error as &dyn Error), |error| error.source()).last();
+    let said = said.map_or_else(String::new, ToString::to_string);
     match (said.as_str(), network) {
         ("password missing", _) => {
             "the server asks for a password, and there is none: write it into a file that [journal] passfile names, or \
@@ -186,7 +185,7 @@ fn cause(error: &tokio_postgres::Error) -> String {
              journal's URL"
                 .into()
         }
-        (_, Some(network)) => format!("the connection failed: {network}"),
+        (_, Some(network)) => format!("the connection failed: {}", in_words(network)),
         _ => "the connection was closed or cannot be made".into(),
     }
 }

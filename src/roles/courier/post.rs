@@ -2,6 +2,7 @@
 
 use super::address::{ForbiddenAddress, Guarded, check_host};
 use crate::{
+    network_errors::in_words,
     settings::{Secret, WebhookSettings},
     trust::{
         AgencyRoots, ClientTls, TrustError, client_config,
@@ -157,7 +158,7 @@ fn client(settings: &WebhookSettings, now: Timestamp, warnings: &mut Vec<String>
             builder.tls_backend_rustls()
         }
     };
-    builder.build().map_err(|error| PostError::Transport(root_cause(&error)))
+    builder.build().map_err(|error| PostError::Transport(in_words(&error)))
 }
 
 /// Seconds or a date (RFC 9110, section 10.2.3).
@@ -180,17 +181,8 @@ fn fault_of(error: &reqwest::Error) -> PostError {
     }
     PostError::Transport(match error.is_timeout() {
         true => "it did not answer in time".into(),
-        false => root_cause(error),
+        false => in_words(error),
     })
-}
-
-/// The innermost error: the outer ones repeat the address.
-fn root_cause(error: &dyn Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 #[cfg(test)]
