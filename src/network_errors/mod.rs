@@ -79,10 +79,14 @@ mod tests {
 
     #[test]
     fn the_innermost_error_that_can_be_told_is_told_and_no_librarys_text() {
-        let eof = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/x#unexpected-eof";
+        let eof =
+            "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/x#unexpected-eof";
         let cases = [
             (io::Error::new(io::ErrorKind::UnexpectedEof, eof), "the other side has closed it in the middle"),
-            (io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof"), "the other side has closed it in the middle"),
+            (
+                io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof"),
+                "the other side has closed it in the middle",
+            ),
             (io::Error::from_raw_os_error(111), "nobody listens there"),
             (io::Error::from_raw_os_error(24), "Too many open files"),
             (

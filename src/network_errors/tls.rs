@@ -93,7 +93,9 @@ pub fn about_certificate(fault: &CertificateError) -> String {
             "it, or its issuer, is signed by an algorithm that is not accepted"
         }
         // Our own words: the library hands on what our verifier says.
-        CertificateError::Other(other) => return super::sources(other.0.as_ref()).last().map_or_else(String::new, ToString::to_string),
+        CertificateError::Other(other) => {
+            return super::sources(other.0.as_ref()).last().map_or_else(String::new, ToString::to_string);
+        }
         _ => "it is not accepted",
     };
     text.to_owned()

@@ -50,6 +50,7 @@ pub(super) fn fault(failure: SendFailure, not_handled: &NotHandled) -> Fault {
             ConnectFailure::Unreachable(_)
             | ConnectFailure::Timeout
             | ConnectFailure::Closed
+            | ConnectFailure::Unasked
             | ConnectFailure::Probe(_) => Code::NetworkConnect,
             ConnectFailure::ServerCertificate(_) => Code::AgencyCertificate,
             ConnectFailure::OurCertificate(_) => Code::IdentityRefused,
@@ -75,12 +76,13 @@ mod tests {
     use super::*;
     use crate::domain::Verdict;
 
-    fn before() -> [ConnectFailure; 7] {
+    fn before() -> [ConnectFailure; 8] {
         let text = || "x".to_owned();
         [
             ConnectFailure::Unreachable(text()),
             ConnectFailure::Timeout,
             ConnectFailure::Closed,
+            ConnectFailure::Unasked,
             ConnectFailure::ServerCertificate(text()),
             ConnectFailure::OurCertificate(text()),
             ConnectFailure::Tls(text()),

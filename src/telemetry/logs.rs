@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn libraries_whose_failures_are_handled_are_heard_only_if_they_are_named() {
-        let off = "amq_protocol=off,async_rs=off,tcp_stream=off,rustls=off,hyper=off,reqwest=off,h2=off,tokio_postgres=off";
+        let off =
+            "amq_protocol=off,async_rs=off,tcp_stream=off,rustls=off,hyper=off,reqwest=off,h2=off,tokio_postgres=off";
         assert_eq!(with_quiet_libraries("info"), format!("info,lapin=off,{off}"));
         assert_eq!(with_quiet_libraries("warn,lapin=info"), format!("warn,lapin=info,{off}"));
         assert_eq!(with_quiet_libraries(" "), format!("lapin=off,{off}"));

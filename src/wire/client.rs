@@ -9,6 +9,7 @@ use super::{
     proof::watched,
     renegotiation::Renegotiations,
     tls_failure::{TlsFailure, tls_failure},
+    unasked::is_unasked,
 };
 use crate::{
     crash::{self, Point},
@@ -242,6 +243,8 @@ pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration
 fn classify(error: &reqwest::Error) -> SendFailure {
     match sources(error).find_map(|source| source.downcast_ref::<ConnectFailure>()) {
         Some(connecting) => SendFailure::NotSent(connecting.clone()),
+        // Of the connection that it had been given to, nothing has left.
+        None if is_unasked(error) => SendFailure::NotSent(ConnectFailure::Unasked),
         None => SendFailure::Unknown(after_sending(error)),
     }
 }

@@ -5,8 +5,9 @@ use super::{
     failure::ConnectFailure,
     moment::poll_connecting,
     proof::{Seen, watch},
-    renegotiation::{Renegotiations, noting},
+    renegotiation::{Noted, Renegotiations, noting},
     tls_failure::{TlsFailure, tls_failure},
+    unasked::is_unasked,
 };
 use crate::network_errors::in_words;
 use hyper::rt::{Read, ReadBuf};
@@ -121,9 +122,10 @@ impl Connecting {
     {
         let begun = Instant::now();
         let mut connecting = pin!(connecting);
+        let noted = Noted { renegotiations: self.renegotiations.clone(), has_asked: Arc::default() };
         let mut seen = Seen::default();
         let connected = poll_fn(|cx| {
-            let (polled, more) = watch(|| noting(&self.renegotiations, || connecting.as_mut().poll(cx)));
+            let (polled, more) = watch(|| noting(&noted, || connecting.as_mut().poll(cx)));
             seen = seen.and(more);
             polled
         });
@@ -138,6 +140,7 @@ impl Connecting {
         } else if !seen.is_tls13 {
             self.proofs.learn(true);
         }
+        still_silent(&mut connection, seen).await?;
         Ok(connection)
     }
 }
@@ -156,6 +159,18 @@ pub(super) async fn until_proved<C: Read + Unpin>(connection: &mut C, so_far: Se
     .await
 }
 
+/// What stands on the connection already is no answer to what has not been asked.
+async fn still_silent<C: Read + Unpin>(connection: &mut C, seen: Seen) -> Result<(), ConnectFailure> {
+    poll_fn(|cx| {
+        Poll::Ready(match poll_unread(connection, cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => Err(ConnectFailure::Closed),
+            Poll::Ready(Err(error)) => Err(failure(&error, seen)),
+        })
+    })
+    .await
+}
+
 /// Lets TLS read, without room for anything that would have to be given on.
 fn poll_unread<C: Read + Unpin>(connection: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     let mut nothing = ReadBuf::new(&mut []);
@@ -165,6 +180,9 @@ fn poll_unread<C: Read + Unpin>(connection: &mut C, cx: &mut Context<'_>) -> Pol
 /// Before the server has proved who it is, and has asked for our certificate, nobody can refuse it, and anybody on the way can
 /// say that they do.
 pub(super) fn failure(error: &(dyn Error + 'static), seen: Seen) -> ConnectFailure {
+    if is_unasked(error) {
+        return ConnectFailure::Unasked;
+    }
     match tls_failure(error) {
         Some(TlsFailure::ServerCertificate(text)) => ConnectFailure::ServerCertificate(text),
         Some(TlsFailure::OurCertificate(text) | TlsFailure::OurCertificateFirst(text)) => match seen.may_be_refused() {

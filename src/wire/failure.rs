@@ -21,8 +21,10 @@ pub enum ConnectFailure {
     Unreachable(String),
     #[error("no connection in time")]
     Timeout,
-    #[error("the server closed the new connection, or spoke on it before it was asked")]
+    #[error("the server closed the new connection before it was asked")]
     Closed,
+    #[error("the server spoke before it was asked, so what it said is no answer")]
+    Unasked,
     #[error("the server's certificate: {0}")]
     ServerCertificate(String),
     #[error("the server says that it refuses our certificate: {0}")]
@@ -45,7 +47,9 @@ pub enum ExchangeFailure {
     #[error("the server said that it refuses our certificate, after the request had been sent: {0}")]
     OurCertificate(String),
     /// In its part of the handshake, before it has said anything else on the connection (TLS 1.3).
-    #[error("the server refused our certificate in its part of the handshake, when the request had been sent: {0}")]
+    #[error(
+        "the server said that it refuses our certificate, in its part of the handshake, when the request had been sent: {0}"
+    )]
     OurCertificateFirst(String),
     #[error(
         "after the request the server began a new TLS handshake (renegotiation), most likely to ask for our certificate; \

@@ -5,7 +5,11 @@
 //! comes after anything else may be about what was asked. The error that TLS ends with carries which it was, so that it is
 //! known of this very connection, whoever meets the error.
 
-use super::{attentive::copied, renegotiation::noted_in};
+use super::{
+    attentive::copied,
+    renegotiation::noted_in,
+    unasked::{self, HasAsked, noting_requests},
+};
 use rustls::{
     AlertDescription, ConnectionTrafficSecrets, ContentType, Error, OtherError, Tls13CipherSuite,
     crypto::cipher::{
@@ -30,14 +34,14 @@ struct Attentive(&'static dyn Tls13AeadAlgorithm);
 
 impl Tls13AeadAlgorithm for Attentive {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        self.0.encrypter(key, iv)
+        noting_requests(self.0.encrypter(key, iv))
     }
 
     /// Keys that are changed later begin to count anew; only those of the handshake begin with the first word.
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
         let inner = self.0.decrypter(key, iv);
         match noted_in() {
-            Some(_) => Box::new(AttentiveDecrypter(inner)),
+            Some(noted) => Box::new(AttentiveDecrypter { inner, has_asked: noted.has_asked }),
             None => inner,
         }
     }
@@ -55,11 +59,15 @@ impl Tls13AeadAlgorithm for Attentive {
     }
 }
 
-struct AttentiveDecrypter(Box<dyn MessageDecrypter>);
+struct AttentiveDecrypter {
+    inner: Box<dyn MessageDecrypter>,
+    has_asked: HasAsked,
+}
 
 impl MessageDecrypter for AttentiveDecrypter {
     fn decrypt<'a>(&mut self, message: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error> {
-        let plain = self.0.decrypt(message, seq)?;
+        let plain = self.inner.decrypt(message, seq)?;
+        unasked::check(&plain, &self.has_asked)?;
         match (seq, plain.typ, plain.payload) {
             (0, ContentType::Alert, &[_, number]) if is_of_handshake(number.into()) => {
                 Err(Error::Other(OtherError(Arc::new(RefusedFirst(number.into())))))

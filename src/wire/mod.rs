@@ -12,6 +12,7 @@ mod proof;
 mod renegotiation;
 mod soap;
 mod tls_failure;
+mod unasked;
 mod xml_json;
 
 pub use attentive::attentive_provider;

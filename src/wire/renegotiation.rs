@@ -4,7 +4,10 @@
 //! The only message of a handshake that a server may send after its Finished is such a request (RFC 5246, section 7.4.1.1).
 //! Whoever decrypts the records sees what kind each is.
 
-use super::attentive::copied;
+use super::{
+    attentive::copied,
+    unasked::{self, HasAsked, noting_requests},
+};
 use rustls::{
     ConnectionTrafficSecrets, ContentType, Error, Tls12CipherSuite,
     crypto::cipher::{
@@ -23,21 +26,29 @@ use std::{
 /// How often the servers that one client talks to have asked for it.
 pub(super) type Renegotiations = Arc<AtomicU64>;
 
-thread_local! {
-    /// Where connections note it whose handshake is polled on this thread now.
-    static NOTED_IN: RefCell<Option<Renegotiations>> = const { RefCell::new(None) };
+/// What is noted of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Noted {
+    /// Of all connections of the client.
+    pub renegotiations: Renegotiations,
+    pub has_asked: HasAsked,
 }
 
-/// Connections whose handshake `poll` goes on with note in `counter` what is asked of them later.
-pub(super) fn noting<T>(counter: &Renegotiations, poll: impl FnOnce() -> T) -> T {
-    NOTED_IN.set(Some(counter.clone()));
+thread_local! {
+    /// Where the connection notes it whose handshake is polled on this thread now.
+    static NOTED_IN: RefCell<Option<Noted>> = const { RefCell::new(None) };
+}
+
+/// The connection whose handshake `poll` goes on with notes there what becomes of it later.
+pub(super) fn noting<T>(noted: &Noted, poll: impl FnOnce() -> T) -> T {
+    NOTED_IN.set(Some(noted.clone()));
     let polled = poll();
     NOTED_IN.take();
     polled
 }
 
 /// Where the handshake that is polled on this thread now notes what it sees.
-pub(super) fn noted_in() -> Option<Renegotiations> {
+pub(super) fn noted_in() -> Option<Noted> {
     NOTED_IN.with_borrow(Clone::clone)
 }
 
@@ -52,13 +63,13 @@ struct Attentive(&'static dyn Tls12AeadAlgorithm);
 
 impl Tls12AeadAlgorithm for Attentive {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
-        self.0.encrypter(key, iv, extra)
+        noting_requests(self.0.encrypter(key, iv, extra))
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
         let inner = self.0.decrypter(key, iv);
         match noted_in() {
-            Some(noted_in) => Box::new(AttentiveDecrypter { inner, noted_in }),
+            Some(noted) => Box::new(AttentiveDecrypter { inner, noted }),
             None => inner,
         }
     }
@@ -83,7 +94,7 @@ impl Tls12AeadAlgorithm for Attentive {
 
 struct AttentiveDecrypter {
     inner: Box<dyn MessageDecrypter>,
-    noted_in: Renegotiations,
+    noted: Noted,
 }
 
 impl MessageDecrypter for AttentiveDecrypter {
@@ -91,8 +102,9 @@ impl MessageDecrypter for AttentiveDecrypter {
         let plain = self.inner.decrypt(message, seq)?;
         // The first encrypted message is the server's Finished.
         if seq > 0 && plain.typ == ContentType::Handshake {
-            self.noted_in.fetch_add(1, Ordering::Relaxed);
+            self.noted.renegotiations.fetch_add(1, Ordering::Relaxed);
         }
+        unasked::check(&plain, &self.noted.has_asked)?;
         Ok(plain)
     }
 }

@@ -15,7 +15,7 @@ pub enum TlsFailure {
     #[error("the server says that it refuses our certificate: {0}")]
     OurCertificate(String),
     /// The same, in TLS 1.3, before it has said anything else after its Finished.
-    #[error("the server refuses our certificate: {0}")]
+    #[error("the server says that it refuses our certificate: {0}")]
     OurCertificateFirst(String),
     /// The server wanted another handshake on the same connection.
     #[error("the server wanted a new handshake on the same connection")]

@@ -165,7 +165,7 @@ fn remedy(code: &str) -> Option<&'static str> {
 /// What the client library says is only looked at: it is told in words of ours.
 fn cause(error: &tokio_postgres::Error) -> String {
     let network = sources(error).find(|source| source.is::<std::io::Error>());
-    let said = std::iter::successors(Some(error as &dyn Error), |error| error.source()).last();
+    let said = std::iter::successors(Some(error as &dyn Error), |&error| error.source()).last();
     let said = said.map_or_else(String::new, ToString::to_string);
     match (said.as_str(), network) {
         ("password missing", _) => {

@@ -39,7 +39,17 @@ async fn town_with(agency_of: impl Fn(&Path) -> RawAgency + Send + 'static) -> (
 
 /// What only who programs with libraries can use.
 const FOREIGN: [&str; 12] = [
-    "docs.rs", "http://", "https://", "rustls", "hyper", "tokio", "eof", "EOF", "os error", "peer closed", "message completed",
+    "docs.rs",
+    "http://",
+    "https://",
+    "rustls",
+    "hyper",
+    "tokio",
+    "eof",
+    "EOF",
+    "os error",
+    "peer closed",
+    "message completed",
     "number ",
 ];
 
@@ -59,7 +69,8 @@ async fn whatever_an_agencys_server_does_is_told_without_any_librarys_words() {
             vec![Say::Http("hello\r\n\r\n")],
             vec![Say::Record(22, vec![2, 0, 0, 1, 0])],
         ];
-        let alerts = [0, 10, 21, 30, 40, 48, 60, 80, 86, 90, 100, 111, 115, 121, 200].map(|alert| vec![Say::Alert(alert)]);
+        let alerts =
+            [0, 10, 21, 30, 40, 48, 60, 80, 86, 90, 100, 111, 115, 121, 200].map(|alert| vec![Say::Alert(alert)]);
         let ends = [End::Fin, End::Reset];
         for when in [When::InsteadOfHandshake, When::BeforeRequest, When::AfterRequest] {
             for (said, end) in says.iter().chain(&alerts).flat_map(|said| ends.map(|end| (said, end))) {
@@ -87,11 +98,31 @@ async fn the_usual_ways_to_break_off_have_words_of_their_own() {
         (When::InsteadOfHandshake, vec![], End::Fin, "no connection: the other side has closed it in the middle"),
         (When::InsteadOfHandshake, vec![], End::Reset, "no connection: the other side has reset it"),
         (When::AfterRequest, vec![], End::Fin, "the connection broke: the other side has closed it in the middle"),
-        (When::AfterRequest, vec![Say::Alert(0)], End::Fin, "the connection broke: the other side has closed it before its answer was whole"),
+        (
+            When::AfterRequest,
+            vec![Say::Alert(0)],
+            End::Fin,
+            "the connection broke: the other side has closed it before its answer was whole",
+        ),
         (When::AfterRequest, vec![half], End::Fin, "the connection broke: the other side has closed it in the middle"),
-        (When::AfterRequest, vec![Say::Http("hello\r\n\r\n")], End::Fin, "the connection broke: what it says is no answer of HTTP/1.1"),
-        (When::AfterRequest, vec![Say::Alert(86)], End::Fin, "the secure connection broke: it sent the alert inappropriate_fallback"),
-        (When::AfterRequest, vec![Say::Alert(100)], End::Fin, "the secure connection broke: it sent the alert no_renegotiation"),
+        (
+            When::AfterRequest,
+            vec![Say::Http("hello\r\n\r\n")],
+            End::Fin,
+            "the connection broke: what it says is no answer of HTTP/1.1",
+        ),
+        (
+            When::AfterRequest,
+            vec![Say::Alert(86)],
+            End::Fin,
+            "the secure connection broke: it sent the alert inappropriate_fallback",
+        ),
+        (
+            When::AfterRequest,
+            vec![Say::Alert(100)],
+            End::Fin,
+            "the secure connection broke: it sent the alert no_renegotiation",
+        ),
     ] {
         agency.acts(Act { when, says, end });
         assert_eq!(line.look().await.unwrap_err().problem, told, "{when:?} {end:?}");
