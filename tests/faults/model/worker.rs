@@ -176,6 +176,7 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
         (Move::Hears, Step::Sent { turn, said: Some(came) }) => Step::Heard { turn, came },
         (Move::Hears, Step::Asking { turn, early, heard: Some(came) }) => told(model, town, turn, outcome(came), early),
         (Move::GivesUp, Step::Sent { turn, said }) => {
+            is_silent(model, town, turn)?;
             goes_astray(town, said);
             Step::Heard { turn, came: Came::Lost }
         }
@@ -186,7 +187,10 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
             goes_astray(town, None);
             Step::Heard { turn, came: Came::Blamed }
         }
-        (Move::GivesUp, Step::Asking { turn, early, .. }) => told(model, town, turn, outcome(Came::Lost), early),
+        (Move::GivesUp, Step::Asking { turn, early, .. }) => {
+            is_silent(model, town, turn)?;
+            told(model, town, turn, outcome(Came::Lost), early)
+        }
         (Move::Records, Step::Heard { turn, came }) => {
             records(model, town, turn, came);
             Step::Done
@@ -326,6 +330,12 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     if turn.recorded || model.record_of_before_deadline(town, begun) {
         model.record(town, event);
     }
+}
+
+/// Silence uses no try, so it has to be bounded here: as often as there are tries it costs nothing, and then it is one of the few
+/// faults that a run allows.
+fn is_silent(model: &Model, town: &mut Town, turn: Turn) -> Option<()> {
+    if turn.attempt > model.schedule.max_attempts() { goes_wrong(town) } else { Some(()) }
 }
 
 fn outcome(came: Came) -> Outcome {
