@@ -12,8 +12,8 @@
 //! | 4 | [`road`]: the way of one submission, one verb per file |
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
-//! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`] |
-//! | 0 | [`settings`], [`domain`], [`xml`], [`json`], [`network_errors`], [`crash`], [`secret_file`] |
+//! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
+//! | 0 | [`domain`], [`xml`], [`json`], [`network_errors`], [`crash`], [`secret_file`] |
 
 // What comes from outside never ends a thread. Tests may.
 #![cfg_attr(
@@ -34,13 +34,13 @@ pub mod domain;
 pub mod json;
 pub mod network_errors;
 pub mod secret_file;
-pub mod settings;
 pub mod xml;
 
 pub mod attachments;
 pub mod broker;
 pub mod http_server;
 pub mod journal;
+pub mod settings;
 pub mod telemetry;
 pub mod trust;
 pub mod wire;

@@ -1,5 +1,9 @@
 //! The command line: words come in, one subcommand runs, an exit code goes out. One file a subcommand.
 
+pub mod exit;
+mod config_file;
+mod runtime;
+
 mod check;
 mod check_online;
 mod demo;
@@ -20,22 +24,11 @@ mod submissions;
 pub mod trust;
 pub mod trust_verify;
 
-use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+pub use config_file::ConfigFile;
 
-/// Exit codes, the same for every subcommand.
-pub mod exit {
-    /// It did what it was asked for.
-    pub const DONE: u8 = 0;
-    /// It could not, or the answer is no: the text on standard error says why.
-    pub const FAILED: u8 = 1;
-    /// The command line itself is wrong.
-    pub const USAGE: u8 = 2;
-    /// The configuration, an adapter, a schema or a certificate is wrong: every fault is listed.
-    pub const CONFIGURATION: u8 = 3;
-    /// Stopped, but not everything under way had ended within the time for it.
-    pub const NOT_DRAINED: u8 = 4;
-}
+use clap::{Parser, Subcommand};
+use runtime::block_on;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "punte", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -79,14 +72,6 @@ enum Command {
     Trust(trust::Trust),
 }
 
-/// The configuration file, for the subcommands that need one.
-#[derive(clap::Args, Clone)]
-pub struct ConfigFile {
-    /// The configuration file; offices.toml is expected beside it
-    #[arg(long, value_name = "FILE", default_value = "config/punte.toml", env = "PUNTE_CONFIG")]
-    pub config: PathBuf,
-}
-
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     crate::telemetry::tell_panics_discreetly();
@@ -107,22 +92,6 @@ pub fn run() -> ExitCode {
     match code {
         exit::DONE if output::has_failed() => ExitCode::from(exit::FAILED),
         code => ExitCode::from(code),
-    }
-}
-
-/// Runs a subcommand's work on a runtime of its own.
-fn block_on<T>(work: impl Future<Output = T>) -> Result<T, u8> {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => {
-            let done = runtime.block_on(work);
-            // What still blocks a thread must not keep a program that has been told to end.
-            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-            Ok(done)
-        }
-        Err(error) => {
-            output::aside(format_args!("punte: the runtime cannot be started: {error}"));
-            Err(exit::FAILED)
-        }
     }
 }
 

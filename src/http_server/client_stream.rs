@@ -8,12 +8,15 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep},
 };
 
 /// How long, and how much, is still read of a client after everything was said to it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX_BYTES: usize = 1 << 20;
+
+pub type TcpConnection = ClientStream<TcpStream>;
 
 pub struct ClientStream<S> {
     stream: S,

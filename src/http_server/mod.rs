@@ -5,73 +5,21 @@
 
 mod client_stream;
 mod conversation;
+mod door;
 mod framing;
 mod strangers;
 
-pub use client_stream::ClientStream;
+pub use client_stream::{ClientStream, TcpConnection};
+pub use door::{Door, HttpVersion, ListenerLimits, Visitor};
 pub use framing::{FramedStream, REFUSED};
 
-use axum::body::Body;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use strangers::Strangers;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-pub type TcpConnection = ClientStream<TcpStream>;
-
-#[derive(Debug, Clone, Copy)]
-pub struct ListenerLimits {
-    pub max_connections: usize,
-    pub handshake_timeout: Duration,
-    /// For each request's headers, and for the first request to come at all.
-    pub header_timeout: Duration,
-    /// For a connection without any request under way.
-    pub idle_timeout: Duration,
-    /// For a client that does not read what it is sent.
-    pub write_timeout: Duration,
-    /// For requests under way once the listener is being stopped.
-    pub grace: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVersion {
-    Http1,
-    Http2,
-}
-
-/// What is known of one connection: who it is (`guest`), and how to end it.
-pub struct Visitor<G> {
-    pub guest: G,
-    /// Cancelled by an answer after which nothing more is to be said.
-    pub farewell: CancellationToken,
-}
-
-/// Who comes in, and what they are answered.
-pub trait Door: Send + Sync + 'static {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    type Guest: Send + Sync + 'static;
-
-    /// The handshake; `None` if it fails. It need not watch the time.
-    fn greet(
-        &self,
-        connection: TcpConnection,
-    ) -> impl Future<Output = Option<(Self::Stream, HttpVersion, Self::Guest)>> + Send;
-
-    /// Whether the guest is somebody; all others are strangers for as long as they stay.
-    fn knows(&self, guest: &Self::Guest) -> bool;
-
-    fn answer(
-        self: Arc<Self>,
-        visitor: Arc<Visitor<Self::Guest>>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Body>> + Send;
-}
 
 /// Binds, so that the address is known (port 0) before anybody is let in.
 pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {

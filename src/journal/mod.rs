@@ -12,6 +12,7 @@
 //! - entering a settled state adds a webhook notice if the submission asked for one;
 //! - what was erased can no longer be read in any file that SQLite keeps of the journal, once its traces are removed.
 
+mod error;
 mod continuity;
 mod database;
 mod mark_file;
@@ -24,37 +25,17 @@ pub mod sqlite;
 mod store;
 
 pub use continuity::Continuity;
+pub use error::JournalError;
 pub use mark_file::{Kept, MarkFile};
 pub use side_rows::SideRows;
 
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Forbidden, IdPart, JournalMark, Mark,
-    OfficeName, Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, IdPart, JournalMark, Mark, OfficeName,
+    Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The store does not answer now: the call may be repeated. Nothing was changed, unless the connection broke while
-    /// the change was being committed: then a repetition finds it done.
-    #[error("the journal is unavailable: {0}")]
-    Unavailable(String),
-    /// A stored row cannot be read as what it should be, or a newer program has written the store.
-    #[error("the journal holds what this program cannot read: {0}")]
-    Corrupt(String),
-    /// The file was copied without its log.
-    #[error("{0}")]
-    Incomplete(String),
-    /// It is not the journal that this installation has worked with: nothing is done with it until an operator decides.
-    #[error("{0}")]
-    Held(String),
-    #[error("the journal knows no submission {0}")]
-    NotFound(SubmissionId),
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-}
 
 /// The office's key for a request and the digest of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

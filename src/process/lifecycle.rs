@@ -5,7 +5,8 @@ use super::{
     keeper::Keeper,
     parts::Shared,
     role::Role,
-    stores::{OpenError, open_broker, open_journal},
+    start_error::StartError,
+    stores::{open_broker, open_journal},
     take_over::TakeOver,
 };
 use crate::{
@@ -13,57 +14,22 @@ use crate::{
     broker::{Broker, BrokerError},
     domain::{AgencyName, Clock},
     journal::{
-        Journal, JournalError, MarkFile,
+        Journal, MarkFile,
         sqlite::{self, Ownership},
     },
     road::{Arrivals, Lines, Marks},
-    roles::{
-        courier::{CourierError, Postboxes},
-        gateway::GatewayError,
-    },
+    roles::courier::Postboxes,
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    Broker(BrokerError),
-    #[error("the attachments' folder: {0}")]
-    Attachments(std::io::Error),
-    #[error("the folder {path} for the copy of the journal's mark ([folders] data): {error}")]
-    Data { path: PathBuf, error: std::io::Error },
-    #[error("another process works on this journal: stop it, or share a PostgreSQL journal")]
-    JournalInUse,
-    #[error("the embedded broker lives inside one process: run all roles together, or use RabbitMQ")]
-    EmbeddedBrokerApart,
-    #[error("a SQLite journal belongs to one process: run all roles together, or use PostgreSQL")]
-    SqliteApart,
-    #[error(transparent)]
-    Gateway(#[from] GatewayError),
-    #[error(transparent)]
-    Courier(#[from] CourierError),
-    #[error(
-        "health and metrics cannot be served at {address}: {error}; free the port, or name another address in \
-         [operations] of punte.toml"
-    )]
-    Operations { address: SocketAddr, error: std::io::Error },
-}
-
-/// How long requests under way have to end once the process is told to stop.
-pub const DRAIN: Duration = Duration::from_secs(30);
 /// Submissions of some kilobytes each, far more than are on their way to a worker while no backlog builds up.
 const ARRIVALS_KEPT: usize = 512;
 

@@ -1,6 +1,7 @@
 //! The composition root: the configuration comes in, the stores are opened, and the roles run until they are told to stop.
 
 mod role;
+mod start_error;
 mod installation;
 mod foreseen;
 mod listeners;
@@ -11,6 +12,7 @@ mod parts;
 mod lifecycle;
 
 pub use installation::Installation;
-pub use lifecycle::{DRAIN, Process, StartError, Stopped};
-pub use role::Role;
+pub use lifecycle::{Process, Stopped};
+pub use role::{DRAIN, Role};
+pub use start_error::StartError;
 pub use stores::{OpenError, open_broker, open_journal, rabbitmq_settings, visit_incomplete, visit_journal};

@@ -2,8 +2,8 @@
 
 use super::{
     installation::Installation,
-    lifecycle::{DRAIN, StartError},
-    role::Role,
+    role::{DRAIN, Role},
+    start_error::StartError,
 };
 use crate::{
     attachments::AttachmentStore,

@@ -1,4 +1,9 @@
-//! The roles that a process can play.
+//! What a process may do, and how long it has to end.
+
+use std::time::Duration;
+
+/// How long requests under way have to end once the process is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// What a process does. All of it by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

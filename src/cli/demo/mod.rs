@@ -3,6 +3,7 @@
 mod picture;
 mod play;
 mod queues;
+mod tally;
 
 use super::{exit, output, signals::StopSignals};
 use crate::{

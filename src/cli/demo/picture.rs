@@ -1,6 +1,6 @@
 //! What the demo shows: events of the play come in, lines for a person, or JSON lines for a program, go out.
 
-use super::play::{Play, Tallies};
+use super::tally::{Play, Tallies};
 use crate::{
     broker::BrokerError,
     cli::output,

@@ -1,16 +1,16 @@
 //! The demo's play: a stage comes in; six submissions travel, one by one, and each one's end is held against the plan.
 
-use super::picture::Picture;
+use super::{
+    picture::Picture,
+    tally::{Play, Tallies},
+};
 use crate::{
     domain::AgencyName,
     kit::stage::{OFFICE, Stage},
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// One submission: what is asked, what the agency is told to do, and how it should end.
 struct Scene {
@@ -28,27 +28,6 @@ const NOBODY: &str = "2000000000404";
 struct Counter<'a> {
     stage: &'a Stage,
     http: reqwest::Client,
-}
-
-/// What came of it.
-pub struct Play {
-    scenes: usize,
-    as_planned: usize,
-    pub tallies: Tallies,
-}
-
-/// Counted from the timelines: how many messages each agency's queues carried to the worker, urgent work apart. The worker
-/// may be quicker than the note that the broker has confirmed a message, so `queued` is not always there to be counted.
-pub type Tallies = BTreeMap<(AgencyName, bool), usize>;
-
-impl Play {
-    pub fn is_as_planned(&self) -> bool {
-        self.as_planned == self.scenes
-    }
-
-    pub fn in_words(&self) -> String {
-        format!("{} of {} submissions ended as planned", self.as_planned, self.scenes)
-    }
 }
 
 pub async fn all(stage: &Stage, picture: &Picture) -> Result<Play> {

@@ -14,7 +14,7 @@ pub use read::InvalidDistinguishedName;
 pub use subject_match::SubjectMatch;
 pub use value::Value;
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 /// The relative names, in the certificate's order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,14 +63,6 @@ impl RelativeName {
     pub fn new(mut attributes: Vec<Attribute>) -> Self {
         attributes.sort();
         Self(attributes)
-    }
-}
-
-impl FromStr for DistinguishedName {
-    type Err = InvalidDistinguishedName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDistinguishedName> {
-        read::read(text)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Attribute, DistinguishedName, RelativeName, Value, attribute::oid_of};
 use crate::domain::byte_of_hex;
+use std::str::FromStr;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -13,7 +14,15 @@ fn fault<T>(text: impl Into<String>) -> Reading<T> {
     Err(InvalidDistinguishedName(text.into()))
 }
 
-pub(super) fn read(text: &str) -> Reading<DistinguishedName> {
+impl FromStr for DistinguishedName {
+    type Err = InvalidDistinguishedName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDistinguishedName> {
+        read(text)
+    }
+}
+
+fn read(text: &str) -> Reading<DistinguishedName> {
     if text.trim().is_empty() {
         return fault("it is empty");
     }

@@ -1,7 +1,9 @@
 //! The head of one request comes in; how its body is framed goes out, or why readers would disagree about that.
 
-use super::REFUSED;
 use std::ops::Range;
+
+/// Stands in the head that replaces a refused one, with the reason; no client's head gets through with it.
+pub const REFUSED: &str = "punte-refused-framing";
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {

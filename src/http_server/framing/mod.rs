@@ -8,6 +8,8 @@ mod head;
 use bytes::{Buf, BytesMut};
 use chunks::Chunks;
 use head::{Framing, read_head};
+
+pub use head::REFUSED;
 use std::{
     io,
     pin::Pin,
@@ -15,8 +17,6 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Stands in the head that replaces a refused one, with the reason; no client's head gets through with it.
-pub const REFUSED: &str = "punte-refused-framing";
 /// A longer head is left to the reader behind, which answers 431.
 const MAX_HEAD_BYTES: usize = 33 << 10;
 const READ_BYTES: usize = 8 << 10;

@@ -1,7 +1,7 @@
 //! Where PostgreSQL is: a URL comes in, one configuration for each of its hosts goes out, none of which can speak plain
 //! text to another machine unasked.
 
-use super::{passfile, session_settings as settings};
+use super::{passfile, session_settings as settings, unusable::unusable};
 use crate::journal::JournalError;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_postgres::{
@@ -37,10 +37,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-pub fn unusable(remedy: &str) -> JournalError {
-    JournalError::Unavailable(format!("the URL of PostgreSQL cannot be used: {remedy}"))
-}
 
 impl Address {
     /// The errors name no part of the URL: it may hold a password. `passfile`: the text of a file in the form of libpq's.

@@ -8,6 +8,7 @@ mod passwords;
 mod pool;
 mod session;
 mod session_settings;
+mod unusable;
 mod value;
 
 use super::{
@@ -106,7 +107,7 @@ impl PostgresJournal {
     /// `verify-full` (the last two both verify as `tls` says), and `search_path` names the schema, which is created.
     /// Without `sslmode` only the own machine is spoken to in plain text. Of several hosts, one that takes writes is used.
     pub async fn open_at(place: Place<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
-        let fault = |fault: PlaceFault| address::unusable(&format!("the authority of its certificate {fault}"));
+        let fault = |fault: PlaceFault| unusable::unusable(&format!("the authority of its certificate {fault}"));
         place.check(tls.is_some()).map_err(|found| match found {
             PlaceFault::Url(error) => error,
             found => fault(found),

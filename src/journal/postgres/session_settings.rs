@@ -1,7 +1,7 @@
 //! What every session is set to: our own settings and those of the URL's `options`, as the server gets them at its start or,
 //! behind a pooler, at the start of each transaction.
 
-use super::address::unusable;
+use super::unusable::unusable;
 use crate::journal::JournalError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

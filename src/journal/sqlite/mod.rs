@@ -8,23 +8,24 @@ mod connection;
 mod log_id;
 mod ownership;
 mod reader;
+mod run;
 mod traces;
 mod wholeness;
 mod writer;
 
 pub use backup::{back_up, put_in_place};
 pub use ownership::{Ownership, try_own};
+pub use writer::WriterCounts;
 
 use super::{
     Continuity, JournalError,
     database::Database,
     migrations::migrate,
     operations::{Access, Operation},
-    store::Store,
 };
 use checkpointer::Checkpointer;
-use futures_util::FutureExt;
 use reader::Readers;
+use run::at_once;
 use std::path::{Path, PathBuf};
 use writer::Writer;
 
@@ -55,13 +56,6 @@ pub struct SqliteJournal {
 struct EndOfUse {
     path: PathBuf,
     purpose: Purpose,
-}
-
-/// How much the writer has done, for tests and metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WriterCounts {
-    pub commands: u64,
-    pub commits: u64,
 }
 
 impl SqliteJournal {
@@ -153,14 +147,4 @@ impl Database for SqliteJournal {
     async fn leave_no_trace(&self) -> Result<(), JournalError> {
         traces::remove(&self.path).await
     }
-}
-
-/// Runs an operation to its end. On SQLite nothing in it ever waits, so that its future is ready when first asked.
-fn at_once<T>(future: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
-    let waited = || Err(JournalError::Unavailable("an operation waited where it must not".into()));
-    future.now_or_never().unwrap_or_else(waited)
-}
-
-fn run<O: Operation, S: Store>(operation: &O, store: &mut S) -> Result<O::Output, JournalError> {
-    at_once(operation.run(store))
 }

@@ -1,6 +1,6 @@
 //! A few connections that only read: an operation comes in, it runs on a thread that may block, its answer goes out.
 
-use super::{connection, connection::SqliteStore, run};
+use super::{connection, connection::SqliteStore, run::run};
 use crate::journal::{JournalError, operations::Operation};
 use rusqlite::Connection;
 use std::{

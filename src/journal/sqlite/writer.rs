@@ -1,6 +1,6 @@
 //! Group commit: commands of many tasks come in, one transaction for all that wait goes to disk, then each gets its answer.
 
-use super::{WriterCounts, connection, connection::SqliteStore, run};
+use super::{connection, connection::SqliteStore, run::run};
 use crate::journal::{JournalError, operations::Operation};
 use rusqlite::Connection;
 use std::{
@@ -25,6 +25,13 @@ pub struct Writer {
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+}
+
+/// How much the writer has done, for tests and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriterCounts {
+    pub commands: u64,
+    pub commits: u64,
 }
 
 #[derive(Default)]

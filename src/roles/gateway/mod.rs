@@ -5,6 +5,8 @@
 //! [`Problem`] or answer. Everything that a request may hold is a permit that comes back by itself ([`limits`]).
 
 mod body;
+mod call;
+mod desk;
 mod door;
 mod doorman;
 mod events;
@@ -24,59 +26,24 @@ mod upload;
 mod view;
 mod wish;
 
+pub use desk::GatewayParts;
 pub use doorman::{Ambiguous, check_apart};
 pub use problem::{Problem, status_of};
 
-use super::dispatch::Dispatch;
 use crate::{
-    adapter::Adapters,
     attachments::AttachmentStore,
-    broker::Broker,
-    catalogue::Catalogue,
-    domain::{Clock, Code, SubmissionId, TraceParent},
+    domain::Clock,
     http_server::{self, ListenerLimits},
-    journal::{Journal, Record},
-    road::{Arrivals, Awaited},
-    settings::{GatewaySettings, OfficeSettings},
-    telemetry::Metrics,
+    settings::GatewaySettings,
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
 };
-use axum::body::Body;
-use body::RequestBody;
+use call::{Call, Reply};
+use desk::Desk;
 use door::FrontDoor;
-use doorman::{Doorman, KnownOffice};
-use http::{HeaderMap, Response};
-use limits::{Capacity, Limits, UnderWay};
-use quota::Quota;
+use doorman::Doorman;
+use limits::Capacity;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// What a gateway is made of.
-pub struct GatewayParts {
-    pub settings: GatewaySettings,
-    pub offices: Vec<OfficeSettings>,
-    pub journal: Arc<dyn Journal>,
-    pub broker: Arc<dyn Broker>,
-    pub catalogue: Arc<Catalogue>,
-    pub adapters: Arc<Adapters>,
-    pub clock: Arc<dyn Clock>,
-    pub metrics: Metrics,
-    pub shutdown: CancellationToken,
-    /// For requests under way once `shutdown` is cancelled.
-    pub grace: Duration,
-    /// Notified when the outbox has something new.
-    pub outbox_work: Option<Arc<Notify>>,
-    /// What was accepted goes to the broker through it at once; otherwise by the relay.
-    pub dispatch: Option<Dispatch>,
-    /// What is accepted, for a worker in this process.
-    pub arrivals: Arc<Arrivals>,
-    /// Whether a message may be with the broker before the journal has its submission: all who may get it wait for the
-    /// journal, because they live in this process.
-    pub publishes_early: bool,
-    /// Who waits here for what a worker of this process settles.
-    pub awaited: Arc<Awaited>,
-}
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -118,43 +85,6 @@ pub enum GatewayError {
     #[error("the API's document is broken: {0}")]
     Document(String),
 }
-
-/// Everything that handlers work with.
-pub struct Desk {
-    settings: GatewaySettings,
-    journal: Arc<dyn Journal>,
-    broker: Arc<dyn Broker>,
-    catalogue: Arc<Catalogue>,
-    adapters: Arc<Adapters>,
-    attachments: AttachmentStore,
-    /// Files that are given their names and rows; the gateway ends after them.
-    keeping: TaskTracker,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
-    limits: Limits,
-    quota: Arc<Quota>,
-    outbox_work: Option<Arc<Notify>>,
-    dispatch: Option<Dispatch>,
-    arrivals: Arc<Arrivals>,
-    publishes_early: bool,
-    awaited: Arc<Awaited>,
-    shutdown: CancellationToken,
-}
-
-/// One request of an office that was recognised.
-pub struct Call {
-    office: Arc<KnownOffice>,
-    trace: TraceParent,
-    headers: HeaderMap,
-    query: Option<String>,
-    /// What stands where the route's path has a parameter.
-    parameter: Option<String>,
-    body: RequestBody,
-    /// Given back early by requests that only wait.
-    under_way: UnderWay,
-}
-
-pub type Reply = Result<Response<Body>, Problem>;
 
 /// How often files of certificates and revocation lists are looked at.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
@@ -230,49 +160,5 @@ async fn refresh(
         let (identity, trusted, now) = (identity.clone(), trusted.clone(), clock.now());
         // What was refused is logged by the room that refuses it.
         let _ = tokio::task::spawn_blocking(move || (identity.refresh(now), trusted.refresh(now))).await;
-    }
-}
-
-impl Desk {
-    fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
-        Self {
-            quota: Arc::default(),
-            keeping: TaskTracker::new(),
-            limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
-            settings: parts.settings,
-            journal: parts.journal,
-            broker: parts.broker,
-            catalogue: parts.catalogue,
-            adapters: parts.adapters,
-            attachments,
-            clock: parts.clock,
-            metrics: parts.metrics,
-            outbox_work: parts.outbox_work,
-            dispatch: parts.dispatch,
-            arrivals: parts.arrivals,
-            publishes_early: parts.publishes_early,
-            awaited: parts.awaited,
-            shutdown: parts.shutdown,
-        }
-    }
-
-    /// The submission, if it is this office's: another's does not exist for it.
-    async fn find(&self, office: &KnownOffice, id: SubmissionId) -> Result<Record, Problem> {
-        let record = self.journal.find(id).await?;
-        let own = record.filter(|record| record.submission.office == office.office.name);
-        own.ok_or_else(|| Code::RequestNotFound.into())
-    }
-}
-
-impl Call {
-    fn submission_id(&self) -> Result<SubmissionId, Problem> {
-        let id = self.parameter.as_deref().and_then(|text| text.parse().ok());
-        id.ok_or_else(|| Code::RequestNotFound.into())
-    }
-
-    fn query_pairs(&self) -> Vec<(String, String)> {
-        let address = format!("https://gateway/?{}", self.query.as_deref().unwrap_or_default());
-        let pairs = reqwest::Url::parse(&address).map(|url| url.query_pairs().into_owned().collect());
-        pairs.unwrap_or_default()
     }
 }

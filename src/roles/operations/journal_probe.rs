@@ -1,7 +1,7 @@
 //! Whether the journal takes writes, asked by anybody as often as they like: it is written at most once a second, and never
 //! twice at the same time.
 
-use super::readiness::PartState;
+use super::part::PartState;
 use crate::journal::Journal;
 use futures_util::{
     FutureExt,

@@ -1,11 +1,13 @@
 //! The operators' listener: plain HTTP requests come in; liveness, readiness and Prometheus text go out.
 
 mod journal_probe;
+mod part;
 mod queue_sights;
 mod readiness;
 
+pub use part::{Part, PartState};
 pub use queue_sights::QueueSights;
-pub use readiness::{Part, PartState, Readiness};
+pub use readiness::Readiness;
 
 use crate::{
     http_server::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor},

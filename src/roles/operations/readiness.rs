@@ -1,31 +1,22 @@
 //! Whether a process can do its work now: parts that tell how they are come in, one verdict with its reasons goes out.
 
-use super::{QueueSights, journal_probe::JournalProbe};
+use super::{
+    QueueSights,
+    journal_probe::JournalProbe,
+    part::{Part, PartState},
+};
 use crate::{
     broker::{Broker, BrokerHealth},
     journal::Journal,
     telemetry::Metrics,
 };
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
-
-/// How one part is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartState {
-    Up,
-    /// The process works, but not as it should. It stays ready.
-    Degraded(String),
-    /// The process cannot do its work.
-    Down(String),
-}
-
-/// Asks a part how it is.
-pub type Part = Box<dyn Fn() -> BoxFuture<'static, PartState> + Send + Sync>;
 
 /// All parts of a process. Roles add theirs when they start.
 pub struct Readiness {

@@ -1,6 +1,6 @@
 //! An HTTP message and our identity come in; the values of Content-Digest, Signature-Input and Signature go out.
 
-use super::{HttpMessage, base::signature_base, name_of};
+use super::{HttpMessage, base::signature_base, message::name_of};
 use crate::{
     domain::later,
     trust::{HttpSignatureProfile, Identity, KeyIdForm, key::KeyFault},

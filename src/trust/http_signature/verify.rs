@@ -3,7 +3,7 @@
 use super::{
     HttpMessage, HttpStart,
     base::{is_component, signature_base},
-    name_of,
+    message::name_of,
 };
 use crate::trust::{
     Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, ReplayCache, SignerRefusal,

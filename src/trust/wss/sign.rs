@@ -5,7 +5,8 @@
 //! canonicalized: as they will be, from the one tree that is made of the envelope.
 
 use super::{
-    Hash, names,
+    hash::Hash,
+    names,
     shape::{only, soap_namespace},
 };
 use crate::{

@@ -3,7 +3,9 @@
 //! The caller must read the message's data from the returned node and from nowhere else.
 
 use super::{
-    Hash, Named, WssRefusal, names,
+    Named, WssRefusal,
+    hash::Hash,
+    names,
     shape::{self, Parts, only, plain_text},
     str_transform::{self, Transformed},
     token,

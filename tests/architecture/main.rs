@@ -1,0 +1,90 @@
+//! The house as [`src/lib.rs`] draws it is held against the code: floors, rooms, and files.
+
+mod source;
+
+use source::{House, Module, circles};
+use std::collections::BTreeMap;
+
+/// The floor of each room, from the table in `src/lib.rs`.
+fn floors() -> BTreeMap<String, u32> {
+    let text = std::fs::read_to_string("src/lib.rs").unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let numbered = rows.filter_map(|row| {
+        let (floor, rooms) = row.split_once(" | ")?;
+        Some((floor.trim().parse::<u32>().ok()?, rooms))
+    });
+    let mut floors = BTreeMap::new();
+    for (floor, rooms) in numbered {
+        for room in rooms.split("[`").skip(1).filter_map(|rest| rest.split_once("`]")) {
+            assert_eq!(floors.insert(room.0.to_owned(), floor), None, "{} stands on the map twice", room.0);
+        }
+    }
+    floors
+}
+
+fn name(module: &Module) -> String {
+    module.join("/")
+}
+
+#[test]
+fn the_map_shows_every_room_and_no_other() {
+    let rooms: Vec<_> = House::read().rooms().into_iter().collect();
+    let drawn: Vec<_> = floors().into_keys().collect();
+    assert_eq!(drawn, rooms);
+}
+
+#[test]
+fn no_floor_knows_a_higher_one_and_no_room_its_neighbour() {
+    let floors = floors();
+    let faults: Vec<_> = House::read()
+        .uses
+        .iter()
+        .flat_map(|(from, uses)| uses.iter().map(move |to| (from, to)))
+        .filter(|(from, to)| !from.is_empty() && !to.is_empty() && from[0] != to[0])
+        .filter(|(from, to)| floors[&to[0]] >= floors[&from[0]])
+        .map(|(from, to)| format!("{} knows {}", name(from), name(to)))
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Circles of files that are still there, of their rooms: they may only become fewer.
+const CIRCLES_LEFT: [&str; 12] = [
+    "adapter",
+    "cli",
+    "journal",
+    "network_errors",
+    "road",
+    "road",
+    "roles",
+    "roles",
+    "roles",
+    "trust",
+    "trust",
+    "wire",
+];
+
+#[test]
+fn no_more_files_form_a_circle_than_are_known() {
+    let found = circles(&House::read().uses);
+    let rooms: Vec<_> = found.iter().map(|circle| circle[0][0].as_str()).collect();
+    let told = || found.iter().map(|circle| circle.iter().map(name).collect::<Vec<_>>().join(" "));
+    let mut sorted = rooms.clone();
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted,
+        CIRCLES_LEFT,
+        "files that know each other, directly or by turns:\n{}",
+        told().collect::<Vec<_>>().join("\n")
+    );
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let silent: Vec<_> = House::read()
+        .texts
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! ") && !text.starts_with("#![doc = include_str!("))
+        .map(|(module, _)| name(module))
+        .collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}
