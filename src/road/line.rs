@@ -1,7 +1,7 @@
 //! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
 //! each renewed when its files change.
 
-use super::{Halt, halt::Found, suspicion::Suspicion};
+use super::{Halt, halt::Found, look::Looks, suspicion::Suspicion};
 use crate::{
     adapter::{Adapter, Reading},
     domain::{Code, Fault, Stage, Submission},
@@ -37,6 +37,8 @@ pub struct Line {
     pub halt: Halt,
     /// Of that, by what the agency says over HTTP.
     suspicion: Suspicion,
+    /// By which one office's refusal is told from one of all.
+    looks: Looks,
     pub replays: ReplayCache,
 }
 
@@ -112,6 +114,7 @@ impl Line {
             client_trouble: Mutex::default(),
             halt,
             suspicion: Suspicion::default(),
+            looks: Looks::default(),
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
         })
     }
@@ -146,7 +149,8 @@ impl Line {
             None => Ok(()),
             Some(halted) => {
                 let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
-                let text = format!("an earlier request learnt it, nothing is sent meanwhile: {halted}");
+                let text =
+                    format!("nothing is sent to this agency now, because it refused an earlier request: {halted}");
                 Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
             }
         }
@@ -189,7 +193,7 @@ impl Line {
                     self.stop(&format!("requests of two offices were answered with {}", fault.detail));
                 } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
                     let line = self.clone();
-                    tokio::spawn(async move {
+                    self.looks.begin(async move {
                         // One that cannot be reached now has said nothing more about us.
                         if let Err(unwell) = line.look().await
                             && let Found::NotLetIn(why) = unwell.found()
@@ -201,6 +205,11 @@ impl Line {
             }
             Err(_) => {}
         }
+    }
+
+    /// No look that a refusal has caused goes on.
+    pub async fn end_looks(&self) {
+        self.looks.end().await;
     }
 
     fn stop(&self, why: &str) {

@@ -3,7 +3,13 @@
 
 use super::{Line, halt::Found};
 use crate::wire::{Care, Handshake, SendFailure};
-use tokio::time::Instant;
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// An agency's server as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,42 @@ pub struct Unwell {
 impl Unwell {
     pub(super) fn found(&self) -> Found<'_> {
         if self.is_not_let_in { Found::NotLetIn(&self.problem) } else { Found::Other(&self.problem) }
+    }
+}
+
+/// The looks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one at a time,
+/// and not soon after each other.
+#[derive(Debug, Default)]
+pub struct Looks {
+    begun_at: Mutex<Option<Instant>>,
+    under_way: TaskTracker,
+    ending: CancellationToken,
+}
+
+const LOOKS_APART: Duration = Duration::from_secs(2);
+
+impl Looks {
+    pub fn begin(&self, look: impl Future<Output = ()> + Send + 'static) {
+        let mut begun_at = self.begun_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.under_way.is_empty() {
+            return;
+        }
+        let wait = begun_at.map_or(Duration::ZERO, |at| LOOKS_APART.saturating_sub(at.elapsed()));
+        *begun_at = Some(Instant::now() + wait);
+        let ending = self.ending.clone();
+        self.under_way.spawn(async move {
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = async { sleep(wait).await; look.await } => {}
+            }
+        });
+    }
+
+    /// Breaks off what is under way, once nothing begins another one.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        self.under_way.close();
+        self.under_way.wait().await;
     }
 }
 
@@ -101,4 +143,34 @@ fn unwell(failure: &SendFailure) -> Unwell {
     };
     let is_not_let_in = failure.refusal_of_our_certificate().is_some();
     Unwell { problem: failure.to_string(), remedy, is_not_let_in }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    #[tokio::test]
+    async fn looks_come_one_at_a_time_and_not_soon_after_each_other_and_end_with_the_process() {
+        let (looks, count) = (Looks::default(), Arc::new(AtomicU32::new(0)));
+        let begin_many = async || {
+            for _ in 0..20 {
+                let count = count.clone();
+                looks.begin(async move {
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        begin_many().await;
+        begin_many().await;
+        assert_eq!(count.load(Ordering::Relaxed), 1, "the second comes later");
+        sleep(LOOKS_APART).await;
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        looks.begin(std::future::pending());
+        looks.end().await;
+    }
 }

@@ -57,6 +57,9 @@ impl Worker {
         lanes.close();
         lasting("key files", || self.refresh(&stop)).await;
         lanes.wait().await;
+        for line in self.lines.iter() {
+            line.end_looks().await;
+        }
     }
 
     async fn refresh(&self, stop: &CancellationToken) {

@@ -9,6 +9,7 @@ use crate::{
 use std::time::{Duration, Instant};
 
 const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+const UNWELL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 const WELL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const HALTED: &str = "agency_halted{agency=\"civil-registry\"} 1";
 
@@ -30,6 +31,11 @@ async fn one_refusal_is_enough_where_the_declared_probe_meets_the_same_and_none_
     let id = town.post("person-lookup").await;
     town.ends(&id, "parked").await;
     assert!(!is_halted(&town).await, "one office's requests alone have halted the agency, whose probe is well");
+    agency.says_of_its_health(UNWELL);
+    let id = town.post("person-lookup").await;
+    town.ends(&id, "parked").await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(!is_halted(&town).await, "that its probe fails for a moment has halted the agency");
     agency.says_of_its_health(FORBIDDEN);
     town.post("person-lookup").await;
     until(async || is_halted(&town).await).await;
