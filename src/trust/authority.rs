@@ -22,7 +22,10 @@ pub(super) struct Authority {
     pub facts: CertificateFacts,
     der: CertificateDer<'static>,
     anchor: TrustAnchor<'static>,
+    serial: Vec<u8>,
     path_length: Option<u32>,
+    /// Those beside it that have signed it, by their place among them; itself, if it has signed itself.
+    issued_by: Vec<usize>,
 }
 
 /// Several authorities and all lists that were found for them.
@@ -53,6 +56,11 @@ impl Authorities {
             lists.extend(more.into_iter().map(|list| (path.clone(), list)));
         }
         authorities.revocations = Revocations::load(&lists, &authorities.all)?;
+        let issuers = |authority: &Authority| {
+            (0..authorities.all.len()).filter(|&place| authorities.all[place].has_signed(authority)).collect()
+        };
+        let issued_by: Vec<Vec<usize>> = authorities.all.iter().map(issuers).collect();
+        authorities.all.iter_mut().zip(issued_by).for_each(|(authority, issued_by)| authority.issued_by = issued_by);
         Ok(authorities)
     }
 
@@ -63,8 +71,35 @@ impl Authorities {
         usage: Usage,
         now: Timestamp,
     ) -> Result<CertificateFacts, ChainFault> {
-        let trusted = Trusted { anchors: &self.anchors, revocations: &self.revocations };
-        trusted.verify(own, intermediates, usage, now)
+        let verify = |anchors: &[TrustAnchor<'_>]| {
+            Trusted { anchors, revocations: &self.revocations }.verify(own, intermediates, usage, now)
+        };
+        let (fallen, standing): (Vec<_>, Vec<_>) = self.all.iter().zip(self.fallen(now)).partition(|(_, fell)| *fell);
+        if fallen.is_empty() {
+            return verify(&self.anchors);
+        }
+        let standing: Vec<_> = standing.into_iter().map(|(authority, _)| authority.anchor.clone()).collect();
+        let verdict = verify(&standing);
+        let is_stranger = |verdict: &Result<_, ChainFault>| matches!(verdict, Err(ChainFault::UnknownIssuer { .. }));
+        let mut fallen = fallen.into_iter().map(|(authority, _)| authority);
+        let issuer = fallen.find(|it| is_stranger(&verdict) && !is_stranger(&verify(std::slice::from_ref(&it.anchor))));
+        match issuer {
+            Some(issuer) => Err(ChainFault::Unfit(format!("its issuer, {}, has been revoked", issuer.facts.subject))),
+            None => verdict,
+        }
+    }
+
+    /// Which authorities a list of their own issuer's names, or who were issued by such alone.
+    fn fallen(&self, now: Timestamp) -> Vec<bool> {
+        let is_named = |it: &Authority| self.revocations.name(&it.facts.issuer_name, &it.serial, now);
+        let mut fallen: Vec<bool> = self.all.iter().map(is_named).collect();
+        while let Some(next) = (0..fallen.len()).find(|&place| {
+            let issuers = &self.all[place].issued_by;
+            !fallen[place] && !issuers.is_empty() && issuers.iter().all(|&issuer| fallen[issuer])
+        }) {
+            fallen[next] = true;
+        }
+        fallen
     }
 
     pub fn anchors(&self) -> &[TrustAnchor<'static>] {
@@ -79,7 +114,9 @@ impl Authorities {
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let dates = self.all.iter().filter_map(|authority| authority.facts.ends_soon(now));
         let lists = self.revocations.warnings(now);
-        self.notes.iter().cloned().chain(lists).chain(dates).collect()
+        let fallen = self.all.iter().zip(self.fallen(now)).filter(|(_, fell)| *fell);
+        let fallen = fallen.map(|(it, _)| format!("{} has been revoked and vouches for nobody", it.facts.subject));
+        self.notes.iter().cloned().chain(lists).chain(fallen).chain(dates).collect()
     }
 
     fn add(&mut self, found: &Found<CertificateDer<'static>>, path: &Path) -> Result<(), TrustError> {
@@ -126,12 +163,23 @@ impl Authority {
         let path_length = constraints.and_then(|constraints| constraints.value.path_len_constraint);
         let anchor =
             anchor_from_trusted_cert(der).map_err(|_| "it is malformed and can be no authority's certificate")?;
-        Ok(Self { facts, der: der.clone(), anchor: anchor.to_owned(), path_length })
+        let serial = parsed.raw_serial().to_vec();
+        let anchor = anchor.to_owned();
+        Ok(Self { facts, der: der.clone(), anchor, serial, path_length, issued_by: Vec::new() })
     }
 
-    /// Its name's DER without its head, as chains are compared by.
-    pub fn subject_der(&self) -> Vec<u8> {
-        self.anchor.subject.to_vec()
+    /// Algorithm and key, as they stand in its certificate.
+    pub fn public_key(&self) -> &[u8] {
+        &self.anchor.subject_public_key_info
+    }
+
+    fn has_signed(&self, other: &Authority) -> bool {
+        if self.facts.name.folded() != other.facts.issuer_name.folded() {
+            return false;
+        }
+        let parsed = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&other.der));
+        let (Ok((_, own)), Ok((_, other))) = parsed else { return false };
+        other.verify_signature(Some(own.public_key())).is_ok()
     }
 
     pub fn may_sign_lists(&self) -> bool {

@@ -28,6 +28,7 @@ pub struct CertificateFacts {
     /// Lower-case hexadecimal, without leading zero bytes; a negative number with a minus sign before it.
     pub serial_hex: String,
     pub issuer: String,
+    pub issuer_name: DistinguishedName,
     pub dns_names: Vec<String>,
     pub uris: Vec<String>,
     pub emails: Vec<String>,
@@ -165,7 +166,7 @@ impl CertificateFacts {
 }
 
 fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts, String> {
-    let name = name_from(parsed.subject());
+    let (name, issuer_name) = (name_from(parsed.subject()), name_from(parsed.issuer()));
     let single = |oid: &str| name.texts(oid).next().filter(|_| name.count(oid) == 1).map(str::to_owned);
     let expected_once = [(COMMON_NAME, "commonName"), (ORGANIZATION_IDENTIFIER, "organizationIdentifier")];
     let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|_| "its dates are out of range".to_owned());
@@ -179,7 +180,8 @@ fn facts_of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<CertificateFacts
             .map(|(_, name)| *name)
             .collect(),
         serial_hex: serial_hex(parsed.raw_serial()),
-        issuer: name_from(parsed.issuer()).to_string(),
+        issuer: issuer_name.to_string(),
+        issuer_name,
         dns_names: Vec::new(),
         uris: Vec::new(),
         emails: Vec::new(),

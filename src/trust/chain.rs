@@ -69,7 +69,7 @@ impl Trusted<'_> {
             Usage::Signatures => parsed.verify_for_usage(algorithms, anchors, intermediates, at, AnyUsage, None, None),
         };
         let path = path.map_err(|error| fault_of(&error, &facts))?;
-        self.check_path(&path)?;
+        self.check_path(&path, &facts, now)?;
         match usage {
             Usage::TlsServer | Usage::TlsClient if !facts.may_sign_handshakes() => Err(ChainFault::Unfit(
                 "its key usage does not name digitalSignature, which a TLS handshake needs".into(),
@@ -78,15 +78,14 @@ impl Trusted<'_> {
         }
     }
 
-    fn check_path(&self, path: &VerifiedPath<'_>) -> Result<(), ChainFault> {
-        let own = path.end_entity();
-        if self.revocations.name(own.issuer(), own.serial()) {
+    fn check_path(&self, path: &VerifiedPath<'_>, facts: &CertificateFacts, now: Timestamp) -> Result<(), ChainFault> {
+        if self.revocations.name(&facts.issuer_name, path.end_entity().serial(), now) {
             return Err(ChainFault::Revoked);
         }
         for issuer in path.intermediate_certificates() {
             let facts = CertificateFacts::from_der(&issuer.der()).map_err(ChainFault::Unfit)?;
             let unfit = |text: &str| Err(ChainFault::Unfit(format!("its issuer, {}, {text}", facts.subject)));
-            if self.revocations.name(issuer.issuer(), issuer.serial()) {
+            if self.revocations.name(&facts.issuer_name, issuer.serial(), now) {
                 return unfit("has been revoked");
             }
             if let Some(flaw) = facts.flaws.first() {

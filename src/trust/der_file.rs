@@ -15,7 +15,10 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, Torn> {
     while !rest.is_empty() {
         let length = whole_length(rest).filter(|length| *length <= rest.len());
         let Some((der, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
-            return Err("it begins as DER and does not go on so: it is cut short, or other bytes follow".into());
+            let at = bytes.len() - rest.len();
+            return Err(format!(
+                "byte {at}: it begins as DER and does not go on so: it is cut short, or other bytes follow"
+            ));
         };
         sections.push(Section { kind: kind_of(der), line: 1, der: der.to_vec() });
         rest = after;

@@ -3,6 +3,7 @@
 //! Read in this order: keys and certificates, then TLS, then the seal of messages.
 
 mod sections;
+mod outside_sections;
 mod der_file;
 mod pem;
 mod certificate;

@@ -1,15 +1,17 @@
 //! Revocation lists and the authorities beside them come in; which certificates are revoked goes out.
 //!
-//! A list counts for the certificates of its issuer, all of them: what an authority has signed as revoked is revoked,
-//! whatever the list's distribution point (RFC 5280, section 5.2.5) and the certificate's say. A list that would count for
-//! nothing, or that cannot be understood, is a fault and never passed over.
+//! What an authority has signed as revoked is revoked: every list counts for all certificates of its issuer's name, whatever
+//! the list's distribution point (RFC 5280, section 5.2.5) and the certificate's say, and with whichever of its keys the
+//! authority has signed it. Only a newer list of the same key about the same part takes an older one's place. A list that
+//! would count for nothing, or that cannot be understood, is a fault and never passed over.
 
 use super::{TrustError, authority::Authority, certificate::minimal, pem::Found, revocation_scope::scope_of};
 use crate::{domain::DistinguishedName, trust::certificate::name_from};
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateRevocationListDer;
 use std::{
-    collections::{HashMap, HashSet},
+    cmp::Ordering,
+    collections::HashSet,
     path::{Path, PathBuf},
 };
 use x509_parser::{error::X509Error, prelude::FromDer, revocation_list::CertificateRevocationList};
@@ -18,8 +20,6 @@ use x509_parser::{error::X509Error, prelude::FromDer, revocation_list::Certifica
 #[derive(Debug, Default)]
 pub(super) struct Revocations {
     lists: Vec<List>,
-    /// By the issuer's name, as its certificate has it.
-    revoked: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -27,10 +27,13 @@ struct List {
     path: PathBuf,
     line: usize,
     issuer: DistinguishedName,
-    /// The issuer's name as in its certificate: DER without its head.
-    issuer_der: Vec<u8>,
+    /// The issuer's, folded: one authority's name may be written in two kinds of string.
+    alike: DistinguishedName,
+    /// The one that has signed it. An authority that has got a new key signs two kinds of lists for a while.
+    key: Vec<u8>,
     /// The extension issuingDistributionPoint: lists with another one are other parts of the whole.
     part: Option<Vec<u8>>,
+    number: Option<(usize, Vec<u8>)>,
     notes: Vec<String>,
     this_update: Timestamp,
     next_update: Option<Timestamp>,
@@ -45,70 +48,50 @@ impl Revocations {
         lists: &[(PathBuf, Found<CertificateRevocationListDer<'static>>)],
         authorities: &[Authority],
     ) -> Result<Self, TrustError> {
-        let mut all = Self::default();
-        for (path, found) in lists {
+        let read = |(path, found): &(PathBuf, Found<CertificateRevocationListDer<'static>>)| {
             let text = |text: String| TrustError::RevocationList { path: path.clone(), text: at(found.line, &text) };
-            all.lists.push(read(&found.it, (path, found.line), authorities).map_err(text)?);
-        }
-        all.pass_over_older();
-        for list in &mut all.lists {
-            let revoked = all.revoked.entry(list.issuer_der.clone()).or_default();
-            revoked.extend(std::mem::take(&mut list.serials));
-        }
-        Ok(all)
+            read(&found.it, (path, found.line), authorities).map_err(text)
+        };
+        Ok(Self { lists: lists.iter().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Whether they name this certificate: its issuer's DER without its head, and its serial number's bytes.
-    pub fn name(&self, issuer: &[u8], serial: &[u8]) -> bool {
-        self.revoked.get(issuer).is_some_and(|serials| serials.contains(minimal(serial)))
+    /// Whether they name this certificate, by its issuer and its serial number's bytes.
+    pub fn name(&self, issuer: &DistinguishedName, serial: &[u8], now: Timestamp) -> bool {
+        let (issuer, serial) = (issuer.folded(), minimal(serial));
+        let names = |list: &&List| list.alike == issuer && list.serials.contains(serial);
+        self.lists.iter().filter(names).any(|list| self.successor(list, now).is_none())
     }
 
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
-        self.lists.iter().flat_map(|list| list.warnings(now)).collect()
+        self.lists.iter().flat_map(|list| list.warnings(self.successor(list, now), now)).collect()
     }
 
-    /// A newer list of the same issuer about the same part takes the older one's place: a certificate may be released.
-    fn pass_over_older(&mut self) {
-        let mut kept: Vec<List> = Vec::new();
-        for list in std::mem::take(&mut self.lists) {
-            let same = kept.iter_mut().find(|it| it.issuer_der == list.issuer_der && it.part == list.part);
-            match same {
-                None => kept.push(list),
-                Some(other) => {
-                    let is_newer = list.this_update > other.this_update;
-                    let (mut newer, older) = if is_newer {
-                        (list, std::mem::replace(other, List::empty()))
-                    } else {
-                        (std::mem::replace(other, List::empty()), list)
-                    };
-                    let place = at(older.line, &older.path.display().to_string());
-                    newer
-                        .notes
-                        .push(format!("an older or equally old one of the same issuer ({place}) is passed over"));
-                    *other = newer;
-                }
-            }
-        }
-        self.lists = kept;
+    /// The list that has taken its place: a certificate may be released. One that has not come yet takes nobody's.
+    fn successor(&self, list: &List, now: Timestamp) -> Option<&List> {
+        self.lists.iter().find(|other| !other.is_early(now) && other.is_newer_than(list))
     }
 }
 
 impl List {
-    fn empty() -> Self {
-        Self {
-            path: PathBuf::new(),
-            line: 0,
-            issuer: DistinguishedName::new(Vec::new()),
-            issuer_der: Vec::new(),
-            part: None,
-            notes: Vec::new(),
-            this_update: Timestamp::MIN,
-            next_update: None,
-            serials: HashSet::new(),
-        }
+    /// Its number says so, and its date does not say otherwise; where one of the two has no number, the date alone says it.
+    fn is_newer_than(&self, other: &List) -> bool {
+        let date = self.this_update.cmp(&other.this_update);
+        let newer = match (&self.number, &other.number) {
+            (Some(own), Some(others)) => own > others && date != Ordering::Less,
+            _ => date == Ordering::Greater,
+        };
+        newer && self.alike == other.alike && self.key == other.key && self.part == other.part
     }
 
-    fn warnings(&self, now: Timestamp) -> Vec<String> {
+    fn is_early(&self, now: Timestamp) -> bool {
+        self.this_update.duration_since(now) > CLOCKS_DIFFER
+    }
+
+    fn warnings(&self, successor: Option<&List>, now: Timestamp) -> Vec<String> {
+        let told = |text| format!("the revocation list {} of {}: {text}", self.place(), self.issuer);
+        if let Some(newer) = successor {
+            return vec![told(format!("it is passed over: the same key has signed a newer one ({})", newer.place()))];
+        }
         let mut texts = self.notes.clone();
         match self.next_update {
             Some(next) if next < now => {
@@ -117,11 +100,16 @@ impl List {
             Some(_) => {}
             None => texts.push("it does not say when it is renewed".into()),
         }
-        if self.this_update.duration_since(now) > CLOCKS_DIFFER {
-            texts.push(format!("it is dated {}, which has not come yet", self.this_update));
+        if self.is_early(now) {
+            let date = self.this_update;
+            texts.push(format!("it is dated {date}, which has not come yet; it counts beside the others until then"));
         }
-        let told = |text| format!("the revocation list {} of {}: {text}", self.path.display(), self.issuer);
         texts.into_iter().map(told).collect()
+    }
+
+    fn place(&self) -> String {
+        let path = self.path.display();
+        if self.line > 1 { format!("{path} (line {})", self.line) } else { path.to_string() }
     }
 }
 
@@ -146,9 +134,11 @@ fn read(
     Ok(List {
         path: path.into(),
         line,
+        alike: issuer.folded(),
         issuer,
-        issuer_der: signer.subject_der(),
+        key: signer.public_key().to_vec(),
         part: scope.part,
+        number: scope.number,
         notes: scope.notes,
         this_update: time(parsed.last_update().timestamp())?,
         next_update: parsed.next_update().map(|next| time(next.timestamp())).transpose()?,
@@ -162,7 +152,8 @@ fn signer_of<'a>(
     issuer: &DistinguishedName,
     authorities: &'a [Authority],
 ) -> Result<&'a Authority, String> {
-    let named: Vec<_> = authorities.iter().filter(|authority| authority.facts.name == *issuer).collect();
+    let named: Vec<_> =
+        authorities.iter().filter(|authority| authority.facts.name.folded() == issuer.folded()).collect();
     if named.is_empty() {
         let known: Vec<_> = authorities.iter().map(|authority| authority.facts.subject.clone()).collect();
         return Err(format!(

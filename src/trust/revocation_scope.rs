@@ -11,6 +11,8 @@ use x509_parser::{
 pub(super) struct Scope {
     /// The extension that says so, if there is one.
     pub part: Option<Vec<u8>>,
+    /// The list's own number, which grows with each new list: its length and its bytes, so that it is compared as a number.
+    pub number: Option<(usize, Vec<u8>)>,
     /// What the operator should know of it.
     pub notes: Vec<String>,
 }
@@ -29,7 +31,8 @@ const INDIRECT: &str = "it is an indirect list, which speaks of other authoritie
 
 /// RFC 5280, sections 5.2 and 5.3: with a critical extension that is not understood, a list may not be used.
 pub(super) fn scope_of(list: &CertificateRevocationList<'_>, issuer: &Authority) -> Result<Scope, String> {
-    let mut scope = Scope { part: None, notes: Vec::new() };
+    let number = list.crl_number().map(|number| number.to_bytes_be()).map(|bytes| (bytes.len(), bytes));
+    let mut scope = Scope { part: None, number, notes: Vec::new() };
     let mut seen = HashSet::new();
     for extension in list.extensions() {
         let oid = extension.oid.to_id_string();

@@ -3,6 +3,7 @@
 //! Files are put together by hand: glued without a line's end between two sections, with marks of Windows, with other
 //! text around. What can be read is read; what looks like a section and cannot be read is a fault, never passed over.
 
+use super::outside_sections::{Lost, Writing, lost_in};
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -74,8 +75,9 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, Torn> {
         return super::der_file::sections(bytes);
     }
     let decoded = from_utf16(bytes)?;
+    let writing = if decoded.is_some() { Writing::Utf16 } else { Writing::Utf8 };
     let bytes = decoded.as_deref().unwrap_or(bytes);
-    let mut scanner = Scanner { bytes, at: 0 };
+    let mut scanner = Scanner { bytes, writing, at: 0 };
     let mut sections = Vec::new();
     while let Some(section) = scanner.next_section()? {
         sections.push(section);
@@ -95,19 +97,25 @@ fn from_utf16(bytes: &[u8]) -> Result<Option<Vec<u8>>, Torn> {
         [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
         _ => return Ok(None),
     };
-    let (pairs, rest) = rest.as_chunks::<2>();
-    let text: Option<String> = char::decode_utf16(pairs.iter().map(|pair| unit(*pair)))
-        .collect::<Result<_, _>>()
-        .ok()
-        .filter(|_| rest.is_empty());
-    match text {
-        Some(text) => Ok(Some(text.into_bytes())),
-        None => Err("it begins as UTF-16 and is none; save it as plain text".into()),
+    let (pairs, odd) = rest.as_chunks::<2>();
+    let mut text = String::new();
+    for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))).chain(odd.iter().map(|_| Ok('\0'))) {
+        match character {
+            Ok(character) if character != '\0' => text.push(character),
+            _ => {
+                let line = 1 + text.matches('\n').count();
+                let way_out = "save the whole file as plain text (UTF-8)";
+                return Err(format!("line {line}: it begins as UTF-16 and does not go on so; {way_out}"));
+            }
+        }
     }
+    Ok(Some(text.into_bytes()))
 }
 
 struct Scanner<'a> {
     bytes: &'a [u8],
+    /// Of the file, before it was decoded.
+    writing: Writing,
     at: usize,
 }
 
@@ -152,17 +160,12 @@ impl Scanner<'_> {
         }
     }
 
-    /// Text around sections may be anything but the remains of a section.
+    /// Text around sections may be anything but the remains of a section, or one in another form.
     fn check_between(&self, from: usize, to: usize) -> Result<(), Torn> {
-        let between = &self.bytes[from..to];
-        let mut at = from;
-        for line in between.split(|byte| *byte == b'\n') {
-            if let Some(what) = remains(line) {
-                return Err(format!("line {}: {what}", self.line_of(at)));
-            }
-            at += line.len() + 1;
+        match lost_in(&self.bytes[from..to], self.writing) {
+            None => Ok(()),
+            Some(Lost { at, what }) => Err(format!("line {}: {what}", self.line_of(from + at))),
         }
-        Ok(())
     }
 
     fn line_of(&self, at: usize) -> usize {
@@ -173,36 +176,10 @@ impl Scanner<'_> {
     }
 }
 
-/// What a line outside of all sections shows of a section that was torn.
-fn remains(line: &[u8]) -> Option<&'static str> {
-    const LABELS: [&str; 5] = ["CERTIFICATE", "X509 CRL", "PKCS7", "CMS", "PRIVATE KEY"];
-    let text = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let text = text.trim();
-    let edge = |edge: &str| {
-        text.match_indices(edge).any(|(at, _)| {
-            let label = text[at + edge.len()..].trim_start();
-            let before = text[..at].trim_end();
-            let is_dashed = before.ends_with("--") || before.ends_with(['–', '—']);
-            is_dashed || (before.is_empty() && LABELS.iter().any(|known| label.starts_with(known)))
-        })
-    };
-    if edge("END ") && text.contains("-----END") {
-        return Some("a section ends there that has not begun: its BEGIN is missing");
-    }
-    if edge("BEGIN ") || edge("END ") {
-        return Some(
-            "it looks like the edge of a section and is not written as one, such as -----BEGIN CERTIFICATE-----",
-        );
-    }
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    (text.len() >= 60 && text.bytes().all(is_base64))
-        .then_some("base64 outside of any section: its BEGIN line is missing")
-}
-
 fn section(label: &str, body: &[u8], line: usize) -> Result<Section, Torn> {
     let text = String::from_utf8_lossy(body);
     // RFC 1421 headers come before an empty line; only encrypted keys have them nowadays.
-    let is_encrypted = text.contains("Proc-Type:") && text.contains("ENCRYPTED");
+    let is_encrypted = label.ends_with("PRIVATE KEY") && text.contains("Proc-Type:") && text.contains("ENCRYPTED");
     if is_encrypted {
         return Ok(Section { kind: Kind::EncryptedKey, line, der: Vec::new() });
     }
@@ -284,6 +261,7 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\nAQID\n-----END X509 CRL-----".into(), 1),
             ("-----BEGIN CERTIFICATE----\nAQID\n-----END CERTIFICATE-----".into(), 1),
             (format!("{ONE}\n-----BEGINCERTIFICATE\n"), 4),
+            ("-----BEGIN X509 CRL-----\nProc-Type: 4,ENCRYPTED\n\nBAUG\n-----END X509 CRL-----".into(), 1),
         ] {
             let torn = sections(text.as_bytes()).map(|read| read.len()).expect_err(&text);
             assert!(torn.starts_with(&format!("line {line}: ")), "{text}: {torn}");

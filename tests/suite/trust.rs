@@ -11,6 +11,7 @@ mod odd_certificates;
 mod one_agency;
 mod office_certificates;
 mod pki;
+mod revocation;
 mod tls;
 mod verify_command;
 mod wss_forms;

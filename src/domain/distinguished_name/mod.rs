@@ -50,6 +50,13 @@ impl DistinguishedName {
         self.0.iter().flat_map(|name| &name.0).filter(|attribute| attribute.oid == oid).count()
     }
 
+    /// With all that is alike made equal: case and white space (RFC 5280, section 7.1). For what must not be missed; whose
+    /// certificate counts is decided by the name itself.
+    pub fn folded(&self) -> Self {
+        let folded = |attribute: &Attribute| Attribute { oid: attribute.oid.clone(), value: attribute.value.folded() };
+        Self(self.0.iter().map(|name| RelativeName::new(name.0.iter().map(folded).collect())).collect())
+    }
+
     /// Whether it looks like the order of LDAP (RFC 4514), in which certificates' names are not written here.
     pub fn is_reversed(&self) -> bool {
         let is = |name: Option<&RelativeName>, oids: &[&str]| {
@@ -118,6 +125,18 @@ mod tests {
             assert_ne!(read(other), office, "{other}");
         }
         assert_eq!(read("CN=a + OU=b"), read("OU=b+CN=a"), "no attribute of one relative name comes first");
+    }
+
+    #[test]
+    fn names_that_differ_in_case_and_white_space_alone_are_alike_when_folded() {
+        let authority = read("C=MD, O=Town hall, CN=Căușeni CA");
+        for alike in ["c=md, o=TOWN  HALL, cn=CĂUȘENI ca", r"C=MD, O=\ Town hall\ , CN=Căușeni CA"] {
+            assert_ne!(read(alike), authority, "{alike}");
+            assert_eq!(read(alike).folded(), authority.folded(), "{alike}");
+        }
+        for other in ["C=MD, O=Townhall, CN=Căușeni CA", "C=MD, O=Town hall, CN=Causeni CA", "C=MD, O=Town hall"] {
+            assert_ne!(read(other).folded(), authority.folded(), "{other}");
+        }
     }
 
     #[test]

@@ -28,6 +28,14 @@ impl Value {
         text_of(tag, content).map_or_else(|| Self::Other([&[tag], content].concat()), Self::Text)
     }
 
+    /// Without what case and white space say.
+    pub(super) fn folded(&self) -> Self {
+        match self {
+            Value::Text(text) => Value::Text(text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")),
+            other @ Value::Other(_) => other.clone(),
+        }
+    }
+
     /// A whole DER value, tag and length included, of less than 65,536 bytes.
     pub(super) fn from_whole_der(der: &[u8]) -> Option<Self> {
         let (tag, rest) = der.split_first()?;

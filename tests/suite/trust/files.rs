@@ -61,6 +61,57 @@ fn a_section_that_cannot_be_read_is_told_with_its_line_in_every_kind_of_file() {
     }
 }
 
+/// `cat ca.pem list.der`, `>>` of PowerShell, a list whose edges were lost: each would be a list that counts for nothing.
+#[test]
+fn bytes_outside_of_sections_that_are_no_text_are_told_with_their_line_in_every_kind_of_file() {
+    let forge = Forge::new();
+    let (authority, list, leaf) = (forge.authority.pem(), forge.list(&["4711"], ""), forge.issue(|_| {}));
+    let key = forge.write("leaf.key", leaf.key.serialize_pem());
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let body: String = list.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &body).unwrap();
+    let in_lines = |width: usize| {
+        let lines = body.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned());
+        lines.collect::<Vec<_>>().join("\n").into_bytes()
+    };
+    let all = [
+        (der.clone(), "DER"),
+        (wide(&list), "UTF-16"),
+        ([&[0xff, 0xfe][..], &wide(&list)].concat(), "UTF-16"),
+        ([&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0][..], &der].concat(), "compressed"),
+        (in_lines(48), "base64"),
+        (in_lines(64), "base64"),
+        (in_lines(7), "base64"),
+        (in_lines(10_000), "base64"),
+    ];
+    for (lost, expected) in all {
+        for text in [&authority, &list, &leaf.key.serialize_pem()] {
+            let place = format!("lost.pem: line {}: ", text.lines().count() + 1);
+            let file = forge.write("lost.pem", [text.as_bytes(), &lost].concat());
+            let files = ClientTrustFiles { authorities: vec![file.clone()], revocation_lists: vec![] };
+            for said in [
+                told(ClientTrust::load(&files, now())),
+                told(forge.trust(&[&file])),
+                told(AgencyRoots::load(&file)),
+                told(Identity::load(&file, &key, now())),
+                told(AnswerPolicy::load(&pinned(&file), now())),
+                told(Identity::load(&pki().office("causeni.pem"), &file, now())),
+            ] {
+                assert!(said.contains(&place) && said.contains(expected), "{expected}: {said}");
+            }
+        }
+    }
+    // A file of UTF-16 to which something else was added.
+    let utf16 = [&[0xff, 0xfe][..], &wide(&authority)].concat();
+    for lost in [list.clone() + if list.len() % 2 == 0 { "" } else { "\n" }, list.clone() + " \n", body.clone()] {
+        let said = told(AgencyRoots::load(&forge.write("lost.pem", [&utf16, lost.as_bytes()].concat())));
+        assert!(said.contains("line ") && said.contains("UTF-16"), "{said}");
+    }
+    let said = told(AgencyRoots::load(&forge.write("lost.pem", [&utf16[..], &der].concat())));
+    assert!(said.contains("line ") && said.contains("UTF-16"), "{said}");
+    assert_eq!(told(AgencyRoots::load(&forge.write("good.pem", [&utf16[..], &wide(&list)].concat()))), "");
+}
+
 fn pinned(path: &Path) -> AnswerProfile {
     let text = format!(
         "kind = \"none\"\n[answer]\nkind = \"wss\"\nalgorithms = [\"ecdsa-sha256\"]\ncertificates = [{:?}]",

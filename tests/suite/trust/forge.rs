@@ -123,7 +123,7 @@ fn authority_params(name: &str) -> CertificateParams {
 }
 
 /// For both sides of TLS, on this machine.
-fn leaf_params() -> CertificateParams {
+pub fn leaf_params() -> CertificateParams {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "of the forge");
