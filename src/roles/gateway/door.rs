@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{Code, TraceParent},
     http_server::{Door, FramedStream, HttpVersion, TcpConnection, Visitor},
+    wire::{TlsFailure, tls_failure},
 };
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -99,7 +100,7 @@ impl Door for FrontDoor {
         if framing::answers_plain_http(&mut connection).await {
             return None;
         }
-        let stream = self.tls.accept(connection).await.ok()?;
+        let stream = self.tls.accept(connection).await.inspect_err(tell_failed).ok()?;
         let (_, session) = stream.get_ref();
         let version = match session.alpn_protocol() {
             Some(b"h2") => HttpVersion::Http2,
@@ -149,6 +150,22 @@ impl FrontDoor {
     fn refuse(&self, problem: &Problem, trace: &TraceParent) -> Response<Body> {
         self.desk.metrics.refusal(problem.code);
         problem.to_response(trace)
+    }
+}
+
+/// Whoever does not get as far as a request is told nothing, so that the log alone can say why.
+fn tell_failed(error: &std::io::Error) {
+    match tls_failure(error) {
+        // The names are those of a client that looks at a server; here it is the other way round.
+        Some(TlsFailure::ServerCertificate(why)) => {
+            tracing::warn!(
+                why,
+                "a client's certificate cannot be read, or its key was not proved: its handshake failed"
+            );
+        }
+        Some(TlsFailure::OurCertificate(why)) => tracing::warn!(why, "a client does not take our certificate"),
+        Some(failure) => tracing::info!(why = %failure, "a client's TLS handshake failed"),
+        None => tracing::debug!("a client went away during its TLS handshake"),
     }
 }
 

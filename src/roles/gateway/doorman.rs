@@ -49,7 +49,8 @@ impl Doorman {
     }
 
     pub fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<Arc<KnownOffice>, Problem> {
-        let facts = self.trust.current().judge(chain, self.clock.now()).map_err(problem_of)?;
+        let judged = self.trust.current().judge(chain, self.clock.now());
+        let facts = judged.inspect_err(|refusal| tell(refusal, chain.first())).map_err(problem_of)?;
         self.recognise(&facts).ok_or_else(|| Code::CertificateUnknownOffice.into())
     }
 
@@ -68,13 +69,19 @@ impl Doorman {
     }
 }
 
+fn tell(refusal: &CertificateRefusal, own: Option<&CertificateDer<'_>>) {
+    let Some(own) = own else {
+        return tracing::info!("a client has shown no certificate, and is refused");
+    };
+    // A subject may name a person; the fingerprint is enough to find the certificate.
+    let fingerprint = CertificateFacts::from_der(own).map(|facts| facts.fingerprint_sha256).unwrap_or_default();
+    tracing::warn!(why = %refusal, fingerprint, "a client's certificate is not taken");
+}
+
 fn problem_of(refusal: CertificateRefusal) -> Problem {
     match refusal {
         CertificateRefusal::Missing => Code::CertificateMissing.into(),
-        CertificateRefusal::Invalid(why) => {
-            tracing::warn!(why, "a client's certificate is not taken");
-            Problem::at(Code::CertificateInvalid, "", why)
-        }
+        CertificateRefusal::Invalid(why) => Problem::at(Code::CertificateInvalid, "", why),
         CertificateRefusal::Expired => Code::CertificateExpired.into(),
         CertificateRefusal::NotYetValid => Code::CertificateNotYetValid.into(),
         CertificateRefusal::Revoked => Code::CertificateRevoked.into(),

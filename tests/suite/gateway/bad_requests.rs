@@ -95,7 +95,13 @@ async fn a_date_that_cannot_exist_is_a_fault_and_no_crash() {
         wish["expires_at"] = bad.into();
         let said = open.office("causeni").post(bad, &wish).await;
         assert!(said.status.is_client_error() || said.status == StatusCode::ACCEPTED, "{bad}: {}", said.text);
+        assert!(said.status == StatusCode::ACCEPTED || said.text.contains("/expires_at"), "{bad}: {}", said.text);
     }
+    // "Never", as many programs write it, is later than our calendar and still a date.
+    wish["expires_at"] = "9999-12-31T23:59:59Z".into();
+    assert_eq!(open.office("causeni").post("never", &wish).await.status, StatusCode::ACCEPTED);
+    let said = open.office("causeni").get("/v1/submissions?since=9999-12-31T23:59:59Z").await;
+    assert_eq!(said.status, StatusCode::OK, "{}", said.text);
 }
 
 #[tokio::test]
@@ -106,6 +112,9 @@ async fn headers_that_are_missing_or_wrong_are_told() {
     let json = |request: reqwest::RequestBuilder| request.header("content-type", "application/json");
     let said = office.send(json(post()).body(wish().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (400, "office.idempotency-key.missing"));
+    let said = office.send(json(post()).header("idempotency-key", "a,b").body(wish().to_string())).await;
+    assert_eq!((said.status.as_u16(), said.code()), (400, "office.idempotency-key.missing"));
+    assert!(said.text.contains("one key"), "{}", said.text);
     let said = office.send(post().header("idempotency-key", "k").body(wish().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"));
     let packed = json(post()).header("idempotency-key", "k").header("content-encoding", "gzip").body("x");
@@ -146,8 +155,9 @@ async fn an_office_that_asks_too_often_is_held_back_and_others_are_not() {
     assert_eq!(open.office("shkoder").get("/v1/services").await.status, StatusCode::OK);
 }
 
+/// What is logged while a test runs.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(pub Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,6 +1,9 @@
 //! Who is let in: each certificate gets its own clear answer.
 
-use super::town::{Town, office, open, wish};
+use super::{
+    bad_requests::Lines,
+    town::{Town, office, open, wish},
+};
 use http::StatusCode;
 use punte::{domain::ManualClock, roles::gateway::GatewayError, settings::CertificateMatch};
 use std::sync::Arc;
@@ -27,6 +30,39 @@ async fn each_certificate_that_is_refused_gets_its_own_code() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_is_refused_without_a_line_in_the_log() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    // With one subscriber alone, a line that another test's thread reaches first would be taken for unwanted for good.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let open = open().await;
+    let rogue = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    let identity = |name| Some(open.identity(name));
+    for (identity, expected) in [
+        (None, "has shown no certificate"),
+        (identity("expired"), "has expired"),
+        (identity("not-yet-valid"), "not valid yet"),
+        (identity("revoked"), "has been revoked"),
+        (identity("strumica"), "is no office's"),
+        (Some(rogue), "issuer is not trusted"),
+    ] {
+        lines.0.lock().unwrap().clear();
+        assert_eq!(open.visitor(identity, &[b"h2"]).get("/v1/services").await.status, StatusCode::FORBIDDEN);
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
+    // An alert in place of a handshake.
+    let mut stream = tokio::net::TcpStream::connect(open.address).await.unwrap();
+    stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40]).await.unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("handshake failed") && log.contains("handshake_failure"), "{log}");
 }
 
 #[tokio::test]

@@ -264,6 +264,17 @@ async fn what_no_library_reads_is_refused_in_words_in_a_real_handshake_on_both_s
         let foreseen = foreseen.unwrap_or_else(|error| error.to_string());
         assert!(foreseen.contains(expected), "{expected}: {foreseen}");
     }
+    let critical = forge.issue(|params| {
+        let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+    });
+    for said in told_at_the_door(&forge, &critical, Some("CN=of the forge")).await {
+        assert_eq!((said.status.as_u16(), said.code()), (403, "office.certificate.invalid"), "{}", said.text);
+        assert!(said.text.contains("critical extension"), "{}", said.text);
+    }
+    let said = meet_server(&roots, &critical).unwrap();
+    assert!(said.contains("critical extension"), "{said}");
     // Whoever shows such a certificate without its key learns nothing.
     let stranger = forge.issue(|_| {});
     let stolen = Forged { key: stranger.key, ..forge.rewritten(&whole, of_version_1) };
