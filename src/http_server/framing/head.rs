@@ -38,6 +38,9 @@ pub fn read_head(bytes: &[u8], looked_at: &mut usize) -> Option<Framing> {
     let lines = lines.by_ref().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect::<Vec<_>>();
     let (first, fields) = lines.split_first()?;
     let mut said = Said::default();
+    if first.contains(&b'#') {
+        return Some(Framing::Refused("the target has a fragment, which readers keep to themselves"));
+    }
     for field in fields {
         if let Err(reason) = read_field(field, &mut said) {
             return Some(Framing::Refused(reason));
@@ -190,6 +193,10 @@ mod tests {
             "punte-refused-framing: x",
         ] {
             assert!(matches!(framing(fields), Some(Framing::Refused(_))), "{fields:?}");
+        }
+        for target in ["/v1/services#a", "/#", "https://x/#a"] {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+            assert!(matches!(read_head(head.as_bytes(), &mut 0), Some(Framing::Refused(_))), "{target}");
         }
         let older = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
         assert!(matches!(read_head(older, &mut 0), Some(Framing::Refused(_))));

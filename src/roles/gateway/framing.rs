@@ -6,7 +6,10 @@ use crate::{
     domain::{Code, TraceParent},
     http_server::{REFUSED, TcpConnection},
 };
-use http::{HeaderMap, Request, Version, header, uri::Authority};
+use http::{
+    HeaderMap, HeaderValue, Request, Uri, Version, header,
+    uri::{Authority, Scheme},
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt;
@@ -23,9 +26,24 @@ pub fn check(request: &Request<Incoming>) -> Result<(), Problem> {
     if let Some(reason) = request.headers().get(REFUSED) {
         return refused(reason.to_str().unwrap_or("the head is not understood"));
     }
-    match host(request.headers(), request.version()) {
+    match host(request.headers(), request.version()).and_then(|()| target(request.uri(), request.headers())) {
         Ok(()) => Ok(()),
         Err(problem) => refused(problem),
+    }
+}
+
+/// A target that names a host itself (RFC 9112, sections 3.2.2 and 3.2.3) names the one that Host names: one reader goes by
+/// the one, another by the other.
+fn target(uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    let Some(named) = uri.authority().map(Authority::as_str) else { return Ok(()) };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    match uri.scheme() {
+        _ if !is_host(named.as_bytes()) => Err("the target names a host that is no name or address, or a user"),
+        _ if host.is_some_and(|host| !named.as_bytes().eq_ignore_ascii_case(host)) => {
+            Err("the target and Host name different hosts")
+        }
+        Some(scheme) if *scheme != Scheme::HTTPS => Err("the target's scheme is not https"),
+        _ => Ok(()),
     }
 }
 
@@ -63,11 +81,16 @@ fn is_host(text: &[u8]) -> bool {
     let host = authority.host();
     let has_right_port = match authority.as_str().strip_prefix(host) {
         Some("") => true,
-        Some(port) => port.strip_prefix(':').is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok()),
+        Some(port) => port.strip_prefix(':').is_some_and(is_port),
         None => false,
     };
     // A comma may stand in a name, and is where some reader joined two fields.
     !host.is_empty() && !host.contains(',') && has_right_port
+}
+
+/// Digits alone (RFC 3986, section 3.2.3), or nothing.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
 const METHODS: [&[u8]; 9] =
@@ -117,8 +140,33 @@ mod tests {
         for good in ["x", "punte.example", "punte.example:8443", "127.0.0.1:1", "[::1]:8443", "[::1]", "x:"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":8443", "x:y", "x:99999", "a b", "a,b", "user@x", "x/y", "http://x", "x:1:2", "\"x\"", "é"] {
+        for bad in [
+            "", ":8443", "x:y", "x:99999", "a b", "a,b", "user@x", "x/y", "http://x", "x:1:2", "x:+443", "x:-1",
+            "\"x\"", "é",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_target_names_the_host_that_the_header_names() {
+        let judged = |uri: &str, host: &str| {
+            let headers = [(header::HOST, host.parse().unwrap())].into_iter().collect();
+            target(&uri.parse().unwrap(), &headers).is_ok()
+        };
+        for (uri, host) in [("/v1", "x"), ("*", "x"), ("https://X:1/v1?a", "x:1"), ("x:443", "x:443")] {
+            assert!(judged(uri, host), "{uri} {host}");
+        }
+        for (uri, host) in [
+            ("https://evil.example/v1", "x"),
+            ("https://x:443/v1", "x"),
+            ("https://a@x/v1", "x"),
+            ("https://a@x/v1", "a@x"),
+            ("http://x/v1", "x"),
+            ("ftp://x/v1", "x"),
+            ("x:443", "y:443"),
+        ] {
+            assert!(!judged(uri, host), "{uri} {host}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod events;
 mod framing;
 mod headers;
 mod limits;
+mod moment;
 pub mod openapi;
 mod problem;
 mod quota;

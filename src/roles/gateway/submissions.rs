@@ -1,6 +1,6 @@
 //! `GET` and `DELETE` below `/v1/submissions`: an office's own submissions, one, many, or one to be taken back.
 
-use super::{Call, Desk, Problem, Reply, view};
+use super::{Call, Desk, Problem, Reply, moment, view};
 use crate::{
     broker::Announcement,
     domain::{Code, Event, ServiceName, StateName, Submission, SubmissionId},
@@ -96,7 +96,7 @@ pub fn filter_of(query: &Pairs) -> Result<(ListFilter, u32), Wrong> {
             "service" => {
                 filter.service = Some(value.parse::<ServiceName>().map_err(|_| wrong("is no service's name"))?);
             }
-            "since" => filter.since = Some(value.parse().map_err(|_| wrong("is no RFC 3339 date and time"))?),
+            "since" => filter.since = Some(moment::moment(value).ok_or_else(|| wrong(moment::NONE))?),
             "cursor" => filter.before = Some(submission_of(value).ok_or_else(|| wrong("is no cursor of ours"))?),
             "limit" => {
                 let asked = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
@@ -143,6 +143,12 @@ mod tests {
         let id = SubmissionId::new();
         let (filter, limit) = filter_of(&pairs(&[("cursor", &cursor(id)), ("limit", "200")])).unwrap();
         assert_eq!((filter.before, limit), (Some(id), 200));
+    }
+
+    #[test]
+    fn since_the_end_of_the_calendar_is_no_fault() {
+        let (filter, _) = filter_of(&pairs(&[("since", "9999-12-31T23:59:59Z")])).unwrap();
+        assert_eq!(filter.since, Some(jiff::Timestamp::MAX));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The body of `POST /v1/submissions`: a JSON value comes in; what the office wishes goes out, or all that is wrong with
 //! it, places included.
 
-use super::{Desk, Problem, doorman::KnownOffice, openapi};
+use super::{Desk, Problem, doorman::KnownOffice, moment, openapi};
 use crate::{
     adapter::Operation,
     catalogue::SchemaFault,
@@ -28,6 +28,7 @@ pub struct Wish {
     pub data: Value,
     #[serde(default)]
     pub priority: Priority,
+    #[serde(default, deserialize_with = "moment::deserialize")]
     pub expires_at: Option<Timestamp>,
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
@@ -56,10 +57,14 @@ impl Wish {
             return Err(Problem::with_errors(Code::RequestCharacter, unprintable));
         }
         let mut faults = envelope.faults(&value);
+        let expires_at = value.get("expires_at").and_then(Value::as_str);
+        if faults.is_empty() && expires_at.is_some_and(|text| moment::moment(text).is_none()) {
+            faults.push(SchemaFault { pointer: "/expires_at".into(), problem: moment::NONE.into() });
+        }
         if faults.is_empty() {
             match serde_json::from_value(value) {
                 Ok(wish) => return Ok(wish),
-                Err(_) => return Err(Problem::at(Code::RequestSchema, "", "a date or identifier cannot exist")),
+                Err(_) => return Err(Problem::at(Code::RequestSchema, "", "an identifier cannot exist")),
             }
         }
         let service = value.get("service").and_then(Value::as_str).and_then(|name| name.parse().ok());
