@@ -196,7 +196,7 @@ fn our_own_certificate_is_foreseen_as_the_other_side_will_see_it() {
             Purpose::TlsClient,
             "not clientAuth",
         ),
-        (|params| params.subject_alt_names.clear(), Purpose::TlsServer, "no subjectAltName"),
+        (|params| params.subject_alt_names.clear(), Purpose::TlsServer, "no DNS name or address in subjectAltName"),
         (|params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained), Purpose::TlsServer, "CA:TRUE"),
         (|params| params.key_usages = vec![KeyUsagePurpose::KeyAgreement], Purpose::Signatures, "digitalSignature"),
     ];
