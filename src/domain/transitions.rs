@@ -32,6 +32,8 @@ pub enum Event {
     PutBack { attempt: u32 },
     /// The message must be published (again): a retry is due, or the broker has lost it.
     Requeued,
+    /// A worker has the message and begins nothing, because it cannot send now or stops: the message must be published again.
+    GivenBack,
     /// The message killed its workers, or names something that is gone, before any attempt was begun.
     Parked { fault: Fault },
     /// The deadline passed.
@@ -78,6 +80,7 @@ pub enum EventName {
     OutcomeUnknown,
     PutBack,
     Requeued,
+    GivenBack,
     Parked,
     DeadlinePassed,
     CancelledByOffice,
@@ -87,7 +90,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [EventName; 18] = [
+    pub const ALL: [EventName; 19] = [
         EventName::Published,
         EventName::Begun,
         EventName::Answered,
@@ -100,6 +103,7 @@ impl EventName {
         EventName::OutcomeUnknown,
         EventName::PutBack,
         EventName::Requeued,
+        EventName::GivenBack,
         EventName::Parked,
         EventName::DeadlinePassed,
         EventName::CancelledByOffice,
@@ -124,6 +128,7 @@ impl Event {
             Event::OutcomeUnknown { .. } => EventName::OutcomeUnknown,
             Event::PutBack { .. } => EventName::PutBack,
             Event::Requeued => EventName::Requeued,
+            Event::GivenBack => EventName::GivenBack,
             Event::Parked { .. } => EventName::Parked,
             Event::DeadlinePassed { .. } => EventName::DeadlinePassed,
             Event::CancelledByOffice { .. } => EventName::CancelledByOffice,
@@ -153,6 +158,7 @@ impl Event {
             Event::TakenByAgency { .. } => "taken by the agency".into(),
             Event::PutBack { .. } => "put back unsent".into(),
             Event::Requeued => "requeued".into(),
+            Event::GivenBack => "given back before an attempt".into(),
             Event::Replayed { by, accepts_repeat: None } => format!("replayed by {by}"),
             Event::Replayed { by, accepts_repeat: Some(attempt) } => {
                 format!("replayed although attempt {attempt} may repeat, by {by}")
@@ -216,7 +222,7 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
         Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..over(State::Uncertain { fault }) },
         Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
-        Event::Requeued => to(State::Accepted),
+        Event::Requeued | Event::GivenBack => to(State::Accepted),
         Event::Parked { fault } => over(State::Parked { fault }),
         // What the agency has taken, or may have acted on, does not simply expire.
         Event::DeadlinePassed { fault } if now.in_doubt || now.state.name() == StateName::Waiting => {
@@ -274,6 +280,8 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         | Event::OutcomeUnknown { attempt, .. }
         | Event::PutBack { attempt } => is_current(*attempt),
         Event::Requeued => matches!(state, S::Retrying | S::Queued),
+        // Of what is `accepted` a confirm is still to come: it speaks of an outbox row that is no longer the same.
+        Event::GivenBack => matches!(state, S::Accepted | S::Queued),
         // Of what is `accepted`, a confirm of the broker is still to come, and would speak of a message that is gone.
         Event::HeldBack { .. } => state == S::Queued,
         Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
@@ -350,6 +358,7 @@ mod tests {
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
             Event::Requeued,
+            Event::GivenBack,
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault: fault.clone() },
             Event::CancelledByOffice { by: "a".into() },
@@ -362,19 +371,19 @@ mod tests {
     /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret def hel giv unk put req par dea can rep dis rst
+        // pub beg ans ref tak ret def hel giv unk put req bac par dea can rep dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   .   .   par exp can .   .   unc
-            queued    .   sen .   .   .   .   .   ret .   .   .   acc par exp can .   .   unc
-            sending   .   .   com ref wai ret ret .   par unc acc .   .   .   .   .   .   unc
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   .   .   par par .   .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   .   .   acc .   exp can .   .   unc
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   acc can .
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   unc
+            queued    .   sen .   .   .   .   .   ret .   .   .   acc acc par exp can .   .   unc
+            sending   .   .   com ref wai ret ret .   par unc acc .   .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   par par .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();

@@ -75,6 +75,7 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         Event::Published
         | Event::Begun { .. }
         | Event::Requeued
+        | Event::GivenBack
         | Event::HeldBack { .. }
         | Event::Parked { .. }
         | Event::DeadlinePassed { .. }

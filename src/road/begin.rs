@@ -127,7 +127,7 @@ impl Road {
         let entry =
             Entry { not_before: Some(later(now, key_wait(&fault))), ..Entry::new(Event::PutBack { attempt }, now) };
         match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
-            Ok(_) if matches!(unsendable(fault.clone()), Event::Requeued) => Ok(Sign::None),
+            Ok(_) if matches!(unsendable(fault.clone()), Event::GivenBack) => Ok(Sign::None),
             Ok(_) => self.not_sendable(record, fault).await,
             Err(JournalError::Forbidden(_)) => Ok(Sign::None),
             Err(error) => Err(error),

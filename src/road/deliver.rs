@@ -196,7 +196,7 @@ impl Road {
         let now = self.clock.now();
         let wait = key_wait(&fault);
         let event = unsendable(fault);
-        let not_before = matches!(event, Event::Requeued).then(|| later(now, wait));
+        let not_before = matches!(event, Event::GivenBack).then(|| later(now, wait));
         let entry = Entry { not_before, ..Entry::new(event, now) };
         match self.patiently(|| self.reply.record(&record.submission, entry.clone())).await {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(Sign::None),
@@ -247,7 +247,7 @@ pub fn asks_first(effect: Effect, progress: &Progress) -> bool {
 /// What becomes of a submission of which nothing could be sent.
 pub fn unsendable(fault: Fault) -> Event {
     match fault.verdict {
-        Verdict::Retry => Event::Requeued,
+        Verdict::Retry => Event::GivenBack,
         Verdict::DoNotRetry | Verdict::Unknown | Verdict::DoNotRetryInDoubt => Event::Parked { fault },
     }
 }

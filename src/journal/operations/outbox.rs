@@ -25,8 +25,8 @@ impl Operation for Published {
         // A worker may have taken it and put it back before the confirm came: that is a new outbox row, which nobody has
         // claimed, and this confirm does not speak of it.
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE id IN ({}) AND state = 'accepted' AND (attempts = 0 OR EXISTS \
-             (SELECT 1 FROM outbox WHERE submission = submissions.id AND claimed_until IS NOT NULL)) ORDER BY id{}",
+            "SELECT {STANDING} FROM submissions WHERE id IN ({}) AND state = 'accepted' AND EXISTS \
+             (SELECT 1 FROM outbox WHERE submission = submissions.id AND claimed_until IS NOT NULL) ORDER BY id{}",
             S::IDS,
             S::LOCKED
         );

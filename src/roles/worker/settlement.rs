@@ -27,26 +27,14 @@ impl Lane {
 
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
-        let recorded = self.requeued(item.submission).await;
+        let entry = Entry::new(Event::GivenBack, self.clock.now());
+        let recorded = self.road.journal().record(item.submission, entry).await;
         crash::here(Point::WorkerPutBack);
         match recorded {
-            // The broker delivered it before its confirm was recorded. The journal will count it as queued, so the message
-            // must stay in the queue.
-            Err(JournalError::Forbidden(Forbidden { state: StateName::Accepted, .. })) => drop(delivery),
+            // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
             Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
             Err(error) => tracing::warn!(submission = %item.submission, %error, "left to the broker"),
         }
-    }
-
-    /// Only what is in the queue: a message that came twice may speak of something that waits for its retry, and a retry
-    /// keeps its time.
-    async fn requeued(&self, id: SubmissionId) -> Result<(), JournalError> {
-        let found = self.road.journal().find(id).await?;
-        let state = found.map(|record| record.progress.state.name());
-        if state.is_some_and(|state| !matches!(state, StateName::Accepted | StateName::Queued)) {
-            return Ok(());
-        }
-        self.road.journal().record(id, Entry::new(Event::Requeued, self.clock.now())).await.map(drop)
     }
 
     /// Held back until the agency is there again, or until the submission's own time comes.

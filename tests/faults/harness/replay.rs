@@ -40,6 +40,7 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         ("taken by the agency", S::Waiting) => Event::TakenByAgency { attempt, at },
         ("put back unsent", S::Accepted) => Event::PutBack { attempt },
         ("requeued", S::Accepted) => Event::Requeued,
+        ("given back before an attempt", S::Accepted) => Event::GivenBack,
         _ if cause.starts_with("journal restored") => Event::Restored { by: String::new() },
         (_, S::Accepted) if cause.starts_with("replayed") => Event::Replayed {
             by: String::new(),

@@ -329,7 +329,7 @@ fn after_a_restore(effect: Effect, apply: Apply) -> Model {
 fn a_machine_that_has_uncertain_done_again_is_found() {
     fn restless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match (&now.state, &event) {
-            (State::Uncertain { .. }, Event::Requeued) => Ok(Progress { state: State::Accepted, ..now.clone() }),
+            (State::Uncertain { .. }, Event::GivenBack) => Ok(Progress { state: State::Accepted, ..now.clone() }),
             _ => apply(now, facts, event),
         }
     }

@@ -14,7 +14,7 @@ pub enum Move {
     RelayCrashes,
     ClaimRunsOut,
     LosesAll,
-    /// A lane whose circuit has opened puts a message back into the outbox.
+    /// A lane that stops puts a message back into the outbox.
     LanePutsBack,
 }
 
@@ -34,7 +34,7 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
             let row = town.journal.outbox.as_mut().filter(|row| !row.claimed)?;
             let is_due = !row.waits_for_agency || town.journal.doubt != Doubt::Fresh;
             (town.relay == Relay::Idle && is_due).then_some(())?;
-            row.claimed = true;
+            (row.claimed, row.was_claimed) = (true, true);
             town.relay = Relay::Claimed;
         }
         Move::RelayPublishes => {
@@ -69,11 +69,11 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
             town.workers.iter_mut().for_each(|worker| worker.holds_message = false);
         }
         Move::LanePutsBack => {
-            (town.ready > 0 && town.state() != StateName::Accepted).then_some(())?;
-            // Once is as good as many times, and a circuit opens only when something has failed.
+            (town.ready > 0 && town.acceptance.is_in_journal()).then_some(())?;
+            // Once is as good as many times, and a lane stops only when something has failed.
             goes_wrong(town)?;
             town.ready -= 1;
-            model.record(town, Event::Requeued);
+            model.record(town, Event::GivenBack);
         }
     }
     Some(())
@@ -81,7 +81,6 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
 
 /// The condition of the journal's statement for `published`.
 fn is_confirmed(model: &Model, town: &Town) -> bool {
-    let is_claimed = town.journal.outbox.is_some_and(|row| row.claimed);
-    town.state() == StateName::Accepted
-        && (town.journal.progress.attempts == 0 || is_claimed || !model.rules.order.confirms_only_what_is_claimed)
+    let was_claimed = town.journal.outbox.is_some_and(|row| row.was_claimed);
+    town.state() == StateName::Accepted && (was_claimed || !model.rules.order.confirms_only_what_is_claimed)
 }

@@ -41,7 +41,7 @@ pub fn step(town: &mut Town, it: Move) -> Option<()> {
         }
     };
     if town.acceptance.is_in_journal() {
-        town.journal.outbox = Some(OutboxRow { claimed: true, waits_for_agency: false });
+        town.journal.outbox = Some(OutboxRow { claimed: true, was_claimed: true, waits_for_agency: false });
     }
     Some(())
 }

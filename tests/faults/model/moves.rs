@@ -71,7 +71,7 @@ impl Model {
         match side.outbox {
             Some(true) => {
                 let waits_for_agency = event.name() == EventName::PutBack;
-                journal.outbox = Some(OutboxRow { claimed: false, waits_for_agency });
+                journal.outbox = Some(OutboxRow { claimed: false, was_claimed: false, waits_for_agency });
             }
             Some(false) => journal.outbox = None,
             None => {}

@@ -56,6 +56,8 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutboxRow {
     pub claimed: bool,
+    /// Since it was added, though the claim may have run out.
+    pub was_claimed: bool,
     /// Not before the agency is through with what was sent.
     pub waits_for_agency: bool,
 }
@@ -181,7 +183,7 @@ impl Town {
             is_kept: false,
             journal: Ledger {
                 progress: Progress::accepted(),
-                outbox: Some(OutboxRow { claimed: false, waits_for_agency: false }),
+                outbox: Some(OutboxRow { claimed: false, was_claimed: false, waits_for_agency: false }),
                 lease_over: false,
                 retry_due: false,
                 doubt: Doubt::None,

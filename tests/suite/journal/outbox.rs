@@ -15,6 +15,7 @@ on_both! {
     a_confirm_turns_accepted_into_queued_and_empties_the_outbox
     a_confirm_that_comes_after_the_worker_is_harmless
     a_confirm_does_not_speak_of_what_was_put_back_meanwhile
+    what_a_worker_gives_back_before_the_confirm_waits_for_its_time_whatever_the_confirm_says
     what_the_broker_has_not_taken_can_be_claimed_again_at_once
     leaving_accepted_takes_the_row_away
     more_confirms_than_one_transaction_takes_are_all_recorded
@@ -127,6 +128,26 @@ async fn a_confirm_does_not_speak_of_what_was_put_back_meanwhile(journal: Tested
     journal.published(&[id], at(3)).await.unwrap();
     assert_eq!(state(&journal, id).await, StateName::Accepted);
     assert_eq!(claim(&journal, 10, 3).await, [id]);
+}
+
+/// A message may be with its worker before the journal knows that it was published.
+async fn what_a_worker_gives_back_before_the_confirm_waits_for_its_time_whatever_the_confirm_says(journal: Tested) {
+    let submission = submission();
+    // Published by who has accepted it, or by the relay.
+    journal.accept(&submission, &fresh_key(), true, Some(at(15))).await.unwrap();
+    let relayed = accepted(&journal).await;
+    assert_eq!(claim(&journal, 10, 0).await, [relayed]);
+    for id in [submission.id, relayed] {
+        let entry = Entry { not_before: Some(at(20)), ..Entry::new(Event::GivenBack, at(1)) };
+        assert_eq!(journal.record(id, entry).await.unwrap(), Progress::accepted());
+        assert_eq!(journal.timeline(id).await.unwrap().last().unwrap().cause, "given back before an attempt");
+        journal.published(&[id], at(2)).await.unwrap();
+        assert_eq!(state(&journal, id).await, StateName::Accepted, "the confirm spoke of a message that is gone");
+    }
+    assert_eq!(claim(&journal, 10, 19).await, []);
+    assert_eq!(claim(&journal, 10, 20).await.len(), 2);
+    journal.published(&[submission.id, relayed], at(21)).await.unwrap();
+    assert_eq!(state(&journal, relayed).await, StateName::Queued);
 }
 
 async fn what_the_broker_has_not_taken_can_be_claimed_again_at_once(journal: Tested) {

@@ -94,6 +94,7 @@ impl Step {
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
             Event::Requeued,
+            Event::GivenBack,
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault },
             Event::CancelledByOffice { by: "causeni".into() },

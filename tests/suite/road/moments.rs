@@ -5,7 +5,7 @@ use crate::{
     raw_agency::{Act, End, RawAgency, Say, When},
     town::Town,
 };
-use punte::domain::{AgencyName, Code, Verdict};
+use punte::domain::{AgencyName, Code, ManualClock, Verdict};
 use rustls::SupportedProtocolVersion;
 use serde_json::Value;
 use std::{
@@ -40,8 +40,8 @@ pub async fn town_with_raw_agency(
     };
     let town = Town::with_adapters(change, |plan| {
         plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
-        // A worker may be quicker than the note that something was published; what it leaves is found again after this.
-        plan.more_config = "[scheduler]\nlost_after_secs = 2\n".into();
+        // What a worker leaves must not have to be found again.
+        plan.more_config = "[scheduler]\nlost_after_secs = 3600\n".into();
         plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
     });
     let town = town.await;
@@ -316,6 +316,39 @@ async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_se
     let later = now + jiff::SignedDuration::from_hours(24 * 365 * 50);
     let fault = line.check_identity(later).unwrap_err();
     assert_eq!((fault.code, fault.verdict), (Code::IdentityUnusable, Verdict::Retry));
+    town.leave().await;
+}
+
+/// Its worker meets it before the journal has noted that it was published.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sent_for_want_of_a_usable_key_goes_out_soon_after_there_is_one() {
+    let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
+    let mut town = Town::with_adapters(hasty, |plan| {
+        plan.clock = clock.clone();
+        plan.more_config = "[scheduler]\nlost_after_secs = 3600\n".into();
+    })
+    .await;
+    town.stage.stop(Duration::from_secs(5)).await;
+    let ca = town.stage.secrets().join("agencies").join(REGISTRY).join("ca.pem");
+    let good = std::fs::read(&ca).unwrap();
+    std::fs::write(&ca, "no certificate").unwrap();
+    town.stage.start().await.unwrap();
+    let id = town.post("civil-status-extract").await;
+    let is_given_back = |shown: &Value| {
+        let given_back = |change: &Value| change["cause"] == "given back before an attempt";
+        shown["timeline"].as_array().unwrap().iter().any(given_back)
+    };
+    until(async || is_given_back(&town.show(&id).await)).await;
+    // For whoever notes late that it was published.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let shown = town.show(&id).await;
+    assert_eq!((&shown["state"], &shown["attempts"]), (&"accepted".into(), &0.into()), "{shown:#}");
+    std::fs::write(&ca, good).unwrap();
+    until(async || !town.operations("/healthz/ready").await.contains("is stopped")).await;
+    // A minute is how long it takes at least until a key may be usable.
+    clock.advance(jiff::SignedDuration::from_secs(61));
+    town.ends(&id, "completed").await;
+    assert_eq!(town.effects(REGISTRY), 1);
     town.leave().await;
 }
 
