@@ -1,13 +1,20 @@
-//! Large attachments on the road: what they cost in memory, whether or not the agency gets what is in them.
+//! Attachments on the road: what large ones cost in memory, whether or not the agency gets what is in them, and that nothing
+//! of them is left after their time.
 
 use crate::town::{CITIZEN, Town, request};
+use jiff::{SignedDuration, Timestamp};
+use punte::domain::ManualClock;
 use serde_json::{Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
 
 const MIB: usize = 1 << 20;
+const CANARY: &str = "CANARY-8b2e";
 
 async fn upload(town: &Town, bytes: &[u8]) -> Value {
     let post = town.office.post(format!("{}/v1/attachments", town.stage.gateway()));
-    let said = post.header("content-type", "application/pdf").body(bytes.to_vec()).send().await.unwrap();
+    let named = format!("attachment; filename=\"{CANARY}.pdf\"");
+    let post = post.header("content-type", "application/pdf").header("content-disposition", named);
+    let said = post.body(bytes.to_vec()).send().await.unwrap();
     assert_eq!(said.status().as_u16(), 201);
     serde_json::from_slice(&said.bytes().await.unwrap()).unwrap()
 }
@@ -72,5 +79,51 @@ async fn attachments_whose_contents_an_agency_gets_wait_until_there_is_room_for_
     let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
     let wire = attempts[0].wire.as_ref().unwrap();
     assert_eq!((wire.sent.len(), wire.truncated), (262_144, true));
+    town.leave().await;
+}
+
+/// How many files there are below the folder in which the text stands.
+fn files_with(folder: &Path, text: &str) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let number = entries.map(|path| match std::fs::read(&path) {
+        Ok(bytes) => usize::from(bytes.windows(text.len()).any(|it| it == text.as_bytes())),
+        Err(_) if path.is_dir() => files_with(&path, text),
+        // Removed meanwhile.
+        Err(_) => 0,
+    });
+    number.sum()
+}
+
+/// Of one whose submission waits for an operator, and of one that nobody has used.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_their_time_nothing_of_attachments_is_left_in_any_file() {
+    let clock = Arc::new(ManualClock::at(Timestamp::now()));
+    let mut town = Town::planned(|plan| plan.clock = clock.clone()).await;
+    let data = town.stage.folder.path().join("data");
+    let bytes = [file(5), CANARY.as_bytes().repeat(1000)].concat();
+    let used = upload(&town, &bytes).await;
+    upload(&town, &bytes).await;
+    town.behave("legal-events", json!({"fault": {"status": {"code": 400}}}));
+    let mut request = request("legal-event", CITIZEN);
+    request["attachments"] = json!([used["id"]]);
+    let id = town.post_request(&request).await;
+    town.ends(&id, "parked").await;
+    assert_eq!(files_with(&data.join("attachments"), CANARY), 2);
+    // Their names stand in the journal.
+    assert!(files_with(&data, CANARY) > 2);
+    let tidied = async |town: &mut Town, hours: i64, left: usize| {
+        clock.advance(SignedDuration::from_hours(hours));
+        town.stage.stop(Duration::from_secs(5)).await;
+        town.stage.start().await.unwrap();
+        let begun = std::time::Instant::now();
+        while files_with(&data.join("attachments"), CANARY) != left {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{left} were to be left");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tidied(&mut town, 25, 1).await;
+    tidied(&mut town, 24 * 91, 0).await;
+    town.stage.stop(Duration::from_secs(5)).await;
+    assert_eq!(files_with(&data, CANARY), 0);
     town.leave().await;
 }
