@@ -12,8 +12,8 @@
 use super::{Exchange, Form, Mapped, Reading, TransformInput, load::entries};
 use crate::{
     domain::{
-        AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, OfficeName, Priority, ServiceName, Subject,
-        Submission, SubmissionId, TraceParent, lower_hex,
+        AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, MessageId, OfficeName, Priority, ServiceName,
+        Subject, Submission, SubmissionId, TraceParent, lower_hex,
     },
     json::{self, Rules},
     settings::ConfigFaults,
@@ -38,6 +38,7 @@ pub struct Example {
     pub folder: PathBuf,
     pub submission: Submission,
     pub attempt: u32,
+    pub message: MessageId,
     pub now: Timestamp,
     /// Of its attachments, in base64.
     pub contents: Vec<Arc<str>>,
@@ -77,6 +78,8 @@ struct RequestWritten {
     traceparent: Option<TraceParent>,
     #[serde(default = "first_attempt")]
     attempt: u32,
+    #[serde(default = "first_message")]
+    message_id: MessageId,
     context: CallContext,
     subject: Subject,
     #[serde(default)]
@@ -101,11 +104,16 @@ fn first_attempt() -> u32 {
     1
 }
 
+fn first_message() -> MessageId {
+    Uuid::from_u128(1).into()
+}
+
 impl Example {
     pub fn input(&self) -> TransformInput<'_> {
         TransformInput {
             submission: &self.submission,
             attempt: self.attempt,
+            message: self.message,
             now: self.now,
             contents: Some(&self.contents),
         }
@@ -185,6 +193,7 @@ impl Place<'_> {
             contents,
             folder: self.folder.to_owned(),
             attempt: written.attempt,
+            message: written.message_id,
             now: written.now.unwrap_or(written.accepted_at),
             submission: submission(written, agency, effect),
             wire_request: wire_request?,

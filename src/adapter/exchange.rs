@@ -7,7 +7,7 @@ use super::{
     template_values::seen,
 };
 use crate::{
-    domain::Submission,
+    domain::{MessageId, Submission},
     wire::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
@@ -22,6 +22,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct TransformInput<'a> {
     pub submission: &'a Submission,
     pub attempt: u32,
+    /// Of the message that is made.
+    pub message: MessageId,
     pub now: Timestamp,
     /// Of the submission's attachments, in their order and in base64; `None`: they were not read.
     pub contents: Option<&'a [Arc<str>]>,
@@ -128,6 +130,18 @@ impl Exchange {
     /// Whether the filter may bind an answer by the digest of our request.
     pub fn binds_by_digest(&self) -> bool {
         self.filter.source().contains("request_digest")
+    }
+
+    /// Whether an answer may be bound to the one message that it answers, and not only to our reference. `is_sealed_anew`:
+    /// no two messages of ours have the same digest.
+    pub fn binds_to_message(&self, is_sealed_anew: bool) -> bool {
+        let by_digest = self.binds_by_digest() && (is_sealed_anew || self.reads("message_id"));
+        self.filter.source().contains("message_id") || by_digest
+    }
+
+    /// Whether the filter may read a fault of the agency's.
+    pub fn may_say_that_nothing_was_done(&self) -> bool {
+        self.filter.source().contains("transient")
     }
 
     /// Whether the filter looks at headers, which then count as a part of the answer.
@@ -257,6 +271,7 @@ fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
     let told = json!({
         "reference": submission.id,
         "attempt": input.attempt,
+        "message_id": input.message,
         "now": input.now.to_string(),
         "accepted_at": submission.accepted_at.to_string(),
         "service": submission.service,

@@ -46,7 +46,7 @@ pub use wire_answer::{Beside, Coverage, WireAnswer};
 
 use crate::{
     domain::{AgencyName, Effect, Schedule, ServiceName},
-    trust::{ProfileFault, SealAsWritten, SealProfile},
+    trust::{ProfileFault, SealAsWritten, SealKind, SealProfile},
 };
 use std::{
     collections::BTreeMap,
@@ -178,7 +178,25 @@ impl Adapter {
                 operation.service
             )),
         };
-        self.operations.values().filter_map(text).collect()
+        let unbound = self.operations.values().filter(|operation| self.leaves_a_second_fault_in_doubt(operation));
+        let of_unbound = unbound.map(|operation| {
+            format!(
+                "a second \"nothing was done\" of {} cannot be told from an older one, and makes it uncertain; have the filter give \
+                 message_id, or request_digest where the template prints message_id",
+                operation.service
+            )
+        });
+        self.operations.values().filter_map(text).chain(of_unbound).collect()
+    }
+
+    fn leaves_a_second_fault_in_doubt(&self, operation: &Operation) -> bool {
+        let answers = self.seal.answer.as_ref().map_or(SealKind::None, |answer| answer.kind);
+        let tells_no_time = matches!(answers, SealKind::JwsCompact | SealKind::JwsDetached);
+        let is_bound = operation.request.binds_to_message(self.seal.kind == SealKind::Wss);
+        operation.effect == Effect::Once
+            && tells_no_time
+            && !is_bound
+            && operation.request.may_say_that_nothing_was_done()
     }
 }
 

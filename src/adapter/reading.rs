@@ -36,6 +36,8 @@ pub struct Bond {
     pub subject: Option<String>,
     /// SHA-256 or SHA-512 of the request's body as it was sent, in hexadecimal or base64.
     pub request_digest: Option<String>,
+    /// Of the very message that is answered, as the agency repeats it.
+    pub message_id: Option<String>,
 }
 
 impl Bond {
@@ -43,7 +45,7 @@ impl Bond {
     /// changes for one person are two.
     pub fn binds(&self, effect: Effect) -> bool {
         let by_subject = self.subject.is_some() && effect == Effect::Read;
-        self.reference.is_some() || self.request_digest.is_some() || by_subject
+        self.reference.is_some() || self.request_digest.is_some() || self.message_id.is_some() || by_subject
     }
 }
 
@@ -66,6 +68,7 @@ struct Written {
     reference: Option<String>,
     subject: Option<String>,
     request_digest: Option<String>,
+    message_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +90,7 @@ struct FaultWritten {
 const MAX_CODE_CHARS: usize = 80;
 const MAX_TEXT_CHARS: usize = 2000;
 
-const FORM: &str = "it must be null or an object with exactly one of answer, refused, waiting, fault and not_seen, and perhaps reference, subject and request_digest, which are texts";
+const FORM: &str = "it must be null or an object with exactly one of answer, refused, waiting, fault and not_seen, and perhaps reference, subject, request_digest and message_id, which are texts";
 
 impl Mapped {
     /// The error says what form was expected; it never quotes what was found.
@@ -96,8 +99,12 @@ impl Mapped {
             None | Some(Value::Null) => return Ok(Self { reading: Reading::Unmapped, bond: Bond::default() }),
             Some(value) => serde_json::from_value(value).map_err(|_| FORM)?,
         };
-        let bond =
-            Bond { reference: written.reference, subject: written.subject, request_digest: written.request_digest };
+        let bond = Bond {
+            reference: written.reference,
+            subject: written.subject,
+            request_digest: written.request_digest,
+            message_id: written.message_id,
+        };
         let reading = match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
             (Some(answer), None, None, None, None) => Reading::Answered { answer: Value::Object(answer) },
             (None, Some(refused), None, None, None) => {
@@ -127,8 +134,14 @@ impl Mapped {
             Reading::NotSeen => json!({"not_seen": true}),
             Reading::Unmapped => Value::Null,
         };
-        let Bond { reference, subject, request_digest } = &self.bond;
-        for (key, text) in [("reference", reference), ("subject", subject), ("request_digest", request_digest)] {
+        let Bond { reference, subject, request_digest, message_id } = &self.bond;
+        let named = [
+            ("reference", reference),
+            ("subject", subject),
+            ("request_digest", request_digest),
+            ("message_id", message_id),
+        ];
+        for (key, text) in named {
             if let (Some(text), Some(object)) = (text, value.as_object_mut()) {
                 object.insert(key.to_owned(), text.as_str().into());
             }
@@ -169,7 +182,7 @@ mod tests {
             json!({"waiting": true, "reference": "r"}),
             json!({"fault": {"code": "c", "text": "t", "transient": true}}),
             json!({"not_seen": true, "reference": "r"}),
-            json!({"answer": {}, "subject": "s", "request_digest": "d"}),
+            json!({"answer": {}, "subject": "s", "request_digest": "d", "message_id": "m"}),
             Value::Null,
         ] {
             let mapped = Mapped::from_json(Some(written.clone())).unwrap();

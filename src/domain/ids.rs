@@ -113,6 +113,10 @@ id!(
     SubmissionId
 );
 id!(
+    /// One message to an agency, be it a request or a question: no other has the same.
+    MessageId
+);
+id!(
     /// One file that an office has uploaded.
     AttachmentId
 );

@@ -23,7 +23,7 @@ pub use distinguished_name::{DistinguishedName, InvalidDistinguishedName, Subjec
 pub use fault::{Code, Fault, Origin, Stage, Verdict, grouped, told};
 pub use hex::{byte_of_hex, lower_hex};
 pub use id_part::{IdPart, InvalidIdPart};
-pub use ids::{AgencyName, AttachmentId, InvalidName, OfficeName, ServiceName, SubmissionId};
+pub use ids::{AgencyName, AttachmentId, InvalidName, MessageId, OfficeName, ServiceName, SubmissionId};
 pub use invisible::is_invisible;
 pub use mark::{Behind, JournalMark, Mark};
 pub use office::Office;

@@ -2,7 +2,7 @@
 //! it has certainly never seen is sent again.
 
 use super::{
-    Road,
+    Earlier, Road,
     begin::later,
     exchange::{Ending, Outcome, Prepared, Turn},
 };
@@ -31,7 +31,11 @@ impl Road {
             Asked::NeverSeen => {
                 crash::here(Point::WorkerAsked);
                 match self.prepare(turn.record, turn.line, false).await {
-                    Ok(prepared) => return Ok(self.exchange(turn, prepared, false).await),
+                    Ok(prepared) => {
+                        // A word about the question is none about the request.
+                        let turn = Turn { earlier: Earlier::Until(self.clock.now()), ..*turn };
+                        return Ok(self.exchange(&turn, prepared, false).await);
+                    }
                     Err(fault) => Ending::Read(Err(fault)),
                 }
             }

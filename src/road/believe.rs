@@ -19,12 +19,15 @@ use crate::{
     xml,
 };
 use http::StatusCode;
+use jiff::Timestamp;
 
 /// An answer that may be believed to be the agency's.
 pub(super) struct Believed {
     pub answer: WireAnswer,
     /// By which it is known if it comes again; `None` where a repetition cannot be told.
     pub mark: Option<Mark>,
+    /// When the agency signed it, by its own clock; `None` where the seal tells no time.
+    pub signed_at: Option<Timestamp>,
 }
 
 /// Media type, form and signature: what is left may be believed to be the agency's.
@@ -58,7 +61,7 @@ fn believe_empty(received: &Received, it: &Answering<'_>, policy: &AnswerPolicy)
 
 fn believed(answer: WireAnswer, received: &Received, it: &Answering<'_>, beside: SignedBeside) -> Believed {
     let answer = answer.with_head(it.exchange.coverage(), received.status, &received.headers, &beside.covered);
-    Believed { answer, mark: beside.mark }
+    Believed { answer, mark: beside.mark, signed_at: beside.signed_at }
 }
 
 /// What a signature covers that stands in headers beside the body.
@@ -66,6 +69,7 @@ fn believed(answer: WireAnswer, received: &Received, it: &Answering<'_>, beside:
 struct SignedBeside {
     covered: Vec<String>,
     mark: Option<Mark>,
+    signed_at: Option<Timestamp>,
 }
 
 fn believe_xml(
@@ -88,7 +92,8 @@ fn believe_xml(
             let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
             // The signature covers the envelope and what was included in it; other parts are unsigned.
             answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
-            let beside = SignedBeside { mark: Some(verified.mark), ..SignedBeside::default() };
+            let (mark, signed_at) = (Some(verified.mark), Some(verified.created));
+            let beside = SignedBeside { mark, signed_at, ..SignedBeside::default() };
             Ok(believed(answer, received, it, beside))
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
@@ -156,7 +161,8 @@ fn verify_beside(
             let start = HttpStart::Response { status };
             let message = HttpMessage { start, headers: &received.headers, body: &received.body };
             let verified = http_signature::verify_but_for_replay(&message, policy, it.now).map_err(bad_signature)?;
-            Ok(SignedBeside { covered: verified.covered, mark: verified.mark })
+            let signed_at = Some(verified.created);
+            Ok(SignedBeside { covered: verified.covered, mark: verified.mark, signed_at })
         }
         AnswerKind::Wss | AnswerKind::JwsCompact => {
             Err(bad_signature("the answer is not of the kind that is signed so"))

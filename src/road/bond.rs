@@ -1,11 +1,13 @@
 //! Bond: what a filter made of an answer comes in; whether that answer belongs to our request goes out, or the refusal.
 
+use super::Earlier;
 use crate::{
     adapter::{Bond, Correlates, Mapped, Reading},
-    domain::{Code, Effect, Fault, Stage, SubmissionId, Verdict, lower_hex},
+    domain::{Code, Effect, Fault, MessageId, Stage, SubmissionId, Verdict, lower_hex},
 };
 use aws_lc_rs::digest::{self, SHA256, SHA512};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::{SignedDuration, Timestamp};
 
 /// What an answer's words about its request are held against.
 pub struct Ours<'a> {
@@ -18,6 +20,12 @@ pub struct Ours<'a> {
     pub correlates: &'a Correlates,
     /// Whether the agency signs its answers.
     pub is_signed: bool,
+    /// Which of our messages is answered.
+    pub message: MessageId,
+    /// Whether the digests are of this message alone.
+    pub has_unique_body: bool,
+    /// What may have been said of our reference before.
+    pub earlier: Earlier,
 }
 
 /// A reading that counts.
@@ -36,7 +44,13 @@ pub fn digests(body: &[u8]) -> Vec<String> {
     [of(&SHA256), of(&SHA512)].concat()
 }
 
-pub fn check(mapped: Mapped, ours: &Ours<'_>) -> Result<Belonging, Fault> {
+/// `signed_at`: by the agency's clock, if its seal tells.
+pub fn check(
+    mapped: Mapped,
+    ours: &Ours<'_>,
+    signed_at: Option<Timestamp>,
+    max_skew: SignedDuration,
+) -> Result<Belonging, Fault> {
     if let Some(text) = anothers(&mapped.bond, ours) {
         return Err(mismatched(text));
     }
@@ -52,7 +66,18 @@ pub fn check(mapped: Mapped, ours: &Ours<'_>) -> Result<Belonging, Fault> {
             Err(mismatched("it names no reference, and nothing else in it binds it to our request"))
         }
         // Where the agency does not sign, the folder's own filter is what is believed.
-        Reading::Failed { code, transient, .. } if !is_bound && ours.is_signed => Err(unbound(&code, transient)),
+        Reading::Failed { code, transient, .. } if !is_bound && ours.is_signed => {
+            Err(in_doubt(&code, transient, "nothing in it names our request"))
+        }
+        // An older one would be just as true of an earlier attempt. A read changes nothing, whatever has come of it.
+        Reading::Failed { code, transient, .. }
+            if ours.is_signed
+                && ours.effect != Effect::Read
+                && !names_this_message(&mapped.bond, ours)
+                && !ours.earlier.is_over_before(signed_at, max_skew) =>
+        {
+            Err(in_doubt(&code, transient, "it may be an older word, of an earlier attempt"))
+        }
         reading => {
             let counts = matches!(reading, Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting);
             Ok(Belonging { reading, is_anybodys: counts && !is_bound })
@@ -76,20 +101,29 @@ fn anothers(bond: &Bond, ours: &Ours<'_>) -> Option<&'static str> {
         let hex = is_hex(named).then(|| named.to_ascii_lowercase());
         ours.digests.iter().any(|digest| digest == named || Some(digest) == hex.as_ref())
     };
-    is_other(&bond.request_digest, &is_ours).then_some("it names the digest of another request")
+    if is_other(&bond.request_digest, &is_ours) {
+        return Some("it names the digest of another request");
+    }
+    let message = ours.message.to_string();
+    is_other(&bond.message_id, &|named| named == message).then_some("it answers another message")
 }
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A signed fault that might be anybody's is as good as an unsigned one.
-fn unbound(code: &str, transient: bool) -> Fault {
+/// `bond`: nothing in it is another's.
+fn names_this_message(bond: &Bond, ours: &Ours<'_>) -> bool {
+    bond.message_id.is_some() || (bond.request_digest.is_some() && ours.has_unique_body)
+}
+
+/// A signed fault that might be about another request, or another attempt, is as good as an unsigned one.
+fn in_doubt(code: &str, transient: bool, why: &str) -> Fault {
     let (kind, verdict) = match transient {
         true => (Code::AgencyFaultTransient, Verdict::Unknown),
         false => (Code::AgencyFault, Verdict::DoNotRetryInDoubt),
     };
-    let detail = format!("the agency's code is {code}; nothing in it names our request");
+    let detail = format!("the agency's code is {code}; {why}");
     Fault { verdict, ..Fault::new(kind, Stage::Read, detail) }
 }
 
@@ -106,8 +140,24 @@ mod tests {
         let reference = SubmissionId::from(uuid::Uuid::max());
         let digests = digests(b"request");
         let (subject, correlates) = ("2000000000001", &correlates);
-        let ours = Ours { reference, subject, digests: &digests, effect, correlates, is_signed };
-        match check(Mapped::from_json(Some(written)).unwrap(), &ours) {
+        let (message, earlier) = (uuid::Uuid::nil().into(), Earlier::Nothing);
+        let has_unique_body = false;
+        let ours = Ours {
+            reference,
+            subject,
+            digests: &digests,
+            effect,
+            correlates,
+            is_signed,
+            message,
+            has_unique_body,
+            earlier,
+        };
+        told(written, &ours, None)
+    }
+
+    fn told(written: serde_json::Value, ours: &Ours<'_>, signed_at: Option<Timestamp>) -> String {
+        match check(Mapped::from_json(Some(written)).unwrap(), ours, signed_at, SignedDuration::from_secs(60)) {
             Ok(Belonging { is_anybodys: true, .. }) => "anybody's".into(),
             Ok(_) => "ours".into(),
             Err(fault) => format!("{} {:?}", fault.code, fault.verdict),
@@ -163,5 +213,44 @@ mod tests {
         assert_eq!(of(true, true), "agency.fault.transient Unknown");
         assert_eq!(of(false, true), "agency.fault DoNotRetryInDoubt");
         assert_eq!((of(true, false), of(false, false)), ("ours".into(), "ours".into()));
+    }
+
+    #[test]
+    fn a_second_nothing_was_done_is_certain_only_if_it_cannot_be_an_older_one() {
+        let (subject, correlates, digests) = ("2000000000001", &Correlates::Yes, digests(b"request"));
+        let (reference, message) = (SubmissionId::from(uuid::Uuid::nil()), MessageId::new());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ours = |effect, earlier, has_unique_body| Ours {
+            reference,
+            subject,
+            digests: &digests,
+            effect,
+            correlates,
+            is_signed: true,
+            message,
+            has_unique_body,
+            earlier,
+        };
+        let fault = |transient: bool, key: &str, value: &str| json!({"fault": {"code": "c", "text": "t", "transient": transient}, key: value});
+        let by_reference = |transient| fault(transient, "reference", &reference.to_string());
+        let earlier = Earlier::Until(at(1000));
+        for effect in [Effect::Once, Effect::Lookup, Effect::Idempotent] {
+            let of = |earlier, signed_at| told(by_reference(true), &ours(effect, earlier, true), signed_at);
+            assert_eq!(of(Earlier::Nothing, None), "ours");
+            assert_eq!(of(earlier, None), "agency.fault.transient Unknown");
+            assert_eq!(of(earlier, Some(at(1060))), "agency.fault.transient Unknown");
+            assert_eq!(of(earlier, Some(at(1061))), "ours");
+            assert_eq!(of(Earlier::Unknown, Some(Timestamp::MAX)), "agency.fault.transient Unknown");
+            let lasting = told(by_reference(false), &ours(effect, earlier, true), None);
+            assert_eq!(lasting, "agency.fault DoNotRetryInDoubt");
+            let digest =
+                |is_unique| told(fault(true, "request_digest", &digests[0]), &ours(effect, earlier, is_unique), None);
+            assert_eq!((digest(true).as_str(), digest(false).as_str()), ("ours", "agency.fault.transient Unknown"));
+            let named =
+                |id: MessageId| told(fault(true, "message_id", &id.to_string()), &ours(effect, earlier, false), None);
+            assert_eq!((named(message).as_str(), named(MessageId::new()).as_str()), ("ours", MISMATCHED));
+        }
+        let read = told(by_reference(true), &ours(Effect::Read, Earlier::Unknown, false), None);
+        assert_eq!(read, "ours");
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Arrival, Arrivals, Case, Contents, Errand, Line, Lines, Marks, Reply, Sign, Steady,
     begin::{Begun, Order, Ready, begins_first, later},
+    earlier::pause_after_nothing_done,
     exchange::{Ending, Turn},
     settle,
 };
@@ -126,6 +127,7 @@ impl Road {
         let effect = operation.effect.max(submission.effect);
         // Until its end: the mark moves on with what leaves.
         let _leaving = self.patiently(|| self.marks.cover(effect)).await?;
+        let earlier = self.earlier(record, effect, operation.timeout).await?;
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = [effect, submission.effect].iter().any(|effect| asks_first(*effect, &record.progress));
         let begins_first = begins_first(effect, now.duration_since(known_at));
@@ -136,7 +138,7 @@ impl Road {
             Ready::Taken => return Ok(None),
         };
         let attempt = begun.attempt;
-        let turn = Turn { record, line: &line, operation, effect, lease_until: begun.lease_until };
+        let turn = Turn { record, line: &line, operation, effect, lease_until: begun.lease_until, earlier };
 
         let (begun, outcome) = match begun.is_recorded {
             true if asks_first => (begun, self.ask_then_send(&turn, prepared).await?),
@@ -156,6 +158,7 @@ impl Road {
             now,
             waiting_since: record.progress.waiting_since,
             errand: if line.halt.halted().is_some() { Errand::Halted } else { errand },
+            pause: pause_after_nothing_done(&line, operation, effect),
         };
         let (sign, event, not_before) = match outcome.ending {
             Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),

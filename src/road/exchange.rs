@@ -2,7 +2,7 @@
 //! the network, and what it came to goes out.
 
 use super::{
-    Answering, Line, Ours, Road, Sealed,
+    Answering, Earlier, Line, Ours, Road, Sealed,
     begin::{Begun, later},
     contents::{Base64, Held},
     digests, read, seal, send, transform,
@@ -14,7 +14,7 @@ use crate::{
         stacks::{self, NotDone},
     },
     crash::{self, Point},
-    domain::{Code, Effect, Fault, Stage, Verdict, WireRecord},
+    domain::{Code, Effect, Fault, MessageId, Stage, Verdict, WireRecord},
     journal::{JournalError, Record},
     wire::{Received, content},
 };
@@ -24,6 +24,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// An attempt that has been begun; a read perhaps without the journal knowing yet.
+#[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub record: &'a Arc<Record>,
     pub line: &'a Arc<Line>,
@@ -31,6 +32,8 @@ pub(super) struct Turn<'a> {
     /// The stricter of what the adapter declares and what it declared when the submission was accepted.
     pub effect: Effect,
     pub lease_until: Timestamp,
+    /// What may have been said of its reference before.
+    pub earlier: Earlier,
 }
 
 /// A request in the agency's format.
@@ -51,6 +54,14 @@ pub(super) struct Prepared {
     sealed: Sealed,
     /// The memory permit for the attachments that the request contains.
     held: Option<Held>,
+}
+
+/// Of a message that has left, what its answer may name.
+struct Sent {
+    message: MessageId,
+    /// Empty where the filter names none.
+    digests: Vec<String>,
+    has_unique_body: bool,
 }
 
 /// What one attempt came to.
@@ -155,6 +166,7 @@ impl Road {
         (wire.sent, wire.truncated) = sealed.beginning(self.wire_max_bytes);
         let by_digest = exchange_of(turn.line, turn.record, is_lookup).is_ok_and(|(_, it)| it.binds_by_digest());
         let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
+        let sent = Sent { message: sealed.message(), digests, has_unique_body: sealed.has_unique_body() };
         crash::here(Point::WorkerSending);
         let effect = if is_lookup { Effect::Read } else { turn.effect };
         let answer = send(sealed, turn.line, effect, &turn.operation.not_handled, deadline).await;
@@ -166,7 +178,7 @@ impl Road {
                 wire.http_status = Some(received.status);
                 wire.received = received.body[..received.body.len().min(self.wire_max_bytes)].to_vec();
                 wire.truncated |= received.body.len() > self.wire_max_bytes;
-                self.read(turn, received, digests, is_lookup).await
+                self.read(turn, received, sent, is_lookup).await
             }
             Err(fault) => Err(fault),
         };
@@ -174,13 +186,7 @@ impl Road {
         Outcome { ending: Ending::Read(reading), wire }
     }
 
-    async fn read(
-        &self,
-        turn: &Turn<'_>,
-        received: Received,
-        digests: Vec<String>,
-        is_lookup: bool,
-    ) -> Result<Reading, Fault> {
+    async fn read(&self, turn: &Turn<'_>, received: Received, sent: Sent, is_lookup: bool) -> Result<Reading, Fault> {
         let (_, exchange) = exchange_of(turn.line, turn.record, is_lookup)?;
         let headers_bytes = if exchange.reads_headers() { received.headers_bytes() } else { 0 };
         let size_bytes = received.body.len() + headers_bytes;
@@ -188,17 +194,20 @@ impl Road {
         let is_plain = content::is_plain(&received);
         let is_brief = size_bytes <= BRIEF_BYTES && is_plain && exchange.reads_briefly();
         let (record, line, catalogue) = (turn.record.clone(), turn.line.clone(), self.catalogue.clone());
-        let now = self.clock.now();
+        let (now, earlier, effect) = (self.clock.now(), turn.earlier, turn.effect);
         let work = move || {
             let (operation, exchange) = exchange_of(&line, &record, is_lookup)?;
             let service = catalogue.get(&record.submission.service).ok_or_else(|| missing(Code::OperationUnknown))?;
             let ours = Ours {
                 reference: record.submission.id,
                 subject: &record.submission.subject.id,
-                digests: &digests,
-                effect: operation.effect,
+                digests: &sent.digests,
+                effect,
                 correlates: &operation.correlates,
                 is_signed: exchange.coverage().is_signed(),
+                message: sent.message,
+                has_unique_body: sent.has_unique_body,
+                earlier,
             };
             let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);
             read(&received, &Answering { exchange, line: &line, answer_schema, ours, not_handled, now })
@@ -255,7 +264,7 @@ fn transformed(
 ) -> Result<Option<Transformed>, Fault> {
     let submission = &record.submission;
     let attempt = record.progress.attempts + 1;
-    let input = TransformInput { submission, attempt, now, contents };
+    let input = TransformInput { submission, attempt, message: MessageId::new(), now, contents };
     let (_, exchange) = exchange_of(line, record, is_lookup)?;
     transform(exchange, &input)
 }

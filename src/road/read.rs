@@ -47,7 +47,7 @@ fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
 }
 
 fn read_believed(received: &Received, it: &Answering<'_>) -> Result<Reading, Fault> {
-    let Believed { answer, mark } = match believe(received, it) {
+    let Believed { answer, mark, signed_at } = match believe(received, it) {
         Ok(believed) => believed,
         Err(fault) => return Err(unbelieved(received, fault, it)),
     };
@@ -55,7 +55,8 @@ fn read_believed(received: &Received, it: &Answering<'_>) -> Result<Reading, Fau
         .exchange
         .interpret(&answer, &it.ours.reference.to_string())
         .map_err(|error| Fault::new(Code::AnswerMappingFailed, Stage::Read, error))?;
-    let Belonging { reading, is_anybodys } = bond::check(mapped, &it.ours)?;
+    let Belonging { reading, is_anybodys } =
+        bond::check(mapped, &it.ours, signed_at, it.line.answer_policy().max_clock_skew)?;
     // What names our request is its answer, however often the like of it comes; of what might be anybody's, one is
     // enough.
     if is_anybodys && mark.is_some_and(|mark| !it.line.replays.is_new(mark, it.now)) {

@@ -3,7 +3,7 @@
 use super::{Line, Transformed};
 use crate::{
     adapter::WireRequest,
-    domain::{Code, Fault, Stage, TraceParent},
+    domain::{Code, Fault, MessageId, Stage, TraceParent},
     trust::{
         HttpSignatureProfile, Identity, JwsForm, JwsProfile, Seal, WssProfile,
         http_signature::{self, HttpMessage, HttpStart},
@@ -18,13 +18,19 @@ use std::sync::Arc;
 /// A request as the agency's profile wants it signed. Only this can be sent.
 pub struct Sealed {
     outgoing: Outgoing,
+    message: MessageId,
+    /// No other message of ours has the same body.
+    has_unique_body: bool,
 }
 
 const JOSE: &str = "application/jose";
 
 pub fn seal(transformed: Transformed, line: &Line, trace: TraceParent, now: Timestamp) -> Result<Sealed, Fault> {
     line.check_identity(now)?;
-    let WireRequest { method, url, mut headers, media_type, body } = transformed.request;
+    let Transformed { request, message } = transformed;
+    let WireRequest { method, url, mut headers, media_type, body } = request;
+    // WS-Security's identifiers are random.
+    let has_unique_body = matches!(line.seal, Seal::Wss(_)) || holds(&body, &message.to_string());
     headers.insert("traceparent", value(&trace.to_string())?);
     // Compressed answers are read all the same, but nothing is gained by them.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -40,7 +46,7 @@ pub fn seal(transformed: Transformed, line: &Line, trace: TraceParent, now: Time
         Seal::Jws(profile) => jws_signed(&mut outgoing, profile, &*identity(line, now)?)?,
         Seal::HttpSignature(profile) => http_signed(&mut outgoing, profile, &*identity(line, now)?, now)?,
     }
-    Ok(Sealed { outgoing })
+    Ok(Sealed { outgoing, message, has_unique_body })
 }
 
 impl Sealed {
@@ -50,6 +56,14 @@ impl Sealed {
 
     pub(super) fn body(&self) -> &[u8] {
         &self.outgoing.body
+    }
+
+    pub(super) fn message(&self) -> MessageId {
+        self.message
+    }
+
+    pub(super) fn has_unique_body(&self) -> bool {
+        self.has_unique_body
     }
 
     /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.
@@ -68,6 +82,10 @@ impl Sealed {
         message.extend_from_slice(&body[..body.len().min(limit_bytes - message.len())]);
         (message, size_bytes > limit_bytes)
     }
+}
+
+fn holds(body: &[u8], text: &str) -> bool {
+    str::from_utf8(body).is_ok_and(|body| body.contains(text))
 }
 
 fn path_of(url: &reqwest::Url) -> String {

@@ -37,6 +37,8 @@ pub struct Case<'a> {
     /// Since when the submission waits for an agency that is away.
     pub waiting_since: Option<Timestamp>,
     pub errand: Errand,
+    /// How long the next try waits at least after the agency's certain word that it has done nothing.
+    pub pause: SignedDuration,
 }
 
 pub fn settle(outcome: Result<Reading, Fault>, case: Case<'_>) -> Event {
@@ -81,6 +83,8 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
     match case.schedule.wait_after(case.tries, fault.retry_after) {
         Some(wait) => {
             let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+            let is_nothing_done = fault.code == Code::AgencyFaultTransient && fault.verdict == Verdict::Retry;
+            let wait = if is_nothing_done { wait.max(case.pause) } else { wait };
             let due_at = case.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
             Event::RetryPlanned { attempt: case.attempt, due_at, fault }
         }
@@ -128,7 +132,19 @@ mod tests {
         let schedule = schedule();
         let now = Timestamp::UNIX_EPOCH;
         let errand = Errand::Ordinary;
-        settle(outcome, Case { effect, attempt: 7, tries, schedule: &schedule, now, waiting_since: None, errand })
+        settle(
+            outcome,
+            Case {
+                effect,
+                attempt: 7,
+                tries,
+                schedule: &schedule,
+                now,
+                waiting_since: None,
+                errand,
+                pause: SignedDuration::from_secs(70),
+            },
+        )
     }
 
     fn fault(code: Code) -> Fault {
@@ -210,6 +226,7 @@ mod tests {
             now,
             waiting_since: Some(since),
             errand,
+            pause: SignedDuration::ZERO,
         };
         let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(Duration::from_secs(500)));
         match settle(Err(asked), case(Errand::Ordinary)) {
@@ -248,6 +265,17 @@ mod tests {
         for code in speaks_of_health {
             assert_eq!(event(Err(fault(code)), Effect::Once, 1).name(), EventName::OutcomeUnknown, "{code}");
         }
+    }
+
+    #[test]
+    fn after_nothing_was_done_the_next_try_comes_so_late_that_its_answer_is_known_to_be_younger() {
+        let due = |outcome| match event(outcome, Effect::Once, 1) {
+            Event::RetryPlanned { due_at, .. } => due_at.as_second(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(due(Ok(Reading::Failed { code: "c".into(), text: "t".into(), transient: true })), 70);
+        let unsent = Fault { verdict: Verdict::Retry, ..fault(Code::Interrupted) };
+        assert_eq!(due(Err(unsent)), 10);
     }
 
     #[test]

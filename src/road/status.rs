@@ -110,7 +110,7 @@ mod tests {
         road::{Case, Errand, asks_first, send, settle},
         wire::{ExchangeFailure, SendFailure},
     };
-    use jiff::Timestamp;
+    use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
 
     /// What production does with a fault, in a few words.
@@ -118,7 +118,8 @@ mod tests {
         let secs = Duration::from_secs;
         let schedule = Schedule::new(secs(1), secs(1), 1.0, 0.0, 3, secs(1)).unwrap();
         let (now, errand) = (Timestamp::UNIX_EPOCH, Errand::Ordinary);
-        let case = Case { effect, attempt: 1, tries: 1, schedule: &schedule, now, waiting_since: None, errand };
+        let (attempt, tries, schedule, pause) = (1, 1, &schedule, SignedDuration::ZERO);
+        let case = Case { effect, attempt, tries, schedule, now, waiting_since: None, errand, pause };
         let progress = crate::domain::Progress::accepted();
         let sending = crate::domain::State::Sending { attempt: 1, lease_until: Timestamp::UNIX_EPOCH };
         let progress = crate::domain::Progress { state: sending, attempts: 1, tries: 1, ..progress };

@@ -4,6 +4,7 @@ use super::{
     behaviour::{Blamed, Script, SimulatedFault},
     clerk::{self, Asked, Reply},
     ledger::{Arrival, Ledger},
+    older_words::OlderWords,
     response::{self, Body},
     seal::{AgencySeal, Flaw},
 };
@@ -41,6 +42,7 @@ pub(super) struct Agency {
     pub generation: watch::Sender<u64>,
     pub clock: Mutex<Arc<dyn Clock>>,
     pub swap: Swap,
+    pub older: OlderWords,
 }
 
 type Answer = Result<Response<Body>, Reset>;
@@ -102,6 +104,9 @@ impl Agency {
                 let answer = self.act(&asked, plan.fault.as_ref(), &parts.headers);
                 match plan.fault {
                     Some(SimulatedFault::Swapped) => self.swap.with_another(answer).await,
+                    Some(SimulatedFault::OlderBusy) if !asked.is_lookup => {
+                        self.older.in_place_of(answer?, &asked).await
+                    }
                     _ => answer,
                 }
             }
@@ -131,7 +136,12 @@ impl Agency {
         fault: Option<&SimulatedFault>,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Reset> {
-        if let Some(reply) = asked.busy().filter(|_| fault == Some(&SimulatedFault::Busy) && !asked.is_lookup) {
+        let is_busy = match fault {
+            Some(SimulatedFault::Busy) => !asked.is_lookup,
+            Some(SimulatedFault::OlderBusy) => !asked.is_lookup && !self.older.has_of(asked),
+            _ => false,
+        };
+        if let Some(reply) = asked.busy().filter(|_| is_busy) {
             return Ok(self.respond(reply, None));
         }
         let reply = match asked.reply(&self.ledger) {

@@ -56,6 +56,9 @@ pub enum SimulatedFault {
     },
     /// The example's passing fault, signed and bound to this request: nothing was done.
     Busy,
+    /// The first time the same; afterwards the agency acts, and somebody without its key gives that older word in the place of
+    /// its answer.
+    OlderBusy,
     /// No body at all, after the effect, and no signature.
     EmptyAnswer {
         code: u16,

@@ -16,6 +16,8 @@ pub(super) struct Asked<'a> {
     pub is_lookup: bool,
     /// Ours, where the request carries it.
     pub reference: Option<String>,
+    /// Of this very message.
+    pub message: Option<String>,
     pub subject: Option<String>,
 }
 
@@ -65,7 +67,7 @@ fn lookup<'a>(adapter: &'a Adapter, method: &Method, uri: &Uri) -> Option<Asked<
         let lookup = operation.lookup.as_ref().filter(|lookup| lookup.method() == method)?;
         let reference = lookup.address().reference_in(&path_of(uri)).filter(|reference| !reference.is_empty())?;
         let example = operation.examples.iter().find(|example| example.lookup.is_some())?;
-        Some(Asked { operation, example, is_lookup: true, reference: Some(reference), subject: None })
+        Some(Asked { operation, example, is_lookup: true, reference: Some(reference), message: None, subject: None })
     })
 }
 
@@ -93,6 +95,7 @@ fn choose<'a>(operation: &'a Operation, asked: &[Leaf]) -> Option<Asked<'a>> {
         example: chosen.example,
         is_lookup: false,
         reference: chosen.counterpart(asked, &chosen.example.submission.id.to_string()),
+        message: chosen.counterpart(asked, &chosen.example.message.to_string()),
         subject: chosen.subject_of(asked),
     })
 }
@@ -126,7 +129,7 @@ impl Known<'_> {
 fn is_volatile(example: &Example, text: &str) -> bool {
     let submission = &example.submission;
     let context = &submission.context;
-    if text.contains(&submission.id.to_string()) {
+    if text.contains(&submission.id.to_string()) || text.contains(&example.message.to_string()) {
         return true;
     }
     [
@@ -174,12 +177,13 @@ impl Asked<'_> {
         Some(self.in_place(&example.answer, example, self.operation.request.expects()))
     }
 
-    /// This request's reference and subject stand where the example's own stood.
+    /// This request's reference, message and subject stand where the example's own stood.
     fn in_place(&self, reply: &WireReply, example: &Example, form: Form) -> Reply {
         let mut text = String::from_utf8_lossy(&reply.body).into_owned();
         let mut headers = reply.headers.clone();
         let pairs = [
             (example.submission.id.to_string(), &self.reference),
+            (example.message.to_string(), &self.message),
             (example.submission.subject.id.clone(), &self.subject),
         ];
         for (own, theirs) in pairs {

@@ -9,6 +9,7 @@ mod control;
 mod echo;
 mod ledger;
 mod listener;
+mod older_words;
 mod response;
 mod seal;
 
@@ -119,6 +120,7 @@ impl Simulator {
             generation: Default::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             swap: Default::default(),
+            older: Default::default(),
         });
         agency.behave(plan.behaviour);
         let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);

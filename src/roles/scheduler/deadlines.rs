@@ -7,7 +7,7 @@ use crate::{
     journal::{Due, Entry, JournalError},
     road::{Case, Errand, settle},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 const BATCH: u32 = 200;
@@ -62,8 +62,8 @@ pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, 
         State::Sending { attempt, .. } => {
             let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
             let (tries, waiting_since) = (progress.tries, progress.waiting_since);
-            let errand = Errand::Ordinary;
-            Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand }))
+            let (errand, pause) = (Errand::Ordinary, SignedDuration::ZERO);
+            Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand, pause }))
         }
         _ => None,
     }

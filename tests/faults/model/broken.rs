@@ -118,7 +118,8 @@ fn taking_a_lost_lease_for_nothing_sent_is_found() {
             State::Sending { attempt, .. } => {
                 let fault = Fault { verdict: Verdict::Retry, ..Fault::new(Code::Interrupted, Stage::Send, "") };
                 let (tries, waiting_since, errand) = (progress.tries, None, Errand::Ordinary);
-                Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand }))
+                let pause = SignedDuration::ZERO;
+                Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand, pause }))
             }
             _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
         }

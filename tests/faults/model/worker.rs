@@ -316,7 +316,8 @@ fn attempts(town: &Town) -> Vec<Attempt> {
 fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     let Turn { attempt, tries, .. } = turn;
     let (effect, schedule, errand) = (model.effect, &model.schedule, Errand::Ordinary);
-    let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, errand };
+    let pause = SignedDuration::ZERO;
+    let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, errand, pause };
     let event = match came {
         Came::TooEarly => Event::PutBack { attempt },
         Came::NotAsked => match (model.rules.after_asking)(outcome(came), START, START) {

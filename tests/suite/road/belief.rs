@@ -5,9 +5,9 @@ use crate::{
     road::hostile::{Hostile, town_that_tries, town_with},
     town::{CITIZEN, Town, request},
 };
-use punte::{domain::AttemptOutcome, journal::Record, kit::stage::StagePlan};
+use punte::{domain::AttemptOutcome, journal::Record, kit::stage::StagePlan, process::Installation};
 use serde_json::json;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 const OTHER: &str = "2000000000002";
 
@@ -306,5 +306,110 @@ async fn what_refuses_two_offices_refuses_the_installation_and_the_agency_waits_
         town.ends(id, "completed").await;
     }
     assert!(!town.operations("/metrics").await.contains(halted));
+    town.leave().await;
+}
+
+/// The log as one that can neither be asked nor recognises repeats. Its seal tells no time.
+fn without_questions(agency: &str, text: String) -> String {
+    let text = text.replace("[seal.answer]\nkind = \"wss\"", "[seal.answer]\nkind = \"wss\"\nmax_clock_skew_secs = 1");
+    let lines = as_once(agency, text).replace("effect = \"lookup\"", "effect = \"once\"");
+    lines.lines().filter(|line| !line.starts_with("lookup = ")).map(|line| format!("{line}\n")).collect()
+}
+
+fn forget_questions(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            forget_questions(&path);
+        } else if path.file_name().unwrap().to_string_lossy().starts_with("lookup") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_nothing_was_done_is_no_answer_to_a_later_attempt() {
+    let town = Town::with_adapters_and(without_questions, |adapters| forget_questions(&adapters.join("legal-events")));
+    let town = town.await;
+    for (agency, service) in [("legal-events", "legal-event"), ("civil-registry", "civil-status-extract")] {
+        town.behave(agency, json!({"fault": "older-busy"}));
+        let id = town.post(service).await;
+        let shown = town.ends(&id, "uncertain").await;
+        assert_eq!((&shown["attempts"], town.effects(agency)), (&json!(2), 1), "{agency}: {shown:#}");
+        assert_eq!(shown["fault"]["code"], "agency.fault.transient");
+        let progress = record(&town, &id).await.progress;
+        assert!(progress.in_doubt, "{agency}: a replay would not be warned of");
+        let detail = &progress.state.fault().unwrap().detail;
+        assert!(detail.contains("it may be an older word"), "{detail}");
+    }
+    let installation = Installation::load(&town.stage.config(), jiff::Timestamp::now()).unwrap();
+    let warned: Vec<_> = installation.warnings.iter().filter(|text| text.contains("from an older one")).collect();
+    assert!(warned.len() == 1 && warned[0].starts_with("legal-events: "), "{warned:?}");
+    // An agency that is busy for long and tells the time is believed each time.
+    town.behave("civil-registry", json!({"fault": "busy", "times": 2}));
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("civil-registry")), (&json!(3), 2), "{shown:#}");
+    // Nobody can know a word about a request that never left, however often it was tried.
+    town.behave("legal-events", json!([{"fault": "rogue-certificate", "times": 1}, {"fault": "busy", "times": 1}]));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("legal-events")), (&json!(3), 2), "{shown:#}");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_be_asked_is_asked_after_a_second_nothing_was_done() {
+    let town = Town::with_adapters(as_once, quick).await;
+    town.behave("legal-events", json!({"fault": "older-busy"}));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("legal-events")), (&json!(3), 1), "{shown:#}");
+    town.leave().await;
+}
+
+/// The log as one that repeats the number of each message beside what it says of it.
+fn answers_each_message(adapters: &Path) {
+    let folder = adapters.join("legal-events");
+    forget_questions(&folder);
+    let change = |file: &str, from: &str, to: &str| {
+        let file = folder.join("legal-event").join(file);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        std::fs::write(file, text.replace(from, to)).unwrap();
+    };
+    let message = "00000000-0000-0000-0000-000000000001";
+    change("request.json", "{{ trace_id }}", "{{ message_id }}");
+    change("answer.jq", "    reference: .body.event_id,\n    fault", "    message_id: .body.answers,\n    fault");
+    for entry in std::fs::read_dir(folder.join("legal-event/examples")).unwrap() {
+        let example = format!("examples/{}", entry.unwrap().file_name().to_string_lossy());
+        change(&format!("{example}/wire-request.json"), "0af7651916cd43dd8448eb211c80319c", message);
+    }
+    let busy = "examples/maintenance";
+    change(
+        &format!("{busy}/answer.json"),
+        "\"reference\": \"01990000-0000-7000-8000-000000000014\"",
+        &format!("\"message_id\": \"{message}\""),
+    );
+    change(
+        &format!("{busy}/wire-answer.503.json"),
+        "\"event_id\"",
+        &format!("\"answers\": \"{message}\", \"event_id\""),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nothing_was_done_that_names_the_very_message_is_certain_each_time_and_an_older_one_never() {
+    let town = Town::with_adapters_and(without_questions, answers_each_message).await;
+    town.behave("legal-events", json!({"fault": "busy", "times": 3}));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "completed").await;
+    assert_eq!((&shown["attempts"], town.effects("legal-events")), (&json!(4), 1), "{shown:#}");
+    town.behave("legal-events", json!({"fault": "older-busy"}));
+    let id = town.post("legal-event").await;
+    let shown = town.ends(&id, "uncertain").await;
+    assert_eq!((&shown["attempts"], town.effects("legal-events")), (&json!(2), 2), "{shown:#}");
+    let faults = failed(&town, &id).await;
+    assert!(faults[1].ends_with("it answers another message"), "{faults:?}");
     town.leave().await;
 }
