@@ -2,7 +2,7 @@
 
 use super::{
     Answering,
-    unpack::{check_media_type, text, unpack},
+    unpack::{check_media_type, headers_that_count, text, unpack},
 };
 use crate::{
     adapter::{Form, Protocol, WireAnswer},
@@ -36,14 +36,22 @@ pub(super) fn believe(received: &Received, it: &Answering<'_>) -> Result<Believe
     if received.body.is_empty() {
         return believe_empty(received, it, &policy);
     }
-    let content = unpack(received, it)?;
+    // It says which headers count, and is about what was sent.
+    let beside = match &policy.kind {
+        AnswerKind::HttpSignature { .. } if received.headers.contains_key("signature") => {
+            Some(verify_beside(received, &[], it, &policy)?)
+        }
+        _ => None,
+    };
+    let covered = beside.as_ref().map(|beside| beside.covered.as_slice()).unwrap_or_default();
+    let content = unpack(received, it, headers_that_count(&policy.kind, covered))?;
     if content.whole.is_empty() {
         return believe_empty(received, it, &policy);
     }
     check_media_type(&content, it, &policy.kind)?;
     match it.exchange.expects() {
-        Form::Xml => believe_xml(received, &content, it, &policy),
-        Form::Json => believe_json(received, &content, it, &policy),
+        Form::Xml => believe_xml(received, &content, it, &policy, beside),
+        Form::Json => believe_json(received, &content, it, &policy, beside),
     }
 }
 
@@ -77,6 +85,7 @@ fn believe_xml(
     content: &Content,
     it: &Answering<'_>,
     policy: &AnswerPolicy,
+    beside: Option<SignedBeside>,
 ) -> Result<Believed, Fault> {
     let read = text(content, it)?;
     let not_xml = |refusal| Fault::new(Code::AnswerNotXml, Stage::Read, refusal);
@@ -97,7 +106,7 @@ fn believe_xml(
             Ok(believed(answer, received, it, beside))
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
-            let beside = verify_beside(received, &content.whole, it, policy)?;
+            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
             let answer = if it.line.adapter.protocol != Protocol::Rest {
                 let envelope = wire::open(&document).map_err(unexpected)?;
                 it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
@@ -115,6 +124,7 @@ fn believe_json(
     content: &Content,
     it: &Answering<'_>,
     policy: &AnswerPolicy,
+    beside: Option<SignedBeside>,
 ) -> Result<Believed, Fault> {
     let not_json = |problem: String| Fault::new(Code::AnswerNotJson, Stage::Read, problem);
     let of_text = |text: &str| WireAnswer::from_json(text.as_bytes()).map_err(|error| not_json(error.problem));
@@ -127,7 +137,7 @@ fn believe_json(
             Ok(believed(answer, received, it, SignedBeside::default()))
         }
         _ => {
-            let beside = verify_beside(received, &content.whole, it, policy)?;
+            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
             let read = text(content, it)?;
             Ok(believed(with_parts(of_text(&read.text)?, &read.parts, it), received, it, beside))
         }

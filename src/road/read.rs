@@ -14,7 +14,10 @@ use crate::{
     adapter::{Exchange, NotHandled, Protocol, Reading, WireAnswer},
     catalogue::{Schema, SchemaFault},
     domain::{Code, Fault, Stage},
-    wire::{self, Blames, Received, SoapFault, content::TextKind},
+    wire::{
+        self, Blames, Received, SoapFault,
+        content::{HeadersThatCount, TextKind, plain},
+    },
     xml,
 };
 use jiff::Timestamp;
@@ -115,7 +118,7 @@ fn unsigned_soap_fault(received: &Received, it: &Answering<'_>) -> Option<SoapFa
     if it.line.adapter.protocol == Protocol::Rest || received.body.is_empty() {
         return None;
     }
-    let content = unpack(received, it).ok()?;
+    let content = unpack(received, it, HeadersThatCount::ALL).ok()?;
     if !it.exchange.expects().is_media_type(&content.media_type.essence) {
         return None;
     }
@@ -131,8 +134,8 @@ fn of_soap_fault(fault: &SoapFault, how: &str) -> Fault {
         Blames::Credentials => Code::CredentialsRefused,
         Blames::Receiver => Code::AgencySoapServerFault,
     };
-    let subcodes: String = fault.subcodes.iter().map(|subcode| format!(" `{subcode}`")).collect();
-    Fault::new(code, Stage::Read, format!("SOAP fault code `{}`{subcodes}{how}", fault.code))
+    let subcodes: String = fault.subcodes.iter().map(|subcode| format!(" `{}`", plain(subcode))).collect();
+    Fault::new(code, Stage::Read, format!("SOAP fault code `{}`{subcodes}{how}", plain(&fault.code)))
 }
 
 fn check_schema(answer: &serde_json::Value, schema: &Schema) -> Result<(), Fault> {

@@ -22,7 +22,7 @@ use punte::{
     },
     wire::{
         self, Received, XmlToJson,
-        content::{TextKind, open_content},
+        content::{HeadersThatCount, TextKind, open_content},
     },
     xml,
 };
@@ -92,7 +92,7 @@ fn agency_content(bytes: &[u8]) {
     let (headers, body) =
         bytes.split_at(bytes.windows(2).position(|it| it == b"\n\n").map_or(bytes.len(), |at| at + 2));
     let received = Received { status: 200, headers: header_map(headers), body: body.to_vec().into() };
-    let Ok(content) = open_content(&received, MOST) else { return };
+    let Ok(content) = open_content(&received, MOST, HeadersThatCount::ALL) else { return };
     assert!(content.whole.len() <= MOST && content.root().len() <= MOST);
     for kind in [TextKind::Xml, TextKind::Json] {
         match content.text(kind) {

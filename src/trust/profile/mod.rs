@@ -132,8 +132,15 @@ impl SealProfile {
         if self.answer.algorithms.contains(&Algorithm::RsaSha1) {
             warnings.push("answers signed with rsa-sha1 are accepted, which is broken against collisions".to_owned());
         }
-        if self.answer.kind == AnswerKind::None && self.seal != Seal::None {
-            warnings.push("requests are signed but answers are not verified".to_owned());
+        if self.answer.kind == AnswerKind::None {
+            warnings.push(match self.seal {
+                Seal::None => {
+                    "neither requests nor answers are signed: only the connection vouches for them".to_owned()
+                }
+                Seal::Wss(_) | Seal::Jws(_) | Seal::HttpSignature(_) => {
+                    "requests are signed but answers are not verified".to_owned()
+                }
+            });
         }
         warnings
     }

@@ -4,6 +4,7 @@
 //! 3.2). Nothing is replaced: a byte that is no character in that encoding is refused, and so is a control character of
 //! the range 80 to 9F, because it is how a text looks that is in another encoding than it says.
 
+use super::plain;
 use encoding_rs::{Encoding, UTF_8};
 use std::borrow::Cow;
 
@@ -80,7 +81,11 @@ fn contradiction(one: &'static str, first: &str, other: &'static str, second: &s
 }
 
 fn shown(name: &str) -> String {
-    name.chars().take(40).collect()
+    plain(bare(name)).to_owned()
+}
+
+fn bare(name: &str) -> &str {
+    name.trim_matches(['\'', '"', ' ', '\t'])
 }
 
 /// The byte order mark and its length.
@@ -106,8 +111,8 @@ fn shape(bytes: &[u8]) -> Result<Option<Reader>, CharsetRefusal> {
 }
 
 fn named(name: &str, bytes: &[u8]) -> Result<Reader, CharsetRefusal> {
-    let plain = name.trim_matches(['\'', '"', ' ', '\t']).to_ascii_lowercase();
-    Ok(match plain.as_str() {
+    let known = bare(name).to_ascii_lowercase();
+    Ok(match known.as_str() {
         "us-ascii" | "ascii" | "ansi_x3.4-1968" | "iso646-us" | "iso_646.irv:1991" | "cp367" => Reader::Ascii,
         "utf-16le" => Reader::Utf16Le,
         "utf-16be" | "unicodefffe" => Reader::Utf16Be,

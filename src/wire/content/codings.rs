@@ -3,9 +3,10 @@
 //!
 //! We ask for nothing but `identity`; proxies and old servers compress all the same.
 
+use super::plain;
 use crate::domain::grouped;
 use bytes::Bytes;
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use std::io::{self, Read};
 
@@ -40,9 +41,14 @@ pub fn undo(headers: &HeaderMap, body: &Bytes, limit_bytes: usize) -> Result<Byt
     codings.into_iter().rev().try_fold(body.clone(), |bytes, coding| coding.undo(&bytes, limit_bytes).map(Bytes::from))
 }
 
-/// Whether the headers say that something is to be undone.
-pub fn is_coded(headers: &HeaderMap) -> bool {
+/// Whether the headers speak of a coding, be it none.
+pub fn is_said_to_be_coded(headers: &HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_ENCODING)
+}
+
+/// Whether the headers say that something is to be undone.
+pub fn is_coded(headers: &HeaderMap) -> Result<bool, CodingRefusal> {
+    codings(headers).map(|codings| !codings.is_empty())
 }
 
 fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, CodingRefusal> {
@@ -53,7 +59,7 @@ fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, CodingRefusal> {
                 "" | "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,
                 "deflate" => Coding::Deflate,
-                _ => return Err(CodingRefusal::Unknown(name.trim().chars().take(40).collect())),
+                _ => return Err(CodingRefusal::Unknown(plain(name.trim()).to_owned())),
             });
         }
     }
@@ -72,27 +78,34 @@ impl Coding {
     }
 
     fn undo(self, bytes: &[u8], limit_bytes: usize) -> Result<Vec<u8>, CodingRefusal> {
-        let mut input = bytes;
+        let (mut input, mut inflated) = (bytes, Vec::new());
         match self {
-            Coding::Gzip if !bytes.starts_with(&[0x1F, 0x8B]) => Err(self.broken("is not")),
-            Coding::Gzip => self.inflate(MultiGzDecoder::new(&mut input), limit_bytes),
+            Coding::Gzip if !is_gzip(bytes) => return Err(self.broken("is not")),
+            // Members may follow each other (RFC 1952, section 2.2).
+            Coding::Gzip => {
+                while is_gzip(input) {
+                    self.inflate(GzDecoder::new(&mut input), &mut inflated, limit_bytes)?;
+                }
+            }
             // It means the zlib format, and some servers send the bare stream (RFC 9110, section 8.4.1.2).
-            Coding::Deflate if is_zlib(bytes) => self.inflate(ZlibDecoder::new(&mut input), limit_bytes),
-            Coding::Deflate => self.inflate(DeflateDecoder::new(&mut input), limit_bytes),
+            Coding::Deflate if is_zlib(bytes) => {
+                self.inflate(ZlibDecoder::new(&mut input), &mut inflated, limit_bytes)?;
+            }
+            Coding::Deflate => self.inflate(DeflateDecoder::new(&mut input), &mut inflated, limit_bytes)?,
         }
-        .and_then(|inflated| match input.is_empty() {
+        match input.is_empty() {
             true => Ok(inflated),
             false => Err(self.broken("bytes follow behind the end of the compressed data")),
-        })
+        }
     }
 
     /// One byte more than may be there is enough to know that there are too many.
-    fn inflate(self, decoder: impl Read, limit_bytes: usize) -> Result<Vec<u8>, CodingRefusal> {
-        let mut inflated = Vec::new();
-        let read = decoder.take(limit_bytes as u64 + 1).read_to_end(&mut inflated);
+    fn inflate(self, decoder: impl Read, inflated: &mut Vec<u8>, limit_bytes: usize) -> Result<(), CodingRefusal> {
+        let left = (limit_bytes + 1).saturating_sub(inflated.len());
+        let read = decoder.take(left as u64).read_to_end(inflated);
         match read {
             _ if inflated.len() > limit_bytes => Err(CodingRefusal::TooLarge { limit_bytes }),
-            Ok(_) => Ok(inflated),
+            Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.broken("the compressed data ends before it is complete"))
             }
@@ -103,6 +116,10 @@ impl Coding {
     fn broken(self, problem: &'static str) -> CodingRefusal {
         CodingRefusal::Broken { coding: self.name(), problem }
     }
+}
+
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1F, 0x8B])
 }
 
 /// RFC 1950, section 2.2.

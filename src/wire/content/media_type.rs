@@ -20,6 +20,15 @@ pub enum MediaTypeRefusal {
     ParameterTwice(String),
 }
 
+/// A name such as registries give, of a media type, an encoding or a code. What looks otherwise may be a value of the message,
+/// and is not told.
+pub fn plain(name: &str) -> &str {
+    const MAX_BYTES: usize = 60;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'+' | b'-' | b'_' | b':');
+    let is_name = (1..=MAX_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
+    if is_name { name } else { "…" }
+}
+
 impl MediaType {
     /// Of a message; without the header it is the empty one.
     pub fn of(headers: &HeaderMap) -> Result<Self, MediaTypeRefusal> {
@@ -41,7 +50,7 @@ impl MediaType {
             rest = after;
             match read.parameter(&name) {
                 _ if name.is_empty() => {}
-                Some(known) if known != value => return Err(MediaTypeRefusal::ParameterTwice(name)),
+                Some(known) if known != value => return Err(MediaTypeRefusal::ParameterTwice(plain(&name).to_owned())),
                 Some(_) => {}
                 None => read.parameters.push((name, value)),
             }

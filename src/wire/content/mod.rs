@@ -10,12 +10,26 @@ mod multipart;
 mod xop;
 
 pub use charset::{CharsetRefusal, TextKind};
-pub use media_type::MediaType;
+pub use media_type::{MediaType, plain};
 pub use multipart::Part;
 
 use super::Received;
 use bytes::Bytes;
 use std::borrow::Cow;
+
+/// Which headers of a message may say how its content is to be read. Where the content is signed, those that are not could have
+/// other bytes read than the signer meant, or other characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadersThatCount {
+    /// Whether it is in parts, and in which character encoding it is.
+    pub content_type: bool,
+    /// Whether it is compressed.
+    pub content_encoding: bool,
+}
+
+impl HeadersThatCount {
+    pub const ALL: Self = Self { content_type: true, content_encoding: true };
+}
 
 /// Of an answer. Nothing in it has been believed yet.
 pub struct Content {
@@ -26,6 +40,8 @@ pub struct Content {
     root: Bytes,
     /// Beside the root.
     parts: Vec<Part>,
+    /// By the Content-Type, if that counts.
+    charset: Option<String>,
     limit_bytes: usize,
 }
 
@@ -47,6 +63,10 @@ pub enum ContentRefusal {
     Charset(#[from] CharsetRefusal),
     #[error(transparent)]
     Xop(#[from] xop::XopRefusal),
+    #[error("it is in parts by its Content-Type, which its signature does not cover")]
+    UnsignedParts,
+    #[error("it is compressed by its Content-Encoding, which its signature does not cover")]
+    UnsignedCoding,
 }
 
 impl ContentRefusal {
@@ -61,19 +81,35 @@ impl ContentRefusal {
 }
 
 /// No more than `limit_bytes`, however well it was compressed.
-pub fn open_content(received: &Received, limit_bytes: usize) -> Result<Content, ContentRefusal> {
+pub fn open_content(
+    received: &Received,
+    limit_bytes: usize,
+    count: HeadersThatCount,
+) -> Result<Content, ContentRefusal> {
     let media_type = MediaType::of(&received.headers)?;
-    let whole = codings::undo(&received.headers, &received.body, limit_bytes)?;
-    if media_type.essence != "multipart/related" {
-        return Ok(Content { root: whole.clone(), whole, media_type, parts: Vec::new(), limit_bytes });
+    let is_coded = codings::is_coded(&received.headers)?;
+    if is_coded && !count.content_encoding {
+        return Err(ContentRefusal::UnsignedCoding);
     }
-    let (root, parts) = multipart::related(&whole, &media_type)?;
-    Ok(Content { whole, media_type: root.media_type, root: root.content, parts, limit_bytes })
+    let whole = codings::undo(&received.headers, &received.body, limit_bytes)?;
+    let is_in_parts = media_type.essence == "multipart/related";
+    if is_in_parts && !count.content_type {
+        return Err(ContentRefusal::UnsignedParts);
+    }
+    let (media_type, root, parts) = match is_in_parts {
+        false => (media_type, whole.clone(), Vec::new()),
+        true => {
+            let (root, parts) = multipart::related(&whole, &media_type)?;
+            (root.media_type, root.content, parts)
+        }
+    };
+    let charset = media_type.parameter("charset").filter(|_| count.content_type).map(str::to_owned);
+    Ok(Content { whole, media_type, root, parts, charset, limit_bytes })
 }
 
 /// Whether there is nothing to unpack, so that it is as large as it looks.
 pub fn is_plain(received: &Received) -> bool {
-    !codings::is_coded(&received.headers)
+    !codings::is_said_to_be_coded(&received.headers)
         && !received.media_type().is_some_and(|media_type| media_type.starts_with("multipart/"))
 }
 
@@ -85,7 +121,7 @@ impl Content {
 
     /// The root's characters. In XML, binary contents that were sent as parts take their places.
     pub fn text(&self, kind: TextKind) -> Result<Text<'_>, ContentRefusal> {
-        let text = charset::decode(&self.root, self.media_type.parameter("charset"), kind)?;
+        let text = charset::decode(&self.root, self.charset.as_deref(), kind)?;
         // In base64 they are larger by a third.
         let included = match kind {
             TextKind::Xml if !self.parts.is_empty() => xop::included(&text, &self.parts, self.limit_bytes / 3 * 4 + 4)?,

@@ -1,7 +1,7 @@
 //! A `multipart/related` message comes in, as answers with attachments are sent (RFC 2387, SOAP with Attachments, MTOM);
 //! its parts go out, the root first.
 
-use super::media_type::{MediaType, MediaTypeRefusal};
+use super::media_type::{MediaType, MediaTypeRefusal, plain};
 use crate::domain::byte_of_hex;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -25,6 +25,8 @@ pub enum MultipartRefusal {
     Head(usize),
     #[error("part {0}: {1}")]
     Type(usize, MediaTypeRefusal),
+    #[error("part {0} has two headers {1}, and they do not say the same")]
+    HeaderTwice(usize, &'static str),
     #[error("part {0} is in the transfer encoding `{1}`, which is not read")]
     TransferEncoding(usize, String),
     #[error("part {0} is not in the transfer encoding that it names")]
@@ -40,6 +42,8 @@ pub enum MultipartRefusal {
 /// One part, its transfer encoding undone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Part {
+    /// From 1, in the order in which they came.
+    pub number: usize,
     /// `Content-ID` without its brackets.
     pub id: Option<String>,
     pub media_type: MediaType,
@@ -76,7 +80,7 @@ pub fn related(content: &Bytes, media_type: &MediaType) -> Result<(Part, Vec<Par
     };
     let root = parts.remove(root);
     match root.media_type.essence.starts_with("multipart/") {
-        true => Err(MultipartRefusal::Nested(root.media_type.essence.chars().take(40).collect())),
+        true => Err(MultipartRefusal::Nested(plain(&root.media_type.essence).to_owned())),
         false => Ok((root, parts)),
     }
 }
@@ -129,23 +133,28 @@ fn without_line_end(content: &[u8], begun: usize, end: usize) -> usize {
 
 fn part(number: usize, piece: &Bytes) -> Result<Part, MultipartRefusal> {
     let (head, content) = head(piece).ok_or(MultipartRefusal::Head(number))?;
-    let of = |name: &str| head.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    let media_type = MediaType::parse(of("content-type").unwrap_or_default());
-    if of("content-encoding").is_some_and(|it| !it.trim().eq_ignore_ascii_case("identity")) {
+    let of = |name: &'static str| {
+        let mut values = head.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        let is_one = values.all(|other| Some(other) == first);
+        is_one.then_some(first).ok_or(MultipartRefusal::HeaderTwice(number, name))
+    };
+    let media_type = MediaType::parse(of("content-type")?.unwrap_or_default());
+    if of("content-encoding")?.is_some_and(|it| !it.trim().eq_ignore_ascii_case("identity")) {
         return Err(MultipartRefusal::Coded(number));
     }
     let broken = || MultipartRefusal::BrokenTransferEncoding(number);
-    let content = match of("content-transfer-encoding").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    let content = match of("content-transfer-encoding")?.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "" | "7bit" | "8bit" | "binary" => content,
         "base64" => {
             let plain: Vec<u8> = content.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             STANDARD.decode(plain).map_err(|_| broken())?.into()
         }
         "quoted-printable" => unquoted_printable(&content).ok_or_else(broken)?.into(),
-        other => return Err(MultipartRefusal::TransferEncoding(number, other.chars().take(40).collect())),
+        other => return Err(MultipartRefusal::TransferEncoding(number, plain(other).to_owned())),
     };
-    let id = of("content-id").map(|id| bare(id).to_owned());
-    Ok(Part { id, media_type: media_type.map_err(|why| MultipartRefusal::Type(number, why))?, content })
+    let id = of("content-id")?.map(|id| bare(id).to_owned());
+    Ok(Part { number, id, media_type: media_type.map_err(|why| MultipartRefusal::Type(number, why))?, content })
 }
 
 /// The header fields, their names in lower case, and what follows the empty line. A field may go on in the next line.
@@ -268,6 +277,16 @@ mod tests {
                 "part 1 is not in the transfer encoding",
             ),
             (XOP, "--b\r\nContent-Encoding: gzip\r\n\r\nx\r\n--b--", "part 1 is compressed"),
+            (
+                XOP,
+                "--b\r\nContent-Type: text/xml\r\nContent-Type: text/html\r\n\r\nx\r\n--b--",
+                "two headers content-type",
+            ),
+            (
+                XOP,
+                "--b\r\nContent-Transfer-Encoding: binary\r\nContent-Transfer-Encoding: base64\r\n\r\nx\r\n--b--",
+                "two headers content-transfer-encoding",
+            ),
             (XOP, "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\nx\r\n--b--", "is a multipart/mixed message"),
             (XOP, &format!("{}--b--", "--b\r\n\r\nx\r\n".repeat(101)), "more than 100"),
         ] {

@@ -96,7 +96,7 @@ mod tests {
     use bytes::Bytes;
 
     fn part(id: &str, content: &'static [u8]) -> Part {
-        Part { id: Some(id.into()), media_type: Default::default(), content: Bytes::from_static(content) }
+        Part { number: 1, id: Some(id.into()), media_type: Default::default(), content: Bytes::from_static(content) }
     }
 
     fn text(includes: &str) -> String {

@@ -1,7 +1,7 @@
 //! Answers as agencies send them: compressed, in parts, in other encodings than UTF-8, on the whole road; and what stays
 //! refused is named.
 
-use super::hostile::{Hostile, town_with};
+use super::hostile::{Hostile, town_that_tries, town_with};
 use crate::town::{CITIZEN, Town};
 use flate2::{Compression, write};
 use serde_json::Value;
@@ -108,7 +108,7 @@ async fn answers_in_parts_are_read_from_their_root_and_so_are_the_faults_in_it()
     // Without `start`, the first part is the root: here it is none.
     says_in(&hostile, &format!("{XOP}\r\n"), |it| in_parts(&it));
     let told = detail(&town, "person-lookup", "parked", "agency.answer.media-type").await;
-    assert!(told.contains("its Content-Type is `text/plain`, and it begins `S`"), "{told}");
+    assert!(told.contains("its Content-Type is `text/plain`, and it begins `a`"), "{told}");
     says_in(&hostile, &format!("{XOP}; start=root@x\r\n"), |it| in_parts(&it)[..200].to_vec());
     let told = detail(&town, "person-lookup", "parked", "agency.answer.encoding").await;
     assert!(told.contains("cut short"), "{told}");
@@ -127,15 +127,29 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
             "content-type: text/html\r\n",
             b"<html>2000000000001\r\n".to_vec(),
             "media-type",
-            "`text/html`, and it begins `<html>\u{2026}",
+            "`text/html`, and it begins `<html\u{2026}`",
         ),
-        ("", b"%PDF-1.4".to_vec(), "media-type", "it has no Content-Type, and it begins `%PDF-1.4`"),
+        ("", b"%PDF-1.4".to_vec(), "media-type", "it has no Content-Type, and it begins `%PDF\u{2026}`"),
+        (
+            "content-type: application/json\r\n",
+            br#"{"nume": "Maria Ionescu"}"#.to_vec(),
+            "media-type",
+            "`application/json`, and it begins `{\"aaaa\": \"aaaaa aaaaaaa\"}`",
+        ),
+        ("content-type: Maria Ionescu\r\n", b"<a/>".to_vec(), "media-type", "its Content-Type is `\u{2026}`"),
+        ("content-type: text/xml; charset=\"Maria Ionescu\"\r\n", b"<a/>".to_vec(), "not-xml", "encoding `\u{2026}`"),
         ("content-type: text/xml\r\ncontent-encoding: br\r\n", vec![0x0B, 0x02], "encoding", "compressed as `br`"),
         (
             "content-type: text/xml\r\ncontent-encoding: gzip\r\n",
             b"<a/>".to_vec(),
             "encoding",
             "compressed as gzip, and is not; it begins `<a/>`",
+        ),
+        (
+            "content-type: text/xml\r\ncontent-encoding: gzip\r\n",
+            [gzip(b"<a/>"), b"Maria".to_vec()].concat(),
+            "encoding",
+            "bytes follow behind the end of the compressed data",
         ),
         ("content-type: text/xml\r\ncontent-encoding: gzip\r\n", bomb, "too-large", "4194304"),
         ("content-type: text/xml; charset=cp852\r\n", b"<a/>".to_vec(), "not-xml", "`cp852`"),
@@ -156,7 +170,7 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
         let told = detail(&town, "person-lookup", "uncertain", &format!("agency.answer.{code}")).await;
         assert!(told.starts_with("the agency has answered with HTTP status 200, but "), "{told}");
         // Seven digits are the size of a limit, thirteen are a person.
-        assert!(told.contains(named) && !told.contains(CITIZEN), "{named}: {told}");
+        assert!(told.contains(named) && !told.contains(CITIZEN) && !told.contains("Maria"), "{named}: {told}");
     }
     town.leave().await;
 }
@@ -183,11 +197,45 @@ async fn a_detached_jws_is_about_what_was_compressed_and_comes_before_mark_and_c
             "signature",
         ),
         ("about other bytes", hostile.token_of(json.as_bytes()), "", marked.clone(), "signature"),
-        ("contradictory", hostile.token_of(&marked), "; charset=windows-1251", marked.clone(), "not-json"),
+        ("its mark", hostile.token_of(&marked), "; charset=windows-1251", marked.clone(), "mismatched"),
     ] {
         hostile.says(200, &head(token, more), body);
         let shown: Value = town.post_and_end("legal-event", "parked", &format!("agency.answer.{code}")).await;
         assert!(shown["answer"].is_null(), "{what}");
     }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_not_signed_decides_neither_which_signed_bytes_are_read_nor_how() {
+    let retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 3\n";
+    let (town, hostile) = town_that_tries("legal-events", retry, |text| text).await;
+    let head =
+        |content_type: &str, token: String| format!("content-type: {content_type}\r\nx-jws-signature: {token}\r\n");
+    for charset in ["ibm866", "macintosh", "koi8-u", "windows-1250"] {
+        // In doubt, so that the log is asked. What it says then names the submission.
+        hostile.says(500, "content-type: application/json\r\n", "{}");
+        let id = town.post("legal-event").await;
+        town.until(&id, &["retrying"]).await;
+        let event = serde_json::json!({"event_id": id, "uid": NAME, "registered_at": "2026-03-02T08:30:01Z"});
+        let json = serde_json::json!({"result": [event]}).to_string();
+        let token = hostile.token_of(json.as_bytes());
+        hostile.says(200, &head(&format!("application/json; charset={charset}"), token), json);
+        assert_eq!(town.ends(&id, "completed").await["answer"]["uid"], NAME, "{charset}");
+    }
+    hostile.says(500, "content-type: application/json\r\n", "{}");
+    let id = town.post("legal-event").await;
+    town.until(&id, &["retrying"]).await;
+    // The agency has signed a text in which an office has written this part.
+    let event = serde_json::json!({"event_id": id, "uid": "FORGED", "registered_at": "2026-03-02T08:30:01Z"});
+    let part = serde_json::json!({"result": [event]});
+    let text = format!("{{\r\n--b\r\nContent-Type: application/json\r\n\r\n{part}\r\n--b--\r\n}}");
+    hostile.says(200, &head("multipart/related; boundary=b", hostile.token_of(text.as_bytes())), text.clone());
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(
+        (&shown["answer"], &shown["fault"]["code"]),
+        (&Value::Null, &"agency.answer.encoding".into()),
+        "{shown:#}"
+    );
     town.leave().await;
 }
