@@ -164,7 +164,7 @@ mod tests {
         let asked = Attempt { wire: None, ..attempt(2, Some(150), Some(AttemptOutcome::PutBack)) };
         assert_eq!(earlier(&[busy.clone(), asked], false, None), Earlier::Until(at(150)));
         // A doubt that no attempt explains is older than this journal.
-        assert_eq!(earlier(&[busy.clone()], true, None), Earlier::Unknown);
+        assert_eq!(earlier(std::slice::from_ref(&busy), true, None), Earlier::Unknown);
         assert_eq!(earlier(&[busy, attempt(2, None, None)], true, None), Earlier::Unknown);
     }
 }
