@@ -5,7 +5,7 @@
 //! | `request.json` | a submission |
 //! | `wire-request.xml` or `.json` | what it becomes on the wire, before it is sealed; absent if the request has no body |
 //! | `wire-answer.xml` or `.json` | what the agency answers; `wire-answer.404.json` if not with status 200 (a SOAP fault: 500) |
-//! | `wire-answer.headers.json` | HTTP headers of the answer, by name, if the filter reads them |
+//! | `wire-answer.headers.json` | HTTP headers of the answer, by name, if the filter reads them or they say how it is to be read |
 //! | `answer.json` | what the filter makes of it: a reading, or null |
 //! | `lookup-answer.json` or `.xml`, `lookup.json` | for the effect `lookup`: the same two when the agency is asked afterwards |
 
@@ -17,11 +17,15 @@ use crate::{
     },
     json::{self, Rules},
     settings::ConfigFaults,
-    wire, xml,
+    wire::{
+        self, Received,
+        content::{Content, ContentRefusal, HeadersThatCount, TextKind, open_content},
+    },
+    xml,
 };
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -241,8 +245,10 @@ impl Place<'_> {
             return None;
         };
         let body = self.bytes(&name, faults)?;
-        let status = status.unwrap_or(if is_soap_fault(&body) { 500 } else { 200 });
-        Some(WireReply { status, headers: self.headers(stem, faults), body, file: self.folder.join(name) })
+        let file = self.folder.join(name);
+        let reply = WireReply { status: 200, headers: self.headers(stem, faults), body, file };
+        let status = status.unwrap_or(if reply.is_soap_fault() { 500 } else { 200 });
+        Some(WireReply { status, ..reply })
     }
 
     /// `<stem>.headers.json`.
@@ -266,11 +272,31 @@ impl Place<'_> {
     }
 }
 
-/// SOAP 1.1 §6.2: a fault comes with status 500.
-fn is_soap_fault(body: &[u8]) -> bool {
-    let Ok(document) = xml::decode(body).and_then(xml::parse) else { return false };
-    let fault = wire::open(&document).map(|envelope| wire::read_fault(envelope.body, &wire::XmlToJson::default()));
-    matches!(fault, Ok(Ok(Some(_))))
+/// No example is larger.
+const MAX_BYTES: usize = 16 << 20;
+
+impl WireReply {
+    /// As the worker opens an answer: no longer compressed, its root part found.
+    pub fn content(&self, count: HeadersThatCount) -> Result<Content, ContentRefusal> {
+        let (status, headers, body) = (self.status, self.header_map(), self.body.clone().into());
+        open_content(&Received { status, headers, body }, MAX_BYTES, count)
+    }
+
+    pub(super) fn header_map(&self) -> HeaderMap {
+        let pairs = self.headers.iter().filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+        });
+        pairs.collect()
+    }
+
+    /// SOAP 1.1 §6.2: a fault comes with status 500.
+    fn is_soap_fault(&self) -> bool {
+        let Ok(content) = self.content(HeadersThatCount::ALL) else { return false };
+        let Ok(read) = content.text(TextKind::Xml) else { return false };
+        let Ok(document) = xml::parse(&read.text) else { return false };
+        let fault = wire::open(&document).map(|envelope| wire::read_fault(envelope.body, &wire::XmlToJson::default()));
+        matches!(fault, Ok(Ok(Some(_))))
+    }
 }
 
 fn submission(written: RequestWritten, agency: &AgencyName, effect: Effect) -> Submission {

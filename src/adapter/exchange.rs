@@ -154,6 +154,17 @@ impl Exchange {
         self.filter.source().contains("parts")
     }
 
+    /// Whether it looks at them where they are: what the agency's signature does not cover is `.unsigned.parts`.
+    pub fn finds_parts(&self) -> bool {
+        self.reads_parts() && (self.coverage.has_parts() || self.filter.source().contains("unsigned"))
+    }
+
+    /// The filter's file, if it looks for parts where none can be.
+    pub(super) fn overlooks_parts(&self) -> Option<&str> {
+        let looks_in_vain = self.filter.source().contains(".parts") && !self.finds_parts();
+        looks_in_vain.then_some(self.filter_file.as_str())
+    }
+
     /// As the filter sees them; their contents only if its text names them.
     pub fn seen_parts(&self, parts: &[&Part]) -> Vec<Value> {
         let seen = |part: &&Part| {

@@ -168,25 +168,15 @@ impl Adapter {
         self.seal.check(secrets)
     }
 
-    /// What an operator should know of this agency's contract.
+    /// What an operator should know of this agency's contract and filters.
     pub fn warnings(&self) -> Vec<String> {
-        let text = |operation: &Operation| match &operation.correlates {
-            Correlates::Yes => None,
-            Correlates::Cannot(why) => Some(format!(
-                "answers of {} are taken without knowing to which request they belong ({why}); \
-                 ask the agency to repeat our reference in what it signs",
-                operation.service
-            )),
-        };
-        let unbound = self.operations.values().filter(|operation| self.leaves_a_second_fault_in_doubt(operation));
-        let of_unbound = unbound.map(|operation| {
-            format!(
-                "a second \"nothing was done\" of {} cannot be told from an older one, and makes it uncertain; have the filter give \
-                 message_id, or request_digest where the template prints message_id",
-                operation.service
-            )
-        });
-        self.operations.values().filter_map(text).chain(of_unbound).collect()
+        self.operations
+            .values()
+            .flat_map(|operation| {
+                let in_doubt = self.leaves_a_second_fault_in_doubt(operation).then(|| operation.in_doubt());
+                operation.unbound().into_iter().chain(operation.in_vain()).chain(in_doubt)
+            })
+            .collect()
     }
 
     fn leaves_a_second_fault_in_doubt(&self, operation: &Operation) -> bool {
@@ -197,6 +187,38 @@ impl Adapter {
             && tells_no_time
             && !is_bound
             && operation.request.may_say_that_nothing_was_done()
+    }
+}
+
+impl Operation {
+    fn unbound(&self) -> Option<String> {
+        match &self.correlates {
+            Correlates::Yes => None,
+            Correlates::Cannot(why) => Some(format!(
+                "answers of {} are taken without knowing to which request they belong ({why}); \
+                 ask the agency to repeat our reference in what it signs",
+                self.service
+            )),
+        }
+    }
+
+    fn in_doubt(&self) -> String {
+        format!(
+            "a second \"nothing was done\" of {} cannot be told from an older one, and makes it uncertain; have the filter give \
+             message_id, or request_digest where the template prints message_id",
+            self.service
+        )
+    }
+
+    fn in_vain(&self) -> Vec<String> {
+        let exchanges = std::iter::once(&self.request).chain(&self.lookup);
+        let text = |file: &str| {
+            format!(
+                "{file} looks at `.parts`, which is always empty here: WS-Security does not cover parts, so what has no \
+                 place in the envelope is in `.unsigned.parts`"
+            )
+        };
+        exchanges.filter_map(|exchange| exchange.overlooks_parts().map(text)).collect()
     }
 }
 

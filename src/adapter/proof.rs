@@ -8,9 +8,9 @@ use crate::{
     domain::SubmissionId,
     settings::{ConfigFault, ConfigFaults},
     trust::SignedHeaderAsWritten,
-    wire, xml,
+    wire::{self, content::TextKind},
+    xml,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -175,26 +175,39 @@ fn json_difference(expected: &Mapped, found: &Mapped) -> Option<String> {
 impl Exchange {
     /// An answer as it would be read if all about it had been verified: for examples.
     fn answer_of_reply(&self, reply: &WireReply) -> Result<WireAnswer, String> {
-        let pairs = reply.headers.iter().filter_map(|(name, value)| {
-            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
-        });
-        let headers: HeaderMap = pairs.collect();
+        let headers = reply.header_map();
         let covered: Vec<_> = match self.coverage {
-            Coverage::Body => Vec::new(),
+            Coverage::Envelope | Coverage::Body => Vec::new(),
             Coverage::Unsigned | Coverage::BodyAndStatus => {
                 let names = headers.keys().map(|name| name.as_str().to_owned());
                 names.chain(["@status".to_owned()]).collect()
             }
         };
-        let answer = self.answer_of_bytes(&reply.body)?;
+        let answer = self.answer_of_content(reply)?;
         Ok(answer.with_head(self.coverage, reply.status, &headers, &covered))
     }
 
-    fn answer_of_bytes(&self, bytes: &[u8]) -> Result<WireAnswer, String> {
-        if self.answer_form == Form::Json || bytes.is_empty() {
-            return WireAnswer::from_json(bytes).map_err(|error| error.to_string());
+    fn answer_of_content(&self, reply: &WireReply) -> Result<WireAnswer, String> {
+        let content = reply.content(self.coverage.headers_that_count()).map_err(|refusal| refusal.to_string())?;
+        if content.whole.is_empty() {
+            return Ok(WireAnswer::of_body(Value::Null));
         }
-        let document = xml::decode(bytes).and_then(xml::parse).map_err(|refusal| refusal.to_string())?;
+        let kind = if self.answer_form == Form::Json { TextKind::Json } else { TextKind::Xml };
+        let read = content.text(kind).map_err(|refusal| refusal.to_string())?;
+        let mut answer = match kind {
+            TextKind::Json => WireAnswer::from_json(read.text.as_bytes()).map_err(|error| error.to_string())?,
+            TextKind::Xml => self.answer_of_xml(&read.text)?,
+        };
+        let parts = self.seen_parts(&read.parts);
+        match self.coverage.has_parts() {
+            true => answer.vouched.parts = parts,
+            false => answer.unsigned.parts = parts,
+        }
+        Ok(answer)
+    }
+
+    fn answer_of_xml(&self, text: &str) -> Result<WireAnswer, String> {
+        let document = xml::parse(text).map_err(|refusal| refusal.to_string())?;
         let answer = match wire::open(&document) {
             Ok(envelope) => self.answer_of_envelope(envelope.body, &envelope.headers, |_| true),
             Err(_) => self.answer_of_root(&document),

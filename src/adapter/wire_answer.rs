@@ -4,7 +4,7 @@
 use crate::{
     json::{self, JsonFault, Rules},
     trust::AnswerKind,
-    wire::SoapFault,
+    wire::{SoapFault, content::HeadersThatCount},
 };
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -15,6 +15,8 @@ use std::borrow::Cow;
 pub enum Coverage {
     /// The agency does not sign its answers: its own connection vouches for all of them, or nothing does.
     Unsigned,
+    /// The Body and blocks of the header of a SOAP envelope, and nothing that was sent around it.
+    Envelope,
     Body,
     /// The status too, and those headers that the signature names.
     BodyAndStatus,
@@ -44,23 +46,40 @@ pub struct WireAnswer {
 }
 
 impl Coverage {
+    /// Which headers say how an example is read: those of which the signature may speak, or all where what is signed lies
+    /// inside.
+    pub fn headers_that_count(self) -> HeadersThatCount {
+        match self {
+            Coverage::Unsigned | Coverage::Envelope | Coverage::BodyAndStatus => HeadersThatCount::ALL,
+            Coverage::Body => HeadersThatCount { content_type: false, content_encoding: true },
+        }
+    }
+
     pub fn of(kind: &AnswerKind) -> Self {
         match kind {
             AnswerKind::None => Coverage::Unsigned,
             AnswerKind::HttpSignature { components } if components.iter().any(|it| it == "@status") => {
                 Coverage::BodyAndStatus
             }
-            AnswerKind::HttpSignature { .. }
-            | AnswerKind::Wss
-            | AnswerKind::JwsCompact
-            | AnswerKind::JwsDetached { .. } => Coverage::Body,
+            AnswerKind::Wss => Coverage::Envelope,
+            AnswerKind::HttpSignature { .. } | AnswerKind::JwsCompact | AnswerKind::JwsDetached { .. } => {
+                Coverage::Body
+            }
         }
     }
 
     pub fn has_status(self) -> bool {
         match self {
             Coverage::Unsigned | Coverage::BodyAndStatus => true,
-            Coverage::Body => false,
+            Coverage::Envelope | Coverage::Body => false,
+        }
+    }
+
+    /// Whether it is about what a message in parts has beside its root.
+    pub fn has_parts(self) -> bool {
+        match self {
+            Coverage::Unsigned | Coverage::Body | Coverage::BodyAndStatus => true,
+            Coverage::Envelope => false,
         }
     }
 
@@ -90,7 +109,7 @@ impl WireAnswer {
     pub fn with_head(mut self, coverage: Coverage, status: u16, headers: &HeaderMap, covered: &[String]) -> Self {
         let is_vouched = |name: &str| match coverage {
             Coverage::Unsigned => true,
-            Coverage::Body | Coverage::BodyAndStatus => covered.iter().any(|it| it == name),
+            Coverage::Envelope | Coverage::Body | Coverage::BodyAndStatus => covered.iter().any(|it| it == name),
         };
         let of_status = if is_vouched("@status") { &mut self.vouched } else { &mut self.unsigned };
         of_status.status = Some(status);

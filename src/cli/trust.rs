@@ -42,6 +42,9 @@ const VERIFY_HELP: &str = "A profile is what stands in an agency.toml; its paths
   max_clock_skew_secs = 60           # at most 300
   replay_window_secs = 300           # how old a message may be, at most 3600
 
+A message is read as the worker reads an answer: with a byte order mark, in UTF-16, or in an older encoding that its XML
+declaration names. What begins with `HTTP/` is a whole response: its headers say how it is compressed, in parts and
+encoded, and a detached JWS stands in its header.
 Without --profile, messages are SOAP envelopes with WS-Security, signed with rsa-sha256 or ecdsa-sha256.
 Each message is judged for itself; with --in-sequence as if they came one after the other, so that a repetition is
 refused (`replayed`). Standard output has a line for each message: with --json an object with its `message` and `reason`.
@@ -52,7 +55,7 @@ line is wrong.";
 pub struct Verify {
     #[command(flatten)]
     pub policy: PolicyFiles,
-    /// The messages, or folders of them: SOAP envelopes, JWS, or HTTP messages with start line and headers
+    /// The messages, or folders of them: SOAP envelopes, JWS, or HTTP responses with start line and headers
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     pub message: Vec<PathBuf>,
     /// What a detached JWS is about

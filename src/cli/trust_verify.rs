@@ -5,12 +5,19 @@ use super::{
     messages, output,
     trust::{PolicyFiles, Verify},
 };
+use crate::road::headers_that_count;
 use crate::trust::{
     AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache,
     http_signature::{self, HttpMessage, HttpStart},
     jws, wss,
 };
+use crate::wire::{
+    Received,
+    content::{Content, TextKind, open_content},
+};
 use crate::xml;
+use bytes::Bytes;
+use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::{path::Path, process::ExitCode};
@@ -85,14 +92,44 @@ fn judge(message: &Path, payload: Option<&Path>, by: &Judging<'_>) -> Verdict {
     };
     match &by.policy.kind {
         AnswerKind::None => Verdict::refused("unsigned", "the profile does not have messages signed".into()),
-        AnswerKind::Wss => verify_wss(&bytes, by),
-        AnswerKind::JwsCompact => verify_jws(&bytes, None, by),
-        AnswerKind::JwsDetached { .. } => match payload {
-            Some(payload) => verify_jws(&bytes, Some(&payload), by),
-            None => Verdict::refused("payload", "a detached JWS needs --payload FILE".into()),
-        },
+        AnswerKind::Wss => {
+            opened(bytes, &by.policy.kind).map_or_else(|refused| *refused, |answer| verify_wss(&answer.content, by))
+        }
+        AnswerKind::JwsCompact => opened(bytes, &by.policy.kind)
+            .map_or_else(|refused| *refused, |answer| verify_jws(answer.content.root(), None, by)),
+        AnswerKind::JwsDetached { header } => opened(bytes, &by.policy.kind)
+            .map_or_else(|refused| *refused, |answer| verify_detached(&answer, header, payload.as_deref(), by)),
         AnswerKind::HttpSignature { .. } => verify_http(&bytes, by),
     }
+}
+
+/// A message as the worker opens it.
+struct Opened {
+    /// `None`: the file holds the message alone.
+    headers: Option<HeaderMap>,
+    content: Content,
+}
+
+/// What begins like an HTTP response is one, and is no longer compressed then, and its root part found.
+fn opened(bytes: Vec<u8>, kind: &AnswerKind) -> Result<Opened, Box<Verdict>> {
+    let (headers, body) = match bytes.starts_with(b"HTTP/") {
+        false => (None, bytes.into()),
+        true => {
+            let file = HttpFile::read(&bytes).ok_or_else(|| Box::new(no_http()))?;
+            (Some(file.headers), Bytes::copy_from_slice(file.body))
+        }
+    };
+    let received = Received { status: 200, headers: headers.clone().unwrap_or_default(), body };
+    let content = open_content(&received, MAX_BYTES, headers_that_count(kind, &[]));
+    let content = content.map_err(|refusal| Box::new(Verdict::refused("encoding", format!("encoding: {refusal}"))))?;
+    Ok(Opened { headers, content })
+}
+
+/// Larger than any agency's answer may be.
+const MAX_BYTES: usize = 16 << 20;
+
+fn no_http() -> Verdict {
+    Verdict::refused("format", "expected a start line, header lines, an empty line, and the body".into())
 }
 
 impl Verdict {
@@ -132,14 +169,33 @@ impl Verdict {
     }
 }
 
-fn verify_wss(bytes: &[u8], by: &Judging<'_>) -> Verdict {
-    let verified = xml::decode(bytes)
-        .and_then(xml::parse)
+fn verify_wss(content: &Content, by: &Judging<'_>) -> Verdict {
+    let text = match content.text(TextKind::Xml) {
+        Ok(read) => read.text,
+        Err(refusal) => return Verdict::refused("xml", format!("xml: {refusal}")),
+    };
+    let verified = xml::parse(&text)
         .map_err(wss::WssRefusal::from)
         .and_then(|document| wss::verify(&document, by.policy, by.now, by.replays));
     match verified {
         Ok(verified) => Verdict::accepted(verified.signer, verified.algorithm.as_str()),
         Err(refusal) => Verdict::refused(refusal.reason(), refusal.to_string()),
+    }
+}
+
+/// The token stands in the response's header and is about its body, or is the file and about another.
+fn verify_detached(answer: &Opened, header: &str, payload: Option<&[u8]>, by: &Judging<'_>) -> Verdict {
+    match (&answer.headers, payload) {
+        (Some(headers), None) => match headers.get(header) {
+            Some(token) => verify_jws(token.as_bytes(), Some(&answer.content.whole), by),
+            None => Verdict::refused("missing", format!("the response has no header {header}")),
+        },
+        (None, Some(payload)) => verify_jws(answer.content.root(), Some(payload), by),
+        (None, None) => Verdict::refused("payload", "a detached JWS needs --payload FILE".into()),
+        (Some(_), Some(_)) => Verdict::refused(
+            "payload",
+            "the message is an HTTP response with a body of its own: leave out --payload".into(),
+        ),
     }
 }
 
@@ -158,10 +214,7 @@ fn verify_jws(bytes: &[u8], payload: Option<&[u8]>, by: &Judging<'_>) -> Verdict
 }
 
 fn verify_http(bytes: &[u8], by: &Judging<'_>) -> Verdict {
-    let Some(file) = HttpFile::read(bytes) else {
-        let text = "expected a start line, header lines, an empty line, and the body";
-        return Verdict::refused("format", text.into());
-    };
+    let Some(file) = HttpFile::read(bytes) else { return no_http() };
     let start = match &file.start {
         StartLine::Request(method, uri) => HttpStart::Request { method, uri },
         StartLine::Response(status) => HttpStart::Response { status: *status },

@@ -55,3 +55,4 @@ pub use sign::Sign;
 pub use status::{StatusClass, Word, fault_of_status};
 pub use steady::Steady;
 pub use transform::{Transformed, transform};
+pub use unpack::headers_that_count;

@@ -13,7 +13,7 @@ use crate::{
 
 /// `covered`: the components of an HTTP signature that was verified. What signs the root part itself, or nothing, needs no
 /// header to be covered.
-pub(super) fn headers_that_count(kind: &AnswerKind, covered: &[String]) -> HeadersThatCount {
+pub fn headers_that_count(kind: &AnswerKind, covered: &[String]) -> HeadersThatCount {
     let is_covered = |name: &str| covered.iter().any(|covered| covered == name);
     match kind {
         AnswerKind::None | AnswerKind::Wss | AnswerKind::JwsCompact => HeadersThatCount::ALL,
@@ -44,7 +44,7 @@ pub(super) fn text<'a>(content: &'a Content, it: &Answering<'_>) -> Result<Text<
         let code = if refusal.is_too_large() { Code::AnswerTooLarge } else { code };
         Fault::new(code, Stage::Read, refusal)
     })?;
-    if !read.parts.is_empty() && !it.exchange.reads_parts() {
+    if !read.parts.is_empty() && !it.exchange.finds_parts() {
         let parts: Vec<_> = read.parts.iter().take(10).map(|part| title(part)).collect();
         tracing::warn!(
             agency = %it.line.adapter.agency,

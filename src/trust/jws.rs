@@ -5,8 +5,8 @@
 //! repetition cannot be told from the original here: what it is about must say which request it belongs to.
 
 use super::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Identity, JwsProfile, KeyIdForm, SignerRefusal,
-    TrustedSigners, key::KeyFault,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Identity, JwsProfile, KeyIdForm, Named,
+    SignerRefusal, TrustedSigners, key::KeyFault,
 };
 use base64::{
     Engine,
@@ -23,7 +23,7 @@ pub struct VerifiedJws {
     pub algorithm: Algorithm,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwsRefusal {
     #[error("it is not a JWS in compact serialisation")]
     Format,
@@ -33,26 +33,31 @@ pub enum JwsRefusal {
     Header,
     #[error("the JWS demands extensions, which are never followed")]
     Critical,
-    #[error("the JWS algorithm is not allowed")]
-    Algorithm,
+    #[error("the JWS algorithm is {0}, which is not allowed")]
+    Algorithm(Named),
     #[error("{0}")]
     Signer(#[from] SignerRefusal),
+    #[error("the JWS brings no certificate of its signer (x5c); the key that it names is {0}")]
+    NoCertificate(Named),
     #[error("the JWS signature does not hold")]
     SignatureMismatch,
+    #[error("the JWS names the key {0}, which is none of the agency's, and its signature holds with none of them")]
+    UnknownKey(Named),
     #[error("the policy does not expect a JWS of this form")]
     PolicyKind,
 }
 
 impl JwsRefusal {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             JwsRefusal::Format => "format",
             JwsRefusal::NotDetached => "not-detached",
             JwsRefusal::Header => "header",
             JwsRefusal::Critical => "critical",
-            JwsRefusal::Algorithm => "algorithm",
+            JwsRefusal::Algorithm(_) => "algorithm",
             JwsRefusal::Signer(signer) => signer.reason(),
-            JwsRefusal::SignatureMismatch => "signature-mismatch",
+            JwsRefusal::NoCertificate(_) => SignerRefusal::NotTrusted.reason(),
+            JwsRefusal::SignatureMismatch | JwsRefusal::UnknownKey(_) => "signature-mismatch",
             JwsRefusal::PolicyKind => "policy-kind",
         }
     }
@@ -145,20 +150,43 @@ fn verify(
         return Err(JwsRefusal::Critical);
     }
     let mut allowed = policy.algorithms.iter().copied();
-    let algorithm = allowed.find(|allowed| name_of(*allowed) == Some(&read.alg)).ok_or(JwsRefusal::Algorithm)?;
+    let algorithm = allowed.find(|allowed| name_of(*allowed) == Some(&read.alg));
+    let algorithm = algorithm.ok_or_else(|| JwsRefusal::Algorithm(Named::of(Some(&read.alg))))?;
     let signed = format!("{header}.{payload}");
     let holds = |certificate: &Certificate| {
         certificate.public_key.as_ref().is_some_and(|key| key.verifies(algorithm, signed.as_bytes(), &signature))
     };
     let mut candidates = candidates(&read, policy, now)?.into_iter();
-    candidates.find(holds).map(|signer| (signer, algorithm)).ok_or(JwsRefusal::SignatureMismatch)
+    match candidates.find(holds) {
+        Some(signer) => Ok((signer, algorithm)),
+        None if read.names_none_of(policy.signers.pinned()) => Err(JwsRefusal::UnknownKey(read.named_key())),
+        None => Err(JwsRefusal::SignatureMismatch),
+    }
+}
+
+impl HeaderAsRead {
+    fn points_at(&self, known: &Certificate) -> bool {
+        let thumbprint = URL_SAFE_NO_PAD.encode(known.thumbprint_sha256());
+        self.thumbprint.as_ref().is_some_and(|wanted| *wanted == thumbprint)
+            || self.kid.as_ref().is_some_and(|wanted| wanted.eq_ignore_ascii_case(&known.facts.serial_hex))
+    }
+
+    /// It names a key, and where certificates are configured it is that of none of them.
+    fn names_none_of(&self, known: &[Certificate]) -> bool {
+        let names_any = self.kid.is_some() || self.thumbprint.is_some();
+        names_any && !known.is_empty() && !known.iter().any(|known| self.points_at(known))
+    }
+
+    fn named_key(&self) -> Named {
+        Named::of(self.kid.as_deref().or(self.thumbprint.as_deref()))
+    }
 }
 
 /// Those that the token points at, or all that are configured if it points at none of them.
 fn candidates(header: &HeaderAsRead, policy: &AnswerPolicy, now: Timestamp) -> Result<Vec<Certificate>, JwsRefusal> {
     match &policy.signers {
         TrustedSigners::Authority(_) => {
-            let chain = header.x5c.as_ref().ok_or(SignerRefusal::NotTrusted)?;
+            let chain = header.x5c.as_ref().ok_or_else(|| JwsRefusal::NoCertificate(header.named_key()))?;
             let chain = chain
                 .iter()
                 .take(8)
@@ -167,13 +195,8 @@ fn candidates(header: &HeaderAsRead, policy: &AnswerPolicy, now: Timestamp) -> R
             Ok(vec![policy.signers.recognise(&chain, now)?])
         }
         TrustedSigners::Pinned(known) => {
-            let pointed = |known: &Certificate| {
-                let thumbprint = URL_SAFE_NO_PAD.encode(known.thumbprint_sha256());
-                header.thumbprint.as_ref().is_some_and(|wanted| *wanted == thumbprint)
-                    || header.kid.as_ref().is_some_and(|wanted| wanted.eq_ignore_ascii_case(&known.facts.serial_hex))
-            };
-            let is_pointed_at = known.iter().any(pointed);
-            Ok(policy.signers.usable(now, |known| !is_pointed_at || pointed(known))?)
+            let is_pointed_at = known.iter().any(|known| header.points_at(known));
+            Ok(policy.signers.usable(now, |known| !is_pointed_at || header.points_at(known))?)
         }
     }
 }

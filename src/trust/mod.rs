@@ -23,6 +23,7 @@ mod possession;
 mod tls_client;
 mod tls_server;
 
+mod named;
 mod policy;
 mod profile;
 mod replay;
@@ -37,6 +38,7 @@ pub use certificate_flaw::CertificateFlaw;
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
 pub use identity::{Identity, IdentityFiles};
 pub use key::{Algorithm, KeyFault, PublicKey, Signer};
+pub use named::Named;
 pub use policy::{AnswerPolicy, SignerRefusal, TrustedAuthority, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,

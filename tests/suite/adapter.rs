@@ -449,3 +449,46 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
     let (_, faults) = load(changed.folder.path(), &BTreeMap::new());
     assert!(faults.is_empty(), "{faults}");
 }
+
+#[test]
+fn an_example_is_read_in_whatever_encoding_the_agency_answers() {
+    let lookup = "civil-registry/person-lookup/examples";
+    let example = |name: &str| format!("{lookup}/{name}/wire-answer.xml");
+    let broken = Broken::new();
+    let names: Vec<_> = fs::read_dir(broken.file(lookup)).unwrap().flatten().map(|it| it.file_name()).collect();
+    let mut files = names.iter().map(|name| example(name.to_str().unwrap())).filter(|it| broken.file(it).is_file());
+    let (utf16, legacy) = (files.next().unwrap(), files.next().unwrap());
+    drop(files);
+    let read = |file: &str| {
+        let text = fs::read_to_string(broken.file(file)).unwrap();
+        text.split_once("?>").map_or(text.clone(), |(_, rest)| rest.trim_start().to_owned())
+    };
+    let bytes: Vec<u8> = format!("\u{feff}{}", read(&utf16)).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(broken.file(&utf16), bytes).unwrap();
+    let declared = format!("<?xml version=\"1.0\" encoding=\"windows-1250\"?>{}", read(&legacy));
+    fs::write(broken.file(&legacy), encoding_rs::WINDOWS_1250.encode(&declared).0).unwrap();
+    let event = "legal-events/legal-event/examples/registered/wire-answer";
+    let json = fs::read_to_string(broken.file(&format!("{event}.json"))).unwrap();
+    let bytes: Vec<u8> = json.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    fs::write(broken.file(&format!("{event}.json")), bytes).unwrap();
+    broken.write(&format!("{event}.headers.json"), "{\"content-type\": \"application/json; charset=utf-16be\"}");
+    let (_, faults) = load(broken.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "{faults}");
+    fs::write(broken.file(&legacy), b"<a>\xE9</a>").unwrap();
+    broken.has(&legacy, "", "is no character in it");
+}
+
+#[test]
+fn a_filter_that_looks_for_parts_where_none_can_be_is_advised_of() {
+    let filter = "civil-registry/person-lookup/answer.jq";
+    let warnings = |looks: &str| {
+        let broken = Broken::new();
+        broken.edit(filter, "if .fault then of_fault", &format!("if {looks} then null elif .fault then of_fault"));
+        let (adapters, faults) = load(broken.folder.path(), &BTreeMap::new());
+        assert!(faults.is_empty(), "{faults}");
+        adapters.agency(&"civil-registry".parse().unwrap()).unwrap().warnings()
+    };
+    let advised = warnings("(.parts | length) > 0");
+    assert!(advised.len() == 1 && advised[0].contains("person-lookup/answer.jq looks at `.parts`"), "{advised:?}");
+    assert!(warnings("false").is_empty());
+}

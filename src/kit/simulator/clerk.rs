@@ -4,7 +4,11 @@
 use super::{ledger::Ledger, seal::Opened};
 use crate::{
     adapter::{Adapter, Example, Form, Leaf, Operation, Protocol, Reading, WireReply, leaves},
-    wire, xml,
+    wire::{
+        self,
+        content::{HeadersThatCount, TextKind},
+    },
+    xml,
 };
 use http::{HeaderMap, Method, Uri};
 use std::collections::BTreeMap;
@@ -179,8 +183,10 @@ impl Asked<'_> {
 
     /// This request's reference, message and subject stand where the example's own stood.
     fn in_place(&self, reply: &WireReply, example: &Example, form: Form) -> Reply {
-        let mut text = String::from_utf8_lossy(&reply.body).into_owned();
+        let mut text = utf8(reply, form);
         let mut headers = reply.headers.clone();
+        // Of the file, and not of what is made of it.
+        headers.retain(|name, _| !["content-type", "content-encoding"].contains(&name.to_ascii_lowercase().as_str()));
         let pairs = [
             (example.submission.id.to_string(), &self.reference),
             (example.message.to_string(), &self.message),
@@ -193,6 +199,21 @@ impl Asked<'_> {
             }
         }
         Reply { status: reply.status, headers, body: text.into_bytes(), form }
+    }
+}
+
+/// The file's characters, in whatever encoding it is written. What declares another one is answered without the declaration.
+fn utf8(reply: &WireReply, form: Form) -> String {
+    let kind = if form == Form::Xml { TextKind::Xml } else { TextKind::Json };
+    let Ok(content) = reply.content(HeadersThatCount::ALL) else {
+        return String::from_utf8_lossy(&reply.body).into_owned();
+    };
+    let text = content.text(kind).map_or_else(|_| String::from_utf8_lossy(&reply.body), |read| read.text);
+    match text.split_once("?>") {
+        Some((declaration, rest)) if declaration.starts_with("<?xml") && xml::decode(&reply.body).is_err() => {
+            rest.to_owned()
+        }
+        _ => text.into_owned(),
     }
 }
 

@@ -6,8 +6,8 @@ use super::{
     message::name_of,
 };
 use crate::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, ReplayCache, SignerRefusal,
-    policy::Freshness,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, Named, ReplayCache,
+    SignerRefusal, policy::Freshness,
 };
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -25,7 +25,7 @@ pub struct VerifiedHttp {
     pub mark: Option<Mark>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpSignatureRefusal {
     #[error("the message has no signature")]
     Missing,
@@ -37,8 +37,8 @@ pub enum HttpSignatureRefusal {
     Component,
     #[error("a component that must be covered is not")]
     NotCovered,
-    #[error("the algorithm is not allowed")]
-    Algorithm,
+    #[error("the signature's algorithm is {0}, which is not allowed")]
+    Algorithm(Named),
     #[error("the time of the signature is missing or unusable")]
     TimeFormat,
     #[error("the signature is too old or has expired")]
@@ -53,6 +53,8 @@ pub enum HttpSignatureRefusal {
     Signer(#[from] SignerRefusal),
     #[error("the signature does not hold")]
     SignatureMismatch,
+    #[error("the signature names the key {0}, which is none of the agency's, and it holds with none of them")]
+    UnknownKey(Named),
     #[error("the message was seen before")]
     Replayed,
     #[error("the policy does not expect an HTTP signature")]
@@ -60,21 +62,21 @@ pub enum HttpSignatureRefusal {
 }
 
 impl HttpSignatureRefusal {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             HttpSignatureRefusal::Missing => "missing",
             HttpSignatureRefusal::Format => "format",
             HttpSignatureRefusal::SignatureCount => "signature-count",
             HttpSignatureRefusal::Component => "component",
             HttpSignatureRefusal::NotCovered => "not-covered",
-            HttpSignatureRefusal::Algorithm => "algorithm",
+            HttpSignatureRefusal::Algorithm(_) => "algorithm",
             HttpSignatureRefusal::TimeFormat => "time-format",
             HttpSignatureRefusal::Stale => "stale",
             HttpSignatureRefusal::FromTheFuture => "from-the-future",
             HttpSignatureRefusal::DigestMissing => "digest-missing",
             HttpSignatureRefusal::DigestMismatch => "digest-mismatch",
             HttpSignatureRefusal::Signer(signer) => signer.reason(),
-            HttpSignatureRefusal::SignatureMismatch => "signature-mismatch",
+            HttpSignatureRefusal::SignatureMismatch | HttpSignatureRefusal::UnknownKey(_) => "signature-mismatch",
             HttpSignatureRefusal::Replayed => "replayed",
             HttpSignatureRefusal::PolicyKind => "policy-kind",
         }
@@ -206,7 +208,7 @@ fn verify_base(
         .filter(|algorithm| name_of(*algorithm).is_some())
         .collect();
     if allowed.is_empty() {
-        return Err(HttpSignatureRefusal::Algorithm);
+        return Err(HttpSignatureRefusal::Algorithm(Named::of(signed.algorithm.as_deref())));
     }
     for signer in candidates(signed, policy, now)? {
         for algorithm in &allowed {
@@ -216,19 +218,27 @@ fn verify_base(
             }
         }
     }
-    Err(HttpSignatureRefusal::SignatureMismatch)
+    match signed.key_id.as_deref() {
+        Some(key_id) if !policy.signers.pinned().iter().any(|known| signed.points_at(known)) => {
+            Err(HttpSignatureRefusal::UnknownKey(Named::of(Some(key_id))))
+        }
+        Some(_) | None => Err(HttpSignatureRefusal::SignatureMismatch),
+    }
+}
+
+impl Signed {
+    fn points_at(&self, known: &Certificate) -> bool {
+        self.key_id.as_ref().is_some_and(|key_id| {
+            key_id.eq_ignore_ascii_case(&known.facts.serial_hex)
+                || *key_id == URL_SAFE_NO_PAD.encode(known.thumbprint_sha256())
+        })
+    }
 }
 
 /// `keyid` selects among the configured certificates; if it names none of them, each is tried.
 fn candidates(signed: &Signed, policy: &AnswerPolicy, now: Timestamp) -> Result<Vec<Certificate>, SignerRefusal> {
-    let named = |known: &Certificate| {
-        signed.key_id.as_ref().is_some_and(|key_id| {
-            key_id.eq_ignore_ascii_case(&known.facts.serial_hex)
-                || *key_id == URL_SAFE_NO_PAD.encode(known.thumbprint_sha256())
-        })
-    };
-    let is_named = policy.signers.pinned().iter().any(named);
-    policy.signers.usable(now, |known| !is_named || named(known))
+    let is_named = policy.signers.pinned().iter().any(|known| signed.points_at(known));
+    policy.signers.usable(now, |known| !is_named || signed.points_at(known))
 }
 
 /// RFC 9530 §2: every digest that we know must fit, and SHA-256 or SHA-512 must be there. Bodies must be covered.

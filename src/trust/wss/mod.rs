@@ -1,8 +1,7 @@
 //! WS-Security 1.0 with the X.509 token profile: a SOAP envelope comes in; a signed one, or the verified Body, goes out.
 
 mod hash;
-mod named;
-mod names;
+pub(super) mod names;
 mod refusal;
 mod shape;
 mod sign;
@@ -10,7 +9,6 @@ mod str_transform;
 mod token;
 mod verify;
 
-pub use named::Named;
 pub use refusal::WssRefusal;
 pub use sign::{WssError, sign};
 pub use verify::{VerifiedEnvelope, verify, verify_but_for_replay};

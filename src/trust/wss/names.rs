@@ -10,7 +10,7 @@ pub(super) const SOAP12_ULTIMATE: &str = "http://www.w3.org/2003/05/soap-envelop
 pub(super) const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 pub(super) const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
 pub(super) const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
-pub(super) const EXC_C14N: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
+pub(in crate::trust) const EXC_C14N: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 pub(super) const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 pub(super) const X509_V3: &str =
@@ -19,7 +19,7 @@ pub(super) const X509_V3: &str =
 pub(super) const X509_PKI_PATH: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509PKIPathv1";
 /// Of a reference to a token: the token itself is meant (WSS 1.0, section 8.3).
-pub(super) const STR_TRANSFORM: &str =
+pub(in crate::trust) const STR_TRANSFORM: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#STR-Transform";
 pub(super) const BASE64_BINARY: &str =
     "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary";

@@ -1,7 +1,9 @@
 //! Why a SOAP message's signature is refused: each rule has one short, stable reason.
 
-use super::Named;
-use crate::{trust::SignerRefusal, xml::XmlRefusal};
+use crate::{
+    trust::{SignerRefusal, named::Named},
+    xml::XmlRefusal,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WssRefusal {

@@ -2,12 +2,12 @@
 //! that the token is signed together with the message.
 
 use super::{
-    Named, WssRefusal, names,
+    WssRefusal, names,
     shape::{Parts, only},
     token::{carried_token, only_element},
 };
 use crate::{
-    trust::Certificate,
+    trust::{Certificate, named::Named},
     xml::{self, Sink},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};

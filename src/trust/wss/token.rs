@@ -3,12 +3,12 @@
 //! The message only points: at a certificate it carries, which the policy must recognise, or at one that was configured.
 
 use super::{
-    Named, WssRefusal, names,
+    WssRefusal, names,
     shape::{Parts, only, plain_text},
 };
 use crate::{
     domain::lower_hex,
-    trust::{AnswerPolicy, Certificate, SignerRefusal},
+    trust::{AnswerPolicy, Certificate, SignerRefusal, named::Named},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;

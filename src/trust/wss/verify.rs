@@ -3,7 +3,7 @@
 //! The caller must read the message's data from the returned node and from nowhere else.
 
 use super::{
-    Named, WssRefusal,
+    WssRefusal,
     hash::Hash,
     names,
     shape::{self, Parts, only, plain_text},
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     trust::{
-        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Mark, ReplayCache, policy::Freshness,
-        replay::Fingerprint,
+        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Mark, ReplayCache, named::Named,
+        policy::Freshness, replay::Fingerprint,
     },
     xml,
 };

@@ -80,3 +80,17 @@ pub fn cases() -> Vec<Case> {
     ));
     messages.into_iter().map(|(name, text)| Case::new(name, "accepted", text)).collect()
 }
+
+/// A signature within XML is about characters, in whatever encoding they come.
+pub fn in_other_encodings() -> Vec<Case> {
+    let text = honest();
+    let wide = |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let declared = format!("<?xml version='1.0' encoding='ISO-8859-1'?>{text}");
+    vec![
+        Case::new("utf16-big", "accepted", wide(&format!("\u{FEFF}{text}"), u16::to_be_bytes)),
+        Case::new("utf16-little", "accepted", wide(&format!("\u{FEFF}{text}"), u16::to_le_bytes)),
+        Case::new("utf16-big-without-mark", "accepted", wide(&text, u16::to_be_bytes)),
+        Case::new("utf16-little-without-mark", "accepted", wide(&text, u16::to_le_bytes)),
+        Case::new("declared-latin1", "accepted", declared),
+    ]
+}

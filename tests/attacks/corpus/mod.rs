@@ -52,7 +52,8 @@ pub fn forged() -> Vec<Case> {
 
 /// What looks odd, and means exactly what the agency signed.
 pub fn genuine() -> Vec<Case> {
-    under("genuine", genuine::cases())
+    let encoded = genuine::in_other_encodings();
+    under("genuine", genuine::cases().into_iter().chain(encoded).collect())
 }
 
 fn under(class: &str, mut cases: Vec<Case>) -> Vec<Case> {

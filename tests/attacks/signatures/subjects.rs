@@ -62,21 +62,21 @@ impl Subject {
             AnswerKind::Wss => self.judge_soap(message),
             AnswerKind::JwsCompact => {
                 let token = str::from_utf8(message).map_err(|_| "format")?;
-                let verified = jws::verify_compact(token, &self.policy, now()).map_err(jws::JwsRefusal::reason)?;
+                let verified = jws::verify_compact(token, &self.policy, now()).map_err(|refusal| refusal.reason())?;
                 Ok(verified.payload)
             }
             AnswerKind::JwsDetached { header } => {
                 let (_, headers, body) = opened(message).ok_or("format")?;
                 let token = headers.get(header).and_then(|token| token.to_str().ok()).ok_or("missing")?;
                 let verified =
-                    jws::verify_detached(token, body, &self.policy, now()).map_err(jws::JwsRefusal::reason)?;
+                    jws::verify_detached(token, body, &self.policy, now()).map_err(|refusal| refusal.reason())?;
                 Ok(verified.payload)
             }
             AnswerKind::HttpSignature { .. } => {
                 let (status, headers, body) = opened(message).ok_or("format")?;
                 let response = HttpMessage { start: HttpStart::Response { status }, headers: &headers, body };
                 http_signature::verify(&response, &self.policy, now(), &ReplayCache::default())
-                    .map_err(http_signature::HttpSignatureRefusal::reason)?;
+                    .map_err(|refusal| refusal.reason())?;
                 Ok([status.as_str().as_bytes(), body].concat())
             }
             AnswerKind::None => Err("unsigned"),

@@ -10,15 +10,17 @@ use punte::{
         AnswerKind, ReplayCache,
         wss::{self, WssRefusal},
     },
+    wire::content::{TextKind, charset},
     xml,
 };
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-/// The verdict, and the name that the verified Body tells.
+/// The verdict, and the name that the verified Body tells. Read as an answer is on the road.
 fn judged(message: &[u8]) -> (&'static str, Option<String>) {
+    let Ok(text) = charset::decode(message, None, TextKind::Xml) else { return ("xml", None) };
     let read = || -> Result<Option<String>, WssRefusal> {
-        let document = xml::parse(xml::decode(message)?)?;
+        let document = xml::parse(&text)?;
         let verified = wss::verify(&document, &policy("soap", AnswerKind::Wss), now(), &ReplayCache::default())?;
         let body = document.get_node(verified.body).unwrap();
         let name = body.descendants().find(|node| node.has_tag_name(("urn:demo", "Name")));

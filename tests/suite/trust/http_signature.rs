@@ -203,3 +203,20 @@ fn a_component_that_is_not_there_cannot_be_signed() {
         assert_eq!(signed, Err(HttpSignatureError::Component), "{name}");
     }
 }
+
+#[test]
+fn a_refusal_names_the_algorithm_or_key_that_it_found() {
+    let told = |from: &str, to: &str| {
+        let request = Request::honest().edited("signature-input", |value| {
+            assert!(value.contains(from), "{value}");
+            value.replace(from, to)
+        });
+        let verified = http_signature::verify(&request.message(), &expecting(&COVERED), now(), &ReplayCache::default());
+        verified.unwrap_err().to_string()
+    };
+    let algorithm = told("alg=\"ecdsa-p256-sha256\"", "alg=\"hmac-sha256\"");
+    assert_eq!(algorithm, "the signature's algorithm is `hmac-sha256`, which is not allowed");
+    let serial = format!("keyid=\"{}\"", agency_signer("rest").facts().serial_hex);
+    let key = told(&serial, "keyid=\"agency-2\"");
+    assert!(key.starts_with("the signature names the key `agency-2`, which is none of the agency's"), "{key}");
+}

@@ -27,7 +27,7 @@ fn forged(header: &str, payload: &[u8], signer: &Identity, algorithm: Algorithm)
 }
 
 fn refusal(token: &str, policy: &AnswerPolicy) -> Option<&'static str> {
-    jws::verify_compact(token, policy, now()).err().map(JwsRefusal::reason)
+    jws::verify_compact(token, policy, now()).err().map(|refusal| refusal.reason())
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn another_payload_or_another_place_for_it_is_refused() {
     let profile = profile(JwsForm::Compact, Algorithm::EcdsaSha256, KeyIdForm::Serial);
     let token = jws::sign_detached(b"pay 1", &profile, &signer).unwrap();
     let verify = |token: &str, payload: &[u8]| {
-        jws::verify_detached(token, payload, &policy("rest", detached()), now()).err().map(JwsRefusal::reason)
+        jws::verify_detached(token, payload, &policy("rest", detached()), now()).err().map(|refusal| refusal.reason())
     };
     assert_eq!(verify(&token, b"pay 1"), None);
     assert_eq!(verify(&token, b"pay 9"), Some("signature-mismatch"));
@@ -162,5 +162,27 @@ fn an_expired_signer_counts_no_more() {
     let token = forged("{\"alg\":\"ES256\"}", b"x", &agency_signer("rest"), Algorithm::EcdsaSha256);
     let later = now() + SignedDuration::from_hours(24 * 400);
     let refusal = jws::verify_compact(&token, &policy("rest", AnswerKind::JwsCompact), later).err();
-    assert_eq!(refusal.map(JwsRefusal::reason), Some("signer-out-of-date"));
+    assert_eq!(refusal.map(|refusal| refusal.reason()), Some("signer-out-of-date"));
+}
+
+#[test]
+fn a_refusal_names_the_algorithm_or_key_that_it_found_within_bounds() {
+    let policy = policy("rest", AnswerKind::JwsCompact);
+    let told = |header: &str, signer: &Identity, algorithm| {
+        let token = forged(header, b"x", signer, algorithm);
+        jws::verify_compact(&token, &policy, now()).unwrap_err().to_string()
+    };
+    let ours = agency_signer("rest");
+    let es = Algorithm::EcdsaSha256;
+    assert_eq!(told("{\"alg\":\"ES384\"}", &ours, es), "the JWS algorithm is `ES384`, which is not allowed");
+    let rogue = rogue_signer();
+    let stranger = told("{\"alg\":\"ES256\",\"kid\":\"agency-2\"}", &rogue, Algorithm::RsaSha256);
+    assert!(stranger.starts_with("the JWS names the key `agency-2`, which is none of the agency's"), "{stranger}");
+    let hostile = told("{\"alg\":\"a\\nINFO 2000000000001\\u001b[31m\"}", &ours, es);
+    assert_eq!(hostile, "the JWS algorithm is `a INFO … [31m`, which is not allowed");
+    let long = told(&format!("{{\"alg\":\"ES256\",\"kid\":\"{}\"}}", "k".repeat(5000)), &rogue, Algorithm::RsaSha256);
+    assert!(long.len() < 300, "{long}");
+    // Named, known, and still not its signature.
+    let known = format!("{{\"alg\":\"ES256\",\"kid\":\"{}\"}}", ours.facts().serial_hex);
+    assert_eq!(told(&known, &rogue, Algorithm::RsaSha256), "the JWS signature does not hold");
 }

@@ -148,3 +148,46 @@ fn a_bad_profile_is_a_refusal_that_names_the_key() {
     let unsigned = folder.put("unsigned.toml", "[seal]\nkind = \"none\"\n[seal.answer]\nkind = \"none\"");
     assert_eq!(folder.verdict(&unsigned, "x").reason, "unsigned");
 }
+
+#[test]
+fn a_message_is_read_as_the_worker_reads_an_answer() {
+    let folder = Folder::new();
+    let profile = folder.profile("soap", "kind = \"wss\"");
+    let named = envelope().replace("Ana", "Şćepan");
+    let signed = wss::sign(&named, &wss_profile(Algorithm::RsaSha256), &agency_signer("soap"), now()).unwrap();
+    let legacy = |text: &str| encoding_rs::WINDOWS_1250.encode(text).0.into_owned();
+    let utf16 = |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let gzip = |bytes: &[u8]| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let response = |head: &str, body: &[u8]| [format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes(), body].concat();
+    let declared = format!("<?xml version=\"1.0\" encoding=\"windows-1250\"?>{signed}");
+    let parts = "content-type: multipart/related; boundary=b; type=\"text/xml\"";
+    let in_parts = format!("--b\r\ncontent-type: text/xml\r\n\r\n{signed}\r\n--b--\r\n");
+    for (how, message) in [
+        ("a mark", format!("\u{feff}{signed}").into_bytes()),
+        ("UTF-16 with a mark", utf16(&format!("\u{feff}{signed}"), u16::to_be_bytes)),
+        ("UTF-16", utf16(&signed, u16::to_le_bytes)),
+        ("an encoding of its declaration", legacy(&declared)),
+        ("an encoding of its header", response("content-type: text/xml; charset=windows-1250", &legacy(&signed))),
+        ("compressed", response("content-type: text/xml\r\ncontent-encoding: gzip", &gzip(signed.as_bytes()))),
+        ("in parts", response(parts, in_parts.as_bytes())),
+    ] {
+        let verdict = folder.verdict(&profile, message);
+        assert!(verdict.accepted, "{how}: {verdict:?}");
+    }
+    assert_eq!(folder.verdict(&profile, legacy(&signed)).reason, "xml", "no encoding is named");
+    let ill = folder.verdict(&profile, response("content-type: text/xml\r\ncontent-encoding: br", b"x"));
+    assert!(ill.reason == "encoding" && ill.text.contains("`br`"), "{ill:?}");
+    // A whole response holds the token and what it is about.
+    let profile = folder.profile("rest", "kind = \"jws-detached\"\nheader = \"x-jws-signature\"");
+    let how = jws_profile(JwsForm::Compact, Algorithm::EcdsaSha256, KeyIdForm::Serial);
+    let token = jws::sign_detached(b"{}", &how, &agency_signer("rest")).unwrap();
+    let head = format!("content-encoding: gzip\r\nx-jws-signature: {token}");
+    assert!(folder.verdict(&profile, response(&head, &gzip(b"{}"))).accepted);
+    assert_eq!(folder.verdict(&profile, response(&head, &gzip(b"[]"))).reason, "signature-mismatch");
+    assert_eq!(folder.verdict(&profile, response("a: b", b"{}")).reason, "missing");
+}

@@ -1,6 +1,6 @@
 //! What a message names and we do not take: told by name, so that the agency can be asked about it.
 
-use super::names::{EXC_C14N, STR_TRANSFORM};
+use super::wss::names::{EXC_C14N, STR_TRANSFORM};
 use crate::domain::told;
 use std::fmt;
 
