@@ -68,13 +68,13 @@ impl Simulate {
     async fn play(self) -> Result<(), SimulatorError> {
         let mut stop = StopSignals::listen()?;
         let warnings = exposed_below(&self.secrets.join("simulators").join(self.agency.as_str()));
+        let adapter = adapter_of(&self.adapters, &self.services, &self.agency)?;
         let plan = SimulatorPlan {
-            adapter: adapter_of(&self.adapters, &self.services, &self.agency)?,
-            secrets: self.secrets,
             listen: self.listen,
             control: self.control,
             ledger_file: self.ledger,
             behaviour: self.behaviour.unwrap_or_default(),
+            ..SimulatorPlan::new(adapter, &self.secrets)
         };
         let simulator = Simulator::start(plan).await?;
         warnings.iter().for_each(|warning| output::aside(format_args!("warning: {warning}")));

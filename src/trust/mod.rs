@@ -48,7 +48,7 @@ pub use purpose::Purpose;
 pub use reload::{Load, Refreshed, Reloading, digest_of_files};
 pub use replay::{Fingerprint, Mark, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
-pub use tls_server::{server_config, strict_server_config};
+pub use tls_server::{TLS_VERSIONS, TlsVersions, server_config, strict_server_config, strict_server_config_over};
 
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,7 @@
 use super::{ClientTrust, Identity, Reloading, TrustError, possession::Proof};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, UnixTime},
@@ -18,6 +19,11 @@ use rustls::{
 };
 use std::sync::Arc;
 
+pub type TlsVersions = &'static [&'static SupportedProtocolVersion];
+
+/// Those that are spoken unless somebody says otherwise.
+pub const TLS_VERSIONS: TlsVersions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
 /// For the front door: asks for a client certificate, verifies possession of its key, accepts any chain or none.
 pub fn server_config(
     identity: Arc<Reloading<Identity>>,
@@ -25,11 +31,20 @@ pub fn server_config(
 ) -> Result<ServerConfig, TrustError> {
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
-    finish(provider, Arc::new(JudgedLater { offered_authorities, algorithms }), identity)
+    finish(provider, TLS_VERSIONS, Arc::new(JudgedLater { offered_authorities, algorithms }), identity)
 }
 
 /// For a server whose handshake itself refuses what does not come from `trust`, as agencies' servers do.
 pub fn strict_server_config(
+    identity: Arc<Reloading<Identity>>,
+    trust: &ClientTrust,
+) -> Result<ServerConfig, TrustError> {
+    strict_server_config_over(TLS_VERSIONS, identity, trust)
+}
+
+/// The same, over these versions of TLS only: not every agency speaks both.
+pub fn strict_server_config_over(
+    versions: TlsVersions,
     identity: Arc<Reloading<Identity>>,
     trust: &ClientTrust,
 ) -> Result<ServerConfig, TrustError> {
@@ -43,7 +58,7 @@ pub fn strict_server_config(
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|_| TrustError::Tls("no authority of clients can be used".into()))?;
-    finish(provider, verifier, identity)
+    finish(provider, versions, verifier, identity)
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -52,11 +67,12 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 fn finish(
     provider: Arc<CryptoProvider>,
+    versions: TlsVersions,
     verifier: Arc<dyn ClientCertVerifier>,
     identity: Arc<Reloading<Identity>>,
 ) -> Result<ServerConfig, TrustError> {
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .with_protocol_versions(versions)
         .map_err(|_| TrustError::Tls("this program was built without TLS 1.2 and 1.3".into()))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Newest(identity)));

@@ -1,11 +1,11 @@
 //! Agencies, or what stands before them, break TLS at every record of a connection, in both directions and in every way, while
-//! offices post requests of all four effects.
+//! offices post requests of all four effects, over TLS 1.3 and over TLS 1.2.
 
 use crate::{
     harness::{ALL, House, PATIENCE, furniture::TIMEOUT_SECS, outside},
     infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
 };
-use punte::{domain::AgencyName, kit::stage::StagePlan};
+use punte::{domain::AgencyName, kit::stage::StagePlan, trust::TlsVersions};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -53,16 +53,32 @@ fn made(breakers: &Breakers) -> (BTreeMap<Break, u64>, usize) {
     (all, fewest)
 }
 
+/// Half of the submissions each.
+const VERSIONS: [TlsVersions; 2] = [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_twice() {
     let breakers = Breakers::default();
     let mut house = House::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
     house.post("person-lookup").await;
+    for versions in VERSIONS {
+        for agency in house.agencies.values_mut() {
+            agency.speaks_only(versions).await;
+        }
+        breakers.lock().unwrap().iter().for_each(RecordBreaker::begin_anew);
+        break_all(&mut house, &breakers, &format!("{:?}", versions[0].version)).await;
+    }
+    let figures = house.audit().await;
+    assert!(figures.ends["uncertain"] > 0 && figures.ends["completed"] > SUBMISSIONS / 2, "{figures:?}");
+}
+
+/// Until each kind was made, over the version that the agencies speak now.
+async fn break_all(house: &mut House, breakers: &Breakers, version: &str) {
     let arm = |is_armed| breakers.lock().unwrap().iter().for_each(|breaker| breaker.arm(is_armed));
     arm(true);
     let begun = Instant::now();
     let counters = house.open_counters(8, Duration::ZERO);
-    while counters.posted() < SUBMISSIONS {
+    while counters.posted() < SUBMISSIONS / VERSIONS.len() as u64 {
         assert!(begun.elapsed() < 2 * PATIENCE, "only {} were posted", counters.posted());
         sleep(Duration::from_millis(20)).await;
     }
@@ -70,7 +86,7 @@ async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_t
     let journal = outside::journal(&house.stage.config()).await;
     loop {
         let left = outside::under_way(&journal).await.unwrap_or(u64::MAX);
-        let (all, fewest) = made(&breakers);
+        let (all, fewest) = made(breakers);
         match left > 100 {
             // An agency that nothing is sent to breaks nothing.
             false if all.len() < KINDS => _ = house.post("person-lookup").await,
@@ -80,13 +96,11 @@ async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_t
         assert!(begun.elapsed() < 4 * PATIENCE, "{left} left, {fewest} at least, together {}: {all:?}", all.len());
     }
     arm(false);
-    let (all, fewest) = made(&breakers);
-    println!("{fewest} of {KINDS} kinds at each agency, in {:?}", begun.elapsed());
+    let (all, fewest) = made(breakers);
+    println!("{version}: {fewest} of {KINDS} kinds at each agency, in {:?}", begun.elapsed());
     assert!(fewest > KINDS / 2, "an agency has met {fewest} kinds only");
     for (Break { towards, how, .. }, times) in all {
         let arrow = if towards == Towards::Agency { "→" } else { "←" };
         (0..times).for_each(|_| house.figures.fault(&format!("tls: {} {arrow} agency", how.as_str())));
     }
-    let figures = house.audit().await;
-    assert!(figures.ends["uncertain"] > 0 && figures.ends["completed"] > SUBMISSIONS / 2, "{figures:?}");
 }

@@ -21,7 +21,10 @@ use crate::{
     catalogue::Catalogue,
     domain::{AgencyName, Clock, SystemClock},
     settings::ConfigFaults,
-    trust::{ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError, strict_server_config},
+    trust::{
+        ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TLS_VERSIONS, TlsVersions, TrustError,
+        strict_server_config_over,
+    },
 };
 use agency::Agency;
 use jiff::Timestamp;
@@ -51,6 +54,8 @@ pub struct SimulatorPlan {
     /// One JSON line an effect; without it, the ledger is in memory only.
     pub ledger_file: Option<PathBuf>,
     pub behaviour: SimulatorBehaviour,
+    /// That its server speaks.
+    pub versions: TlsVersions,
 }
 
 impl SimulatorPlan {
@@ -58,7 +63,15 @@ impl SimulatorPlan {
     pub fn new(adapter: Arc<Adapter>, secrets: &Path) -> Self {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let behaviour = SimulatorBehaviour::default();
-        Self { adapter, secrets: secrets.to_owned(), listen: loopback, control: loopback, ledger_file: None, behaviour }
+        Self {
+            adapter,
+            secrets: secrets.to_owned(),
+            listen: loopback,
+            control: loopback,
+            ledger_file: None,
+            behaviour,
+            versions: TLS_VERSIONS,
+        }
     }
 }
 
@@ -104,10 +117,11 @@ impl Simulator {
         let now = Timestamp::now();
         let folder = plan.secrets.join("simulators").join(plan.adapter.agency.as_str());
         let stranger = plan.secrets.join("rogue");
+        let acceptor = |stem: &Path| acceptor(plan.versions, stem, &folder, now);
         let acceptors = Acceptors {
-            own: acceptor(&folder.join("server"), &folder, now)?,
-            renewed: acceptor(&folder.join("server-renewed"), &folder, now).ok(),
-            rogue: acceptor(&stranger.join("server"), &folder, now).ok(),
+            own: acceptor(&folder.join("server"))?,
+            renewed: acceptor(&folder.join("server-renewed")).ok(),
+            rogue: acceptor(&stranger.join("server")).ok(),
         };
         let agency = Arc::new(Agency {
             seal: AgencySeal::load(&plan.adapter, &folder, &stranger, now)?,
@@ -229,11 +243,11 @@ pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Resu
 }
 
 /// `stem`: of the server certificate that is shown. `trust`: the folder that says whose client certificates are taken.
-fn acceptor(stem: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
+fn acceptor(versions: TlsVersions, stem: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
     let files = IdentityFiles { certificate: stem.with_extension("pem"), key: stem.with_extension("key") };
     let identity = Arc::new(Reloading::<Identity>::load(files, now)?);
     let clients = ClientTrustFiles { authorities: vec![trust.join("client-ca.pem")], ..ClientTrustFiles::default() };
-    let mut config = strict_server_config(identity, &ClientTrust::load(&clients, now)?)?;
+    let mut config = strict_server_config_over(versions, identity, &ClientTrust::load(&clients, now)?)?;
     // Faults break single connections, and with HTTP/2 one connection would be all.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))

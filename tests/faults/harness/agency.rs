@@ -6,6 +6,7 @@ use punte::{
     adapter::Adapter,
     domain::AgencyName,
     kit::simulator::{Arrival, LedgerEntry, Simulator, SimulatorPlan, adapter_of},
+    trust::{TLS_VERSIONS, TlsVersions},
 };
 use serde_json::Value;
 use std::{
@@ -22,6 +23,7 @@ pub struct Agency {
     secrets: PathBuf,
     ledger: PathBuf,
     simulator: Option<Simulator>,
+    versions: TlsVersions,
 }
 
 pub type Agencies = BTreeMap<String, Agency>;
@@ -46,7 +48,7 @@ impl Agency {
         let adapter = adapter_of(&folder.join("adapters"), &folder.join("services"), name).unwrap();
         let ledger = ledgers.join(format!("{name}.ledger.jsonl"));
         let (name, secrets) = (name.clone(), secrets.to_owned());
-        let mut agency = Self { name, adapter, port, secrets, ledger, simulator: None };
+        let mut agency = Self { name, adapter, port, secrets, ledger, simulator: None, versions: TLS_VERSIONS };
         agency.come_back().await;
         agency
     }
@@ -73,9 +75,17 @@ impl Agency {
         let plan = SimulatorPlan {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
             ledger_file: Some(self.ledger.clone()),
+            versions: self.versions,
             ..SimulatorPlan::new(self.adapter.clone(), &self.secrets)
         };
         self.simulator = Some(Simulator::start(plan).await.unwrap());
+    }
+
+    /// From its next connection on; those that are open end.
+    pub async fn speaks_only(&mut self, versions: TlsVersions) {
+        self.versions = versions;
+        self.die().await;
+        self.come_back().await;
     }
 
     /// Everything that came, whatever became of it. None while it is dead.

@@ -105,11 +105,7 @@ impl RecordBreaker {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let listener = TcpListener::from_std(listener).unwrap();
-        let of_record = |record| {
-            let of_how = move |how| [Towards::Agency, Towards::Bus].map(|towards| Break { towards, record, how });
-            How::ALL.into_iter().flat_map(of_how)
-        };
-        let waiting = Mutex::new((0..RECORDS).flat_map(of_record).collect());
+        let waiting = Mutex::new(every_break());
         let shared = Arc::new(Shared { server: 0.into(), is_armed: false.into(), waiting, made: Mutex::default() });
         let serving = shared.clone();
         tokio::spawn(async move {
@@ -129,10 +125,24 @@ impl RecordBreaker {
         self.shared.is_armed.store(is_armed, Ordering::Relaxed);
     }
 
+    /// As if it had broken nothing yet.
+    pub fn begin_anew(&self) {
+        *self.shared.waiting.lock().unwrap() = every_break();
+        self.shared.made.lock().unwrap().clear();
+    }
+
     /// How often each was made.
     pub fn made(&self) -> BTreeMap<Break, u64> {
         self.shared.made.lock().unwrap().clone()
     }
+}
+
+fn every_break() -> VecDeque<Break> {
+    let of_record = |record| {
+        let of_how = move |how| [Towards::Agency, Towards::Bus].map(|towards| Break { towards, record, how });
+        How::ALL.into_iter().flat_map(of_how)
+    };
+    (0..RECORDS).flat_map(of_record).collect()
 }
 
 impl Shared {
