@@ -17,6 +17,7 @@ mod hostile;
 mod interop;
 mod losses;
 mod moments;
+mod numbers;
 mod outage;
 mod privacy;
 mod restored;
