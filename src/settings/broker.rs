@@ -126,15 +126,9 @@ fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
         (None, Some(path)) => Some(main.secret("broker.uri_file", path, faults)?),
         _ => None,
     };
-    if let Some((problem, remedy)) = uri.as_ref().and_then(|uri| fault_of_form(uri.reveal())) {
+    if let Some((problem, remedy)) = uri.as_ref().and_then(|uri| broker_uri_fault(uri.reveal())) {
         let key = if written.uri.is_some() { "broker.uri" } else { "broker.uri_file" };
         faults.add(main.file(), key, problem, remedy);
-        return None;
-    }
-    if let Some(unknown) = uri.as_ref().and_then(|uri| unknown_parameter(uri.reveal())) {
-        let key = if written.uri.is_some() { "broker.uri" } else { "broker.uri_file" };
-        let problem = format!("has a parameter that is not known here: {unknown}");
-        faults.add(main.file(), key, problem, format!("remove it; known are: {}", PARAMETERS.join(", ")));
         return None;
     }
     let uri = uri.filter(|uri| uri.reveal().starts_with("amqp://") || uri.reveal().starts_with("amqps://"));
@@ -143,6 +137,15 @@ fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
         faults.add(main.file(), "broker.uri", "is missing or cannot be used", remedy);
     }
     uri
+}
+
+/// What is wrong with the form of RabbitMQ's address, and the way out. Neither shows any part of it.
+pub fn broker_uri_fault(uri: &str) -> Option<(String, String)> {
+    if let Some((problem, remedy)) = fault_of_form(uri) {
+        return Some((problem.to_owned(), remedy.to_owned()));
+    }
+    let problem = format!("has a parameter that is not known here: {}", unknown_parameter(uri)?);
+    Some((problem, format!("remove it; known are: {}", PARAMETERS.join(", "))))
 }
 
 const PARAMETERS: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "connection_timeout", "auth_mechanism"];

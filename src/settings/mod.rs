@@ -18,7 +18,7 @@ mod secret;
 mod sources;
 
 pub use agencies::{AgencyPlace, SecretFiles};
-pub use broker::{BrokerSettings, RabbitmqPlace};
+pub use broker::{BrokerSettings, RabbitmqPlace, broker_uri_fault};
 pub use document::Document;
 pub use faults::{ConfigFault, ConfigFaults};
 pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};

@@ -31,6 +31,7 @@ mod words;
 pub use removal::{remove, take_over};
 pub use report::{AgencyReport, QueueReport, report};
 pub use settings::{RabbitmqSettings, SettingsError};
+pub use words::TO_TLS_PORT;
 
 use super::{
     Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,

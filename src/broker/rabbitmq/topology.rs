@@ -9,6 +9,7 @@ use super::{
     findings::{Finding, Findings},
     names::{self, Names},
     shape::{Difference, Shape, kind_name, long_string},
+    words,
 };
 use crate::{broker::BrokerError, domain::AgencyName, domain::Priority};
 use lapin::{ExchangeKind, types::AMQPValue, types::ShortString};
@@ -228,6 +229,10 @@ fn missing(name: &ShortString, shape: &Shape, refused: &str, found: Said) -> Opt
     match found {
         // Its properties are unknown, or it may not even be looked at: then consuming and publishing tell.
         Said::Yes | Said::Differs(_) | Said::NoRight(_) => None,
+        Said::Missing(_) if words::is_about_a_limit(refused) => Some(format!(
+            "the {kind} `{name}` does not exist, and RabbitMQ makes no more: raise the limit with `rabbitmqctl \
+             set_vhost_limits`, or remove what nobody needs (RabbitMQ says: {refused})"
+        )),
         Said::Missing(_) => Some(format!(
             "the {kind} `{name}` does not exist, and our user may not make it: give it the right with `rabbitmqctl \
              set_permissions`, or make it beforehand (RabbitMQ says: {refused})"

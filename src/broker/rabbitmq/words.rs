@@ -57,6 +57,11 @@ pub(super) fn said(refusal: &AMQPError) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
+/// As many as somebody allows are there already: of queues, exchanges or connections.
+pub(super) fn is_about_a_limit(said: &str) -> bool {
+    said.contains("limit") && (said.contains("is reached") || said.contains("has reached"))
+}
+
 fn of_protocol(refusal: &AMQPError) -> BrokerError {
     let said = said(refusal);
     match refusal.kind() {
@@ -85,6 +90,10 @@ fn not_admitted(refusal: &AMQPError, target: &Target) -> BrokerError {
             "there is no virtual host `{vhost}`: mend the end of broker.uri{}, or make it with `rabbitmqctl add_vhost` \
              (RabbitMQ says: {said})",
             encoding(vhost)
+        ),
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if is_about_a_limit(&said) => format!(
+            "it takes no more connections: raise the limit with `rabbitmqctl set_vhost_limits -p {vhost}` or \
+             `set_user_limits {user}`, or end connections that nobody needs (RabbitMQ says: {said})"
         ),
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if said.contains("access to vhost") => format!(
             "the user may not use the virtual host `{vhost}`: give it rights with `rabbitmqctl set_permissions -p {vhost} \
@@ -185,12 +194,13 @@ fn not_amqp(target: &Target) -> String {
     format!("what answers at {} does not speak AMQP; {}", place(target), wrong_port(target))
 }
 
+/// For who can name certificates.
+pub const TO_TLS_PORT: &str = "for its TLS port (5671) write amqps:// in broker.uri, and name broker.ca";
+
 /// The scheme and the port of an address are easily mixed up.
 fn wrong_port(target: &Target) -> String {
     match target.uri.scheme {
-        AMQPScheme::AMQP => "amqp:// is for RabbitMQ's plain port (5672 by default): for its TLS port (5671) write \
-                             amqps:// in broker.uri, and name broker.ca"
-            .into(),
+        AMQPScheme::AMQP => format!("amqp:// is for RabbitMQ's plain port (5672 by default): {TO_TLS_PORT}"),
         AMQPScheme::AMQPS => {
             "amqps:// is for RabbitMQ's TLS port (5671 by default): mend the port of broker.uri".into()
         }
@@ -227,6 +237,10 @@ mod tests {
         let text = "NOT_ALLOWED - access to vhost '/' refused for user 'u'";
         let closed = refused(not_allowed, text, "amqp://u:p@localhost/%2f");
         assert!(closed.contains("set_permissions -p / u"), "{closed}");
+        let not_allowed = AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED);
+        let text = "NOT_ALLOWED - access to vhost '/' refused for user 'u': connection limit (0) is reached";
+        let full = refused(not_allowed, text, "amqp://u:p@localhost/%2f");
+        assert!(full.contains("set_vhost_limits -p /") && !full.contains("set_permissions"), "{full}");
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use crate::{
     broker::{
         Broker, BrokerError, BrokerHealth,
-        rabbitmq::{RabbitmqSettings, remove},
+        rabbitmq::{RabbitmqSettings, TO_TLS_PORT, remove},
     },
     domain::AgencyName,
+    settings::broker_uri_fault,
 };
 use anyhow::{Result, bail};
 use std::{
@@ -32,8 +33,14 @@ fn refused(why: &str) -> String {
 
 /// The demo has no configuration: its address stands on the command line.
 fn of_the_demo(why: &str) -> String {
+    // Nor has it certificates.
+    let why = why.replace(PLAIN_ONLY.0, PLAIN_ONLY.1);
     why.replace(", or in the file that broker.uri_file names", "").replace("broker.uri", "--broker")
 }
+
+/// What the bus advises, and what it comes to here.
+const PLAIN_ONLY: (&str, &str) =
+    (TO_TLS_PORT, "the demo speaks to the plain port alone, having no certificates: name that one with --broker");
 
 impl Queues {
     pub fn new(uri: String) -> Self {
@@ -94,6 +101,10 @@ pub fn amqp_uri(text: &str) -> Result<String, String> {
     if text.starts_with("amqps://") {
         return Err("the demo has no certificates for amqps; name it in the configuration of `punte serve`".into());
     }
+    // Found here, it is about the option, and not about a file that the demo writes.
+    if let Some((problem, remedy)) = broker_uri_fault(text) {
+        return Err(format!("{problem}; {remedy}"));
+    }
     let settings = RabbitmqSettings::new(text);
     settings.check().map(|()| text.to_owned()).map_err(|error| error.to_string().replace("amqps://", "amqp://"))
 }
@@ -103,8 +114,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_bus_advises_is_told_as_far_as_the_demo_can_follow_it() {
+        let told = of_the_demo(&format!("nobody listens: is broker.uri right? amqp:// is plain: {TO_TLS_PORT}"));
+        assert!(!told.contains("broker.") && !told.contains("amqps://"), "{told}");
+        assert!(told.contains("is --broker right?") && told.contains("the plain port alone"), "{told}");
+    }
+
+    #[test]
     fn only_a_plain_uri_to_this_machine_is_taken() {
         assert!(amqp_uri("amqp://guest:guest@localhost:5672/%2f").is_ok());
+        for bad in ["amqp://guest:p@ss@localhost/%2f", "amqp://guest:50%@localhost", "amqp://localhost?frame_max=1&x=1"]
+        {
+            let told = amqp_uri(bad).unwrap_err();
+            assert!(!told.contains("p@ss") && !told.contains("broker.uri"), "{told}");
+        }
         for bad in ["amqps://localhost", "localhost:5672", "http://localhost", "amqp://broker.example"] {
             assert!(amqp_uri(bad).is_err(), "{bad}");
         }

@@ -99,6 +99,28 @@ async fn a_user_with_the_rights_that_are_documented_can_do_everything_and_one_wi
     nobody.close().await;
 }
 
+/// No right is missing there, and giving one would not help.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_virtual_host_with_no_room_for_another_queue_or_connection_is_told_as_full() {
+    let node = PrivateNode::started().await;
+    node.ctl(&["set_vhost_limits", "-p", "/", r#"{"max-queues": 0}"#]).await;
+    let broker = RabbitmqBroker::start(node.settings()).unwrap();
+    let _deliveries = broker.consume(&ours(), 1).await;
+    let told = degraded(&broker, "queue limit").await;
+    assert!(told.contains("set_vhost_limits") && !told.contains("set_permissions"), "{told}");
+    broker.close().await;
+    node.ctl(&["set_vhost_limits", "-p", "/", r#"{"max-connections": 0}"#]).await;
+    let broker = RabbitmqBroker::start(node.settings()).unwrap();
+    eventually("a refusal", || async {
+        match broker.health() {
+            BrokerHealth::Disconnected(told) => told.contains("set_vhost_limits") && !told.contains("set_permissions"),
+            _ => false,
+        }
+    })
+    .await;
+    broker.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_virtual_host_or_port_is_told_in_plain_words_and_tried_less_and_less_often() {
     let node = PrivateNode::started().await;
