@@ -4,7 +4,7 @@ use super::{
     Adapter, Correlates, Coverage, Example, Exchange, Form, Mapped, Operation, Reading, WireAnswer, WireReply, sameness,
 };
 use crate::{
-    catalogue::{Catalogue, Schema},
+    catalogue::{Catalogue, Schema, Service},
     domain::SubmissionId,
     settings::{ConfigFault, ConfigFaults},
     trust::SignedHeaderAsWritten,
@@ -23,7 +23,7 @@ impl Adapter {
             for example in &operation.examples {
                 let mut proof = Proof { operation, example, faults: &mut faults };
                 proof.signed_headers(self.seal.sign_headers.as_deref().unwrap_or_default());
-                proof.request(service.map(|service| &service.request_schema));
+                proof.request(service);
                 proof.answer(service.map(|service| &service.answer_schema));
                 proof.lookup(service.map(|service| &service.answer_schema));
             }
@@ -39,9 +39,10 @@ struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    fn request(&mut self, schema: Option<&Schema>) {
+    fn request(&mut self, service: Option<&Service>) {
         let (exchange, example) = (&self.operation.request, self.example);
-        self.fits(schema, &example.submission.data, "request.json", "data");
+        self.subject(service);
+        self.fits(service.map(|service| &service.request_schema), &example.submission.data, "request.json", "data");
         let composed = match exchange.compose(&example.input()) {
             Ok(composed) => composed,
             Err(error) => return self.fault("request.json", error, "mend the template, the schema or the example"),
@@ -61,6 +62,14 @@ impl Proof<'_> {
                 }
             }
         }
+    }
+
+    fn subject(&mut self, service: Option<&Service>) {
+        let rule = service.and_then(|service| service.subject.as_ref());
+        let Some(fault) = rule.and_then(|rule| rule.fault(&self.example.submission.subject)) else { return };
+        let key = fault.pointer.trim_start_matches('/').replace('/', ".");
+        let remedy = "mend the example, or [subject] in the service's service.toml";
+        self.faults.add(self.example.folder.join("request.json"), key, fault.problem, remedy);
     }
 
     /// A header that is to be signed must stand in the envelope exactly once.

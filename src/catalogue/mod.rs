@@ -1,12 +1,15 @@
 //! Services as data: the folders of `schemas/services/` come in, titles and validating schemas go out.
 
 mod attachments;
+mod in_digits;
 mod schema;
 mod service;
+mod subject;
 
 pub use attachments::AttachmentRule;
-pub use schema::{Schema, SchemaFault};
+pub use schema::{Integers, Schema, SchemaFault};
 pub use service::Service;
+pub use subject::SubjectRule;
 
 use crate::{domain::ServiceName, settings::ConfigFaults};
 use std::{collections::BTreeMap, path::Path};
@@ -31,6 +34,19 @@ impl Catalogue {
 
     pub fn get(&self, name: &ServiceName) -> Option<&Service> {
         self.services.get(name)
+    }
+
+    /// What works, but should be known.
+    pub fn warnings(&self) -> Vec<String> {
+        let silent = self.services.values().filter(|service| service.subject.is_none());
+        let told = silent.map(|service| {
+            format!(
+                "service {}: service.toml does not say whom a request may be about: each subject is let in, and one that the \
+                 agency's contract refuses stands in front of an operator; name schemes and patterns in [subject]",
+                service.name
+            )
+        });
+        told.collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Service> {

@@ -1,5 +1,6 @@
 //! A JSON Schema of the 2020-12 dialect: a value comes in, all its faults with their places go out.
 
+use super::in_digits::integers_in_digits;
 use crate::settings::ConfigFaults;
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
@@ -8,6 +9,15 @@ use std::path::Path;
 pub struct Schema {
     source: Value,
     validator: jsonschema::Validator,
+}
+
+/// What counts as an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integers {
+    /// Whatever is one by its value: `1.0` is (JSON Schema 2020-12, Validation, section 6.1.1). Agencies write as they do.
+    ByValue,
+    /// Only what is written as one: for what an office asks.
+    InDigits,
 }
 
 const MAX_FAULT_CHARS: usize = 500;
@@ -22,18 +32,24 @@ pub struct SchemaFault {
 
 impl Schema {
     pub fn compile(source: Value) -> Result<Self, String> {
-        let validator = jsonschema::draft202012::options()
-            .should_validate_formats(true)
-            .build(&source)
-            .map_err(|error| error.to_string())?;
+        Self::compile_with(source, Integers::ByValue)
+    }
+
+    pub fn compile_with(source: Value, integers: Integers) -> Result<Self, String> {
+        let options = jsonschema::draft202012::options().should_validate_formats(true);
+        let options = match integers {
+            Integers::ByValue => options,
+            Integers::InDigits => integers_in_digits(options),
+        };
+        let validator = options.build(&source).map_err(|error| error.to_string())?;
         Ok(Self { source, validator })
     }
 
-    pub fn load(file: &Path, faults: &mut ConfigFaults) -> Option<Self> {
+    pub fn load(file: &Path, integers: Integers, faults: &mut ConfigFaults) -> Option<Self> {
         let source = std::fs::read(file)
             .map_err(|error| format!("cannot be read: {error}"))
             .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| format!("is not valid JSON: {error}")));
-        match source.and_then(Self::compile) {
+        match source.and_then(|source| Self::compile_with(source, integers)) {
             Ok(schema) => Some(schema),
             Err(problem) => {
                 faults.add(
@@ -148,6 +164,41 @@ mod tests {
         for (number, fits) in [("1.10", true), ("100.005", false), ("0.01234567890123456789", false), ("1e400", true)] {
             assert_eq!(cents.faults(&parsed(number)).is_empty(), fits, "{number}");
         }
+    }
+
+    #[test]
+    fn an_integer_of_an_office_is_written_in_digits_alone() {
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let of_office = |schema: &str| Schema::compile_with(parsed(schema), Integers::InDigits).unwrap();
+        let problems = |schema: &Schema, text: &str| {
+            schema.faults(&parsed(text)).into_iter().map(|fault| fault.problem).collect::<Vec<_>>()
+        };
+        for schema in [
+            r#"{"type": "integer"}"#,
+            r#"{"type": ["integer", "null"]}"#,
+            r##"{"$ref": "#/$defs/it", "$defs": {"it": {"type": "integer"}}}"##,
+            r#"{"enum": ["a", 0, 1, 10, 100, -7, 100000000000000000000]}"#,
+        ] {
+            let schema = of_office(schema);
+            for number in ["1", "0", "-7", "100000000000000000000"] {
+                assert!(problems(&schema, number).is_empty(), "{schema:?} {number}");
+            }
+            for number in ["1.0", "1.00", "1e0", "1E0", "10e-1", "1e2", "1e20", "-0", "-0.0", "0.0", "-7.0"] {
+                let told = problems(&schema, number);
+                assert!(told.len() == 1 && told[0].contains("digits alone"), "{number}: {told:?}");
+            }
+            for number in ["1.5", "1e-1"] {
+                let told = problems(&schema, number);
+                assert!(told.len() == 1 && !told[0].contains("digits alone"), "{number}: {told:?}");
+            }
+        }
+        let list = of_office(r#"{"type": "array", "items": {"type": "integer"}, "const": [{"a": 1}]}"#);
+        assert_eq!(problems(&list, r#"[{"a": 1.0}]"#).len(), 2, "neither an integer, nor written as the constant");
+        let number = of_office(r#"{"type": "number", "maximum": 10}"#);
+        assert!(["1.0", "1e0", "-0", "1.50"].iter().all(|it| problems(&number, it).is_empty()));
+        let listed = of_office(r#"{"enum": [1.5, 2.0]}"#);
+        assert!(["1.50", "15e-1", "2", "2.0"].iter().all(|it| problems(&listed, it).is_empty()));
+        assert!(problems(&of_office(r#"{"type": "object"}"#), "[]")[0].contains("not of type object"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One service: a folder with `service.toml`, `request.schema.json` and `answer.schema.json` comes in.
 
-use super::{AttachmentRule, Schema};
+use super::{AttachmentRule, Integers, Schema, SubjectRule};
 use crate::{
     domain::ServiceName,
     settings::{ConfigFaults, Document},
@@ -15,6 +15,8 @@ pub struct Service {
     pub titles: BTreeMap<String, String>,
     /// Which files come with a request.
     pub attachments: AttachmentRule,
+    /// Whom or what a request may be about; `None`: the service says nothing of it.
+    pub subject: Option<SubjectRule>,
     /// What `data` of a submission must fit.
     pub request_schema: Schema,
     /// What an answer must fit before an office sees it.
@@ -24,6 +26,13 @@ pub struct Service {
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Titles(BTreeMap<String, String>);
+
+/// What `service.toml` says.
+struct About {
+    titles: BTreeMap<String, String>,
+    attachments: AttachmentRule,
+    subject: Option<SubjectRule>,
+}
 
 impl Service {
     pub fn load(folder: &Path, faults: &mut ConfigFaults) -> Option<Self> {
@@ -36,13 +45,14 @@ impl Service {
             }
         };
         let about = Self::about(&folder.join("service.toml"), faults);
-        let request_schema = Schema::load(&folder.join("request.schema.json"), faults);
-        let answer_schema = Schema::load(&folder.join("answer.schema.json"), faults);
-        let (titles, attachments) = about?;
-        Some(Self { name: name?, titles, attachments, request_schema: request_schema?, answer_schema: answer_schema? })
+        let request_schema = Schema::load(&folder.join("request.schema.json"), Integers::InDigits, faults);
+        let answer_schema = Schema::load(&folder.join("answer.schema.json"), Integers::ByValue, faults);
+        let About { titles, attachments, subject } = about?;
+        let (request_schema, answer_schema) = (request_schema?, answer_schema?);
+        Some(Self { name: name?, titles, attachments, subject, request_schema, answer_schema })
     }
 
-    fn about(file: &Path, faults: &mut ConfigFaults) -> Option<(BTreeMap<String, String>, AttachmentRule)> {
+    fn about(file: &Path, faults: &mut ConfigFaults) -> Option<About> {
         let mut document = Document::read(file, faults)?;
         let Titles(titles) = document.section("titles", faults)?;
         if !titles.contains_key("en") {
@@ -53,8 +63,10 @@ impl Service {
         if has_rule {
             attachments.check(file, faults);
         }
+        let written: Option<BTreeMap<String, String>> = document.optional_section("subject", faults);
+        let subject = written.map(|written| SubjectRule::of(written, file, faults));
         document.finish(faults);
-        Some((titles, attachments))
+        Some(About { titles, attachments, subject })
     }
 
     /// The title in the language that the reader likes best (RFC 9110, section 12.5.4), and that language.
@@ -93,6 +105,7 @@ mod tests {
             name: "extract".parse().unwrap(),
             titles: titles.map(|(tag, text)| (tag.to_owned(), text.to_owned())).into(),
             attachments: AttachmentRule::default(),
+            subject: None,
             request_schema: Schema::compile(serde_json::json!({})).unwrap(),
             answer_schema: Schema::compile(serde_json::json!({})).unwrap(),
         }

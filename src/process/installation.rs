@@ -65,6 +65,7 @@ impl Installation {
         let lines = Lines::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
         let mut warnings = settings.exposed.clone();
+        warnings.extend(catalogue.warnings());
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
         warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));

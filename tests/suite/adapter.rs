@@ -95,6 +95,45 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+#[test]
+fn an_example_about_whom_the_service_does_not_take_is_told() {
+    let broken = Broken::new();
+    let request = format!("{EXTRACT}/examples/birth/request.json");
+    let known = "\"scheme\": \"personal-number\"";
+    broken.edit(&request, known, "\"scheme\": \"passport\"");
+    broken.has(&request, "subject.scheme", "idnp");
+    let broken = Broken::new();
+    broken.edit(&request, "\"id\": \"2000000000001\"", "\"id\": \"20000canary\"");
+    broken.has(&request, "subject.id", "[0-9]{13}");
+}
+
+#[test]
+fn a_service_that_does_not_say_whom_it_takes_is_warned_of_and_a_bad_rule_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&repository("schemas/services"), folder.path());
+    let about = folder.path().join("person-lookup/service.toml");
+    let told = |section: &str| {
+        let text = fs::read_to_string(repository("schemas/services/person-lookup/service.toml")).unwrap();
+        fs::write(&about, format!("{}{section}", text.split("[subject]").next().unwrap())).unwrap();
+        let mut faults = ConfigFaults::default();
+        (Catalogue::load(folder.path(), &mut faults).warnings(), faults.to_string())
+    };
+    let (warnings, faults) = told("");
+    assert!(faults.is_empty() && warnings.len() == 1, "{faults}{warnings:?}");
+    assert!(warnings[0].contains("service person-lookup") && warnings[0].contains("[subject]"), "{warnings:?}");
+    let (warnings, faults) = told("[subject]\nidnp = '[0-9]{13}'\n");
+    assert!(faults.is_empty() && warnings.is_empty(), "{faults}{warnings:?}");
+    for (section, words) in [
+        ("[subject]\n", "names no scheme"),
+        ("[subject]\nidnp = '[0-9'\n", "subject.idnp"),
+        ("[subject]\nidnp = 13\n", "subject"),
+        ("[subjects]\nidnp = '[0-9]{13}'\n", "subjects"),
+    ] {
+        let (_, faults) = told(section);
+        assert!(faults.contains(words) && faults.contains("service.toml"), "{section}: {faults}");
+    }
+}
+
 const REGISTRY: &str = "civil-registry/agency.toml";
 const EVENTS: &str = "legal-events/agency.toml";
 const EXTRACT: &str = "civil-registry/civil-status-extract";

@@ -46,6 +46,7 @@ fn described(desk: &Desk, service: &Service, call: &Call) -> Option<Value> {
         "effect": operation.effect,
         "deadline_secs": operation.deadline.as_secs(),
         "attachments": service.attachments,
+        "subject": service.subject,
         "request_schema": service.request_schema.source(),
         "answer_schema": service.answer_schema.source(),
     }))

@@ -4,7 +4,7 @@
 use super::{Desk, Problem, doorman::KnownOffice, moment, openapi};
 use crate::{
     adapter::Operation,
-    catalogue::SchemaFault,
+    catalogue::{SchemaFault, Service},
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
         SubmissionId, TraceParent, later, whole_microseconds,
@@ -68,8 +68,11 @@ impl Wish {
             }
         }
         let service = value.get("service").and_then(Value::as_str).and_then(|name| name.parse().ok());
-        if let (Some(service), Some(data)) = (service, value.get("data")) {
-            faults.extend(data_faults(desk, office, &service, data).unwrap_or_default());
+        if let Some(service) = service.and_then(|name| desk.service(office, &name)) {
+            faults.extend(value.get("data").map(|data| data_faults(service, data)).unwrap_or_default());
+            let is_subject_told = faults.iter().any(|fault| fault.pointer.starts_with("/subject"));
+            let subject = value.get("subject").filter(|_| !is_subject_told).map(Subject::deserialize);
+            faults.extend(subject.and_then(Result::ok).and_then(|subject| subject_fault(service, &subject)));
         }
         Err(Problem::with_errors(Code::RequestSchema, faults))
     }
@@ -143,8 +146,9 @@ impl Wish {
     /// Which agency does it and how, if `data` is as it should be.
     fn find_way(&self, desk: &Desk, office: &KnownOffice, found: &mut Vec<Found>) -> Option<Way> {
         let way = self.service.parse::<ServiceName>().ok().and_then(|service| {
-            let faults = data_faults(desk, office, &service, &self.data)?;
-            found.extend(faults.into_iter().map(|fault| Found { alone: Code::RequestSchema, fault }));
+            let known = desk.service(office, &service)?;
+            let faults = subject_fault(known, &self.subject).into_iter().chain(data_faults(known, &self.data));
+            found.extend(faults.map(|fault| Found { alone: Code::RequestSchema, fault }));
             let (adapter, operation) = desk.adapters.for_service(&service)?;
             let Operation { effect, deadline, .. } = *operation;
             Some(Way { service, agency: adapter.agency.clone(), effect, deadline })
@@ -188,11 +192,13 @@ fn problem_of(found: Vec<Found>) -> Problem {
     Problem::with_errors(code, found.into_iter().map(|it| it.fault).collect())
 }
 
-/// `None` if the office has no such service.
-fn data_faults(desk: &Desk, office: &KnownOffice, service: &ServiceName, data: &Value) -> Option<Vec<SchemaFault>> {
-    let service = desk.service(office, service)?;
+fn data_faults(service: &Service, data: &Value) -> Vec<SchemaFault> {
     let faults = service.request_schema.faults(data).into_iter();
-    Some(faults.map(|it| SchemaFault { pointer: format!("/data{}", it.pointer), ..it }).collect())
+    faults.map(|it| SchemaFault { pointer: format!("/data{}", it.pointer), ..it }).collect()
+}
+
+fn subject_fault(service: &Service, subject: &Subject) -> Option<SchemaFault> {
+    service.subject.as_ref().and_then(|rule| rule.fault(subject))
 }
 
 /// Texts and names that no template could print (XML 1.0, section 2.2): found here, they are the office's to mend; found

@@ -87,6 +87,53 @@ async fn what_only_the_catalogue_the_clock_and_the_attachments_know_is_told_toge
     assert_eq!((said.code(), said.pointers()), ("office.service.unknown", vec!["/service"]));
 }
 
+/// Parked, they would fill the operators' list: the agency's contract refuses them, and nobody there could mend them.
+#[tokio::test]
+async fn a_subject_that_the_service_does_not_take_is_refused_at_its_place() {
+    let open = open().await;
+    let office = open.office("causeni");
+    for (scheme, id, pointer) in [
+        ("personal-number", "x-canary", "/subject/id"),
+        ("personal-number", "2009999 ", "/subject/id"),
+        ("personal-number", "2009999\n", "/subject/id"),
+        ("personal-number", "20099991", "/subject/id"),
+        ("personal-number", "٢٠٠٩٩٩٩", "/subject/id"),
+        ("idnp", "2009999", "/subject/scheme"),
+        ("Personal-number", "2009999", "/subject/scheme"),
+    ] {
+        let mut wish = wish();
+        wish["subject"] = json!({"scheme": scheme, "id": id});
+        let said = office.post("k", &wish).await;
+        assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{id:?}: {}", said.text);
+        assert_eq!(said.pointers(), [pointer]);
+        assert!(!said.text.contains(id), "{}", said.text);
+        // Beside all other faults.
+        wish["surplus"] = json!(1);
+        wish["data"]["copies"] = json!(0);
+        let mut expected = ["/data/copies", pointer, "/surplus"];
+        expected.sort_unstable();
+        assert_eq!(office.post("k", &wish).await.pointers(), expected);
+    }
+    let mut wish = wish();
+    wish["subject"]["id"] = json!("2009999");
+    assert_eq!(office.post("fine", &wish).await.status, StatusCode::ACCEPTED);
+    assert_eq!(open.town.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
+}
+
+/// JSON Schema counts them as integers; an agency's contract does not, and to write them otherwise would change them.
+#[tokio::test]
+async fn an_integer_that_is_not_written_in_digits_alone_is_refused_in_words() {
+    let open = open().await;
+    let office = open.office("causeni");
+    for number in ["1.0", "1.00", "1e0", "1E+0", "10e-1", "2e2", "-0", "-0.0"] {
+        let body = wish().to_string().replace("\"copies\":2", &format!("\"copies\":{number}"));
+        let said = office.send(office.posting(number, body)).await;
+        assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{number}: {}", said.text);
+        assert!(said.pointers().contains(&"/data/copies") && said.text.contains("digits alone"), "{}", said.text);
+    }
+    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_date_that_cannot_exist_is_a_fault_and_no_crash() {
     let open = open().await;

@@ -317,7 +317,8 @@ fn write_service(folder: &Path) {
     let folder = folder.join(SERVICE);
     write(
         &folder.join("service.toml"),
-        "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n[attachments]\nat_most = 3\n",
+        "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n[attachments]\nat_most = 3\n\
+         [subject]\npersonal-number = \"[0-9]{7}(canary)?\"\n",
     );
     let request = json!({
         "type": "object",

@@ -146,8 +146,13 @@ async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_breaks_the_agencys_contract_is_not_sent() {
-    let town = Town::found().await;
-    let id = town.post_request(&request("person-lookup", "not-thirteen-digits")).await;
+    let town = Town::with_template("civil-registry/person-lookup/request.xml", |text| {
+        text.replace("{{ subject.id }}", "{{ subject.id }}{% if context.reason == 'unforeseen' %}x{% endif %}")
+    })
+    .await;
+    let mut unforeseen = request("person-lookup", CITIZEN);
+    unforeseen["context"]["reason"] = json!("unforeseen");
+    let id = town.post_request(&unforeseen).await;
     let shown = town.ends(&id, "parked").await;
     assert_eq!((&shown["fault"]["code"], &shown["attempts"]), (&json!("bus.request.contract"), &json!(0)), "{shown:#}");
     assert_eq!(town.effects("civil-registry"), 0);
