@@ -7,6 +7,7 @@ use super::{
     properties::{DOUBT_SHOWN, NEVER_ACCEPTED, NEVER_DONE, NO_BREACH, ONE_EFFECT},
     rules::Rules,
 };
+use jiff::SignedDuration;
 use punte::{
     domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
     road::{Asked, Case, Errand, after_asking, settle},
