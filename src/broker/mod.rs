@@ -42,6 +42,9 @@ pub enum BrokerError {
     /// What an agency needs is not there, and cannot be made.
     #[error("the broker is not as Punte needs it: {0}")]
     Topology(String),
+    /// Where the copy of the journal's mark should be lies something else.
+    #[error("what lies in the queue {0} is no mark of a journal: remove the message, or run `punte journal restored`")]
+    NoMark(String),
 }
 
 impl BrokerError {
@@ -51,14 +54,20 @@ impl BrokerError {
             BrokerError::Unavailable(reason) | BrokerError::Refused(reason) | BrokerError::Topology(reason) => {
                 reason.clone()
             }
-            BrokerError::Foreign { .. } | BrokerError::Unroutable(_) | BrokerError::NotConfirmed => self.to_string(),
+            BrokerError::Foreign { .. }
+            | BrokerError::Unroutable(_)
+            | BrokerError::NotConfirmed
+            | BrokerError::NoMark(_) => self.to_string(),
         }
     }
 
     /// Whether it stays as it is until somebody mends it: trying often would help nobody.
     pub fn needs_a_person(&self) -> bool {
         match self {
-            BrokerError::Refused(_) | BrokerError::Foreign { .. } | BrokerError::Topology(_) => true,
+            BrokerError::Refused(_)
+            | BrokerError::Foreign { .. }
+            | BrokerError::Topology(_)
+            | BrokerError::NoMark(_) => true,
             BrokerError::Unavailable(_) | BrokerError::Unroutable(_) | BrokerError::NotConfirmed => false,
         }
     }

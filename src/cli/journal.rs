@@ -7,13 +7,14 @@ use super::{
     output,
 };
 use crate::{
+    broker::{Broker, BrokerError},
     domain::Mark,
-    journal::{Journal, JournalError, MarkFile, Restored as Counted, sqlite},
+    journal::{Found, Journal, JournalError, Kept, MarkFile, Restored as Counted, sqlite},
     process::{open_broker, visit_incomplete},
     settings::{JournalPlace, Settings},
 };
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -158,34 +159,58 @@ async fn confirm(settings: &Settings, by: &str) -> Result<Counted, String> {
     let journal = visit_incomplete(&settings.journal).await.map_err(|error| error.to_string())?;
     let now = Timestamp::now();
     let counted = journal.restored(by, now).await.map_err(in_words)?;
-    // Over everything that can be known, should a clock have been set back meanwhile.
-    let known = [kept(settings), in_broker(settings, &journal).await].into_iter().flatten();
-    let latest = known.map(|mark| mark.at).chain([now]).max().unwrap_or(now);
-    journal.confirm_mark(latest).await.map_err(in_words)?;
+    let file = MarkFile::open(&settings.folders.data);
+    let found = file.as_ref().map(MarkFile::find).unwrap_or_default();
+    let broker = asked(settings, &journal).await;
+    let in_broker = broker.as_ref().and_then(|(_, mark)| mark.as_ref());
+    let latest = latest(&found, in_broker, now);
+    let mark = journal.confirm_mark(latest).await.map_err(in_words)?;
+    if found.kept.is_empty() || !found.unreadable.is_empty() {
+        let kept = Kept { mark: mark.clone(), sent_before_restore: Some(latest) };
+        if let Err(error) = file.and_then(|file| file.replace(&found, &kept)) {
+            output::aside(format_args!(
+                "the copy of the journal's mark in {} cannot be written ({error}): run this as the user that runs Punte",
+                settings.folders.data.display()
+            ));
+        }
+    }
+    if let Some((broker, in_broker)) = broker {
+        // Processes on other machines find it there.
+        if in_broker.is_none() && broker.keeps_marks() {
+            let _ = broker.keep_mark(&mark).await;
+        }
+        broker.close().await;
+    }
     Ok(counted)
 }
 
-fn kept(settings: &Settings) -> Option<Mark> {
-    let file = MarkFile::open(&settings.folders.data, settings.journal.name()).ok()?;
-    file.read().ok().flatten().map(|kept| kept.mark)
+/// Over everything that can be known, should a clock have been set back meanwhile.
+fn latest(found: &Found, in_broker: Option<&Mark>, now: Timestamp) -> Timestamp {
+    let copies = found.kept.iter().map(|(_, kept)| kept.mark.at).chain(in_broker.map(|mark| mark.at));
+    let spoilt = found.unreadable.iter().filter_map(|it| it.changed_at);
+    let known = copies.chain(spoilt).max().and_then(|at| at.checked_add(A_MOMENT).ok());
+    known.map_or(now, |known| known.max(now))
 }
 
-async fn in_broker(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<Mark> {
+const A_MOMENT: SignedDuration = SignedDuration::from_micros(1);
+
+/// The broker, if it answers, and its copy of the mark.
+async fn asked(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<(Arc<dyn Broker>, Option<Mark>)> {
     let identity = journal.identity().await.ok()?;
     let broker = open_broker(&settings.broker, identity, false, Timestamp::now()).ok()?;
     let begun = tokio::time::Instant::now();
-    let found = loop {
+    loop {
         match broker.mark().await {
-            Ok(found) => break found,
+            Ok(found) => return Some((broker, found)),
+            Err(BrokerError::NoMark(_)) => return Some((broker, None)),
             Err(_) if begun.elapsed() < BROKER_PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => {
                 output::aside(format_args!("the broker was not asked: {error}"));
-                break None;
+                broker.close().await;
+                return None;
             }
         }
-    };
-    broker.close().await;
-    found
+    }
 }
 
 fn report(counted: &Counted, is_json: bool) {

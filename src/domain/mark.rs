@@ -27,9 +27,25 @@ pub struct JournalMark {
 /// Why a journal is not the one that an installation has worked with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Behind {
-    Backup { copied_at: Timestamp },
-    Older { at: Timestamp, done_until: Timestamp },
-    Another { ours: String, theirs: String },
+    Backup {
+        copied_at: Timestamp,
+    },
+    Older {
+        at: Timestamp,
+        done_until: Timestamp,
+    },
+    Another {
+        ours: String,
+        theirs: String,
+    },
+    /// A copy is there and may say that the journal is an older one.
+    Unreadable {
+        why: String,
+    },
+    /// It has been worked with, and nothing is left that knows how far.
+    NoCopy {
+        until: Timestamp,
+    },
 }
 
 impl JournalMark {
@@ -64,12 +80,26 @@ impl Behind {
             ),
             Behind::Another { ours, theirs } => format!(
                 "the journal is another one ({theirs}) than the one that {place} belongs to ({ours}): it is new, it is a \
-                 copy of another installation's, or the folder is"
+                 copy of another installation's, or the folder is, which each installation must have for itself ([folders] data)"
+            ),
+            Behind::Unreadable { why } => {
+                format!(
+                    "{place}, the copy of the journal's mark, cannot be read ({why}), and may say that the journal is older"
+                )
+            }
+            Behind::NoCopy { until } => format!(
+                "the journal has been worked with until {until}, and no copy of its mark is left, neither {place} nor in the \
+                 broker: it may be an older one, or a copy of another installation's"
             ),
         };
+        let mend = match self {
+            Behind::Backup { .. } | Behind::Older { .. } | Behind::Another { .. } => "Put the right journal in place",
+            Behind::Unreadable { .. } => "Mend it (its rights, its place)",
+            Behind::NoCopy { .. } => "Put it back, or name the folder that has it in [folders] data",
+        };
         format!(
-            "{what}. Nothing is sent and nothing is accepted. Put the right journal in place; or, if this one is what there is \
-             now, run `punte journal restored`: what may have been sent since is then never sent again by machine"
+            "{what}. Nothing is sent and nothing is accepted. {mend}; or, if this journal is what there is now, run `punte \
+             journal restored`: what may have been sent since is then never sent again by machine"
         )
     }
 }
@@ -110,7 +140,8 @@ mod tests {
         for copy in [None, Some(&mark("a", 1))] {
             assert_eq!(backup.behind(copy), Some(Behind::Backup { copied_at: at(3) }));
         }
-        for behind in [backup.behind(None), journal(5, None).behind(Some(&mark("a", 6)))] {
+        let lost = [Behind::Unreadable { why: "it is empty".into() }, Behind::NoCopy { until: at(5) }].map(Some);
+        for behind in lost.into_iter().chain([backup.behind(None), journal(5, None).behind(Some(&mark("a", 6)))]) {
             assert!(behind.unwrap().in_words("the broker").contains("`punte journal restored`"));
         }
     }

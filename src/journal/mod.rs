@@ -26,7 +26,7 @@ mod store;
 
 pub use continuity::Continuity;
 pub use error::JournalError;
-pub use mark_file::{Kept, MarkFile};
+pub use mark_file::{Found, Kept, MarkFile, Unreadable};
 pub use side_rows::SideRows;
 
 use crate::domain::{

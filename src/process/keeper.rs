@@ -4,10 +4,11 @@
 use super::take_over::TakeOver;
 use crate::{
     broker::{Broker, BrokerError, BrokerHealth},
-    domain::{JournalMark, Mark},
-    journal::{Journal, JournalError},
+    domain::{Behind, JournalMark, Mark},
+    journal::{Found, Journal, JournalError},
     road::{MARK_PERIOD, Marks},
 };
+use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -18,13 +19,20 @@ pub struct Keeper {
     marks: Arc<Marks>,
     /// What is to be done before anything is sent, once.
     take_over: Option<TakeOver>,
-    /// Copies outside of the journal, with their places in words.
-    copies: Vec<(String, Mark)>,
+    /// What the folder knows of the mark.
+    found: Found,
+    in_broker: Option<Mark>,
+    /// Why what the broker has in its place cannot be read.
+    spoilt_in_broker: Option<String>,
+    /// A copy of this journal's mark was found outside of it, or need not be there.
+    has_copy: bool,
     has_asked_broker: bool,
     /// Since when it is there and does not answer.
     silent_since: Option<Instant>,
     /// When it was last said that the journal is held.
     told_at: Option<Instant>,
+    /// What an operator had confirmed when this process began to hold the journal.
+    confirmed_before: Option<Option<Timestamp>>,
     told_broker_failure: Option<String>,
 }
 
@@ -48,9 +56,13 @@ impl Keeper {
             broker,
             marks,
             take_over,
-            copies: Vec::new(),
+            found: Found::default(),
+            in_broker: None,
+            spoilt_in_broker: None,
+            has_copy: false,
             silent_since: None,
             told_at: None,
+            confirmed_before: None,
             told_broker_failure: None,
         };
         keeper.read_file();
@@ -88,6 +100,11 @@ impl Keeper {
         self.ask_broker().await;
         // A new session of the database may have found that it is held.
         let is_held = self.journal.continuity().held().is_some();
+        if is_held {
+            // An operator may have mended it, or `punte journal restored` may have made a copy.
+            self.read_file();
+            self.ask_broker_again().await;
+        }
         if is_held || self.has_asked_broker != had_asked || self.take_over.is_some() {
             return self.compare().await;
         }
@@ -95,16 +112,9 @@ impl Keeper {
     }
 
     fn read_file(&mut self) {
-        let Some(place) = self.marks.file().map(|file| file.path().display().to_string()) else { return };
-        match self.marks.kept() {
-            Ok(Some(kept)) => {
-                self.marks.restored_over(kept.sent_before_restore);
-                self.copies.push((place, kept.mark));
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(place, %error, "the copy of the journal's mark cannot be read, and is made anew");
-            }
+        self.found = self.marks.find();
+        for (_, kept) in &self.found.kept {
+            self.marks.restored_over(kept.sent_before_restore);
         }
     }
 
@@ -114,10 +124,10 @@ impl Keeper {
         }
         match self.broker.mark().await {
             Ok(copy) => {
-                if copy.is_none() && !self.copies.is_empty() {
+                if copy.is_none() && !self.found.kept.is_empty() {
                     tracing::warn!("the broker has no copy of the journal's mark: it has lost it, or it is a new one");
                 }
-                self.copies.extend(copy.map(|copy| ("the broker".to_owned(), copy)));
+                self.in_broker = copy;
             }
             // One that refuses us brings no work either, until somebody has mended it.
             Err(BrokerError::Unavailable(_) | BrokerError::Refused(_) | BrokerError::Foreign { .. })
@@ -125,9 +135,20 @@ impl Keeper {
             {
                 return;
             }
+            Err(error @ BrokerError::NoMark(_)) => self.spoilt_in_broker = Some(error.to_string()),
             Err(error) => tracing::warn!(%error, "the broker's copy of the journal's mark cannot be read"),
         }
         self.has_asked_broker = true;
+    }
+
+    /// Another process may have given it the copy that is missing.
+    async fn ask_broker_again(&mut self) {
+        let is_lost = !self.has_copy && self.in_broker.is_none();
+        let is_wanted =
+            self.has_asked_broker && self.broker.keeps_marks() && (is_lost || self.spoilt_in_broker.is_some());
+        if is_wanted && let Ok(copy) = self.broker.mark().await {
+            (self.in_broker, self.spoilt_in_broker) = (copy, None);
+        }
     }
 
     /// A broker that is away comes back, and brings no work before; one that is there and does not answer this is not
@@ -142,23 +163,61 @@ impl Keeper {
 
     /// The copies were read earlier. The journal's mark can only have moved on since, so a comparison finds no false lag.
     async fn compare(&mut self) -> Result<(), JournalError> {
-        if let Some(newest) = self.journal.continuity().newest() {
-            self.copies.retain(|(place, _)| place != OWN);
-            self.copies.push((OWN.to_owned(), newest));
-        }
+        let newest = self.journal.continuity().newest();
         let found = self.journal.mark().await?;
-        let copies = self.copies.iter().map(|(place, copy)| (place.as_str(), Some(copy)));
-        let behind =
-            copies.chain([("nobody", None)]).find_map(|(place, copy)| Some(found.behind(copy)?.in_words(place)));
-        match behind {
-            Some(why) => self.hold(why),
-            None => self.go_on(found).await?,
+        match self.behind(&found, newest.as_ref()) {
+            Some(why) => self.hold(why, &found),
+            None => self.go_on(found, newest).await?,
         }
         Ok(())
     }
 
-    fn hold(&mut self, why: String) {
+    fn behind(&self, journal: &JournalMark, newest: Option<&Mark>) -> Option<String> {
+        let own = newest.map(|mark| (OWN.to_owned(), mark));
+        let copies = self.outside().chain(own).map(|(place, copy)| (place, Some(copy)));
+        let older = copies
+            .chain([("nobody".to_owned(), None)])
+            .find_map(|(place, copy)| Some(journal.behind(copy)?.in_words(&place)));
+        older.or_else(|| self.doubtful(journal))
+    }
+
+    /// Nothing says that it is older, but what might is lost, and no operator has confirmed it since.
+    fn doubtful(&self, journal: &JournalMark) -> Option<String> {
+        if self.confirmed_before.is_some_and(|before| journal.confirmed_at > before) {
+            return None;
+        }
+        let is_doubtful = |changed_at: Option<Timestamp>| {
+            journal
+                .confirmed_at
+                .is_none_or(|confirmed_at| changed_at.is_none_or(|changed_at| confirmed_at <= changed_at))
+        };
+        if let Some(it) = self.found.unreadable.iter().find(|it| is_doubtful(it.changed_at)) {
+            return Some(Behind::Unreadable { why: it.why.clone() }.in_words(&it.path.display().to_string()));
+        }
+        if let Some(why) = &self.spoilt_in_broker {
+            return Some(Behind::Unreadable { why: why.clone() }.in_words("what the broker has"));
+        }
+        (self.lacks_copy(journal) && self.has_asked_broker)
+            .then(|| Behind::NoCopy { until: journal.mark.at }.in_words(&self.place()))
+    }
+
+    fn lacks_copy(&self, journal: &JournalMark) -> bool {
+        !self.has_copy && self.outside().next().is_none() && journal.has_been_worked_with()
+    }
+
+    /// Copies outside of the journal, with their places in words.
+    fn outside(&self) -> impl Iterator<Item = (String, &Mark)> {
+        let kept = self.found.kept.iter().map(|(path, kept)| (path.display().to_string(), &kept.mark));
+        kept.chain(self.in_broker.iter().map(|mark| ("the broker".to_owned(), mark)))
+    }
+
+    fn place(&self) -> String {
+        self.marks.file().map(|file| file.path().display().to_string()).unwrap_or_default()
+    }
+
+    fn hold(&mut self, why: String, found: &JournalMark) {
         self.marks.let_send(false);
+        self.confirmed_before.get_or_insert(found.confirmed_at);
         if self.told_at.is_none_or(|at| at.elapsed() >= REMINDER) {
             tracing::error!("{why}");
             self.told_at = Some(Instant::now());
@@ -166,31 +225,34 @@ impl Keeper {
         self.journal.continuity().hold(why);
     }
 
-    async fn go_on(&mut self, found: JournalMark) -> Result<(), JournalError> {
-        let sent_until = self.copies.iter().map(|(_, copy)| copy.at).max();
-        if found.confirmed_at.is_some() && found.confirmed_at > sent_until {
-            self.marks.restored_over(sent_until);
-        }
-        if self.copies.is_empty() && found.has_been_worked_with() {
-            let place = self.marks.file().map(|file| file.path().display().to_string()).unwrap_or_default();
-            tracing::warn!(
-                until = %found.mark.at, place,
-                "the journal has been worked with, but no copy of its mark is here: should it be a restored one, or a copy of \
-                 another installation's, stop now and run `punte journal restored`"
-            );
-        }
+    async fn go_on(&mut self, found: JournalMark, newest: Option<Mark>) -> Result<(), JournalError> {
+        // Until the broker is asked nothing is sent, and no copy is made that would hide that there was none.
+        let waits_for_copy = self.lacks_copy(&found) && !self.has_asked_broker;
+        self.marks.restored_over(self.sent_before(&found, newest.as_ref()));
         if self.told_at.take().is_some() {
-            tracing::info!("an operator has confirmed the journal; it goes on");
+            tracing::info!("an operator has confirmed the journal, or mended what held it; it goes on");
         }
         self.journal.continuity().goes_on(found.mark.clone());
         if let Some(take_over) = &self.take_over {
             take_over.run().await?;
             self.take_over = None;
         }
-        self.copies.clear();
-        self.marks.copy(found.mark).await;
+        if waits_for_copy {
+            return Ok(());
+        }
+        (self.has_copy, self.confirmed_before) = (true, None);
+        (self.in_broker, self.spoilt_in_broker) = (None, None);
+        self.marks.copy(found.mark, std::mem::take(&mut self.found)).await;
         self.marks.let_send(self.has_asked_broker);
         Ok(())
+    }
+
+    /// If an operator has confirmed an earlier state: until when something may have been sent that is missing in it.
+    fn sent_before(&self, journal: &JournalMark, newest: Option<&Mark>) -> Option<Timestamp> {
+        let known = self.outside().map(|(_, mark)| mark).chain(newest).map(|mark| mark.at).max();
+        let is_spoilt = !self.found.unreadable.is_empty() || self.spoilt_in_broker.is_some();
+        let is_all_known = !is_spoilt && !self.lacks_copy(journal);
+        if is_all_known { known.filter(|known| journal.confirmed_at > Some(*known)) } else { journal.confirmed_at }
     }
 
     async fn tell_broker(&mut self, mark: Option<Mark>) {

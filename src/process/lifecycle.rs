@@ -70,8 +70,7 @@ impl Process {
         let attachments =
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let data = &settings.folders.data;
-        let file = MarkFile::open(data, settings.journal.name())
-            .map_err(|error| StartError::Data { path: data.clone(), error })?;
+        let file = MarkFile::open(data).map_err(|error| StartError::Data { path: data.clone(), error })?;
         let marks = Arc::new(Marks::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),

@@ -3,11 +3,10 @@
 
 use crate::{
     domain::{Clock, Effect, Mark},
-    journal::{Journal, JournalError, Kept, MarkFile},
+    journal::{Found, Journal, JournalError, Kept, MarkFile},
 };
 use jiff::Timestamp;
 use std::{
-    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -116,13 +115,14 @@ impl Marks {
         self.under_way.load(Ordering::Relaxed) > 0
     }
 
-    /// Keeps this mark as the newest and writes its copy.
-    pub async fn copy(&self, mark: Mark) {
-        self.keep(mark).await;
+    /// Keeps this mark as the newest and writes its copy. `found`: what the folder had before.
+    pub async fn copy(&self, mark: Mark, found: Found) {
+        self.keep_over(mark, Some(found)).await;
     }
 
-    pub fn kept(&self) -> io::Result<Option<Kept>> {
-        self.file.as_ref().map_or(Ok(None), MarkFile::read)
+    /// What the folder knows.
+    pub fn find(&self) -> Found {
+        self.file.as_ref().map(MarkFile::find).unwrap_or_default()
     }
 
     pub fn file(&self) -> Option<&MarkFile> {
@@ -163,10 +163,18 @@ impl Marks {
 
     /// A copy that cannot be written stops no sending; the operator is told.
     async fn keep(&self, mark: Mark) {
+        self.keep_over(mark, None).await;
+    }
+
+    async fn keep_over(&self, mark: Mark, found: Option<Found>) {
         self.newest.send_if_modified(|newest| note(newest, &mark));
         let Some(file) = self.file.clone() else { return };
         let kept = Kept { mark, sent_before_restore: self.sent_before_restore() };
-        let written = tokio::task::spawn_blocking(move || write(&file, &kept)).await;
+        let written = tokio::task::spawn_blocking(move || match found {
+            Some(found) => file.replace(&found, &kept),
+            None => file.write(&kept),
+        })
+        .await;
         let failure = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -193,20 +201,6 @@ fn note(newest: &mut Option<Mark>, mark: &Mark) -> bool {
         *newest = Some(mark.clone());
     }
     !is_older
-}
-
-/// Other processes may share the folder, and be ahead.
-fn write(file: &MarkFile, kept: &Kept) -> io::Result<()> {
-    let is_ahead = |there: &Kept| there.mark.journal == kept.mark.journal && there.mark.at > kept.mark.at;
-    match file.read() {
-        Ok(Some(there)) if is_ahead(&there) => Ok(()),
-        Ok(_) => file.write(kept),
-        Err(error) => {
-            let place = file.path().display().to_string();
-            tracing::error!(place, %error, "the copy of the journal's mark cannot be read, and is made anew");
-            file.write(kept)
-        }
-    }
 }
 
 impl Drop for Leaving<'_> {

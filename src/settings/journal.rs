@@ -30,17 +30,6 @@ pub struct PostgresPlace {
     pub ca: Option<PathBuf>,
 }
 
-impl JournalSettings {
-    /// By which files that belong to it are called.
-    pub fn name(&self) -> &str {
-        let name = match &self.place {
-            JournalPlace::Sqlite { path } => path.file_stem().and_then(|stem| stem.to_str()),
-            JournalPlace::Postgres { .. } => None,
-        };
-        name.unwrap_or("journal")
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// How long the bytes of attempts are kept.

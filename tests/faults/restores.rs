@@ -176,6 +176,65 @@ async fn a_file_of_before_anything_was_sent_is_put_back_and_nothing_is_done_twic
     everything_is_done_once(&house, &accepted).await;
 }
 
+/// Whatever the file is called, and whatever has become of the copy of the mark beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_file_is_noticed_by_another_name_and_with_its_marks_copy_spoilt_or_lost() {
+    let mut house = House::build(&[ALL], |_| {}).await;
+    let accepted = accepted_unsent(&mut house).await;
+    stops(&mut house, 0).await;
+    let (journal, copy) = (journal_of(&house), house.stage.folder.path().join("copy.db"));
+    std::fs::copy(&journal, &copy).unwrap();
+    house.start(0);
+    all_are_done(&mut house, &accepted).await;
+    stops(&mut house, 0).await;
+    let (before, mark) = (arrivals(&house), journal.with_file_name("journal-mark.json"));
+    let kept = std::fs::read(&mark).unwrap();
+    let config = house.stage.config();
+    let rename = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&config).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+    };
+    let put_back = || {
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", journal.display()));
+        }
+        std::fs::copy(&copy, &journal).unwrap();
+    };
+    std::fs::copy(&copy, journal.with_file_name("tuesday.db")).unwrap();
+    rename("data/journal.db", "data/tuesday.db");
+    it_is_held(&mut house, "the journal is older than what this installation has done", before).await;
+    rename("data/tuesday.db", "data/journal.db");
+    let spoil: [(&str, &dyn Fn()); 4] = [
+        ("cannot be read (it is empty)", &|| std::fs::write(&mark, "").unwrap()),
+        ("cannot be read (it holds no mark)", &|| std::fs::write(&mark, &kept[..9]).unwrap()),
+        ("cannot be read (it is no file)", &|| std::fs::create_dir(&mark).unwrap()),
+        ("no copy of its mark is left", &|| {}),
+    ];
+    for (says, spoil) in spoil {
+        put_back();
+        let _ = std::fs::remove_file(&mark);
+        spoil();
+        it_is_held(&mut house, says, before).await;
+        let _ = std::fs::remove_dir(&mark);
+    }
+    put_back();
+    let told = punte(&house, &["journal", "restored"]);
+    assert!(told.contains("3 are uncertain"), "{told}");
+    assert!(mark.is_file(), "there is a copy again");
+    house.start(0);
+    everything_is_done_once(&house, &accepted).await;
+}
+
+async fn it_is_held(house: &mut House, says: &str, before: usize) {
+    let said = log_of(house, 0).len();
+    house.start(0);
+    until_it_says(house, 0, said, says).await;
+    until_it_says(house, 0, said, "health and metrics are served").await;
+    nothing_happens(house, 0, before).await;
+    house.kill(0);
+}
+
 /// The drill of deploy/README.md, while the processes go on: each new session finds that it knows more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_postgresql_is_restored_under_running_processes_and_nothing_is_done_twice() {

@@ -60,7 +60,7 @@ impl MarkQueue {
                 let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
                 answered(async { message.delivery.acker.nack(options).await.map(|_| ()) }).await?;
                 // It may say that the journal is an older one: that is not "there is none".
-                return mark.map(Some).map_err(|_| unreadable());
+                return mark.map(Some).map_err(|_| BrokerError::NoMark(self.names.mark_queue().to_string()));
             }
             sleep(PAUSE).await;
         }
@@ -96,10 +96,6 @@ impl MarkQueue {
         };
         answered(declared).await
     }
-}
-
-fn unreadable() -> BrokerError {
-    BrokerError::Topology("what lies in the queue of the journal's mark is no mark".into())
 }
 
 fn arguments() -> FieldTable {

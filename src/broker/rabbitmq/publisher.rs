@@ -173,7 +173,8 @@ fn is_answer(result: &Result<(), BrokerError>) -> bool {
             | BrokerError::Refused(_)
             | BrokerError::Foreign { .. }
             | BrokerError::NotConfirmed
-            | BrokerError::Topology(_),
+            | BrokerError::Topology(_)
+            | BrokerError::NoMark(_),
         ) => false,
     }
 }
