@@ -124,7 +124,12 @@ fn on_sqlite(config: &ConfigFile, work: impl FnOnce(&Path) -> Result<(), Journal
     match work(path) {
         Ok(()) => exit::DONE,
         Err(error) => {
-            output::aside(format_args!("punte: {error}"));
+            let text = match error {
+                // It is about files, and not about a server.
+                JournalError::Unavailable(text) => text,
+                error => error.to_string(),
+            };
+            output::aside(format_args!("punte: {text}"));
             exit::FAILED
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Answer, Code, Effect, Fault, Progress, Refusal, Stage, State, StateName};
 use jiff::Timestamp;
+use std::fmt;
 
 /// What happened to a submission.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +88,30 @@ pub enum EventName {
     Replayed,
     Discarded,
     Restored,
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            EventName::Published => "publishing it",
+            EventName::Begun => "beginning an attempt",
+            EventName::Answered => "an answer",
+            EventName::RefusedByAgency => "a refusal by the agency",
+            EventName::TakenByAgency => "a word of the agency that it has taken it",
+            EventName::RetryPlanned => "planning another try",
+            EventName::Deferred | EventName::HeldBack => "waiting for the agency",
+            EventName::GivenUp => "giving up",
+            EventName::OutcomeUnknown => "an outcome that nobody knows",
+            EventName::PutBack => "putting an attempt back",
+            EventName::Requeued => "queueing it again",
+            EventName::Parked => "parking it",
+            EventName::DeadlinePassed => "the end of its time",
+            EventName::CancelledByOffice => "cancelling it",
+            EventName::Replayed => "replaying it",
+            EventName::Discarded => "discarding it",
+            EventName::Restored => "taking it for restored",
+        })
+    }
 }
 
 impl EventName {
@@ -178,7 +203,7 @@ pub struct Change {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{event:?} is not possible in state {state}")]
+#[error("{event} is not possible in state {state}")]
 pub struct Forbidden {
     pub state: StateName,
     pub event: EventName,
@@ -401,6 +426,15 @@ mod tests {
             rows += 1;
         }
         assert_eq!(rows, StateName::ALL.len());
+    }
+
+    #[test]
+    fn what_is_not_possible_is_told_in_plain_words() {
+        let told = |event| Forbidden { state: StateName::Accepted, event }.to_string();
+        assert_eq!(told(EventName::Discarded), "discarding it is not possible in state accepted");
+        for event in EventName::ALL {
+            assert!(!told(event).contains(&format!("{event:?}")), "{event:?}");
+        }
     }
 
     #[test]

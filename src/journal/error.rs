@@ -11,7 +11,10 @@ pub enum JournalError {
     /// A stored row cannot be read as what it should be, or a newer program has written the store.
     #[error("the journal holds what this program cannot read: {0}")]
     Corrupt(String),
-    /// The file was copied without its log.
+    /// It answers, and does not take the data of this call: nothing was changed, and a repetition changes nothing either.
+    #[error("the journal does not take this: {0}")]
+    NotTaken(String),
+    /// The file was copied without its log, or is no journal at all.
     #[error("{0}")]
     Incomplete(String),
     /// It is not the journal that this installation has worked with: nothing is done with it until an operator decides.

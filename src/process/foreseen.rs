@@ -6,12 +6,11 @@ use super::{
     stores::{OpenError, check_broker, check_postgres, check_postgres_tls},
 };
 use crate::{
-    journal::{JournalError, postgres::PlaceFault},
+    journal::{JournalError, postgres::PlaceFault, sqlite},
     roles::courier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
 };
 use jiff::Timestamp;
-use rustix::fs::{Access, access};
 use std::{
     fs::File,
     io::{ErrorKind, Read},
@@ -124,6 +123,7 @@ fn check_journal_file(path: &Path, config: &Path, faults: &mut ConfigFaults) {
         faults.add(config, "journal.url", format!("{shown} is a folder"), "name a file in it");
         return;
     }
+    let known = faults.0.len();
     let mut head = [0; MAGIC.len()];
     match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
         Ok(()) if head != *MAGIC => {
@@ -138,6 +138,11 @@ fn check_journal_file(path: &Path, config: &Path, faults: &mut ConfigFaults) {
         }
         Ok(()) | Err(_) => {}
     }
+    if faults.0.len() == known
+        && let Err(error) = sqlite::check(path)
+    {
+        faults.add(config, "journal.url", error.to_string(), "do what the text says");
+    }
 }
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -149,8 +154,10 @@ fn check_writable(folder: &Path, config: &Path, key: &str, faults: &mut ConfigFa
     if !existing.is_dir() {
         let problem = format!("{shown} cannot be made: {} is no folder", existing.display());
         faults.add(config, key, problem, "name another folder");
-    } else if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let problem = format!("{shown} cannot be written: this user may not write in {}", existing.display());
+    } else if let Err(error) = tempfile::Builder::new().prefix(".punte-check-").tempfile_in(existing) {
+        // Tried, because a user who may do everything cannot write everywhere: it is gone again at once.
+        let why = error.kind();
+        let problem = format!("{shown} cannot be written: this user may not write in {} ({why})", existing.display());
         faults.add(config, key, problem, "make it for the user that runs Punte (chown), or name another folder");
     }
 }

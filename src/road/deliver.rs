@@ -179,8 +179,34 @@ impl Road {
                 }
                 Ok(Some(sign))
             }
+            Err(error @ (JournalError::NotTaken(_) | JournalError::Corrupt(_))) => {
+                self.not_kept(record, &begun, case, &error).await.map(Some)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// What came of the attempt cannot be recorded as it is, however often that is tried: an operator sees why, and the place
+    /// that it holds is free for others.
+    async fn not_kept(
+        &self,
+        record: &Arc<Record>,
+        begun: &Begun,
+        case: Case<'_>,
+        error: &JournalError,
+    ) -> Result<Sign, JournalError> {
+        let id = record.submission.id;
+        tracing::error!(submission = %id, %error, "what came of an attempt cannot be recorded; an operator has to decide");
+        let fault =
+            Fault::new(Code::AnswerMappingFailed, Stage::Settle, format!("its outcome cannot be kept: {error}"));
+        let event = settle(Err(Fault { verdict: Verdict::DoNotRetryInDoubt, ..fault }), case);
+        let end = Entry::new(event, case.now);
+        let entries = if begun.is_recorded { vec![end] } else { vec![begun.entry(), end] };
+        match self.patiently(|| self.reply.end(record, entries.clone())).await {
+            Err(JournalError::Forbidden(error)) => tell_too_late(&record.submission, begun, &error),
+            ended => ended?,
+        }
+        Ok(Sign::None)
     }
 
     fn operation(&self, record: &Record) -> Result<(Arc<Line>, &Operation), Fault> {

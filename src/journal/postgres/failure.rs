@@ -87,8 +87,8 @@ impl Finding {
     }
 }
 
-/// Room, memory, disk; rights and tables that are gone; statements that come to no end.
-const LASTING: [&str; 7] = ["53100", "53200", "58030", "42501", "42P01", "3F000", "57014"];
+/// Room, memory, disk; rights and tables that are gone; locks that are held; statements that come to no end.
+const LASTING: [&str; 8] = ["53100", "53200", "58030", "42501", "42P01", "3F000", "55P03", "57014"];
 
 /// Whether another session might do what this one does not (PostgreSQL, appendix A).
 fn condemns(code: &str) -> bool {
@@ -114,6 +114,14 @@ fn failed(error: &tokio_postgres::Error) -> JournalError {
         }
         None => JournalError::Unavailable(words(server)),
     }
+}
+
+/// Whether a statement's own data are at fault: they do not become better by waiting (classes 22 and 23; a constraint is
+/// told by its name).
+pub fn of_data(error: &tokio_postgres::Error) -> Option<JournalError> {
+    let server = error.as_db_error().filter(|server| server.constraint().is_none())?;
+    let is_of_data = ["22", "23"].iter().any(|class| server.code().code().starts_with(class));
+    is_of_data.then(|| JournalError::NotTaken(words(server)))
 }
 
 fn words(server: &DbError) -> String {

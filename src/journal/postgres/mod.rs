@@ -26,6 +26,7 @@ use passwords::Passwords;
 use pool::Sessions;
 use session::{PostgresStore, Session, Way};
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -47,15 +48,19 @@ const MIGRATIONS: &[&str] = &[
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
-/// For how long a server that refused one change, for want of room or rights, is believed to refuse others, if none was made since.
-const REFUSAL: Duration = Duration::from_secs(10);
+/// For how long a server that refused one change, for want of room or rights or for a lock, is believed to refuse others of the
+/// same kind, if none was made since. Longer than a statement waits for a lock, so that one that is held is told all the time.
+const REFUSAL: Duration = Duration::from_secs(20);
+/// A kind of operation, by the name of its type.
+type Kind = &'static str;
 /// "punte" in ASCII: who changes the schema holds this advisory lock.
 const MIGRATION_LOCK: i64 = 0x70_75_6e_74_65;
 
 pub struct PostgresJournal {
     sessions: Sessions,
-    /// The last change that the server refused for a reason that lasts: a probe may still be let through.
-    refused: Mutex<Option<(Instant, String)>>,
+    /// The last change of each kind that the server refused for a reason that lasts: a probe, and changes of other kinds, may
+    /// still be let through.
+    refused: Mutex<BTreeMap<Kind, (Instant, String)>>,
     continuity: Continuity,
 }
 
@@ -149,7 +154,7 @@ impl Database for PostgresJournal {
                 Err(failure) => failure,
             };
             if failure.finding.is_lasting && O::ACCESS != Access::Read {
-                *self.refused() = Some((Instant::now(), failure.text()));
+                self.refused().insert(std::any::type_name::<O>(), (Instant::now(), failure.text()));
             }
             if !failure.finding.may_repeat || repetitions == REPETITIONS {
                 return Err(failure.error);
@@ -167,20 +172,22 @@ impl Database for PostgresJournal {
 }
 
 impl PostgresJournal {
-    fn refused(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
+    fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, (Instant, String)>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A change that was made shows that there is room, and a right. A probe may have found its own old room again, and
-    /// shows nothing beside a change that was refused a moment ago.
+    /// A change that was made shows that there are room, rights and no lock for its kind. A probe may have found its own old
+    /// room again, and shows nothing beside a change that was refused a moment ago.
     fn done<O: Operation>(&self, output: O::Output) -> Result<O::Output, JournalError> {
         let mut refused = self.refused();
-        match (O::ACCESS, &*refused) {
-            (Access::Read, _) | (_, None) => {}
-            (Access::Probe, Some((at, why))) if at.elapsed() < REFUSAL => {
+        if O::ACCESS != Access::Read {
+            refused.remove(std::any::type_name::<O>());
+        }
+        if O::ACCESS == Access::Probe {
+            refused.retain(|_, (at, _)| at.elapsed() < REFUSAL);
+            if let Some((_, why)) = refused.values().next() {
                 return Err(JournalError::Unavailable(why.clone()));
             }
-            _ => *refused = None,
         }
         Ok(output)
     }
@@ -231,6 +238,7 @@ async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
     );
     store.script(&lock).await?;
+    check_encoding(&mut store).await?;
     if let Some(schema) = schema {
         // Asked first, because `IF NOT EXISTS` wants the right to create even where there is nothing to create.
         let found = statement("SELECT 1 FROM pg_namespace WHERE nspname = $1", values![schema]);
@@ -240,6 +248,21 @@ async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<
     }
     migrate(&mut store, MIGRATIONS).await?;
     transaction.commit().await.map_err(|error| Failure::of(&error, true))
+}
+
+/// What offices and agencies write has letters of all languages, and none of them may be refused one by one later.
+async fn check_encoding<S: Store>(store: &mut S) -> Result<(), Failure> {
+    let asked = statement("SELECT current_setting('server_encoding'), CAST(current_database() AS text)", vec![]);
+    let found = store.query(asked).await?.into_iter().next();
+    let Some(mut row) = found else { return Ok(()) };
+    let (encoding, database) = (row.text()?, row.text()?);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Failure::said(format!(
+        "the database {database} is encoded in {encoding}, which lacks most letters, and the journal needs UTF8: make one with \
+         `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, and name it in the journal's URL"
+    )))
 }
 
 /// Behind a pooler, the settings hold for this transaction.

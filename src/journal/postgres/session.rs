@@ -1,7 +1,7 @@
 //! One connection or transaction: statements come in, rows go out, and the server's errors lose what they tell of a row.
 
 use super::{
-    failure::{Failure, Finding},
+    failure::{Failure, Finding, of_data},
     value::{parameters, row, typed_parameters},
 };
 use crate::journal::{
@@ -72,9 +72,9 @@ impl<'a> PostgresStore<'a> {
     }
 
     fn noted(&mut self, error: &tokio_postgres::Error) -> JournalError {
-        let Failure { error, finding } = Failure::of(error, false);
+        let Failure { error: in_general, finding } = Failure::of(error, false);
         self.finding = finding;
-        error
+        of_data(error).unwrap_or(in_general)
     }
 
     /// `None`: it is sent without a name.

@@ -28,8 +28,9 @@ pub fn back_up(journal: &Path, file: &Path) -> Result<(), JournalError> {
 
 /// What is there is kept beside it, where the name that comes out says.
 pub fn put_in_place(file: &Path, journal: &Path) -> Result<Option<PathBuf>, JournalError> {
-    if !file.exists() {
-        return Err(JournalError::Unavailable(format!("there is no backup {}", file.display())));
+    if !file.is_file() {
+        let what = if file.exists() { "is no file" } else { "is not there" };
+        return Err(JournalError::Unavailable(format!("the backup {} {what}: name another one", file.display())));
     }
     wholeness::check(file)?;
     check_is_journal(file)?;

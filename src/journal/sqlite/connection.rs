@@ -215,9 +215,10 @@ pub fn failed(error: rusqlite::Error) -> JournalError {
     };
     let text = sqlite.to_string();
     match sqlite.code {
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
-            JournalError::Corrupt(text)
-        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => JournalError::Corrupt(format!(
+            "{text} (put a backup in place with `punte journal restore`, or name another file)"
+        )),
+        ErrorCode::ConstraintViolation => JournalError::Corrupt(text),
         code => JournalError::Unavailable(remedy(code).map_or(text.clone(), |remedy| format!("{text} ({remedy})"))),
     }
 }

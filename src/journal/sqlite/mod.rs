@@ -5,8 +5,10 @@
 mod backup;
 mod checkpointer;
 mod connection;
+mod kind;
 mod log_id;
 mod ownership;
+mod place;
 mod reader;
 mod run;
 mod traces;
@@ -24,9 +26,10 @@ use super::{
     operations::{Access, Operation},
 };
 use checkpointer::Checkpointer;
+use place::Place;
 use reader::Readers;
 use run::at_once;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use writer::Writer;
 
 const MIGRATIONS: &[&str] = &[
@@ -43,7 +46,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 pub struct SqliteJournal {
-    path: PathBuf,
+    place: Place,
     continuity: Continuity,
     writer: Writer,
     /// Ends after the writer.
@@ -54,7 +57,7 @@ pub struct SqliteJournal {
 }
 
 struct EndOfUse {
-    path: PathBuf,
+    place: Place,
     purpose: Purpose,
 }
 
@@ -62,13 +65,13 @@ impl SqliteJournal {
     /// Opens or creates the file, and its folder, for this user alone, and brings it to the newest schema. A file that was
     /// copied without its log is refused.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        wholeness::check(path)?;
+        check(path)?;
         Self::open_for(path, Purpose::Work)
     }
 
     /// Beside the process that works on it, or in its absence.
     pub fn visit(path: &Path) -> Result<Self, JournalError> {
-        wholeness::check(path)?;
+        check(path)?;
         Self::open_for(path, Purpose::Visit)
     }
 
@@ -90,13 +93,14 @@ impl SqliteJournal {
             wholeness::begin_use(path, &connection)?;
         }
         let checkpointer = Checkpointer::start(path, &mut connection)?;
+        let place = Place::of(path);
         Ok(Self {
-            path: path.to_owned(),
+            place: place.clone(),
             continuity: Continuity::default(),
             writer: Writer::start(connection)?,
             _checkpointer: checkpointer,
             readers: Readers::new(path),
-            _end: EndOfUse { path: path.to_owned(), purpose },
+            _end: EndOfUse { place, purpose },
         })
     }
 
@@ -110,6 +114,12 @@ impl SqliteJournal {
     }
 }
 
+/// Whether a journal could be opened here, without touching anything.
+pub fn check(path: &Path) -> Result<(), JournalError> {
+    kind::check(path)?;
+    wholeness::check(path)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Work,
@@ -121,10 +131,11 @@ impl Drop for EndOfUse {
     fn drop(&mut self) {
         let is_ours = match self.purpose {
             Purpose::Work => true,
-            Purpose::Visit => matches!(try_own(&self.path), Ok(Some(_))),
+            Purpose::Visit => matches!(try_own(self.place.path()), Ok(Some(_))),
         };
-        if is_ours {
-            wholeness::end_use(&self.path);
+        // In place of what was removed nothing new is made.
+        if is_ours && self.place.check().is_ok() {
+            wholeness::end_use(self.place.path());
         }
     }
 }
@@ -140,11 +151,14 @@ impl Database for SqliteJournal {
         }
         match O::ACCESS {
             Access::Read => self.readers.read(operation).await,
-            Access::Write | Access::Probe => self.writer.write(operation).await,
+            Access::Write | Access::Probe => {
+                self.place.check()?;
+                self.writer.write(operation).await
+            }
         }
     }
 
     async fn leave_no_trace(&self) -> Result<(), JournalError> {
-        traces::remove(&self.path).await
+        traces::remove(self.place.path()).await
     }
 }

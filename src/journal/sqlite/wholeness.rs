@@ -60,9 +60,7 @@ enum Found {
 
 /// In the file alone, whatever a log may say, and without touching anything.
 fn in_file(path: &Path) -> rusqlite::Result<Found> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+    let connection = untouched(path)?;
     let count = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
     if count("SELECT count(*) FROM sqlite_schema")? == 0 {
         return Ok(Found::NoTable);
@@ -74,6 +72,13 @@ fn in_file(path: &Path) -> rusqlite::Result<Found> {
         return Ok(Found::Closed);
     }
     Ok(if log_id::is_noted(path, &connection)? { Found::Whole } else { Found::InUse })
+}
+
+/// The file alone, to be read.
+pub fn untouched(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
 }
 
 fn head_of(path: &Path) -> io::Result<Vec<u8>> {

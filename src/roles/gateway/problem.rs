@@ -123,7 +123,10 @@ impl From<JournalError> for Problem {
         let code = match &error {
             JournalError::Unavailable(_) | JournalError::Held(_) => Code::JournalUnavailable,
             JournalError::NotFound(_) => Code::RequestNotFound,
-            JournalError::Corrupt(_) | JournalError::Incomplete(_) | JournalError::Forbidden(_) => Code::Internal,
+            JournalError::Corrupt(_)
+            | JournalError::NotTaken(_)
+            | JournalError::Incomplete(_)
+            | JournalError::Forbidden(_) => Code::Internal,
         };
         // Of a journal that is held its keeper speaks.
         if code != Code::RequestNotFound && !matches!(error, JournalError::Held(_)) {

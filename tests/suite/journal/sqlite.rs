@@ -191,7 +191,17 @@ async fn a_file_that_is_no_journal_is_refused() {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "this is no database, but it is long enough to be read as the head of one".repeat(20))
         .unwrap();
-    assert!(matches!(SqliteJournal::open(&path), Err(JournalError::Corrupt(_))));
+    let refused = || match SqliteJournal::open(&path) {
+        Err(JournalError::Incomplete(why)) if why.contains(path.to_str().unwrap()) => why,
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("opened"),
+    };
+    assert!(refused().contains("no file of SQLite's"), "{}", refused());
+    std::fs::remove_file(&path).unwrap();
+    let others = rusqlite::Connection::open(&path).unwrap();
+    others.execute_batch("CREATE TABLE submissions (x); CREATE TABLE schema_version (version)").unwrap();
+    drop(others);
+    assert!(refused().contains("another program's database"), "{}", refused());
 }
 
 #[test]
@@ -569,4 +579,33 @@ async fn a_backup_of_a_running_journal_is_whole_and_says_that_it_is_one() {
         assert!(put_in_place(&wrong, &path).is_err(), "{}", wrong.display());
     }
     assert!(open(&path).find(before).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_whose_file_or_log_is_taken_away_while_it_is_open_takes_nothing_more_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("journal.db");
+    let journal: Tested = Arc::new(SqliteJournal::open(&path).unwrap());
+    let id = accepted(&journal).await;
+    for file in ["journal.db", "journal.db-wal"] {
+        let (file, aside) = (home.path().join(file), home.path().join("aside"));
+        std::fs::rename(&file, &aside).unwrap();
+        // A copy is no longer what is open.
+        for copied in [false, true] {
+            if copied {
+                std::fs::copy(&aside, &file).unwrap();
+            }
+            let refused = journal.accept(&submission(), &fresh_key(), false, None).await.unwrap_err().to_string();
+            let unready = journal.ping().await.unwrap_err().to_string();
+            for why in [refused, unready] {
+                assert!(why.contains(file.to_str().unwrap()) && why.contains("removed, moved or replaced"), "{why}");
+            }
+        }
+        std::fs::rename(&aside, &file).unwrap();
+        journal.ping().await.unwrap();
+    }
+    assert_eq!(state(&journal, id).await, StateName::Accepted);
+    std::fs::remove_file(&path).unwrap();
+    drop(journal);
+    assert!(!path.exists(), "a new one was made in its place");
 }

@@ -127,6 +127,52 @@ async fn rights_that_are_taken_away_while_it_runs_are_told_until_they_are_given_
     without_user(&schema, &raw).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_another_holds_is_told_until_a_change_of_the_same_kind_is_made() {
+    let schema = Schema::new();
+    let url = format!("{}&options=-c%20lock_timeout%3D300ms", schema.url());
+    let journal: Tested = Arc::new(PostgresJournal::open(&url, None).await.unwrap());
+    let raw = schema.raw().await;
+    for (table, mode) in [("submissions", "ACCESS EXCLUSIVE"), ("submissions", "SHARE"), ("outbox", "SHARE")] {
+        raw.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN {mode} MODE")).await.unwrap();
+        is_told(&journal, ["55P03", "pg_locks"]).await;
+        // Other tables are free, and say nothing of this one.
+        journal.advance_mark(Timestamp::now()).await.unwrap();
+        let why = words_of(journal.ping().await);
+        assert!(why.contains("55P03"), "{why}");
+        raw.batch_execute("ROLLBACK").await.unwrap();
+        goes_on(&journal).await;
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_lacks_letters_is_refused_at_the_start_and_what_the_server_does_not_take_is_not_tried_for_ever()
+{
+    let schema = Schema::new();
+    let raw = schema.raw().await;
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = format!("{}_{}", schema.name, encoding.to_lowercase());
+        let make =
+            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'");
+        raw.batch_execute(&make).await.unwrap();
+        let (place, _) = schema.server.rsplit_once('/').unwrap();
+        let why = words_of(PostgresJournal::open(&format!("{place}/{name}"), None).await.map(drop));
+        assert!(why.contains(encoding) && why.contains("ENCODING 'UTF8'") && why.contains("PostgreSQL at "), "{why}");
+        raw.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    }
+    let journal: Tested = Arc::new(schema.open().await);
+    let refuse = "CREATE FUNCTION not_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                  RAISE EXCEPTION 'CANARY' USING ERRCODE = '22P05'; END $$;
+                  CREATE TRIGGER not_taken BEFORE INSERT ON submissions EXECUTE FUNCTION not_taken();";
+    raw.batch_execute(refuse).await.unwrap();
+    let refused = journal.accept(&submission(), &fresh_key(), false, None).await.unwrap_err();
+    assert!(matches!(&refused, JournalError::NotTaken(why) if why.contains("22P05")), "{refused:?}");
+    assert!(!refused.to_string().contains("CANARY"), "{refused}");
+    journal.ping().await.unwrap();
+    schema.remove().await;
+}
+
 /// A PostgreSQL of this test's own, which asks one user for a password.
 struct Asking {
     home: tempfile::TempDir,

@@ -46,6 +46,13 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
     fs::write(config.join("other-hosts"), "elsewhere:*:*:*:geheim\nelsewhere2:*:*:*:geheim\n").unwrap();
     fs::write(config.join("text.db"), "this is a text, and no journal").unwrap();
     fs::create_dir(config.join("folder.db")).unwrap();
+    std::os::unix::fs::symlink("nowhere/x.db", config.join("link.db")).unwrap();
+    let other = rusqlite::Connection::open(config.join("other.db")).unwrap();
+    other.execute_batch("CREATE TABLE submissions (x); CREATE TABLE schema_version (version)").unwrap();
+    drop(other);
+    let journal = punte::journal::sqlite::SqliteJournal::open(&config.join("whole.db")).unwrap();
+    fs::copy(config.join("whole.db"), config.join("copied.db")).unwrap();
+    drop(journal);
     let rabbitmq = |more: &str| format!("kind = \"rabbitmq\"\n{more}");
     let agency = |more: &str| format!("[agencies.{more}\n[webhooks]");
     let edits = [
@@ -84,6 +91,16 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
         ("punte.toml", JOURNAL, "url = \"sqlite:j.db?mode=ro\"".into(), "journal.url", "no part of a path"),
         ("punte.toml", JOURNAL, "url = \"sqlite:folder.db\"".into(), "journal.url", "is a folder"),
         ("punte.toml", JOURNAL, "url = \"sqlite:text.db\"".into(), "journal.url", "no file of SQLite's"),
+        ("punte.toml", JOURNAL, "url = \"sqlite:link.db\"".into(), "journal.url", "a link to a file that is not there"),
+        ("punte.toml", JOURNAL, "url = \"sqlite:other.db\"".into(), "journal.url", "another program's database"),
+        (
+            "punte.toml",
+            JOURNAL,
+            "url = \"sqlite:copied.db\"".into(),
+            "journal.url",
+            "copied while a process had it open",
+        ),
+        ("punte.toml", JOURNAL, "url = \"sqlite:/proc/x.db\"".into(), "journal.url", "may not write in /proc"),
         ("punte.toml", JOURNAL, "url_file = \"two-lines\"".into(), "journal.url_file", "more than one line"),
         (
             "punte.toml",

@@ -194,3 +194,20 @@ async fn database_of(town: &Town) -> tokio_postgres::Client {
     client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
     client
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_the_journal_does_not_take_is_parked_in_words_and_holds_no_place() {
+    let town = Town::with_adapters(one_at_a_time, |_| {}).await;
+    let journal = town.stage.folder.path().join("data/journal.db");
+    let change = |sql: &str| rusqlite::Connection::open(&journal).unwrap().execute_batch(sql).unwrap();
+    change(
+        "CREATE TRIGGER not_taken BEFORE UPDATE ON submissions WHEN new.state = 'completed' \
+         BEGIN SELECT RAISE(ABORT, 'CANARY'); END",
+    );
+    let id = town.post("civil-status-extract").await;
+    let shown = town.ends(&id, "parked").await;
+    assert!(shown.to_string().contains("bus.answer.mapping") && !shown.to_string().contains("CANARY"), "{shown}");
+    change("DROP TRIGGER not_taken");
+    let next = town.post("civil-status-extract").await;
+    town.ends(&next, "completed").await;
+}

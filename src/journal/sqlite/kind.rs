@@ -1,0 +1,53 @@
+//! What kind of file it is: its path comes in; one that is no journal of Punte's is refused in words, untouched.
+
+use crate::journal::JournalError;
+use rusqlite::{Connection, ErrorCode};
+use std::{path::Path, time::Duration};
+
+pub fn check(path: &Path) -> Result<(), JournalError> {
+    let refused =
+        |what: &str, remedy: &str| Err(JournalError::Incomplete(format!("{} {what}: {remedy}", path.display())));
+    let other = "name another file in journal.url, or put a backup in its place with `punte journal restore`";
+    let Ok(kind) = path.metadata() else {
+        return match path.symlink_metadata() {
+            Ok(_) => refused("is a link to a file that is not there", "remove the link, or make the file's folder"),
+            Err(_) => Ok(()),
+        };
+    };
+    if kind.is_dir() {
+        return refused("is a folder", "name a file in it in journal.url");
+    }
+    if !kind.is_file() {
+        return refused("is no file", other);
+    }
+    match has_foreign_tables(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => refused("is another program's database", other),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            refused("is no file of SQLite's", other)
+        }
+        // It is told by who opens it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Without locks: a file that another process is just making is looked at once more.
+fn has_foreign_tables(path: &Path) -> rusqlite::Result<bool> {
+    let is_made = || lacks_ours(path).map(|lacks| !lacks);
+    if is_made()? {
+        return Ok(false);
+    }
+    std::thread::sleep(MAKING);
+    Ok(!is_made()?)
+}
+
+/// Long enough for the tables of a new journal.
+const MAKING: Duration = Duration::from_millis(500);
+
+/// In the file alone: a journal has its tables before it has a log.
+fn lacks_ours(path: &Path) -> rusqlite::Result<bool> {
+    let connection = super::wholeness::untouched(path)?;
+    let count = |connection: &Connection, sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    let ours = "SELECT count(*) FROM pragma_table_info('submissions') WHERE name = 'state_data'";
+    Ok(count(&connection, "SELECT count(*) FROM sqlite_schema")? > 0 && count(&connection, ours)? == 0)
+}
