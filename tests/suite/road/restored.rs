@@ -60,7 +60,7 @@ async fn what_may_have_left_before_a_restore_is_asked_about_and_not_sent_before_
     town.stage.start().await.unwrap();
     town.until(&id, &["retrying"]).await;
     town.stage.stop(GRACE).await;
-    let kept = MarkFile::open(&data, "journal").unwrap().read().unwrap().unwrap();
+    let kept = MarkFile::open(&data).unwrap().find().kept.swap_remove(0).1;
     let arrived_before = town.simulator("legal-events").arrivals().len();
 
     std::fs::copy(&before, &journal).unwrap();
