@@ -103,6 +103,7 @@ impl fmt::Display for EventName {
             EventName::GivenUp => "giving up",
             EventName::OutcomeUnknown => "an outcome that nobody knows",
             EventName::PutBack => "putting an attempt back",
+            EventName::GivenBack => "giving it back unsent",
             EventName::Requeued => "queueing it again",
             EventName::Parked => "parking it",
             EventName::DeadlinePassed => "the end of its time",
