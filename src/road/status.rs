@@ -1,7 +1,7 @@
 //! Status: an HTTP status that no filter has read comes in; the fault that it is goes out.
 //!
 //! A status is not a verdict: whoever stands between may have passed the request on before it said so. By itself it makes
-//! nothing certain; it only says whether another try makes sense. The README shows the whole table, effect by effect.
+//! nothing certain; it only says whether another try makes sense. adapters/README.md shows the whole table, effect by effect.
 
 use crate::domain::{Code, Fault, Stage, Verdict};
 
@@ -168,7 +168,7 @@ mod tests {
         spans.iter().map(text).collect::<Vec<_>>().join(", ")
     }
 
-    /// The table as the README shows it: what production does, row by row.
+    /// The table as adapters/README.md shows it: what production does, row by row.
     fn table() -> String {
         let fault = |code| Fault::new(code, Stage::Read, "");
         let with = |verdict, code| Fault { verdict, ..fault(code) };
@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn the_table_of_the_readme_is_what_is_done() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-        assert!(readme.contains(&table()), "README.md does not have this table:\n{}", table());
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/adapters/README.md")).unwrap();
+        assert!(readme.contains(&table()), "adapters/README.md does not have this table:\n{}", table());
     }
 
     #[test]

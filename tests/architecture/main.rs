@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 
 /// The floor of each room, from the table in `src/lib.rs`.
 fn floors() -> BTreeMap<String, u32> {
-    let text = std::fs::read_to_string("src/lib.rs").unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    floors_in("src/lib.rs", "//! | ")
+}
+
+fn floors_in(page: &str, row: &str) -> BTreeMap<String, u32> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix(row));
     let numbered = rows.filter_map(|row| {
         let (floor, rooms) = row.split_once(" | ")?;
         Some((floor.trim().parse::<u32>().ok()?, rooms))
@@ -31,6 +35,7 @@ fn the_map_shows_every_room_and_no_other() {
     let rooms: Vec<_> = House::read().rooms().into_iter().collect();
     let drawn: Vec<_> = floors().into_keys().collect();
     assert_eq!(drawn, rooms);
+    assert_eq!(floors_in("src/README.md", "| "), floors(), "src/README.md draws another map");
 }
 
 #[test]

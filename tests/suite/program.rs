@@ -728,12 +728,21 @@ fn throw_away_keys_are_made_for_every_agency_that_has_a_folder_of_the_kind_its_p
     }
 }
 
-/// What the README calls a file is one, and what it links to is there.
+/// What the pages call a file is one, and what it links to is there.
 #[test]
 fn every_file_that_the_texts_name_exists() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut named = 0;
-    for page in ["README.md", "adapters/README.md"] {
+    for page in [
+        "README.md",
+        "SECURITY.md",
+        "adapters/README.md",
+        "benches/README.md",
+        "deploy/README.md",
+        "schemas/README.md",
+        "src/README.md",
+        "tests/README.md",
+    ] {
         let source = std::fs::read_to_string(project.join(page)).unwrap();
         let folder = project.join(page).parent().unwrap().to_owned();
         for target in source.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -165,7 +165,7 @@ impl Database for PostgresJournal {
         }
     }
 
-    /// Dead rows are the server's own affair, and so is its log: the README says how long they stay.
+    /// Dead rows are the server's own affair, and so is its log: SECURITY.md says how long they stay.
     async fn leave_no_trace(&self) -> Result<(), JournalError> {
         Ok(())
     }

@@ -206,7 +206,7 @@ fn a_zombie_that_does_not_look_at_its_lease_is_found() {
     is_found(model(Effect::Lookup, 2, break_it), NO_BREACH);
 }
 
-/// What no rule on this side can prevent: that is why the README promises it only for agencies that recognise a reference.
+/// What no rule on this side can prevent: that is why tests/README.md promises it only for agencies that recognise a reference.
 #[test]
 fn a_freeze_just_between_the_look_at_the_lease_and_the_first_byte_is_found() {
     let break_it = |rules: &mut Rules| rules.order.looks_and_sends_at_once = false;

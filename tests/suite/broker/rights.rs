@@ -23,7 +23,7 @@ use tokio::{
 };
 
 const PREFIX: &str = "punte";
-/// As README names them.
+/// As deploy/README.md names them.
 const ALL_OF_ITS_OWN: [&str; 3] = [r"^punte\.", r"^punte\.", r"^punte\."];
 const NOTHING_TO_MAKE: [&str; 3] = [r"^punte\.events\.", r"^punte\.(work$|events)", r"^punte\.(work|events|mark)"];
 
