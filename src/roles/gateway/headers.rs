@@ -88,7 +88,7 @@ pub fn preferred_wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> 
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(header::CONTENT_TYPE).iter();
     let field = fields.next().filter(|_| fields.next().is_none())?.to_str().ok()?;
-    let media_type = split_unquoted(field, ';').first()?.trim().to_ascii_lowercase();
+    let media_type = field.split(';').next()?.trim().to_ascii_lowercase();
     (!media_type.is_empty()).then_some(media_type)
 }
 

@@ -226,6 +226,10 @@ mod tests {
             ca = "ca.pem"
             "#;
         assert_eq!(check(text).unwrap().warnings().len(), 2);
-        assert!(check("kind=\"none\"\n[answer]\nkind=\"none\"").unwrap().warnings().is_empty());
+        assert_eq!(
+            check("kind=\"none\"\n[answer]\nkind=\"none\"").unwrap().warnings().len(),
+            1,
+            "nobody signs the answers"
+        );
     }
 }
