@@ -146,7 +146,7 @@ fn faults_of_an_agency_s_own_values_are_told() {
         ("https://civil-registry", "http://civil-registry", "endpoint", "no https address"),
         ("https://civil-registry", "https://me:secret@civil-registry", "endpoint", "no https address"),
         ("concurrency = 8", "concurrency = 0", "limits.concurrency", "out of range"),
-        ("concurrency = 8", "concurency = 8", "limits", "unknown field"),
+        ("concurrency = 8", "concurency = 8", "limits.concurency", "unknown field"),
         ("requests_per_second = 50", "requests_per_second = 0", "limits.requests_per_second", "is 0"),
         ("connect_timeout_secs = 5", "connect_timeout_secs = -5", "limits.connect_timeout_secs", "out of range"),
         ("answer_max_bytes = 1048576", "answer_max_bytes = 1", "limits.answer_max_bytes", "out of range"),
@@ -194,7 +194,7 @@ fn an_answer_that_nothing_binds_to_its_request_is_told() {
     }
     let wrong = Broken::new();
     wrong.edit(REGISTRY, "timeout_secs = 20", &with("correlates = { because = \"x\" }"));
-    wrong.has(REGISTRY, "operations.person-lookup", "write true, or { cannot = \"the reason\" }");
+    wrong.has(REGISTRY, key, "write true, or { cannot = \"the reason\" }");
     let unbound = || {
         let broken = Broken::new();
         broken.edit("civil-registry/person-lookup/answer.jq", "subject: .[\"cr:PersonalNumber\"], ", "");

@@ -51,7 +51,8 @@ async fn strange_heads_are_answered_and_change_nothing() {
     let open = open().await;
     let end = "host: x\r\nconnection: close\r\n\r\n";
     for (request, status) in [
-        (format!("GET https://elsewhere.example/v1/services HTTP/1.1\r\n{end}"), "200"),
+        (format!("GET https://elsewhere.example/v1/services HTTP/1.1\r\n{end}"), "400"),
+        (format!("GET https://x/v1/services HTTP/1.1\r\n{end}"), "200"),
         (format!("GET /v1/%73ervices HTTP/1.1\r\n{end}"), "404"),
         (format!("GET /v1/submissions/..%2f..%2fetc HTTP/1.1\r\n{end}"), "404"),
         (format!("GET /v1/submissions?cursor=%00%ff&limit=1 HTTP/1.1\r\n{end}"), "400"),
