@@ -134,7 +134,7 @@ impl Drop for EndOfUse {
             Purpose::Visit => matches!(try_own(self.place.path()), Ok(Some(_))),
         };
         // In place of what was removed nothing new is made.
-        if is_ours && self.place.check().is_ok() {
+        if is_ours && self.place.has_file() {
             wholeness::end_use(self.place.path());
         }
     }

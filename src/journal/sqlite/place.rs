@@ -29,6 +29,11 @@ impl Place {
         &self.path
     }
 
+    /// Whether the file itself is still there: its log goes with the last connection.
+    pub fn has_file(&self) -> bool {
+        self.files.first().is_none_or(|(file, number)| number_of(file) == Some(*number))
+    }
+
     pub fn check(&self) -> Result<(), JournalError> {
         let lost = self.files.iter().find(|(file, number)| number_of(file) != Some(*number));
         lost.map_or(Ok(()), |(file, _)| {

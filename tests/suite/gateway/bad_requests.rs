@@ -125,7 +125,7 @@ async fn a_subject_that_the_service_does_not_take_is_refused_at_its_place() {
 async fn an_integer_that_is_not_written_in_digits_alone_is_refused_in_words() {
     let open = open().await;
     let office = open.office("causeni");
-    for number in ["1.0", "1.00", "1e0", "1E+0", "10e-1", "2e2", "-0.0"] {
+    for number in ["1.0", "1.00", "1e0", "1E+0", "10e-1", "2e2"] {
         let body = wish().to_string().replace("\"copies\":2", &format!("\"copies\":{number}"));
         let said = office.send(office.posting(number, body)).await;
         assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{number}: {}", said.text);

@@ -59,6 +59,9 @@ async fn an_old_file_that_no_record_has_is_removed_and_others_stay(journal: Test
     assert_eq!((is_there(nobodys), is_there(arriving), is_there(recorded.id)), (false, true, true));
 }
 
+/// A new log's first change gives it its id: one page with its two heads.
+const LOG_OF_ITS_ID_BYTES: u64 = 32 + 24 + 4096;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_fails_keeps_no_other_from_erasing() {
     let home = tempfile::tempdir().unwrap();
@@ -80,5 +83,5 @@ async fn a_step_that_fails_keeps_no_other_from_erasing() {
     assert_eq!(journal.attachment(&office(), unused.id).await.unwrap(), None);
     assert!(!path(home.path(), unused.id).exists(), "the file");
     let log = std::fs::metadata(journal_path.with_extension("db-wal")).map_or(0, |log| log.len());
-    assert_eq!(log, 0, "the traces");
+    assert!(log <= LOG_OF_ITS_ID_BYTES, "the traces: {log}");
 }
