@@ -647,7 +647,12 @@ fn the_demo_prints_one_json_line_a_submission_and_leaves_nothing_behind() {
         found.sort_unstable();
         assert_eq!(found, keys, "{line}");
     }
-    let ends: Vec<_> = lines.iter().map(|line| (line["state"].as_str().unwrap(), line["cause"].clone())).collect();
+    // Without the moment since which it has waited.
+    let cause = |line: &Value| match line["cause"].as_str() {
+        Some(cause) => json!(cause.split(": waiting for the agency since 2").next().unwrap()),
+        None => Value::Null,
+    };
+    let ends: Vec<_> = lines.iter().map(|line| (line["state"].as_str().unwrap(), cause(line))).collect();
     assert_eq!(
         ends,
         [
