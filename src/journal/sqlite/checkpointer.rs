@@ -29,6 +29,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long the rest is left to the writer, which may have nothing to commit.
 const REST_WAITS: Duration = Duration::from_secs(1);
 
+/// The writer gathers commands for about as long before it begins the next commit.
+const BETWEEN_COMMITS: Duration = Duration::from_micros(100);
+
 pub struct Checkpointer {
     thread: Option<JoinHandle<()>>,
 }
@@ -47,6 +50,7 @@ impl Checkpointer {
     /// For all that `writer` commits to the file.
     pub fn start(path: &Path, writer: &mut Connection) -> Result<Self, JournalError> {
         let connection = connection::open(path)?;
+        connection.busy_handler(Some(wait_between_commits)).map_err(connection::failed)?;
         let (wake, woken) = sync_channel(1);
         let rest_is_small = Arc::new(AtomicBool::new(false));
         let (done, rest_done) = sync_channel(1);
@@ -68,6 +72,12 @@ impl Checkpointer {
             .map_err(|error| JournalError::Unavailable(format!("no thread for checkpoints: {error}")))?;
         Ok(Self { thread: Some(thread) })
     }
+}
+
+/// SQLite itself would ask again after a tenth of a second, and while commits come without a pause always be too late.
+fn wait_between_commits(times: i32) -> bool {
+    std::thread::sleep(BETWEEN_COMMITS);
+    times < 50_000
 }
 
 impl Drop for Checkpointer {
