@@ -151,7 +151,7 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
             "encoding",
             "bytes follow behind the end of the compressed data",
         ),
-        ("content-type: text/xml\r\ncontent-encoding: gzip\r\n", bomb, "too-large", "4194304"),
+        ("content-type: text/xml\r\ncontent-encoding: gzip\r\n", bomb, "too-large", "4,194,304 bytes"),
         ("content-type: text/xml; charset=cp852\r\n", b"<a/>".to_vec(), "not-xml", "`cp852`"),
         (
             "content-type: text/xml; charset=iso-8859-2\r\n",
@@ -169,7 +169,7 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
         hostile.says(200, head, body);
         let told = detail(&town, "person-lookup", "uncertain", &format!("agency.answer.{code}")).await;
         assert!(told.starts_with("the agency has answered with HTTP status 200, but "), "{told}");
-        // Seven digits are the size of a limit, thirteen are a person.
+        // Thirteen digits are a person.
         assert!(told.contains(named) && !told.contains(CITIZEN) && !told.contains("Maria"), "{named}: {told}");
     }
     town.leave().await;
