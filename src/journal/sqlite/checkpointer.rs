@@ -49,7 +49,7 @@ struct Pages {
 impl Checkpointer {
     /// For all that `writer` commits to the file.
     pub fn start(path: &Path, writer: &mut Connection) -> Result<Self, JournalError> {
-        let connection = connection::open(path)?;
+        let mut connection = connection::open(path)?;
         connection.busy_handler(Some(wait_between_commits)).map_err(connection::failed)?;
         let (wake, woken) = sync_channel(1);
         let rest_is_small = Arc::new(AtomicBool::new(false));
