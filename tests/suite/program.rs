@@ -387,7 +387,7 @@ fn a_journal_that_was_opened_with_sqlite3_after_a_crash_is_taken_up_again() {
     // What is lost is lost.
     std::fs::remove_file(log).unwrap();
     let refused = punte(&["serve", "--config", &folder.config()]);
-    assert!(code(&refused) == 1 && text(&refused.stderr).contains("is not whole"), "{}", text(&refused.stderr));
+    assert!(code(&refused) == 3 && text(&refused.stderr).contains("is not whole"), "{}", text(&refused.stderr));
 }
 
 #[test]

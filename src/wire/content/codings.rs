@@ -211,7 +211,7 @@ mod tests {
             (b"<answer/>".to_vec(), "gzip, and is not"),
             (whole[..whole.len() - 1].to_vec(), "ends before it is complete"),
             (spoilt, "is damaged, or other bytes follow"),
-            ([whole, b"more than a head".to_vec()].concat(), "is damaged, or other bytes follow"),
+            ([whole, b"more than a head".to_vec()].concat(), "bytes follow"),
         ] {
             let refusal = undone(&["gzip"], body).unwrap_err().to_string();
             assert!(refusal.contains("compressed as gzip") && refusal.contains(problem), "{refusal}");

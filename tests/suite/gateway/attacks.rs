@@ -57,7 +57,7 @@ async fn strange_heads_are_answered_and_change_nothing() {
         (format!("GET /v1/submissions/..%2f..%2fetc HTTP/1.1\r\n{end}"), "404"),
         (format!("GET /v1/submissions?cursor=%00%ff&limit=1 HTTP/1.1\r\n{end}"), "400"),
         (format!("BREW /v1/services HTTP/1.1\r\n{end}"), "405"),
-        (format!("CONNECT elsewhere.example:443 HTTP/1.1\r\n{end}"), "404"),
+        (format!("CONNECT elsewhere.example:443 HTTP/1.1\r\n{end}"), "400"),
         (format!("GET /v1/services HTTP/1.1\r\nx: {}\r\n{end}", "x".repeat(100_000)), "431"),
         (format!("GET /v1/services HTTP/1.1\r\n{}{end}", "x: y\r\n".repeat(500)), "431"),
         (format!("GET /{} HTTP/1.1\r\n{end}", "x".repeat(100_000)), "414"),

@@ -6,7 +6,8 @@ use crate::town::{CITIZEN, Town, copy, request};
 use punte::domain::AgencyName;
 use std::path::Path;
 
-/// As an agency may write them, and as an office gets them; a double holds hardly any of them. An exponent has one spelling.
+/// As an agency may write them, and as an office gets them; a double holds hardly any of them. An exponent
+/// has one spelling, and the integer zero no sign.
 const WRITTEN: [(&str, &str); 12] = [
     ("12345678901234567890123", "12345678901234567890123"),
     ("-98765432109876543210987", "-98765432109876543210987"),
@@ -116,7 +117,7 @@ async fn a_number_of_json_goes_over_the_whole_road_both_ways_without_losing_a_di
     // Templates print values: the fee's last place is none of its value.
     let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
     let sent = String::from_utf8(attempts[0].wire.as_ref().unwrap().sent.clone()).unwrap();
-    let wire = "{\"long\":18446744073709551615,\"zero\":-0.0,\"places\":0.1234567891,\"fee\":1.1,\"text\":\"1.10\"}";
+    let wire = "{\"long\":18446744073709551615,\"zero\":0,\"places\":0.1234567891,\"fee\":1.1,\"text\":\"1.10\"}";
     assert!(sent.contains(wire), "{sent}\nhas not {wire}");
     for number in
         ["12345678901234567890123", "1E400", "1234567890.0123456789", "100000000000000000000000.000000000000000000001"]
