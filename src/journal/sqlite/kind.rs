@@ -2,7 +2,10 @@
 
 use crate::journal::JournalError;
 use rusqlite::{Connection, ErrorCode};
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub fn check(path: &Path) -> Result<(), JournalError> {
     let refused =
@@ -20,6 +23,10 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
     if !kind.is_file() {
         return refused("is no file", other);
     }
+    // Until what lies beside it has been put into it, the file alone may be torn.
+    if [super::wholeness::log_of(path), rollback_of(path)].iter().any(|beside| beside.exists()) {
+        return Ok(());
+    }
     match has_foreign_tables(path) {
         Ok(false) => Ok(()),
         Ok(true) => refused("is another program's database", other),
@@ -29,6 +36,13 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
         // It is told by who opens it.
         Err(_) => Ok(()),
     }
+}
+
+/// What undoes a change that was cut off, before the file has its first log.
+fn rollback_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    PathBuf::from(name)
 }
 
 /// Without locks: a file that another process is just making is looked at once more.
