@@ -1,8 +1,10 @@
 //! Network errors: whatever libraries say of a broken connection, of TLS or of HTTP comes in; plain words about it go out,
 //! without names, numbers and addresses that only who programs with those libraries can use.
 
+mod sources;
 mod tls;
 
+pub use sources::sources;
 pub use tls::{about_certificate, alert_name, of_tls};
 
 use std::{error::Error, io};
@@ -17,16 +19,6 @@ pub fn in_words(error: &(dyn Error + 'static)) -> String {
         of_tls.or_else(of_http).or_else(|| source.downcast_ref::<io::Error>().and_then(of_io))
     });
     told.unwrap_or_else(|| "the connection failed".into())
-}
-
-/// The error and all that is inside it. What an I/O error was made of is no `source` of it.
-pub fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // Errors' chains are short; the bound only keeps a wrong implementation of `source` from looping.
-    std::iter::successors(Some(error), |&error| {
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        inside.map_or_else(|| error.source(), |inner| Some(inner as &(dyn Error + 'static)))
-    })
-    .take(32)
 }
 
 fn of_http(error: &hyper::Error) -> Option<&'static str> {

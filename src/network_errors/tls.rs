@@ -1,5 +1,6 @@
 //! TLS: what the library says comes in, plain words go out.
 
+use super::sources::sources;
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// Whatever went wrong.
@@ -94,7 +95,7 @@ pub fn about_certificate(fault: &CertificateError) -> String {
         }
         // Our own words: the library hands on what our verifier says.
         CertificateError::Other(other) => {
-            return super::sources(other.0.as_ref()).last().map_or_else(String::new, ToString::to_string);
+            return sources(other.0.as_ref()).last().map_or_else(String::new, ToString::to_string);
         }
         _ => "it is not accepted",
     };

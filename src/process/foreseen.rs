@@ -11,11 +11,7 @@ use crate::{
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
 };
 use jiff::Timestamp;
-use std::{
-    fs::File,
-    io::{ErrorKind, Read},
-    path::Path,
-};
+use std::{fs::File, io::ErrorKind, path::Path};
 
 #[derive(Default)]
 pub struct Foreseen {
@@ -116,36 +112,20 @@ impl Foreseen {
     }
 }
 
-/// What is there must be a file of SQLite's, or nothing yet.
+/// What is there must be a journal, or nothing yet.
 fn check_journal_file(path: &Path, config: &Path, faults: &mut ConfigFaults) {
-    let (shown, remedy) = (path.display(), "name another file, or a backup that `punte journal restore` puts in place");
-    if path.is_dir() {
-        faults.add(config, "journal.url", format!("{shown} is a folder"), "name a file in it");
-        return;
-    }
-    let known = faults.0.len();
-    let mut head = [0; MAGIC.len()];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
-        Ok(()) if head != *MAGIC => {
-            faults.add(config, "journal.url", format!("{shown} is no file of SQLite's"), remedy)
-        }
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof && path.metadata().is_ok_and(|it| it.len() > 0) => {
-            faults.add(config, "journal.url", format!("{shown} is no file of SQLite's"), remedy);
-        }
+    match File::open(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let remedy = "make it for the user that runs Punte (chown), or name another file";
-            faults.add(config, "journal.url", format!("{shown} cannot be read: {error}"), remedy);
+            faults.add(config, "journal.url", format!("{} cannot be read: {error}", path.display()), remedy);
         }
-        Ok(()) | Err(_) => {}
-    }
-    if faults.0.len() == known
-        && let Err(error) = sqlite::check(path)
-    {
-        faults.add(config, "journal.url", error.to_string(), "do what the text says");
+        Ok(_) | Err(_) => {
+            if let Err(error) = sqlite::check(path) {
+                faults.add(config, "journal.url", error.to_string(), "do what the text says");
+            }
+        }
     }
 }
-
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What is not there is made at the start, if the folder above lets us.
 fn check_writable(folder: &Path, config: &Path, key: &str, faults: &mut ConfigFaults) {

@@ -21,15 +21,15 @@ pub fn attentive_provider() -> Arc<CryptoProvider> {
 fn attentive(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     match suite {
         SupportedCipherSuite::Tls12(usual) => {
-            SupportedCipherSuite::Tls12(Box::leak(Box::new(renegotiation::attentive(usual))))
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(renegotiation::attentive(usual, copied(&usual.common)))))
         }
         SupportedCipherSuite::Tls13(usual) => {
-            SupportedCipherSuite::Tls13(Box::leak(Box::new(first_word::attentive(usual))))
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(first_word::attentive(usual, copied(&usual.common)))))
         }
     }
 }
 
-pub(super) fn copied(common: &CipherSuiteCommon) -> CipherSuiteCommon {
+fn copied(common: &CipherSuiteCommon) -> CipherSuiteCommon {
     CipherSuiteCommon {
         suite: common.suite,
         hash_provider: common.hash_provider,

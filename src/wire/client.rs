@@ -6,8 +6,8 @@ use super::{
     failure::{ConnectFailure, ExchangeFailure, SendFailure},
     handshake::{Handshake, shake_hands},
     moment::{Moment, poll_request},
+    noted::Renegotiations,
     proof::watched,
-    renegotiation::Renegotiations,
     tls_failure::{TlsFailure, tls_failure},
     unasked::is_unasked,
 };

@@ -4,8 +4,8 @@
 use super::{
     failure::ConnectFailure,
     moment::poll_connecting,
+    noted::{Noted, Renegotiations, noting},
     proof::{Seen, watch},
-    renegotiation::{Noted, Renegotiations, noting},
     tls_failure::{TlsFailure, tls_failure},
     unasked::is_unasked,
 };

@@ -6,15 +6,17 @@
 //! known of this very connection, whoever meets the error.
 
 use super::{
-    attentive::copied,
-    renegotiation::noted_in,
-    unasked::{self, HasAsked, noting_requests},
+    noted::{HasAsked, noted_in},
+    unasked::{self, noting_requests},
 };
 use rustls::{
     AlertDescription, ConnectionTrafficSecrets, ContentType, Error, OtherError, Tls13CipherSuite,
-    crypto::cipher::{
-        AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter, Tls13AeadAlgorithm,
-        UnsupportedOperationError,
+    crypto::{
+        CipherSuiteCommon,
+        cipher::{
+            AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter,
+            Tls13AeadAlgorithm, UnsupportedOperationError,
+        },
     },
 };
 use std::sync::Arc;
@@ -24,10 +26,10 @@ use std::sync::Arc;
 #[error("the server refused our certificate before it said anything else")]
 pub(super) struct RefusedFirst(pub AlertDescription);
 
-pub(super) fn attentive(usual: &'static Tls13CipherSuite) -> Tls13CipherSuite {
-    let Tls13CipherSuite { common, hkdf_provider, aead_alg, quic } = usual;
+pub(super) fn attentive(usual: &'static Tls13CipherSuite, common: CipherSuiteCommon) -> Tls13CipherSuite {
+    let Tls13CipherSuite { common: _, hkdf_provider, aead_alg, quic } = usual;
     let aead_alg = Box::leak(Box::new(Attentive(*aead_alg)));
-    Tls13CipherSuite { common: copied(common), hkdf_provider: *hkdf_provider, aead_alg, quic: *quic }
+    Tls13CipherSuite { common, hkdf_provider: *hkdf_provider, aead_alg, quic: *quic }
 }
 
 struct Attentive(&'static dyn Tls13AeadAlgorithm);

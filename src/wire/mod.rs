@@ -8,6 +8,7 @@ mod failure;
 mod first_word;
 mod handshake;
 mod moment;
+mod noted;
 mod proof;
 mod renegotiation;
 mod soap;

@@ -5,58 +5,26 @@
 //! Whoever decrypts the records sees what kind each is.
 
 use super::{
-    attentive::copied,
-    unasked::{self, HasAsked, noting_requests},
+    noted::{Noted, noted_in},
+    unasked::{self, noting_requests},
 };
 use rustls::{
     ConnectionTrafficSecrets, ContentType, Error, Tls12CipherSuite,
-    crypto::cipher::{
-        AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter, MessageEncrypter,
-        Tls12AeadAlgorithm, UnsupportedOperationError,
+    crypto::{
+        CipherSuiteCommon,
+        cipher::{
+            AeadKey, InboundOpaqueMessage, InboundPlainMessage, KeyBlockShape, MessageDecrypter, MessageEncrypter,
+            Tls12AeadAlgorithm, UnsupportedOperationError,
+        },
     },
 };
-use std::{
-    cell::RefCell,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-
-/// How often the servers that one client talks to have asked for it.
-pub(super) type Renegotiations = Arc<AtomicU64>;
-
-/// What is noted of one connection.
-#[derive(Debug, Clone)]
-pub(super) struct Noted {
-    /// Of all connections of the client.
-    pub renegotiations: Renegotiations,
-    pub has_asked: HasAsked,
-}
-
-thread_local! {
-    /// Where the connection notes it whose handshake is polled on this thread now.
-    static NOTED_IN: RefCell<Option<Noted>> = const { RefCell::new(None) };
-}
-
-/// The connection whose handshake `poll` goes on with notes there what becomes of it later.
-pub(super) fn noting<T>(noted: &Noted, poll: impl FnOnce() -> T) -> T {
-    NOTED_IN.set(Some(noted.clone()));
-    let polled = poll();
-    NOTED_IN.take();
-    polled
-}
-
-/// Where the handshake that is polled on this thread now notes what it sees.
-pub(super) fn noted_in() -> Option<Noted> {
-    NOTED_IN.with_borrow(Clone::clone)
-}
+use std::sync::atomic::Ordering;
 
 /// The suite with an eye on what it decrypts.
-pub(super) fn attentive(usual: &'static Tls12CipherSuite) -> Tls12CipherSuite {
-    let Tls12CipherSuite { common, prf_provider, kx, sign, aead_alg } = usual;
+pub(super) fn attentive(usual: &'static Tls12CipherSuite, common: CipherSuiteCommon) -> Tls12CipherSuite {
+    let Tls12CipherSuite { common: _, prf_provider, kx, sign, aead_alg } = usual;
     let aead_alg = Box::leak(Box::new(Attentive(*aead_alg)));
-    Tls12CipherSuite { common: copied(common), prf_provider: *prf_provider, kx: *kx, sign, aead_alg }
+    Tls12CipherSuite { common, prf_provider: *prf_provider, kx: *kx, sign, aead_alg }
 }
 
 struct Attentive(&'static dyn Tls12AeadAlgorithm);

@@ -5,19 +5,13 @@
 //! seals and opens the records sees which came first. The error that TLS ends with carries the connection's own count, so that
 //! whoever meets the error can still see that nothing was sent.
 
-use super::renegotiation::noted_in;
+use super::noted::{HasAsked, noted_in};
 use crate::network_errors::sources;
 use rustls::{
     ContentType, Error, OtherError,
     crypto::cipher::{InboundPlainMessage, MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
-/// Whether anything of a request has been sealed on a connection.
-pub(super) type HasAsked = Arc<AtomicBool>;
+use std::sync::{Arc, atomic::Ordering};
 
 /// What TLS ends with when the server's word comes first.
 #[derive(Debug, thiserror::Error)]

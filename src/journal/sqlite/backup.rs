@@ -1,6 +1,7 @@
 //! Backups: a journal that may be in use comes in, a whole copy of it goes out; and a copy takes a journal's place.
 
 use super::{
+    beside::beside,
     connection::{self, BUSY_TIMEOUT},
     log_id,
     ownership::try_own,
@@ -107,12 +108,6 @@ fn to_read(path: &Path) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(connection::failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(connection::failed)?;
     Ok(connection)
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
 
 /// A name that is nobody's yet.

@@ -1,9 +1,12 @@
 //! What kind of file it is: its path comes in; one that is no journal of Punte's is refused in words, untouched.
 
+use super::beside::{log_of, rollback_of};
 use crate::journal::JournalError;
 use rusqlite::{Connection, ErrorCode};
 use std::{
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read},
+    path::Path,
     time::Duration,
 };
 
@@ -24,8 +27,11 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
         return refused("is no file", other);
     }
     // Until what lies beside it has been put into it, the file alone may be torn.
-    if [super::wholeness::log_of(path), rollback_of(path)].iter().any(|beside| beside.exists()) {
+    if [log_of(path), rollback_of(path)].iter().any(|beside| beside.exists()) {
         return Ok(());
+    }
+    if has_other_head(path).unwrap_or(false) {
+        return refused("is no file of SQLite's", other);
     }
     match has_foreign_tables(path) {
         Ok(false) => Ok(()),
@@ -38,11 +44,14 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// What undoes a change that was cut off, before the file has its first log.
-fn rollback_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-journal");
-    PathBuf::from(name)
+/// What every file of SQLite's begins with (sqlite.org/fileformat2.html, section 1.3.1). It takes a shorter file for an empty one.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// An empty file is one that nobody has written to yet.
+fn has_other_head(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    Ok(!head.is_empty() && head != MAGIC)
 }
 
 /// Without locks: a file that another process is just making is looked at once more.

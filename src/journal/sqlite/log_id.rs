@@ -5,13 +5,16 @@
 //! note is emptied. So a file with the noted id got it from somebody else, who puts in a whole log and nothing less. A copy
 //! that such a tool has made of the journal while it was open has the id as well, but another schema cookie.
 
-use super::connection::{self, create_private};
+use super::{
+    beside::beside,
+    connection::{self, create_private},
+};
 use crate::journal::JournalError;
 use rusqlite::Connection;
 use std::{
     fs::{File, TryLockError},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// The end of the note's name.
@@ -24,7 +27,7 @@ pub struct Emptied {
 
 /// Before a checkpoint.
 pub fn empty(journal: &Path) -> Result<Emptied, JournalError> {
-    let place = place(journal);
+    let place = beside(journal, NOTE);
     let emptied = || -> io::Result<Emptied> {
         let note = open(&place)?;
         note.lock_shared()?;
@@ -40,7 +43,7 @@ pub fn empty(journal: &Path) -> Result<Emptied, JournalError> {
 
 /// After a checkpoint, and after what [`empty`] gave is gone. Whoever is still at one begins the log instead.
 pub fn begin(journal: &Path, connection: &Connection) -> Result<(), JournalError> {
-    let place = place(journal);
+    let place = beside(journal, NOTE);
     create_private(&place)?;
     let mut note = open(&place).map_err(|error| at(&place, &error))?;
     match note.try_lock() {
@@ -64,7 +67,7 @@ pub fn is_noted(journal: &Path, file: &Connection) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     let id: Option<i64> = file.query_row("SELECT log_id FROM installation", (), |row| row.get(0))?;
-    let (cookie, noted) = (cookie(file)?, std::fs::read_to_string(place(journal)).ok());
+    let (cookie, noted) = (cookie(file)?, std::fs::read_to_string(beside(journal, NOTE)).ok());
     Ok(id.is_some_and(|id| noted == Some(words(id, cookie))))
 }
 
@@ -76,12 +79,6 @@ fn cookie(connection: &Connection) -> rusqlite::Result<i64> {
 
 fn words(id: i64, cookie: i64) -> String {
     format!("{id} {cookie}")
-}
-
-fn place(journal: &Path) -> PathBuf {
-    let mut name = journal.as_os_str().to_owned();
-    name.push(NOTE);
-    PathBuf::from(name)
 }
 
 fn open(place: &Path) -> io::Result<File> {

@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: a commit is on disk when it returns. Other processes may open the same file.
 
 mod backup;
+mod beside;
 mod checkpointer;
 mod connection;
 mod kind;
@@ -46,14 +47,13 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 pub struct SqliteJournal {
-    place: Place,
     continuity: Continuity,
     writer: Writer,
     /// Ends after the writer.
     _checkpointer: Checkpointer,
     readers: Readers,
     /// Ends last, when no other connection of ours is open any more.
-    _end: EndOfUse,
+    end: EndOfUse,
 }
 
 struct EndOfUse {
@@ -95,12 +95,11 @@ impl SqliteJournal {
         let checkpointer = Checkpointer::start(path, &mut connection)?;
         let place = Place::of(path);
         Ok(Self {
-            place: place.clone(),
             continuity: Continuity::default(),
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, place.clone())?,
             _checkpointer: checkpointer,
             readers: Readers::new(path),
-            _end: EndOfUse { place, purpose },
+            end: EndOfUse { place, purpose },
         })
     }
 
@@ -151,14 +150,11 @@ impl Database for SqliteJournal {
         }
         match O::ACCESS {
             Access::Read => self.readers.read(operation).await,
-            Access::Write | Access::Probe => {
-                self.place.check()?;
-                self.writer.write(operation).await
-            }
+            Access::Write | Access::Probe => self.writer.write(operation).await,
         }
     }
 
     async fn leave_no_trace(&self) -> Result<(), JournalError> {
-        traces::remove(self.place.path()).await
+        traces::remove(self.end.place.path()).await
     }
 }

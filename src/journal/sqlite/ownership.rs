@@ -1,10 +1,10 @@
 //! Who may believe to be the only worker on a file: its path comes in, a guard goes out, or the news that another has it.
 
-use super::connection::create_private;
+use super::{beside::beside, connection::create_private};
 use crate::journal::JournalError;
 use std::{
     fs::{File, TryLockError},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Holds `<path>.lock` until it is dropped or its process ends, however it ends.
@@ -15,9 +15,7 @@ pub struct Ownership {
 
 /// `None`: another process has it.
 pub fn try_own(path: &Path) -> Result<Option<Ownership>, JournalError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = beside(path, ".lock");
     let failed = |error| JournalError::Unavailable(format!("cannot lock {}: {error}", path.display()));
     create_private(&path)?;
     let lock = File::options().append(true).open(&path).map_err(failed)?;

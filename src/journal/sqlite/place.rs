@@ -1,7 +1,7 @@
 //! The journal's files as they were opened: their paths come in; whether they are still at their places goes out. What is
 //! written to a file that was removed is gone when its process ends.
 
-use super::wholeness::log_of;
+use super::beside::log_of;
 use crate::journal::JournalError;
 use std::{
     os::unix::fs::MetadataExt,

@@ -2,13 +2,13 @@
 //! The file itself says that it was open: its path comes in, and such a file is refused in words, unless somebody has put
 //! all of its log into it.
 
-use super::{connection, log_id};
+use super::{beside::log_of, connection, log_id};
 use crate::journal::JournalError;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, wal::CheckpointMode};
 use std::{
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// The file format's "read version" of a database with a log (sqlite.org/fileformat2.html, section 1.3.3).
@@ -30,12 +30,6 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
         path.display(),
         log_of(path).display()
     )))
-}
-
-pub fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    PathBuf::from(name)
 }
 
 fn has_lost_its_log(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! Group commit: commands of many tasks come in, one transaction for all that wait goes to disk, then each gets its answer.
 
-use super::{connection, connection::SqliteStore, run::run};
+use super::{connection, connection::SqliteStore, place::Place, run::run};
 use crate::journal::{JournalError, operations::Operation};
 use rusqlite::Connection;
 use std::{
@@ -55,13 +55,14 @@ struct Pending<O: Operation> {
 }
 
 impl Writer {
-    pub fn start(connection: Connection) -> Result<Self, JournalError> {
+    /// `place`: where the connection's files lay when it was opened.
+    pub fn start(connection: Connection, place: Place) -> Result<Self, JournalError> {
         let (commands, waiting) = mpsc::channel(WAITING_COMMANDS);
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();
         let thread = std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || write_until_closed(connection, waiting, &counted))
+            .spawn(move || write_until_closed(connection, &place, waiting, &counted))
             .map_err(|error| JournalError::Unavailable(format!("no thread to write with: {error}")))?;
         Ok(Self { commands: Some(commands), thread: Some(thread), counters })
     }
@@ -95,7 +96,12 @@ impl Drop for Writer {
     }
 }
 
-fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Command>>, counters: &Counters) {
+fn write_until_closed(
+    mut connection: Connection,
+    place: &Place,
+    mut waiting: mpsc::Receiver<Box<dyn Command>>,
+    counters: &Counters,
+) {
     while let Some(first) = waiting.blocking_recv() {
         let mut batch = vec![first];
         gather(&mut batch, &mut waiting);
@@ -103,7 +109,7 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Bo
             std::thread::sleep(COMMIT_DELAY);
             gather(&mut batch, &mut waiting);
         }
-        let written = write_batch(&mut connection, &mut batch);
+        let written = place.check().and_then(|()| write_batch(&mut connection, &mut batch));
         if let Err(error) = &written {
             connection::roll_back(&connection);
             tracing::error!(%error, commands = batch.len(), "the journal could not commit");

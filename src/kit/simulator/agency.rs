@@ -105,7 +105,7 @@ impl Agency {
                 match plan.fault {
                     Some(SimulatedFault::Swapped) => self.swap.with_another(answer).await,
                     Some(SimulatedFault::OlderBusy) if !asked.is_lookup => {
-                        self.older.in_place_of(answer?, &asked).await
+                        self.older.in_place_of(answer?, &asked).await.map_err(|_| Reset)
                     }
                     _ => answer,
                 }

@@ -1,12 +1,13 @@
 //! What the simulated agency has said about a reference is kept; later answers about it come in, and the older word goes out in
 //! their place, as from somebody on the way who has no key.
 
-use super::{agency::Reset, clerk::Asked, response::Body};
+use super::{clerk::Asked, response::Body};
 use bytes::Bytes;
 use http::{Response, response::Parts};
 use http_body_util::{BodyExt, Full};
 use std::{
     collections::HashMap,
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,9 +21,9 @@ impl OlderWords {
     }
 
     /// The first one is kept.
-    pub async fn in_place_of(&self, answer: Response<Body>, asked: &Asked<'_>) -> Result<Response<Body>, Reset> {
+    pub async fn in_place_of(&self, answer: Response<Body>, asked: &Asked<'_>) -> io::Result<Response<Body>> {
         let (parts, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let (parts, body) = self.words().entry(key(asked)).or_insert((parts, body)).clone();
         Ok(Response::from_parts(parts, Full::new(body).map_err(|never| match never {}).boxed()))
     }
