@@ -3,13 +3,12 @@
 
 use super::{
     Earlier, Road,
-    begin::later,
     exchange::{Ending, Outcome, Prepared, Turn},
 };
 use crate::{
     adapter::Reading,
     crash::{self, Point},
-    domain::{Attempt, AttemptOutcome, Code, Fault, Stage, Verdict},
+    domain::{Attempt, AttemptOutcome, Code, Fault, Stage, Verdict, later},
     journal::JournalError,
 };
 use jiff::{SignedDuration, Timestamp};

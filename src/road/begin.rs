@@ -9,7 +9,7 @@ use super::{
 use crate::{
     adapter::Operation,
     crash::{self, Point},
-    domain::{Effect, Event, Fault, Progress, State, whole_microseconds},
+    domain::{Effect, Event, Fault, Progress, State, later, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -191,8 +191,4 @@ fn lease(operation: &Operation, asks_first: bool) -> SignedDuration {
     let exchanges = if asks_first { 2 } else { 1 };
     let spread = SignedDuration::from_micros(rand::random_range(0..LEASE_SPREAD_MICROS));
     exchange.saturating_mul(exchanges).saturating_add(LEASE_MARGIN).saturating_add(spread)
-}
-
-pub(super) fn later(from: Timestamp, by: SignedDuration) -> Timestamp {
-    from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -1,8 +1,8 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    Arrival, Arrivals, Case, Contents, Errand, Line, Lines, Marks, Reply, Sign, Steady,
-    begin::{Begun, Order, Ready, begins_first, later},
+    Arrival, Arrivals, Case, Contents, Line, Lines, Marks, Reply, Sign, Steady,
+    begin::{Begun, Order, Ready, begins_first},
     earlier::pause_after_nothing_done,
     exchange::{Ending, Turn},
     settle,
@@ -13,9 +13,7 @@ use crate::{
     broker::WorkItem,
     catalogue::Catalogue,
     crash::{self, Point},
-    domain::{
-        AgencyName, Clock, Code, Effect, Event, Fault, Forbidden, Progress, Stage, StateName, Submission, Verdict,
-    },
+    domain::{AgencyName, Clock, Code, Event, Fault, Forbidden, Stage, StateName, Submission, Verdict, later},
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
 };
@@ -57,10 +55,10 @@ const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Road {
-    pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem, errand: Errand) -> Delivered {
+    pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
         match self.arrivals.take(item.submission).await {
             Arrival::Accepted(record) => {
-                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at, errand).await {
+                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at).await {
                     return delivered;
                 }
             }
@@ -83,20 +81,14 @@ impl Road {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
             return Delivered::Done(Sign::None);
         }
-        self.guarded(item, &Arc::new(record), asked_at, errand).await.unwrap_or(Delivered::Done(Sign::None))
+        self.guarded(item, &Arc::new(record), asked_at).await.unwrap_or(Delivered::Done(Sign::None))
     }
 
     /// `known_at`: a moment at which the journal held exactly this record. `None`: the journal refused the beginning because
     /// the record has changed since.
-    async fn guarded(
-        &self,
-        item: &WorkItem,
-        record: &Arc<Record>,
-        known_at: Timestamp,
-        errand: Errand,
-    ) -> Option<Delivered> {
+    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>, known_at: Timestamp) -> Option<Delivered> {
         crash::here(Point::WorkerDelivered);
-        match AssertUnwindSafe(self.walk(record, known_at, errand)).catch_unwind().await {
+        match AssertUnwindSafe(self.walk(record, known_at)).catch_unwind().await {
             Ok(Ok(sign)) => sign.map(Delivered::Done),
             Ok(Err(error)) => Some(unrecorded(item, &error)),
             Err(_) => Some(self.after_panic(record).await),
@@ -107,12 +99,7 @@ impl Road {
         &self.journal
     }
 
-    async fn walk(
-        &self,
-        record: &Arc<Record>,
-        known_at: Timestamp,
-        errand: Errand,
-    ) -> Result<Option<Sign>, JournalError> {
+    async fn walk(&self, record: &Arc<Record>, known_at: Timestamp) -> Result<Option<Sign>, JournalError> {
         let submission = &record.submission;
         let now = self.clock.now();
         if now >= submission.expires_at {
@@ -129,7 +116,7 @@ impl Road {
         let _leaving = self.patiently(|| self.marks.cover(effect)).await?;
         let earlier = self.earlier(record, effect, operation.timeout).await?;
         // Whoever may have acted on an earlier attempt is asked first.
-        let asks_first = [effect, submission.effect].iter().any(|effect| asks_first(*effect, &record.progress));
+        let asks_first = [effect, submission.effect].iter().any(|effect| record.progress.is_to_be_asked_about(*effect));
         let begins_first = begins_first(effect, now.duration_since(known_at));
         let order = Order { effect, asks_first, begins_first };
         let (begun, prepared) = match self.ready(record, &line, operation, order).await? {
@@ -157,7 +144,7 @@ impl Road {
             schedule: &line.adapter.schedule,
             now,
             waiting_since: record.progress.waiting_since,
-            errand: if line.halt.halted().is_some() { Errand::Halted } else { errand },
+            is_halted: line.halt.halted().is_some(),
             pause: pause_after_nothing_done(&line, operation, effect),
         };
         let (sign, event, not_before) = match outcome.ending {
@@ -266,11 +253,6 @@ pub(super) fn key_wait(fault: &Fault) -> SignedDuration {
 /// Only these are sent; a message about any other says nothing new.
 pub fn is_to_do(state: StateName) -> bool {
     matches!(state, StateName::Accepted | StateName::Queued)
-}
-
-/// Whether the agency is asked before anything is sent to it.
-pub fn asks_first(effect: Effect, progress: &Progress) -> bool {
-    progress.is_to_be_asked_about(effect)
 }
 
 /// What becomes of a submission of which nothing could be sent.

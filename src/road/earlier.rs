@@ -4,10 +4,10 @@
 //! The agency may say truthfully, and signed, that it has done nothing, and act on the next attempt. Whoever stands in its
 //! place and has no key may keep that word and give it in the place of the next answer.
 
-use super::{Line, Road, begin::later};
+use super::{Line, Road};
 use crate::{
     adapter::Operation,
-    domain::{Attempt, AttemptOutcome, Effect, Progress, Stage, Verdict},
+    domain::{Attempt, AttemptOutcome, Effect, Progress, Stage, Verdict, later},
     journal::{JournalError, Record},
     trust::{AnswerKind, Seal},
 };
@@ -79,13 +79,14 @@ fn leaves_doubt(attempt: &Attempt) -> bool {
 /// As long a pause that what the agency signs afterwards is known to be younger than what it has signed before. It is made
 /// after a certain "nothing was done" where the next such word would otherwise leave something to an operator.
 pub(super) fn pause_after_nothing_done(line: &Line, operation: &Operation, effect: Effect) -> SignedDuration {
+    match effect {
+        Effect::Read | Effect::Idempotent | Effect::Lookup => return SignedDuration::ZERO,
+        Effect::Once => {}
+    }
     let policy = line.answer_policy();
     let tells_time = matches!(policy.kind, AnswerKind::Wss | AnswerKind::HttpSignature { .. });
     let is_bound = operation.request.binds_to_message(matches!(line.seal, Seal::Wss(_)));
-    match effect {
-        Effect::Once if tells_time && !is_bound => policy.max_clock_skew * 2 + PAUSE_MARGIN,
-        Effect::Once | Effect::Read | Effect::Idempotent | Effect::Lookup => SignedDuration::ZERO,
-    }
+    if tells_time && !is_bound { policy.max_clock_skew * 2 + PAUSE_MARGIN } else { SignedDuration::ZERO }
 }
 
 impl Road {

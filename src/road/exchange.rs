@@ -3,7 +3,7 @@
 
 use super::{
     Answering, Earlier, Line, Ours, Road, Sealed,
-    begin::{Begun, later},
+    begin::Begun,
     contents::{Base64, Held},
     digests, read, seal, send, transform,
     transform::Transformed,
@@ -14,7 +14,7 @@ use crate::{
         stacks::{self, NotDone},
     },
     crash::{self, Point},
-    domain::{Code, Effect, Fault, MessageId, Stage, Verdict, WireRecord},
+    domain::{Code, Effect, Fault, MessageId, Stage, Verdict, WireRecord, later},
     journal::{JournalError, Record},
     wire::{Received, content},
 };

@@ -34,15 +34,16 @@ impl Reply {
     pub async fn end(&self, record: &Record, entries: Vec<Entry>) -> Result<(), JournalError> {
         let submission = &record.submission;
         let Some(at) = entries.last().map(|entry| entry.at) else { return Ok(()) };
-        let (progress, timeline) = if self.awaited.is_awaited(submission.id) {
-            let (progress, timeline) = self.journal.record_whole(submission.id, entries).await?;
-            (progress, Some(timeline))
-        } else {
-            (self.journal.record_all(submission.id, entries).await?, None)
-        };
         let changed_at = whole_microseconds(at);
-        let after = Record { submission: submission.clone(), progress, changed_at, erased_at: None };
-        self.tell(after, timeline).await;
+        let state = if self.awaited.is_awaited(submission.id) {
+            let (progress, timeline) = self.journal.record_whole(submission.id, entries).await?;
+            let state = progress.state.name();
+            self.hand_over(Record { submission: submission.clone(), progress, changed_at, erased_at: None }, timeline);
+            state
+        } else {
+            self.journal.record_all(submission.id, entries).await?.state.name()
+        };
+        self.announce(submission, state, changed_at).await;
         Ok(())
     }
 
@@ -54,17 +55,18 @@ impl Reply {
             return Ok(false);
         }
         if let Some((record, timeline)) = self.journal.find_whole(submission.id).await? {
-            self.tell(record, Some(timeline)).await;
+            let (state, changed_at) = (record.progress.state.name(), record.changed_at);
+            self.hand_over(record, timeline);
+            self.announce(submission, state, changed_at).await;
         }
         Ok(true)
     }
 
-    async fn tell(&self, record: Record, timeline: Option<Vec<Change>>) {
-        let (submission, state, at) = (record.submission.clone(), record.progress.state.name(), record.changed_at);
-        if let Some(timeline) = timeline.filter(|_| state.is_settled()) {
+    /// To whom waits for it here.
+    fn hand_over(&self, record: Record, timeline: Vec<Change>) {
+        if record.progress.state.name().is_settled() {
             self.awaited.put(record, timeline);
         }
-        self.announce(&submission, state, at).await;
     }
 
     async fn announce(&self, submission: &Submission, state: StateName, at: Timestamp) {

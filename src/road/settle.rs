@@ -5,7 +5,7 @@
 use super::Sign;
 use crate::{
     adapter::Reading,
-    domain::{Answer, Code, Effect, Event, Fault, Schedule, Stage, Verdict},
+    domain::{Answer, Code, Effect, Event, Fault, Schedule, Stage, Verdict, later},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -14,16 +14,6 @@ use std::time::Duration;
 /// the only thing that notices its return.
 /// What has reached it and met silence or a failure may be the reason: its waits grow to the schedule's longest.
 const LONGEST_WAIT_FOR_AGENCY: Duration = Duration::from_secs(60);
-
-/// What an attempt is for, beside the submission's own sake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
-    Ordinary,
-    /// It finds out for all others whether an agency that failed again and again is there again.
-    Probe,
-    /// While it was under way, the agency was found to let nobody of this installation in.
-    Halted,
-}
 
 /// What the decision depends on, beside the outcome.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +26,8 @@ pub struct Case<'a> {
     pub now: Timestamp,
     /// Since when the submission waits for an agency that is away.
     pub waiting_since: Option<Timestamp>,
-    pub errand: Errand,
+    /// While it was under way, the agency was found to let nobody of this installation in.
+    pub is_halted: bool,
     /// How long the next try waits at least after the agency's certain word that it has done nothing.
     pub pause: SignedDuration,
 }
@@ -77,7 +68,7 @@ fn failed(fault: Fault, case: Case<'_>) -> Event {
 }
 
 fn again(fault: Fault, case: Case<'_>) -> Event {
-    if says_nothing_of_the_submission(&fault, case.errand) {
+    if says_nothing_of_the_submission(&fault, case.is_halted) {
         return deferred(fault, case);
     }
     match case.schedule.wait_after(case.tries, fault.retry_after) {
@@ -85,7 +76,7 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
             let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
             let is_nothing_done = fault.code == Code::AgencyFaultTransient && fault.verdict == Verdict::Retry;
             let wait = if is_nothing_done { wait.max(case.pause) } else { wait };
-            let due_at = case.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+            let due_at = later(case.now, wait);
             Event::RetryPlanned { attempt: case.attempt, due_at, fault }
         }
         None => {
@@ -97,11 +88,8 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
 
 /// The agency is away, silent, or fails without a word about the request, or it lets nobody of this installation in: no number
 /// of tries would say anything of the submission. Parking is for what a person can decide.
-fn says_nothing_of_the_submission(fault: &Fault, errand: Errand) -> bool {
-    let is_of_all = match errand {
-        Errand::Ordinary | Errand::Probe => false,
-        Errand::Halted => matches!(fault.code, Code::CredentialsRefused | Code::IdentityRefusedLate),
-    };
+fn says_nothing_of_the_submission(fault: &Fault, is_halted: bool) -> bool {
+    let is_of_all = is_halted && matches!(fault.code, Code::CredentialsRefused | Code::IdentityRefusedLate);
     fault.code.is_absence() || matches!(Sign::of_fault(fault), Sign::Ill { .. } | Sign::Away) || is_of_all
 }
 
@@ -112,7 +100,7 @@ fn deferred(fault: Fault, case: Case<'_>) -> Event {
     let own = if fault.code.is_absence() { own.min(LONGEST_WAIT_FOR_AGENCY) } else { own };
     let wait = fault.retry_after.map_or(own, |asked| own.max(case.schedule.bounded(asked)));
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    let due_at = case.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    let due_at = later(case.now, wait);
     Event::Deferred { attempt: case.attempt, due_at, since, fault }
 }
 
@@ -131,7 +119,6 @@ mod tests {
     fn event(outcome: Result<Reading, Fault>, effect: Effect, tries: u32) -> Event {
         let schedule = schedule();
         let now = Timestamp::UNIX_EPOCH;
-        let errand = Errand::Ordinary;
         settle(
             outcome,
             Case {
@@ -141,7 +128,7 @@ mod tests {
                 schedule: &schedule,
                 now,
                 waiting_since: None,
-                errand,
+                is_halted: false,
                 pause: SignedDuration::from_secs(70),
             },
         )
@@ -218,30 +205,51 @@ mod tests {
         let schedule = schedule();
         let now = Timestamp::from_second(1000).unwrap();
         let since = Timestamp::from_second(900).unwrap();
-        let case = |errand| Case {
+        let case = Case {
             effect: Effect::Idempotent,
             attempt: 7,
             tries: 3,
             schedule: &schedule,
             now,
             waiting_since: Some(since),
-            errand,
+            is_halted: false,
             pause: SignedDuration::ZERO,
         };
         let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(Duration::from_secs(500)));
-        match settle(Err(asked), case(Errand::Ordinary)) {
+        match settle(Err(asked), case) {
             Event::Deferred { due_at, since: told, .. } => assert_eq!((due_at.as_second(), told), (1500, since)),
             other => panic!("{other:?}"),
         }
-        match settle(Err(fault(Code::NetworkConnect)), case(Errand::Ordinary)) {
+        match settle(Err(fault(Code::NetworkConnect)), case) {
             Event::Deferred { due_at, .. } => assert_eq!(due_at.as_second(), 1060),
             other => panic!("{other:?}"),
         }
         // What has reached it may be the reason: its wait grows as the schedule's do.
-        match settle(Err(fault(Code::NetworkTimeout)), case(Errand::Ordinary)) {
+        match settle(Err(fault(Code::NetworkTimeout)), case) {
             Event::Deferred { due_at, .. } => assert_eq!(due_at.as_second(), 1080),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_an_agency_refuses_of_everybody_here_is_deferred_and_costs_no_try() {
+        let schedule = schedule();
+        let case = |is_halted| Case {
+            effect: Effect::Read,
+            attempt: 1,
+            tries: 3,
+            schedule: &schedule,
+            now: Timestamp::UNIX_EPOCH,
+            waiting_since: None,
+            is_halted,
+            pause: SignedDuration::ZERO,
+        };
+        for code in [Code::CredentialsRefused, Code::IdentityRefusedLate] {
+            assert_eq!(settle(Err(fault(code)), case(true)).name(), EventName::Deferred, "{code}");
+            assert_eq!(settle(Err(fault(code)), case(false)).name(), EventName::GivenUp, "{code}");
+        }
+        let of_the_request = fault(Code::AgencySoapServerFault);
+        assert_eq!(settle(Err(of_the_request), case(true)).name(), EventName::GivenUp);
     }
 
     #[test]

@@ -107,7 +107,7 @@ mod tests {
     use crate::{
         adapter::{DeclaredMoment, NotHandled},
         domain::{Effect, Event, Schedule},
-        road::{Case, Errand, asks_first, send, settle},
+        road::{Case, send, settle},
         wire::{ExchangeFailure, SendFailure},
     };
     use jiff::{SignedDuration, Timestamp};
@@ -117,19 +117,19 @@ mod tests {
     fn follows(fault: Fault, effect: Effect) -> &'static str {
         let secs = Duration::from_secs;
         let schedule = Schedule::new(secs(1), secs(1), 1.0, 0.0, 3, secs(1)).unwrap();
-        let (now, errand) = (Timestamp::UNIX_EPOCH, Errand::Ordinary);
+        let now = Timestamp::UNIX_EPOCH;
         let (attempt, tries, schedule, pause) = (1, 1, &schedule, SignedDuration::ZERO);
-        let case = Case { effect, attempt, tries, schedule, now, waiting_since: None, errand, pause };
+        let case = Case { effect, attempt, tries, schedule, now, waiting_since: None, is_halted: false, pause };
         let progress = crate::domain::Progress::accepted();
         let sending = crate::domain::State::Sending { attempt: 1, lease_until: Timestamp::UNIX_EPOCH };
         let progress = crate::domain::Progress { state: sending, attempts: 1, tries: 1, ..progress };
         let event = settle(Err(fault), case);
         let after = crate::domain::apply(&progress, effect.into(), event.clone()).unwrap();
         match event {
-            Event::RetryPlanned { .. } if asks_first(effect, &after) => "asked, then again",
+            Event::RetryPlanned { .. } if after.is_to_be_asked_about(effect) => "asked, then again",
             Event::RetryPlanned { .. } if after.in_doubt => "again, in doubt",
             Event::RetryPlanned { .. } => "again",
-            Event::Deferred { .. } if asks_first(effect, &after) => "waits, then asked",
+            Event::Deferred { .. } if after.is_to_be_asked_about(effect) => "waits, then asked",
             Event::Deferred { .. } if after.in_doubt => "waits, in doubt",
             Event::Deferred { .. } => "waits",
             Event::GivenUp { .. } if after.in_doubt => "parked, in doubt",

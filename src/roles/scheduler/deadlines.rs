@@ -5,7 +5,7 @@ use crate::{
     crash::{self, Point},
     domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId, Verdict},
     journal::{Due, Entry, JournalError},
-    road::{Case, Errand, settle},
+    road::{Case, settle},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -62,8 +62,8 @@ pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, 
         State::Sending { attempt, .. } => {
             let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
             let (tries, waiting_since) = (progress.tries, progress.waiting_since);
-            let (errand, pause) = (Errand::Ordinary, SignedDuration::ZERO);
-            Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand, pause }))
+            let (is_halted, pause) = (false, SignedDuration::ZERO);
+            Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, is_halted, pause }))
         }
         _ => None,
     }

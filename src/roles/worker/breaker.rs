@@ -3,8 +3,8 @@
 use super::hand::Whom;
 use crate::{
     adapter::BreakerPolicy,
-    domain::SubmissionId,
-    road::{Errand, Sign},
+    domain::{SubmissionId, later},
+    road::Sign,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashSet, time::Duration};
@@ -52,6 +52,14 @@ impl Circuit {
             Circuit::Closed => false,
         }
     }
+}
+
+/// What a delivery is for, beside the submission's own sake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    Ordinary,
+    /// It finds out for all others whether an agency that failed again and again is there again.
+    Probe,
 }
 
 /// Whose submissions wait.
@@ -187,7 +195,7 @@ impl Whose {
 
 fn after(now: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+    later(now, wait)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::{
     Breaker, Circuit, Hand, Whose,
+    breaker::Errand,
     hand::{Standing, Whom},
     pace::Pace,
     rate::Rate,
@@ -13,7 +14,7 @@ use crate::{
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
     domain::{Clock, SubmissionId},
-    road::{Delivered, Errand, Road, Sign},
+    road::{Delivered, Road, Sign},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -201,16 +202,16 @@ impl Lane {
             let ended = Ended { whom, submission, errand, sign: Sign::None };
             let (lane, place) = (self.clone(), Place { ended, lane: course.ended.clone() });
             self.under_way.spawn(async move {
-                let sign = lane.handle(delivery, errand).await;
+                let sign = lane.handle(delivery).await;
                 place.free(sign);
             });
         }
         course.rest(self.clock.now())
     }
 
-    async fn handle(&self, delivery: Delivery, errand: Errand) -> Sign {
+    async fn handle(&self, delivery: Delivery) -> Sign {
         let Ok(item) = &delivery.item else { return Sign::None };
-        match self.road.deliver(&self.adapter.agency, item, errand).await {
+        match self.road.deliver(&self.adapter.agency, item).await {
             Delivered::Done(sign) => {
                 settled(delivery.settle.ack().await);
                 crash::here(Point::WorkerAcked);

@@ -4,7 +4,7 @@ use super::Lane;
 use crate::{
     broker::{BrokerError, Delivery},
     crash::{self, Point},
-    domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId},
+    domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId, later},
     journal::{Entry, JournalError},
     road::tell_unknown,
 };
@@ -74,7 +74,7 @@ impl Lane {
         let since = record.progress.waiting_since.unwrap_or(since).min(now);
         let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
         let wait = SignedDuration::try_from(self.adapter.schedule.wait_while_away(waited, None));
-        let due_at = now.saturating_add(wait.unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+        let due_at = later(now, wait.unwrap_or(SignedDuration::MAX));
         let fault = Fault::new(Code::AgencyAway, Stage::Send, "its circuit is open; this one was not sent");
         let entry = Entry::new(Event::HeldBack { due_at, since, fault }, now);
         self.road.reply.record(&record.submission, entry).await.map(drop)

@@ -10,7 +10,7 @@ use super::{
 use jiff::SignedDuration;
 use punte::{
     domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
-    road::{Asked, Case, Errand, after_asking, settle},
+    road::{Asked, Case, after_asking, settle},
 };
 use stateright::{Checker, HasDiscoveries, Model as _};
 
@@ -118,9 +118,12 @@ fn taking_a_lost_lease_for_nothing_sent_is_found() {
         rules.after_due_time = |progress, effect, schedule, now| match progress.state {
             State::Sending { attempt, .. } => {
                 let fault = Fault { verdict: Verdict::Retry, ..Fault::new(Code::Interrupted, Stage::Send, "") };
-                let (tries, waiting_since, errand) = (progress.tries, None, Errand::Ordinary);
+                let (tries, waiting_since, is_halted) = (progress.tries, None, false);
                 let pause = SignedDuration::ZERO;
-                Some(settle(Err(fault), Case { effect, attempt, tries, schedule, now, waiting_since, errand, pause }))
+                Some(settle(
+                    Err(fault),
+                    Case { effect, attempt, tries, schedule, now, waiting_since, is_halted, pause },
+                ))
             }
             _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
         }

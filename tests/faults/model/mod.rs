@@ -2,7 +2,7 @@
 //! act on it, looked through to the end.
 //!
 //! **How it is tied to production.** The journal of the model holds production's `Progress`, changed by production's `apply`
-//! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `asks_first`, `begins_first`,
+//! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `is_to_be_asked_about`, `begins_first`,
 //! `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`, `missing`. The model has only the order of the worker's steps (find, begin, look at the lease, send, hear,
 //! record, ack; what need not begin first is recorded as begun while it is under way, or together with its end) and the
 //! condition in the journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs`
@@ -16,8 +16,9 @@
 //! deadline passes, the operator replays and discards, at any time. The journal is lost and its backup of any earlier moment
 //! takes its place, while the agency goes on.
 //!
-//! **What is bounded.** Two workers with one fault, or one worker with two (one for `lookup`); two tries (`PUNTE_MODEL_TRIES`), one replay. A
-//! fault is a crash, a freeze, a loss, a redelivery; timeouts, lost answers and strays are free.
+//! **What is bounded.** Two workers with one fault, or one worker with two (one for `lookup`); two tries (`PUNTE_MODEL_TRIES`;
+//! one less for two workers and a read), one replay. A fault is a crash, a freeze, a loss, a redelivery; timeouts, lost answers
+//! and strays are free.
 //!
 //! **What is assumed.** An agency acts within two exchanges' time of the end of our side, or never. A worker is not frozen just
 //! between its look at the lease and the first byte on the wire: no rule on this side could help, only an agency that

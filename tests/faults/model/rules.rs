@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use punte::{
     adapter::Reading,
     domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
-    road::{Asked, Case, after_asking, asks_first, begins_first, is_to_do, may_leave, settle, unsendable},
+    road::{Asked, Case, after_asking, begins_first, is_to_do, may_leave, settle, unsendable},
     roles::scheduler::{after_due_time, deadline_fault, missing},
 };
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Rules {
             apply,
             is_to_do,
             unsendable,
-            asks_first,
+            asks_first: |effect, progress| progress.is_to_be_asked_about(effect),
             begins_first,
             after_asking,
             may_leave,

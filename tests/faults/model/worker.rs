@@ -10,7 +10,7 @@ use super::{
 use jiff::SignedDuration;
 use punte::{
     domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Progress, Stage, StateName, SubmissionId},
-    road::{Asked, Case, Errand, may_leave, settled_at},
+    road::{Asked, Case, may_leave, settled_at},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -315,9 +315,8 @@ fn attempts(town: &Town) -> Vec<Attempt> {
 
 fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     let Turn { attempt, tries, .. } = turn;
-    let (effect, schedule, errand) = (model.effect, &model.schedule, Errand::Ordinary);
-    let pause = SignedDuration::ZERO;
-    let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, errand, pause };
+    let (effect, schedule, pause) = (model.effect, &model.schedule, SignedDuration::ZERO);
+    let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, is_halted: false, pause };
     let event = match came {
         Came::TooEarly => Event::PutBack { attempt },
         Came::NotAsked => match (model.rules.after_asking)(outcome(came), START, START) {
