@@ -98,8 +98,8 @@ async fn break_all(house: &mut House, breakers: &Breakers, version: &str) {
     arm(false);
     let (all, fewest) = made(breakers);
     println!("{version}: {fewest} of {KINDS} kinds at each agency, in {:?}", begun.elapsed());
-    // One that was halted by an alert about our certificate was sent little meanwhile; all together have met every kind.
-    assert!(all.len() >= KINDS, "together only {} kinds", all.len());
+    // One that was halted by an alert about our certificate was sent little meanwhile.
+    assert!(fewest > KINDS / 2, "at one agency only {fewest} kinds");
     for (Break { towards, how, .. }, times) in all {
         let arrow = if towards == Towards::Agency { "→" } else { "←" };
         (0..times).for_each(|_| house.figures.fault(&format!("tls: {} {arrow} agency", how.as_str())));

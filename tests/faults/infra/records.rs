@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{self, AsyncReadExt, AsyncWriteExt},
@@ -93,7 +93,14 @@ struct Shared {
     is_armed: AtomicBool,
     waiting: Mutex<VecDeque<Break>>,
     made: Mutex<BTreeMap<Break, u64>>,
+    /// When the last connection came.
+    last: Mutex<Option<Instant>>,
 }
+
+/// Whoever comes after so long a silence looks at an agency to which nothing is sent: a break that the look met would only keep it
+/// halted. It is let through, and soon ended, so that what is sent next meets breaks again.
+const SILENCE: Duration = Duration::from_millis(400);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// As many records as a connection has until some requests have gone over it.
 pub const RECORDS: usize = 8;
@@ -106,7 +113,13 @@ impl RecordBreaker {
         let port = listener.local_addr().unwrap().port();
         let listener = TcpListener::from_std(listener).unwrap();
         let waiting = Mutex::new(every_break());
-        let shared = Arc::new(Shared { server: 0.into(), is_armed: false.into(), waiting, made: Mutex::default() });
+        let shared = Arc::new(Shared {
+            server: 0.into(),
+            is_armed: false.into(),
+            waiting,
+            made: Mutex::default(),
+            last: Mutex::default(),
+        });
         let serving = shared.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -151,13 +164,16 @@ impl Shared {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let is_armed = self.is_armed.load(Ordering::Relaxed);
-        let next = if is_armed { self.waiting.lock().unwrap().pop_front() } else { None };
+        let last = self.last.lock().unwrap().replace(Instant::now());
+        let is_look = is_armed && last.is_some_and(|at| at.elapsed() > SILENCE);
+        let next = if is_armed && !is_look { self.waiting.lock().unwrap().pop_front() } else { None };
         let (from_bus, to_bus) = client.into_split();
         let (from_agency, to_agency) = server.into_split();
         let break_of = |towards| next.filter(|it| it.towards == towards);
         tokio::select! {
             _ = self.pump(from_bus, to_agency, break_of(Towards::Agency)) => {}
             _ = self.pump(from_agency, to_bus, break_of(Towards::Bus)) => {}
+            _ = sleep(LOOK), if is_look => {}
         }
         self.waiting.lock().unwrap().extend(next);
         Ok(())

@@ -30,16 +30,29 @@ async fn the_change_to_winter_time_and_back_is_not_noticed() {
         return live_through(at.parse().unwrap()).await;
     }
     for begins in [false, true] {
-        let at = Timestamp::from_second(Timestamp::now().as_second() + 12).unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "infra::summer_time::the_change_to_winter_time_and_back_is_not_noticed", "--nocapture"]);
-        child.env(CHILD, at.to_string()).env("TZ", rule(at, begins));
-        let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        print!("{said}");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains("the local time has changed by 60 minutes"), "{said}");
+        // A slow machine is not ready so soon.
+        for seconds in [12, 24, 48] {
+            let said = tokio::task::spawn_blocking(move || said_by_a_child(begins, seconds)).await.unwrap();
+            print!("{said}");
+            if said.contains(TOO_SLOW) && seconds < 48 {
+                continue;
+            }
+            assert!(said.contains("the local time has changed by 60 minutes"), "{said}");
+            break;
+        }
     }
+}
+
+const TOO_SLOW: &str = "the change is over before the load began";
+
+/// Its local time changes so soon.
+fn said_by_a_child(begins: bool, seconds: i64) -> String {
+    let at = Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "infra::summer_time::the_change_to_winter_time_and_back_is_not_noticed", "--nocapture"]);
+    let output = child.env(CHILD, at.to_string()).env("TZ", rule(at, begins)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 async fn live_through(at: Timestamp) {
@@ -50,7 +63,10 @@ async fn live_through(at: Timestamp) {
     };
     let before = offset();
     let mut trial = Trial::begin("local time", &[&[]], |_| {}).await;
-    assert!(Timestamp::now() < at, "this machine is too slow: the change is over before the load began");
+    if Timestamp::now() >= at {
+        println!("{TOO_SLOW}");
+        return trial.end_at_first_attempts().await;
+    }
     let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap() + Duration::from_secs(1);
     trial.blow("local time changed", sleep(wait)).await;
     println!("the local time has changed by {} minutes", (offset() - before).abs() * 60);
