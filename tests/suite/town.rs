@@ -60,14 +60,25 @@ impl Town {
 
     /// With one file below the adapters changed.
     pub async fn with_template(file: &str, change: impl Fn(String) -> String) -> Self {
+        Self::with_template_and(file, change, |_| {}).await
+    }
+
+    pub async fn with_template_and(
+        file: &str,
+        change: impl Fn(String) -> String,
+        plan: impl FnOnce(&mut StagePlan),
+    ) -> Self {
         let folder = adapters(|_, text| text);
         let path = folder.path().join("adapters");
         let text = std::fs::read_to_string(path.join(file)).unwrap();
         let changed = change(text.clone());
         assert_ne!(text, changed, "{file} was not changed");
         std::fs::write(path.join(file), changed).unwrap();
-        let town = Self::planned(|it| it.adapters = path).await;
-        Self { changed_adapters: Some(folder), ..town }
+        let town = Self::planned(|it| {
+            it.adapters = path;
+            plan(it);
+        });
+        Self { changed_adapters: Some(folder), ..town.await }
     }
 
     /// The folder of the adapters that were changed for this town.

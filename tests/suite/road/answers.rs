@@ -2,10 +2,11 @@
 //! completes a submission.
 
 use crate::town::{CITIZEN, Town, request};
+use punte::kit::stage::StagePlan;
 use serde_json::{Value, json};
 
 /// One try only, so that the first outcome is the last.
-fn impatient(plan: &mut punte::kit::stage::StagePlan) {
+fn impatient(plan: &mut StagePlan) {
     plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n";
 }
 
@@ -144,14 +145,20 @@ async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
     town.leave().await;
 }
 
+/// For this reason a person lookup breaks the agency's contract, in a town that does so.
+pub const UNFORESEEN: &str = "unforeseen";
+
+pub async fn town_that_breaks_a_contract(plan: impl FnOnce(&mut StagePlan)) -> Town {
+    let unforeseen = format!("{{{{ subject.id }}}}{{% if context.reason == '{UNFORESEEN}' %}}x{{% endif %}}");
+    let change = |text: String| text.replace("{{ subject.id }}", &unforeseen);
+    Town::with_template_and("civil-registry/person-lookup/request.xml", change, plan).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_breaks_the_agencys_contract_is_not_sent() {
-    let town = Town::with_template("civil-registry/person-lookup/request.xml", |text| {
-        text.replace("{{ subject.id }}", "{{ subject.id }}{% if context.reason == 'unforeseen' %}x{% endif %}")
-    })
-    .await;
+    let town = town_that_breaks_a_contract(|_| {}).await;
     let mut unforeseen = request("person-lookup", CITIZEN);
-    unforeseen["context"]["reason"] = json!("unforeseen");
+    unforeseen["context"]["reason"] = json!(UNFORESEEN);
     let id = town.post_request(&unforeseen).await;
     let shown = town.ends(&id, "parked").await;
     assert_eq!((&shown["fault"]["code"], &shown["attempts"]), (&json!("bus.request.contract"), &json!(0)), "{shown:#}");

@@ -1,6 +1,7 @@
 //! A personal number never appears in a URL, a log line, a metric or an error: a whole town is run with canaries.
 
-use crate::town::{Town, request};
+use super::answers::{UNFORESEEN, town_that_breaks_a_contract};
+use crate::town::request;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
@@ -55,13 +56,16 @@ async fn a_town_with_canaries() {
         punte::telemetry::begin_logging(punte::telemetry::LogFormat::Text, "trace,h2=info,rustls=info,mio=info")
             .unwrap();
     }
-    let town =
-        Town::planned(|plan| plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n").await;
+    let schedule = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
+    let town = town_that_breaks_a_contract(|plan| plan.retry = schedule).await;
     let mut ids = Vec::new();
     for service in ["person-lookup", "civil-status-extract", "legal-event"] {
         ids.push(town.post_request(&canary(service, PERSON)).await);
     }
     ids.push(town.post_request(&canary("person-lookup", NOBODY)).await);
+    let mut unforeseen = canary("person-lookup", PERSON);
+    unforeseen["context"]["reason"] = json!(UNFORESEEN);
+    ids.push(town.post_request(&unforeseen).await);
     for id in &ids {
         town.until(id, &["completed", "refused", "parked"]).await;
     }
