@@ -5,17 +5,19 @@ use super::{
     messages, output,
     trust::{PolicyFiles, Verify},
 };
-use crate::road::headers_that_count;
-use crate::trust::{
-    AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache,
-    http_signature::{self, HttpMessage, HttpStart},
-    jws, wss,
+use crate::{
+    road::headers_that_count,
+    trust::{
+        AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache,
+        http_signature::{self, HttpMessage, HttpStart},
+        jws, wss,
+    },
+    wire::{
+        Received,
+        content::{Content, TextKind, open_content},
+    },
+    xml,
 };
-use crate::wire::{
-    Received,
-    content::{Content, TextKind, open_content},
-};
-use crate::xml;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;

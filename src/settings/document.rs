@@ -119,7 +119,8 @@ impl Document {
         }
     }
 
-    /// Says what nobody has asked for; what has been asked for goes out, as it is in effect.
+    /// Keys that nobody has asked for become faults. Of those that somebody has asked for, the values in effect and the
+    /// warnings go out.
     pub fn finish(self, faults: &mut ConfigFaults) -> (Vec<Effective>, Vec<String>) {
         for key in self.table.keys() {
             faults.add(&self.file, key, "is not known here", "remove it, or mend its spelling");

@@ -1,4 +1,4 @@
-//! One request of an office that was recognised, and what it is answered.
+//! Call: what a handler is given of a request whose office was recognised, and what it gives back.
 
 use super::{Problem, body::RequestBody, doorman::KnownOffice, limits::UnderWay};
 use crate::domain::{Code, SubmissionId, TraceParent};
