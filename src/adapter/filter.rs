@@ -6,8 +6,9 @@
 
 use super::{
     brevity::is_brief,
-    jq_values::{Unfit, from_jq, has_long_decimal, text_bytes, to_jq},
+    jq_values::{Unfit, from_jq, text_bytes, to_jq},
     natives,
+    numbers_met::{NumbersMet, compares, has_long_decimal, has_made_long_decimal, made_while},
     recursion::recursive_definition,
     stacks::{self, NotDone},
 };
@@ -39,6 +40,8 @@ struct Compiled {
     program: Program,
     source: String,
     is_brief: bool,
+    compares: bool,
+    literals: NumbersMet,
 }
 
 impl Filter {
@@ -68,8 +71,8 @@ impl Filter {
             let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
             format!("names what there is not: {}", named.join(", "))
         })?;
-        let is_brief = is_brief(&source);
-        Ok(Self(Arc::new(Compiled { program, source, is_brief })))
+        let (is_brief, compares, literals) = (is_brief(&source), compares(&source), NumbersMet::in_source(&source));
+        Ok(Self(Arc::new(Compiled { program, source, is_brief, compares, literals })))
     }
 
     pub fn source(&self) -> &str {
@@ -87,18 +90,37 @@ impl Filter {
         if size_bytes > MAX_INPUT_BYTES {
             return Err("its input is too large".to_owned());
         }
-        let had_long_decimal = has_long_decimal(input);
-        let input = to_jq(input).ok_or("its input cannot be read")?;
+        let had_long_decimal = has_long_decimal(input) || self.0.literals.has_long_decimal;
+        let given_in = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
-        stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, move || compiled.run(input, had_long_decimal)).unwrap_or_else(
-            |why| {
-                Err(match why {
-                    NotDone::NoThread => "no thread can be had for it".to_owned(),
-                    NotDone::TakesTooLong => "it takes too long".to_owned(),
-                    NotDone::BreaksOff => "it breaks off inside".to_owned(),
-                })
-            },
-        )
+        let work = move || made_while(|| compiled.run(given_in, had_long_decimal));
+        let (given, made) =
+            stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
+        if self.may_have_misjudged(input, had_long_decimal, made) {
+            return Err(LOOKALIKES.to_owned());
+        }
+        given
+    }
+
+    /// Whether it compares, and two of the numbers that it meets are equal to it though they are not.
+    fn may_have_misjudged(&self, input: &Value, had_long_decimal: bool, mut made: NumbersMet) -> bool {
+        if !self.0.compares || !(had_long_decimal || made.has_long_decimal) {
+            return false;
+        }
+        made.add_all(input);
+        made.join(self.0.literals.clone());
+        made.has_lookalikes
+    }
+}
+
+const LOOKALIKES: &str = "it compares, and two numbers of the answer differ in digits that it does not see: compare them as text, or \
+                          give them as they are";
+
+fn not_done(why: NotDone) -> &'static str {
+    match why {
+        NotDone::NoThread => "no thread can be had for it",
+        NotDone::TakesTooLong => "it takes too long",
+        NotDone::BreaksOff => "it breaks off inside",
     }
 }
 
@@ -109,15 +131,17 @@ impl Compiled {
         let Some(output) = outputs.next() else { return Ok(None) };
         let output = output.map_err(|exception| self.raised(exception))?;
         match outputs.next() {
-            None => from_jq(&output, MAX_OUTPUT_BYTES, had_long_decimal).map(Some).map_err(|unfit| match unfit {
-                Unfit::TooLarge => "what it gives is too large".to_owned(),
-                Unfit::NoJson => "what it gives is no JSON".to_owned(),
-                Unfit::Rounded => {
-                    "what it gives holds a number of which calculating has lost digits: give the agency's \
+            None => from_jq(&output, MAX_OUTPUT_BYTES, had_long_decimal || has_made_long_decimal()).map(Some).map_err(
+                |unfit| match unfit {
+                    Unfit::TooLarge => "what it gives is too large".to_owned(),
+                    Unfit::NoJson => "what it gives is no JSON".to_owned(),
+                    Unfit::Rounded => {
+                        "what it gives holds a number of which calculating has lost digits: give the agency's \
                                    number as it is, or as text with tostring"
-                        .to_owned()
-                }
-            }),
+                            .to_owned()
+                    }
+                },
+            ),
             Some(_) => Err("it gives more than one value".to_owned()),
         }
     }
@@ -282,6 +306,42 @@ mod tests {
             kept("[.n | floor, . % 10]", "12345678901234567890123").unwrap().unwrap().to_string(),
             "[12345678901234567890123,3]"
         );
+    }
+
+    #[test]
+    fn calculating_with_numbers_that_are_text_keeps_digits_or_is_refused() {
+        for (source, text) in [
+            (".n | tonumber * 100", "0.12345678901234567891"),
+            ("[.n | tonumber | . + 1]", "12345678901234567890.5"),
+            ("(.n | fromjson | .share) * 100", "{\"share\": 0.12345678901234567891}"),
+        ] {
+            let refusal = run(source, json!({"n": text}));
+            assert!(refusal.as_ref().is_err_and(|why| why.contains("lost digits")), "{source} {text}: {refusal:?}");
+        }
+        assert_eq!(
+            run(".n | tonumber * 100", json!({"n": "1.10"})).unwrap().unwrap().to_string(),
+            "110.00000000000001"
+        );
+        // What one text has made says nothing about the next run on this thread.
+        assert!(run(".n + 0.5", json!({"n": 1})).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_jq_cannot_tell_apart_are_not_compared() {
+        let apart = |one: &str, other: &str| serde_json::from_str(&format!("{{\"n\":{one},\"m\":{other}}}")).unwrap();
+        let long: Value = apart("0.12345678901234567891", "0.12345678901234567890");
+        let as_text = json!({"n": "0.12345678901234567891", "m": "0.12345678901234567890"});
+        for source in [".n > .m", "[.n, .m] | unique | length", "[.n, .m] | max", "{same: (.n == .m)}", "[.n] - [.m]"] {
+            let refusal = run(source, long.clone());
+            assert!(refusal.as_ref().is_err_and(|why| why.contains("compare them as text")), "{source}: {refusal:?}");
+        }
+        let refusal = run("(.n | tonumber) > (.m | tonumber)", as_text.clone());
+        assert!(refusal.as_ref().is_err_and(|why| why.contains("compare them as text")), "{refusal:?}");
+        assert!(run(".n > 0.12345678901234567890", long.clone()).is_err());
+        assert_eq!(run(".n == .m", as_text), Ok(Some(json!(false))));
+        assert_eq!(run("[.n, .m] | length", long), Ok(Some(json!(2))));
+        assert_eq!(run(".n > .m", apart("0.12345678901234567891", "0.5")), Ok(Some(json!(false))));
+        assert_eq!(run(".n > .m", apart("9007199254740993", "9007199254740992")), Ok(Some(json!(true))));
     }
 
     #[test]

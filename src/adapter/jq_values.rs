@@ -49,23 +49,6 @@ pub fn to_jq(value: &Value) -> Option<Val> {
     })
 }
 
-/// Whether a decimal number is among the values that calculating would round: jq calculates with doubles as soon as one of
-/// two numbers is no integer.
-pub fn has_long_decimal(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => is_long_decimal(number.as_str()),
-        Value::Array(items) => items.iter().any(has_long_decimal),
-        Value::Object(members) => members.values().any(has_long_decimal),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
-}
-
-pub fn is_long_decimal(written: &str) -> bool {
-    // A double holds whatever has up to 15 digits.
-    let is_long = written.len() > 15 && written.contains('.') || written.contains(['e', 'E']);
-    is_long && !json::is_exact(written)
-}
-
 /// A value whose text would take more than about `limit_bytes` is refused, and so is one that may have been rounded.
 pub fn from_jq(value: &Val, limit_bytes: usize, had_long_decimal: bool) -> Result<Value, Unfit> {
     Reader { left_bytes: limit_bytes, had_long_decimal }.read(value, 0)
@@ -194,14 +177,6 @@ mod tests {
         assert_eq!(from_jq(&float(1.5), 1000, false), Ok(json!(1.5)));
         let reserved = Val::obj([(Val::utf8_str("$serde_json::private::Number"), Val::Null)].into_iter().collect());
         assert_eq!(from_jq(&reserved, 1000, false), Err(Unfit::NoJson));
-        for (text, is_long) in [
-            ("0.12345678901234567891", true),
-            ("1e400", true),
-            ("1.10", false),
-            ("[{\"a\":123456789012345.10}]", false),
-        ] {
-            assert_eq!(has_long_decimal(&serde_json::from_str(text).unwrap()), is_long, "{text}");
-        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod form;
 mod jq_values;
 mod natives;
 mod not_handled;
+mod numbers_met;
 mod probe;
 mod reading;
 mod recursion;

@@ -1,6 +1,6 @@
 //! What filters call in the place of jq's own: natives that would end the process, or lose digits.
 
-use super::jq_values::is_long_decimal;
+use super::numbers_met::{is_long_decimal, is_made};
 use crate::json::{self, Rules};
 use jaq_core::{
     Error, data,
@@ -24,7 +24,7 @@ pub fn replacing() -> [Fun<data::JustLut<Val>>; 4] {
 /// Within the depth that `json` allows. The text is not quoted: it may be an agency's.
 fn from_json(value: &Val) -> Result<Val, Error<Val>> {
     let (Val::TStr(text) | Val::BStr(text)) = value else { return Err(Error::str("no text")) };
-    json::parse(text, Rules::AGENCY).map_err(|_| Error::str("no JSON"))?;
+    is_made(&json::parse(text, Rules::AGENCY).map_err(|_| Error::str("no JSON"))?);
     read::parse_single(text).map_err(|_| Error::str("no JSON"))
 }
 

@@ -9,7 +9,7 @@
 mod numbers;
 
 use numbers::{NumberTokens, is_of_bearable_size};
-pub use numbers::{canonical_number, is_exact};
+pub use numbers::{canonical, canonical_number, is_exact};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};

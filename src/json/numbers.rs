@@ -60,10 +60,13 @@ pub fn is_exact(token: &str) -> bool {
 
 /// The same text for all ways to write one decimal number: `1.10` and `11e-1`.
 pub fn canonical_number(number: &serde_json::Number) -> String {
-    match decimal(number.as_str()) {
-        Some((is_negative, digits, power)) => format!("{}{digits}e{power}", if is_negative { "-" } else { "" }),
-        None => number.to_string(),
-    }
+    canonical(number.as_str()).unwrap_or_else(|| number.to_string())
+}
+
+/// The same of any text; `None`: it is no number.
+pub fn canonical(token: &str) -> Option<String> {
+    let (is_negative, digits, power) = decimal(token)?;
+    Some(format!("{}{digits}e{power}", if is_negative { "-" } else { "" }))
 }
 
 /// Sign, significant digits and the power of ten of the last one.
