@@ -183,7 +183,7 @@ impl Authority {
     }
 
     pub fn may_sign_lists(&self) -> bool {
-        self.facts.key_usages.is_empty() || self.facts.key_usages.contains(&"cRLSign")
+        self.facts.allows_any_use() || self.facts.key_usages.contains(&"cRLSign")
     }
 
     pub fn issues_no_authorities(&self) -> bool {

@@ -79,7 +79,7 @@ impl CertificateFacts {
     }
 
     /// No extension keyUsage is something else than one that names no use.
-    fn allows_any_use(&self) -> bool {
+    pub(super) fn allows_any_use(&self) -> bool {
         self.key_usages.is_empty() && !self.flaws.contains(&CertificateFlaw::NoUse)
     }
 }
@@ -209,7 +209,7 @@ pub(super) fn name_from(name: &X509Name<'_>) -> DistinguishedName {
     DistinguishedName::new(relative.collect())
 }
 
-fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
+pub(super) fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
     let all = [
         (usage.digital_signature(), "digitalSignature"),
         (usage.non_repudiation(), "nonRepudiation"),
@@ -218,6 +218,8 @@ fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
         (usage.key_agreement(), "keyAgreement"),
         (usage.key_cert_sign(), "keyCertSign"),
         (usage.crl_sign(), "cRLSign"),
+        (usage.encipher_only(), "encipherOnly"),
+        (usage.decipher_only(), "decipherOnly"),
     ];
     all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
 }

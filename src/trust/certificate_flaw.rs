@@ -1,5 +1,6 @@
 //! A parsed certificate comes in; what is wrong with its form, whoever has signed it, goes out by name.
 
+use super::certificate::names_of;
 use crate::domain::lower_hex;
 use std::collections::HashSet;
 use x509_parser::prelude::{ParsedExtension, X509Certificate, X509Extension, X509Version};
@@ -17,7 +18,7 @@ pub enum CertificateFlaw {
     Empty(String),
     #[error("its extension {0} is malformed")]
     Malformed(String),
-    #[error("its extension keyUsage names no use")]
+    #[error("its extension keyUsage names no use that is known")]
     NoUse,
 }
 
@@ -70,7 +71,7 @@ fn flaw_of(extension: &X509Extension<'_>) -> Option<CertificateFlaw> {
     };
     match extension.parsed_extension() {
         _ if is_empty => Some(CertificateFlaw::Empty(name_of(extension))),
-        ParsedExtension::KeyUsage(usage) if usage.flags == 0 => Some(CertificateFlaw::NoUse),
+        ParsedExtension::KeyUsage(usage) if names_of(usage).is_empty() => Some(CertificateFlaw::NoUse),
         ParsedExtension::ParseError { .. } if decides => Some(CertificateFlaw::Malformed(name_of(extension))),
         _ => None,
     }

@@ -18,19 +18,23 @@ fn custom(params: &mut CertificateParams, oid: &[u64], content: &[u8]) {
     params.custom_extensions.push(CustomExtension::from_oid_content(oid, content.to_vec()));
 }
 
+/// As it is written (RFC 5280, section 4.2.1.3).
+fn usage(params: &mut CertificateParams, content: &[u8]) {
+    params.key_usages.clear();
+    custom(params, &[2, 5, 29, 15], content);
+}
+
 #[test]
 fn a_certificate_that_is_malformed_or_ambiguous_is_refused_by_name_on_both_sides() {
     let forge = Forge::new();
     let trust = forge.trust(&[]).unwrap();
     let roots = AgencyRoots::load(&forge.path("ca.pem")).unwrap();
-    let cases: [(Change, &str); 6] = [
-        (
-            |params| {
-                params.key_usages.clear();
-                custom(params, &[2, 5, 29, 15], &[3, 1, 0]);
-            },
-            "keyUsage names no use",
-        ),
+    let cases: [(Change, &str); 9] = [
+        (|params| usage(params, &[3, 1, 0]), "keyUsage names no use"),
+        // A bit that nobody has given a name, encipherOnly, decipherOnly.
+        (|params| usage(params, &[3, 3, 6, 0, 0x40]), "keyUsage names no use"),
+        (|params| usage(params, &[3, 2, 0, 1]), "digitalSignature"),
+        (|params| usage(params, &[3, 3, 7, 0, 0x80]), "digitalSignature"),
         (|params| custom(params, &[1, 2, 3, 4], &[]), "1.2.3.4 is empty"),
         (
             |params| {
@@ -102,21 +106,24 @@ fn a_server_whose_certificate_is_not_for_it_is_told_in_words() {
 #[test]
 fn an_issuer_that_may_not_sign_certificates_vouches_for_nobody() {
     let forge = Forge::new();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Between");
-    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let between = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &forge.authority).unwrap();
-    let mut office = CertificateParams::default();
-    office.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    office.not_after = rcgen::date_time_ymd(2099, 1, 1);
-    let office = office.signed_by(&KeyPair::generate().unwrap(), &between).unwrap();
-    let refused = forge.trust(&[]).unwrap().judge(&[office.der().clone(), between.der().clone()], now());
-    assert!(
-        matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains("keyCertSign") && why.contains("Between")),
-        "{refused:?}"
-    );
+    // digitalSignature, encipherOnly.
+    for named in [[3, 2, 7, 0x80], [3, 2, 0, 1]] {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Between");
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        usage(&mut params, &named);
+        let between = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &forge.authority).unwrap();
+        let mut office = CertificateParams::default();
+        office.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        office.not_after = rcgen::date_time_ymd(2099, 1, 1);
+        let office = office.signed_by(&KeyPair::generate().unwrap(), &between).unwrap();
+        let refused = forge.trust(&[]).unwrap().judge(&[office.der().clone(), between.der().clone()], now());
+        assert!(
+            matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains("keyCertSign") && why.contains("Between")),
+            "{refused:?}"
+        );
+    }
     let mute = Forge::named("Mute", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
     let said = mute.trust(&[]).err().unwrap().to_string();
     assert!(said.contains("keyCertSign"), "{said}");
