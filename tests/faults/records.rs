@@ -1,11 +1,13 @@
-//! Agencies, or what stands before them, break TLS at every record of a connection, in both directions and in every way, while
-//! offices post requests of all four effects, over TLS 1.3 and over TLS 1.2.
+//! Agencies, or what stands before them, break TLS at every record of a connection, in both directions and in every way, over
+//! TLS 1.3 and over TLS 1.2; then HTTP within good TLS, at every place of an answer; while offices post requests of all four
+//! effects.
 
 use crate::{
-    harness::{ALL, House, PATIENCE, furniture::TIMEOUT_SECS, outside},
+    harness::{ALL, House, PATIENCE, agency::Agency, clients::SERVICES, furniture::TIMEOUT_SECS, outside},
     infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
 };
 use punte::{domain::AgencyName, kit::stage::StagePlan, trust::TlsVersions};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -16,6 +18,8 @@ use tokio::time::sleep;
 type Breakers = Arc<Mutex<Vec<RecordBreaker>>>;
 
 const SUBMISSIONS: u64 = 5000;
+/// Six places in an answer, and five ways to break there.
+const HTTP_KINDS: u64 = 30;
 const KINDS: usize = RECORDS * How::ALL.len() * 2;
 
 /// One before each agency.
@@ -53,11 +57,11 @@ fn made(breakers: &Breakers) -> (BTreeMap<Break, u64>, usize) {
     (all, fewest)
 }
 
-/// Half of the submissions each.
+/// A third of the submissions each; the last third is for HTTP.
 const VERSIONS: [TlsVersions; 2] = [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_twice() {
+async fn agencies_that_break_tls_or_http_at_every_record_do_nothing_twice() {
     let breakers = Breakers::default();
     let mut house = House::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
     house.post("person-lookup").await;
@@ -68,8 +72,40 @@ async fn agencies_that_break_tls_at_every_record_in_both_directions_do_nothing_t
         breakers.lock().unwrap().iter().for_each(RecordBreaker::begin_anew);
         break_all(&mut house, &breakers, &format!("{:?}", versions[0].version)).await;
     }
+    break_http(&mut house).await;
     let figures = house.audit().await;
     assert!(figures.ends["uncertain"] > 0 && figures.ends["completed"] > SUBMISSIONS / 2, "{figures:?}");
+}
+
+async fn post_a_third(house: &House) {
+    let begun = Instant::now();
+    let counters = house.open_counters(8, Duration::ZERO);
+    while counters.posted() <= SUBMISSIONS / 3 {
+        assert!(begun.elapsed() < 2 * PATIENCE, "only {} were posted", counters.posted());
+        sleep(Duration::from_millis(20)).await;
+    }
+    counters.close().await;
+}
+
+/// Every other answer, until each agency has broken one in each way.
+async fn break_http(house: &mut House) {
+    house.behave(&json!({"fault": "broken-http-in-turn"}));
+    let before: Vec<_> = house.agencies.values().map(Agency::requests).collect();
+    let begun = Instant::now();
+    post_a_third(house).await;
+    let made = |house: &House| -> Vec<u64> {
+        house.agencies.values().zip(&before).map(|(agency, before)| (agency.requests() - before) / 2).collect()
+    };
+    while made(house).iter().any(|made| *made < HTTP_KINDS) {
+        assert!(begun.elapsed() < 4 * PATIENCE, "HTTP was broken only so often: {:?}", made(house));
+        for service in SERVICES {
+            house.post(service).await;
+        }
+    }
+    let made = made(house);
+    println!("HTTP: broken {made:?} times, {HTTP_KINDS} kinds at each agency, in {:?}", begun.elapsed());
+    (0..made.iter().sum()).for_each(|_| house.figures.fault("http: an answer that breaks"));
+    house.behave(&Value::Null);
 }
 
 /// Until each kind was made, over the version that the agencies speak now.
@@ -77,12 +113,7 @@ async fn break_all(house: &mut House, breakers: &Breakers, version: &str) {
     let arm = |is_armed| breakers.lock().unwrap().iter().for_each(|breaker| breaker.arm(is_armed));
     arm(true);
     let begun = Instant::now();
-    let counters = house.open_counters(8, Duration::ZERO);
-    while counters.posted() < SUBMISSIONS / VERSIONS.len() as u64 {
-        assert!(begun.elapsed() < 2 * PATIENCE, "only {} were posted", counters.posted());
-        sleep(Duration::from_millis(20)).await;
-    }
-    counters.close().await;
+    post_a_third(house).await;
     let journal = outside::journal(&house.stage.config()).await;
     loop {
         let left = outside::under_way(&journal).await.unwrap_or(u64::MAX);

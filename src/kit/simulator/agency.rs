@@ -3,6 +3,7 @@
 use super::{
     behaviour::{Blamed, Script, SimulatedFault},
     clerk::{self, Asked, Reply},
+    cut::Break,
     ledger::{Arrival, Ledger},
     older_words::OlderWords,
     response::{self, Body},
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -43,6 +44,8 @@ pub(super) struct Agency {
     pub clock: Mutex<Arc<dyn Clock>>,
     pub swap: Swap,
     pub older: OlderWords,
+    /// Answers whose turn it was to break, or to be whole.
+    pub breaks: AtomicUsize,
 }
 
 type Answer = Result<Response<Body>, Reset>;
@@ -107,12 +110,22 @@ impl Agency {
                     Some(SimulatedFault::OlderBusy) if !asked.is_lookup => {
                         self.older.in_place_of(answer?, &asked).await.map_err(|_| Reset)
                     }
+                    Some(SimulatedFault::BrokenHttpInTurn) => answer.map(|answer| self.broken_in_turn(answer)),
                     _ => answer,
                 }
             }
             Err(reason) => Ok(self.refuse(reason)),
         };
         tokio::time::sleep(Duration::from_millis(plan.answer_delay_ms)).await;
+        answer
+    }
+
+    /// Every other one.
+    fn broken_in_turn(&self, mut answer: Response<Body>) -> Response<Body> {
+        let turn = self.breaks.fetch_add(1, Ordering::Relaxed);
+        if turn.is_multiple_of(2) {
+            answer.extensions_mut().insert(Break::in_turn(turn / 2));
+        }
         answer
     }
 

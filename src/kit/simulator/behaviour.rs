@@ -89,6 +89,8 @@ pub enum SimulatedFault {
     },
     /// The whole answer comes, and then comes again on the same connection.
     AnswerTwice,
+    /// Every other answer breaks HTTP within good TLS: at each place of it, in each way, one after the other.
+    BrokenHttpInTurn,
     /// The server shows a certificate of another authority. Counts connections, not requests.
     RogueCertificate,
     /// The server shows a new certificate of its own authority. Counts connections, not requests.

@@ -6,6 +6,7 @@ mod agency;
 mod behaviour;
 mod clerk;
 mod control;
+mod cut;
 mod echo;
 mod ledger;
 mod listener;
@@ -135,6 +136,7 @@ impl Simulator {
             clock: Mutex::new(Arc::new(SystemClock)),
             swap: Default::default(),
             older: Default::default(),
+            breaks: Default::default(),
         });
         agency.behave(plan.behaviour);
         let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);
