@@ -55,9 +55,7 @@ impl Canaries {
     /// Names, birth dates and the like: every text of an agency's answer that is no word of its vocabulary.
     pub fn add_texts_of(&mut self, answer: &Value) {
         match answer {
-            Value::String(text) if text.chars().count() >= 5 && text.chars().any(is_special) => {
-                self.0.push(text.clone())
-            }
+            Value::String(text) if is_telling(text) => self.0.push(text.clone()),
             Value::Array(items) => items.iter().for_each(|item| self.add_texts_of(item)),
             Value::Object(members) => members.values().for_each(|member| self.add_texts_of(member)),
             _ => {}
@@ -83,6 +81,9 @@ impl Canaries {
     }
 }
 
-fn is_special(character: char) -> bool {
-    character.is_uppercase() || character.is_ascii_digit()
+/// Short numbers stand in times as well.
+fn is_telling(text: &str) -> bool {
+    let has_letters = text.chars().any(char::is_alphabetic);
+    let is_special = |it: char| it.is_uppercase() || it.is_ascii_digit();
+    text.chars().count() >= if has_letters { 5 } else { 8 } && text.chars().any(is_special)
 }
