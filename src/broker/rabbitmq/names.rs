@@ -54,6 +54,11 @@ impl Names {
         format!("{}.events.{}", self.prefix, uuid::Uuid::new_v4().simple()).into()
     }
 
+    /// What is told of such a queue, without what is new in it each time: what is said again is known by its words.
+    pub fn without_random(&self, told: &str, own_events_queue: &ShortString) -> String {
+        told.replace(own_events_queue.as_str(), &format!("{}.events.…", self.prefix))
+    }
+
     pub fn owner_exchange(&self) -> ShortString {
         format!("{}.owner", self.prefix).into()
     }
@@ -111,6 +116,17 @@ mod tests {
         assert_eq!(names.owner_exchange().as_str(), "punte.owner");
         assert_eq!(names.owner_of(&names.owner_key("5f2e")).as_deref(), Some("5f2e"));
         assert!(names.own_events_queue().as_str().starts_with("punte.events."));
+    }
+
+    #[test]
+    fn what_is_told_of_two_queues_of_a_process_is_told_in_the_same_words() {
+        let names = Names::new("punte").unwrap();
+        let told = || {
+            let queue = names.own_events_queue();
+            names.without_random(&format!("access to queue '{queue}' in vhost '/' refused"), &queue)
+        };
+        assert_eq!(told(), "access to queue 'punte.events.…' in vhost '/' refused");
+        assert_eq!(told(), told());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use lapin::{
     Channel, Consumer,
     message::Delivery as Message,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use std::{
     sync::{
@@ -52,9 +52,10 @@ impl Subscriber {
                 wire = self.link.wire() => wire,
             };
             let Some(wire) = wire else { return };
+            let queue = self.topology.names.own_events_queue();
             let opened = tokio::select! {
                 () = self.stop.cancelled() => return,
-                opened = self.open(&wire) => opened,
+                opened = self.open(&wire, &queue) => opened,
             };
             let begun = Instant::now();
             let reason = match opened {
@@ -72,7 +73,7 @@ impl Subscriber {
                 pauses.reset();
             }
             match reason.needs_a_person() {
-                true => self.topology.findings.hinders(ANNOUNCEMENTS, consequence(&reason)),
+                true => self.topology.findings.hinders(ANNOUNCEMENTS, self.consequence(&reason, &queue)),
                 false => tracing::debug!(%reason, "not listening to announcements; starting again"),
             }
             tokio::select! {
@@ -84,7 +85,7 @@ impl Subscriber {
 
     /// The queue is this process's own, and ends with its connection. Its name has our prefix, so that a user's rights need
     /// not reach any further.
-    async fn open(&self, wire: &Wire) -> Result<(Channel, Consumer), BrokerError> {
+    async fn open(&self, wire: &Wire, queue: &ShortString) -> Result<(Channel, Consumer), BrokerError> {
         match self.topology.declare(wire, &[]).await {
             // Announcements have an exchange of their own.
             Ok(()) | Err(BrokerError::Topology(_)) => {}
@@ -94,14 +95,14 @@ impl Subscriber {
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
-        let queue = answered(channel.queue_declare(self.topology.names.own_events_queue(), options, arguments)).await?;
-        let queue = queue.name().clone();
+        answered(channel.queue_declare(queue.clone(), options, arguments)).await?;
         let exchange = self.topology.names.events_exchange();
         let key = names::ALL_SUBMISSIONS.into();
         answered(channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()))
             .await?;
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
-        let consumer = answered(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
+        let consumer =
+            answered(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default())).await?;
         Ok((channel, consumer))
     }
 
@@ -136,11 +137,11 @@ impl Subscriber {
             ),
         }
     }
-}
 
-fn consequence(reason: &BrokerError) -> String {
-    format!(
-        "announcements of other processes are not heard, so that offices that wait are answered later: {}",
-        reason.reason()
-    )
+    fn consequence(&self, reason: &BrokerError, queue: &ShortString) -> String {
+        let reason = self.topology.names.without_random(&reason.reason(), queue);
+        format!(
+            "announcements of other processes are not heard, so that offices that wait are answered later: {reason}"
+        )
+    }
 }

@@ -90,6 +90,8 @@ async fn a_user_with_the_rights_that_are_documented_can_do_everything_and_one_wi
     .await;
     let told = degraded(&reader, "nothing can be published").await;
     assert!(told.contains("punte.work"), "{told}");
+    // What is tried again is told in the same words, and so once.
+    degraded(&reader, "punte.events.…").await;
     reader.close().await;
 
     let nobody = as_user(&node, "nobody").await;
