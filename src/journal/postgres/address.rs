@@ -1,7 +1,7 @@
 //! Where PostgreSQL is: a URL comes in, one configuration for each of its hosts goes out, none of which can speak plain
 //! text to another machine unasked.
 
-use super::{passfile, session_settings as settings, unusable::unusable};
+use super::{parameters::Parameters, passfile, session_settings as settings, unusable::unusable};
 use crate::journal::JournalError;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio_postgres::{
@@ -44,12 +44,9 @@ impl Address {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(unusable("it must begin with postgres://"));
         }
-        let Parameters { rest, sslmode, schema } = Parameters::split(url)?;
+        let (rest, Parameters { sslmode, schema, .. }) = for_library(url)?;
         let written: Config = rest.parse().map_err(|_| unusable(FORM))?;
         let security = security(&written, sslmode.as_deref())?;
-        if written.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
-            return Err(unusable("target_session_attrs must be read-write: the journal writes"));
-        }
         let settings = settings::of(written.get_options().unwrap_or_default(), schema.as_deref())?;
         let count = written.get_hosts().len().max(written.get_hostaddrs().len());
         let targets = (0..count).map(|index| target(&written, index, security, passfile)).collect::<Result<_, _>>()?;
@@ -86,7 +83,14 @@ fn target(written: &Config, index: usize, security: Security, passfile: Option<&
     if let Some(address) = address {
         config.hostaddr(address);
     }
-    let host = host.or_else(|| address.map(|it| it.to_string())).unwrap_or_default();
+    // Of a host that has no name the certificate has to name the address.
+    let host = match (host, address.map(|it| it.to_string())) {
+        (None, Some(address)) => {
+            config.host(&address);
+            address
+        }
+        (host, _) => host.unwrap_or_default(),
+    };
     identify(&mut config, written, &Place { host: &host, port, passfile })?;
     guard(&mut config, written, security);
     Ok(Target { name: format!("{host}:{port}").into(), config })
@@ -108,6 +112,9 @@ fn identify(config: &mut Config, written: &Config, place: &Place<'_>) -> Result<
     }
     config.application_name(written.get_application_name().unwrap_or("punte"));
     if let Some(password) = written.get_password() {
+        if place.passfile.is_some() {
+            return Err(unusable("it holds a password, and a passfile is named as well: keep one of the two"));
+        }
         config.password(password);
     } else if let Some(text) = place.passfile {
         let user = written.get_user().ok_or_else(|| unusable("it must name the user, as a passfile is used"))?;
@@ -123,8 +130,7 @@ fn identify(config: &mut Config, written: &Config, place: &Place<'_>) -> Result<
 /// How the connection is protected and watched.
 fn guard(config: &mut Config, written: &Config, security: Security) {
     config.ssl_mode(if security == Security::Tls { SslMode::Require } else { SslMode::Disable });
-    config.ssl_negotiation(written.get_ssl_negotiation()).channel_binding(written.get_channel_binding());
-    config.load_balance_hosts(written.get_load_balance_hosts());
+    config.channel_binding(written.get_channel_binding());
     config.connect_timeout(written.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT));
     config.tcp_user_timeout(written.get_tcp_user_timeout().copied().unwrap_or(USER_TIMEOUT));
     config.keepalives(written.get_keepalives());
@@ -135,69 +141,26 @@ fn guard(config: &mut Config, written: &Config, security: Security) {
     }
 }
 
-/// The two parameters that the client library does not know, and the URL without them.
-struct Parameters {
-    rest: String,
-    sslmode: Option<String>,
-    schema: Option<String>,
-}
-
-impl Parameters {
-    fn split(url: &str) -> Result<Self, JournalError> {
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        if base.matches('@').count() > 1 {
-            return Err(unusable(FORM));
-        }
-        let (mut others, mut sslmode, mut schema) = (Vec::new(), None, None);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sslmode", mode)) => sslmode = Some(mode.to_owned()),
-                Some(("search_path", name)) if is_schema_name(name) => schema = Some(name.to_owned()),
-                Some(("search_path", _)) => {
-                    return Err(unusable("search_path must be one name of a-z, 0-9 and _, at most 63 long"));
-                }
-                Some((name, _)) if let Some(remedy) = of_libpq_alone(name) => return Err(unusable(remedy)),
-                _ => others.push(pair),
-            }
-        }
-        let idle = format!("keepalives_idle={}", KEEPALIVE_IDLE.as_secs());
-        // What the URL says of it counts; the library's own is two hours.
-        if !others.iter().any(|pair| pair.starts_with("keepalives_idle=")) {
-            others.push(&idle);
-        }
-        let rest = if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) };
-        Ok(Self { rest, sslmode, schema })
+/// The URL without the two parameters that the client library does not know.
+fn for_library(url: &str) -> Result<(String, Parameters), JournalError> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    if base.matches('@').count() > 1 {
+        return Err(unusable(FORM));
     }
-}
-
-/// Parameters that people know from other programs.
-fn of_libpq_alone(name: &str) -> Option<&'static str> {
-    match name {
-        "sslrootcert" => Some("sslrootcert is not known here: name the file in [journal] ca"),
-        "passfile" => Some("passfile is not known here: name the file in [journal] passfile"),
-        "sslcert" | "sslkey" | "sslpassword" | "sslcertmode" => {
-            Some("sslcert and sslkey are not known here: the journal's user has a password and no certificate")
-        }
-        "sslcrl" | "sslcrldir" => Some("sslcrl is not known here: remove it"),
-        "service" | "servicefile" => Some("service is not known here: write the whole address into the URL"),
-        "gssencmode" | "krbsrvname" | "gsslib" | "require_auth" | "requirepeer" => {
-            Some("GSSAPI and peer authentication are not known here: remove the parameter, and use a password")
-        }
-        _ => None,
+    let mut read = Parameters::read(query)?;
+    // What the URL says of it counts; the library's own is two hours.
+    if !read.has_keepalives_idle {
+        read.others.push(format!("keepalives_idle={}", KEEPALIVE_IDLE.as_secs()));
     }
-}
-
-fn is_schema_name(name: &str) -> bool {
-    name.len() <= 63
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    Ok((format!("{base}?{}", read.others.join("&")), read))
 }
 
 fn security(config: &Config, sslmode: Option<&str>) -> Result<Security, JournalError> {
+    let has_socket = config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
     match sslmode {
         Some("disable") => Ok(Security::Plain),
-        Some("require" | "verify-full") => Ok(Security::Tls),
-        Some(_) => Err(unusable("sslmode must be disable, require or verify-full")),
+        Some(_) if has_socket => Err(unusable("there is no TLS over a socket of this machine: leave out sslmode")),
+        Some(_) => Ok(Security::Tls),
         None if is_this_machine(config) => Ok(Security::Plain),
         None => Err(unusable("it names another machine: add sslmode=verify-full, or sslmode=disable if you must")),
     }
@@ -274,6 +237,35 @@ mod tests {
         let passwords: Vec<_> = address.targets.iter().map(|it| it.config.get_password().unwrap()).collect();
         assert_eq!(passwords, [b"one".as_slice(), b"other"]);
         assert!(Address::parse("postgres://x@localhost/punte", Some(file)).is_err());
+    }
+
+    #[test]
+    fn an_at_sign_in_a_parameter_is_no_end_of_user_and_password() {
+        let url = "postgres://db.example/punte?user=clerk&password=p@ss&sslmode=disable";
+        let target = Address::parse(url, None).unwrap().targets.remove(0);
+        assert_eq!((&*target.name, target.config.get_user()), ("db.example:5432", Some("clerk")));
+        assert_eq!(target.config.get_hosts(), [Host::Tcp("db.example".into())]);
+        assert_eq!(target.config.get_password(), Some(b"p@ss".as_slice()));
+    }
+
+    #[test]
+    fn tls_has_a_name_or_an_address_that_the_certificate_can_hold() {
+        let target = |url: &str| Address::parse(url, None).map(|it| it.targets[0].config.get_hosts().to_vec());
+        let hosts = target("postgres:///d?hostaddr=10.0.0.5&sslmode=verify-full").unwrap();
+        assert_eq!(hosts, [Host::Tcp("10.0.0.5".into())]);
+        for socket in
+            ["postgres://u@%2Frun%2Fpostgresql/d?sslmode=verify-full", "postgres:///d?host=/run&sslmode=require"]
+        {
+            assert!(target(socket).unwrap_err().to_string().contains("no TLS over a socket"), "{socket}");
+        }
+    }
+
+    #[test]
+    fn two_passwords_are_one_too_many() {
+        for url in ["postgres://u:s3cret@localhost/p", "postgres://u@localhost/p?password=s3cret"] {
+            let error = Address::parse(url, Some("other")).err().unwrap().to_string();
+            assert!(error.contains("passfile") && !error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

@@ -27,8 +27,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A host that is silent for so long has the next one asked beside it.
 const NEXT_HOST: Duration = Duration::from_millis(500);
-/// For a connection to one host, with all that is asked there before it is used.
-const HOST_TIMEOUT: Duration = Duration::from_secs(8);
+/// For all that is asked of a host before its session is used, once there is a connection.
+const ASKING_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub struct Connector {
     hosts: Vec<KnownHost>,
@@ -93,7 +93,8 @@ impl Connector {
 
     async fn try_host(&self, (index, host): (usize, &KnownHost)) -> Result<(usize, Session), Failure> {
         let late = |_| Err(Failure::said("it did not answer in time"));
-        match timeout(HOST_TIMEOUT, self.open(host)).await.unwrap_or_else(late) {
+        let to_connect = host.target.config.get_connect_timeout().copied().unwrap_or_default();
+        match timeout(to_connect + ASKING_TIMEOUT, self.open(host)).await.unwrap_or_else(late) {
             Ok(session) => Ok((index, session)),
             Err(failure) => Err(failure.at(&host.target.name)),
         }

@@ -3,6 +3,7 @@
 mod address;
 mod connector;
 mod failure;
+mod parameters;
 mod passfile;
 mod passwords;
 mod pool;
