@@ -60,11 +60,10 @@ impl Connector {
         Self { hosts, passwords, tls, prelude, last_fit: AtomicUsize::new(0) }
     }
 
-    /// Statements were lost: whoever is between us and the server is treated as a pooler from now on.
-    pub fn distrust(&self) {
-        for host in &self.hosts {
-            host.is_pooler.store(true, Ordering::Relaxed);
-        }
+    /// Statements were lost: whoever is between us and the server is treated as a pooler from now on. Whether that is new.
+    pub fn distrust(&self) -> bool {
+        let trusted = self.hosts.iter().filter(|host| !host.is_pooler.swap(true, Ordering::Relaxed));
+        trusted.count() > 0
     }
 
     async fn first_fit(&self) -> Result<Session, Failure> {
@@ -234,4 +233,19 @@ fn all_of(failures: Vec<Failure>) -> Failure {
     let finding = failures.last().map(|it| it.finding).unwrap_or_default();
     let texts: Vec<_> = failures.into_iter().map(|it| it.text()).collect();
     Failure { finding, ..Failure::said(texts.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::postgres::{Files, Place};
+
+    #[test]
+    fn a_pooler_is_found_out_once() {
+        let place = Place { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
+        let address = Address::parse(place.url, None).unwrap();
+        let connector = Connector::new(address, Passwords::of(&place), None);
+        assert!(connector.distrust());
+        assert!(!connector.distrust());
+    }
 }

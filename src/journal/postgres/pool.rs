@@ -1,6 +1,10 @@
 //! The sessions that are open: one is lent out at a time, and comes back only when nothing more is expected from it.
 
-use super::{connector::Connector, failure::Failure, session::Session};
+use super::{
+    connector::Connector,
+    failure::Failure,
+    session::{Session, Way},
+};
 use crate::journal::JournalError;
 use deadpool::{
     Runtime,
@@ -47,14 +51,15 @@ impl Sessions {
 
     /// Ends the session, and those that nobody uses now: what made this one useless has probably met them, too.
     pub fn end(&self, mut held: Held, failure: &Failure) {
-        drop(held.0.take().map(Object::take));
+        let ended = held.0.take().map(Object::take);
         self.0.retain(|_, _| false);
-        if failure.finding.loses_statements {
+        // What a pooler says of other troubles has the same code; where nothing was prepared, no statement was lost.
+        let has_prepared = ended.is_some_and(|session| matches!(session.way, Way::Direct(_)));
+        if failure.finding.loses_statements && has_prepared && self.0.manager().distrust() {
             tracing::warn!(
                 error = %failure.error,
                 "prepared statements get lost on the way to PostgreSQL, as with a pooler: none is prepared from now on"
             );
-            self.0.manager().distrust();
         }
     }
 
