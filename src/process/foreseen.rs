@@ -6,6 +6,7 @@ use super::{
     stores::{OpenError, check_broker, check_postgres, check_postgres_tls},
 };
 use crate::{
+    broker::rabbitmq::SettingsError,
     journal::{JournalError, postgres::PlaceFault, sqlite},
     roles::courier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
@@ -56,14 +57,13 @@ impl Foreseen {
             Ok(warnings) => return self.warnings.extend(warnings.into_iter().map(|text| format!("broker: {text}"))),
             Err(error) => error,
         };
-        let (file, told) = match &error {
-            OpenError::Trust(error) => (error.apart().0, error.to_string()),
-            OpenError::Broker(told) => (None, told.clone()),
-            OpenError::Journal(error) => (None, error.to_string()),
+        // Without the word with which such an error begins elsewhere.
+        let (key, told) = match error {
+            OpenError::Trust(error) => (key_of_file(place, error.apart().0), error.to_string()),
+            OpenError::Broker(error) => (key_of_setting(place, &error), error.to_string()),
+            OpenError::Journal(error) => ("broker", error.to_string()),
         };
-        let files = [("broker.ca", &place.ca), ("broker.certificate", &place.certificate), ("broker.key", &place.key)];
-        let key = files.iter().find(|(_, path)| file.is_some() && path.as_deref() == file).map(|(key, _)| *key);
-        self.faults.add(config, key.unwrap_or("broker"), told, "mend the key that the text speaks of");
+        self.faults.add(config, key, told, "mend the key that the text speaks of");
     }
 
     fn postgres(&mut self, place: &PostgresPlace, config: &Path, now: Timestamp) {
@@ -109,6 +109,20 @@ impl Foreseen {
             Some(part) => self.stopped.add(file, format!("{key}.{part}"), error.to_string(), error.remedy()),
             None => self.faults.add(file, key, error.to_string(), error.remedy()),
         }
+    }
+}
+
+fn key_of_file(place: &RabbitmqPlace, file: Option<&Path>) -> &'static str {
+    let files = [("broker.certificate", &place.certificate), ("broker.key", &place.key)];
+    let found = files.iter().find(|(_, path)| file.is_some() && path.as_deref() == file);
+    found.map_or("broker.ca", |(key, _)| *key)
+}
+
+fn key_of_setting(place: &RabbitmqPlace, error: &SettingsError) -> &'static str {
+    match error {
+        SettingsError::Uri | SettingsError::Ipv6Address | SettingsError::PlaintextRefused(_) => place.uri_key,
+        SettingsError::TlsMissing => "broker.ca",
+        SettingsError::Prefix(_) => "broker.prefix",
     }
 }
 

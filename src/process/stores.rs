@@ -4,7 +4,7 @@ use crate::{
     broker::{
         Broker,
         embedded::{EmbeddedBroker, EmbeddedSettings},
-        rabbitmq::{RabbitmqBroker, RabbitmqSettings},
+        rabbitmq::{RabbitmqBroker, RabbitmqSettings, SettingsError},
     },
     journal::{
         Journal, JournalError,
@@ -24,7 +24,7 @@ pub enum OpenError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error("broker: {0}")]
-    Broker(String),
+    Broker(#[from] SettingsError),
 }
 
 pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
@@ -85,15 +85,14 @@ pub fn open_broker(
         BrokerSettings::Rabbitmq(place) => {
             let identity = Some(identity);
             let settings = RabbitmqSettings { hears_others, identity, ..rabbitmq_settings(place, now)? };
-            let broker = RabbitmqBroker::start(settings).map_err(|error| OpenError::Broker(error.to_string()))?;
-            Ok(Arc::new(broker))
+            Ok(Arc::new(RabbitmqBroker::start(settings)?))
         }
     }
 }
 
 /// Whether a start would take these settings, and what the operator should know of their files.
 pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<Vec<String>, OpenError> {
-    rabbitmq_settings(place, now)?.check().map_err(|error| OpenError::Broker(error.to_string()))?;
+    rabbitmq_settings(place, now)?.check()?;
     let Some(ca) = &place.ca else { return Ok(Vec::new()) };
     let own = broker_identity(place, now)?.map(|identity| identity.warnings_as(Purpose::TlsClient, now));
     Ok(AgencyRoots::load(ca)?.warnings(now).into_iter().chain(own.unwrap_or_default()).collect())

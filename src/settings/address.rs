@@ -10,7 +10,13 @@ pub(super) fn fault_of_form(address: &str) -> Option<(&'static str, &'static str
     if address.contains("://") && address.contains(['\n', '\r', '\t', '\0']) {
         return Some(("it holds more than one line, or a tabulator", "leave the address alone there"));
     }
-    fault_of_credentials(address).map(|problem| (problem, PERCENT_ENCODE))
+    fault_of_credentials(address).or_else(|| fault_of_fragment(address)).map(|problem| (problem, PERCENT_ENCODE))
+}
+
+/// Readers of addresses pass over what follows it, or take it for a part of a name.
+fn fault_of_fragment(address: &str) -> Option<&'static str> {
+    let (_, rest) = address.split_once("://")?;
+    rest.contains('#').then_some("it holds a #, which begins what addresses of this kind do not have")
 }
 
 fn fault_of_credentials(address: &str) -> Option<&'static str> {
@@ -58,6 +64,10 @@ mod tests {
             "postgres://u:a b@h/d",
             "postgres://u:1/x@h/d",
             "postgres://u@h/d\n# the old one",
+            "amqps://u:p@h:5671/team#1",
+            "amqps://u:p@h/v#?heartbeat=5",
+            "postgres://u@h/punte#old",
+            "postgres://u@h#x/d",
         ] {
             assert!(fault_of_form(bad).is_some(), "{bad}");
         }
@@ -69,6 +79,7 @@ mod tests {
             "postgres://h/d?user=a@b",
             "postgres:///d?host=/run/postgresql",
             "sqlite:../journal@home.db",
+            "sqlite:../journal#1.db",
         ] {
             assert_eq!(fault_of_form(good), None, "{good}");
         }

@@ -1,6 +1,6 @@
 //! `[broker]`: which queues carry the work.
 
-use super::{ConfigFaults, Document, Secret, address::fault_of_form};
+use super::{ConfigFaults, Document, Secret, broker_uri::broker_uri_fault};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -13,6 +13,8 @@ pub enum BrokerSettings {
 #[derive(Debug, Clone)]
 pub struct RabbitmqPlace {
     pub uri: Secret,
+    /// The key under which it was found.
+    pub uri_key: &'static str,
     /// For `amqps`: the broker's authority and our certificate and key, PEM.
     pub ca: Option<PathBuf>,
     pub certificate: Option<PathBuf>,
@@ -43,23 +45,22 @@ struct Written {
     ca: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    #[serde(default = "default_prefix")]
-    prefix: String,
-    #[serde(default = "default_delivery_limit")]
-    delivery_limit: u32,
-    #[serde(default)]
-    allow_plaintext: bool,
+    prefix: Option<String>,
+    delivery_limit: Option<u32>,
+    allow_plaintext: Option<bool>,
 }
 
-fn default_prefix() -> String {
-    "punte".into()
-}
-fn default_delivery_limit() -> u32 {
-    5
-}
+const DEFAULT_PREFIX: &str = "punte";
+const DEFAULT_DELIVERY_LIMIT: u32 = 5;
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<BrokerSettings> {
-    let written: Written = main.effective_section("broker", faults)?;
+    let mut written: Written = main.section("broker", faults)?;
+    if matches!(written.kind, Kind::Rabbitmq) {
+        written.prefix.get_or_insert_with(|| DEFAULT_PREFIX.into());
+        written.delivery_limit.get_or_insert(DEFAULT_DELIVERY_LIMIT);
+        written.allow_plaintext.get_or_insert(false);
+    }
+    main.remember("broker", &written);
     match written.kind {
         Kind::Embedded => {
             let given = [
@@ -68,6 +69,9 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Bro
                 ("broker.ca", written.ca.is_some()),
                 ("broker.certificate", written.certificate.is_some()),
                 ("broker.key", written.key.is_some()),
+                ("broker.prefix", written.prefix.is_some()),
+                ("broker.delivery_limit", written.delivery_limit.is_some()),
+                ("broker.allow_plaintext", written.allow_plaintext.is_some()),
             ];
             for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
                 faults.add(
@@ -85,22 +89,14 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Bro
 
 fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
     let uri = uri(main, &written, faults);
-    let is_encrypted = uri.as_ref().is_some_and(|uri| uri.reveal().starts_with("amqps://"));
-    if uri.is_some() && !is_encrypted && written.ca.is_some() {
-        let problem = "is given, but nothing would be encrypted: the URI begins with amqp://";
-        faults.add(main.file(), "broker.ca", problem, "write amqps:// in the URI, or remove ca");
-    }
-    if written.prefix == "amq" || written.prefix.starts_with("amq.") {
+    check_files(uri.as_ref(), &written, main, faults);
+    let prefix = written.prefix.unwrap_or_else(|| DEFAULT_PREFIX.into());
+    if prefix == "amq" || prefix.starts_with("amq.") {
         let remedy = "take another one: RabbitMQ keeps names that begin with amq. for itself";
         faults.add(main.file(), "broker.prefix", "cannot be used", remedy);
     }
-    if is_encrypted && written.ca.is_none() {
-        faults.add(main.file(), "broker.ca", "is missing", "name the PEM file of the broker's authority");
-    }
-    if written.certificate.is_some() != written.key.is_some() {
-        faults.add(main.file(), "broker.key", "certificate and key go together", "name both, or none");
-    }
-    if !(1..=1000).contains(&written.delivery_limit) {
+    let delivery_limit = written.delivery_limit.unwrap_or(DEFAULT_DELIVERY_LIMIT);
+    if !(1..=1000).contains(&delivery_limit) {
         faults.add(main.file(), "broker.delivery_limit", "is out of range", "must be from 1 to 1000");
     }
     let mut file = |key, path: &Option<PathBuf>| path.as_ref().and_then(|path| main.existing(key, path, faults));
@@ -109,10 +105,32 @@ fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) ->
         certificate: file("broker.certificate", &written.certificate),
         key: file("broker.key", &written.key),
         uri: uri?,
-        prefix: written.prefix,
-        delivery_limit: written.delivery_limit,
-        allow_plaintext: written.allow_plaintext,
+        uri_key: if written.uri_file.is_some() { "broker.uri_file" } else { "broker.uri" },
+        prefix,
+        delivery_limit,
+        allow_plaintext: written.allow_plaintext.unwrap_or(false),
     })
+}
+
+/// Each is of use, and none is missing.
+fn check_files(uri: Option<&Secret>, written: &Written, main: &Document, faults: &mut ConfigFaults) {
+    let is_encrypted = uri.is_some_and(|uri| uri.reveal().starts_with("amqps://"));
+    let files =
+        [("broker.ca", &written.ca), ("broker.certificate", &written.certificate), ("broker.key", &written.key)];
+    for (key, _) in files.iter().filter(|(_, path)| uri.is_some() && !is_encrypted && path.is_some()) {
+        let problem = "is given, but nothing would be encrypted: the URI begins with amqp://";
+        faults.add(main.file(), *key, problem, "write amqps:// in the URI, or remove it");
+    }
+    if is_encrypted && written.ca.is_none() {
+        faults.add(main.file(), "broker.ca", "is missing", "name the PEM file of the broker's authority");
+    }
+    if written.certificate.is_some() != written.key.is_some() {
+        faults.add(main.file(), "broker.key", "certificate and key go together", "name both, or none");
+    }
+    if is_encrypted && written.allow_plaintext == Some(true) {
+        let problem = "is given, but the URI begins with amqps://: nothing is sent in plain text";
+        faults.add(main.file(), "broker.allow_plaintext", problem, "remove it");
+    }
 }
 
 fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Option<Secret> {
@@ -139,22 +157,33 @@ fn uri(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
     uri
 }
 
-/// What is wrong with the form of RabbitMQ's address, and the way out. Neither shows any part of it.
-pub fn broker_uri_fault(uri: &str) -> Option<(String, String)> {
-    if let Some((problem, remedy)) = fault_of_form(uri) {
-        return Some((problem.to_owned(), remedy.to_owned()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn keys_that_would_have_no_effect_are_faults() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for (section, keys) in [
+            (
+                "prefix = 'x'\ndelivery_limit = 5\nallow_plaintext = false",
+                &["prefix", "delivery_limit", "allow_plaintext"][..],
+            ),
+            (
+                "kind = 'rabbitmq'\nuri = 'amqp://localhost'\ncertificate = 'file'\nkey = 'file'",
+                &["certificate", "key"],
+            ),
+            ("kind = 'rabbitmq'\nuri = 'amqps://localhost'\nca = 'file'\nallow_plaintext = true", &["allow_plaintext"]),
+            ("kind = 'rabbitmq'\nuri = 'amqp://localhost'\nprefix = 'x'\ndelivery_limit = 6", &[]),
+        ] {
+            let mut faults = ConfigFaults::default();
+            let file: &Path = &folder.path().join("punte.toml");
+            let mut main = Document::parse(file, &format!("[broker]\n{section}"), &mut faults).unwrap();
+            read(&mut main, &mut faults);
+            let found: Vec<_> = faults.0.iter().map(|fault| fault.key.trim_start_matches("broker.")).collect();
+            assert_eq!(found, keys, "{section}");
+        }
     }
-    let problem = format!("has a parameter that is not known here: {}", unknown_parameter(uri)?);
-    Some((problem, format!("remove it; known are: {}", PARAMETERS.join(", "))))
-}
-
-const PARAMETERS: [&str; 5] = ["frame_max", "channel_max", "heartbeat", "connection_timeout", "auth_mechanism"];
-
-/// The client library passes over what it does not know. Only the name is shown, and only if it is one.
-fn unknown_parameter(uri: &str) -> Option<String> {
-    let (_, query) = uri.split_once('?')?;
-    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-    let unknown = names.find(|name| !PARAMETERS.contains(name))?;
-    let is_name = unknown.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    Some(if is_name && unknown.len() < 40 { format!("`{unknown}`") } else { "its name is no word".into() })
 }

@@ -7,6 +7,7 @@
 mod address;
 mod agencies;
 mod broker;
+mod broker_uri;
 mod document;
 mod faults;
 mod gateway;
@@ -18,7 +19,8 @@ mod secret;
 mod sources;
 
 pub use agencies::{AgencyPlace, SecretFiles};
-pub use broker::{BrokerSettings, RabbitmqPlace, broker_uri_fault};
+pub use broker::{BrokerSettings, RabbitmqPlace};
+pub use broker_uri::broker_uri_fault;
 pub use document::Document;
 pub use faults::{ConfigFault, ConfigFaults};
 pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};

@@ -399,6 +399,9 @@ fn certificate_files(bytes: &[u8]) {
 
 fn broker_url(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
+    if let Some((problem, remedy)) = punte::settings::broker_uri_fault(&text) {
+        assert!(problem.len() + remedy.len() < 1000);
+    }
     if let Err(error) = RabbitmqSettings::new(text.as_ref()).check() {
         assert!(error.to_string().len() < 1000);
     }

@@ -206,9 +206,9 @@ fn check_foresees_every_address_and_folder_that_serve_would_refuse() {
     let folder = Folder::new();
     std::fs::write(folder.0.path().join("config/webhook"), "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz").unwrap();
     for (edit, key, told) in [
-        (rabbitmq, "broker", "plain"),
+        (rabbitmq, "broker.uri", "broker.allow_plaintext"),
         (slash, "broker.uri", "percent-encode"),
-        (prefix, "broker", "prefix"),
+        (prefix, "broker.prefix", "prefix"),
         (postgres, "journal.url", "percent-encode"),
         (plain, "journal.url", "sslmode"),
         (no_folder, "journal.url", "is no folder"),

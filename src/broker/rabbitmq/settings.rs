@@ -40,7 +40,7 @@ pub enum SettingsError {
     Ipv6Address,
     #[error("amqps needs a trust anchor of ours and a client certificate, and none is configured")]
     TlsMissing,
-    #[error("amqp to `{0}` would send the password in plain text: use amqps, or allow plaintext explicitly")]
+    #[error("amqp to `{0}` would send the password in plain text: use amqps, or set broker.allow_plaintext = true")]
     PlaintextRefused(String),
     #[error("`{0}` cannot be a prefix of names: 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and `-`")]
     Prefix(String),

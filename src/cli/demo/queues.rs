@@ -4,7 +4,7 @@
 use crate::{
     broker::{
         Broker, BrokerError, BrokerHealth,
-        rabbitmq::{RabbitmqSettings, TO_TLS_PORT, remove},
+        rabbitmq::{RabbitmqSettings, SettingsError, TO_TLS_PORT, remove},
     },
     domain::AgencyName,
     settings::broker_uri_fault,
@@ -106,7 +106,12 @@ pub fn amqp_uri(text: &str) -> Result<String, String> {
         return Err(format!("{problem}; {remedy}"));
     }
     let settings = RabbitmqSettings::new(text);
-    settings.check().map(|()| text.to_owned()).map_err(|error| error.to_string().replace("amqps://", "amqp://"))
+    settings.check().map(|()| text.to_owned()).map_err(|error| match error {
+        SettingsError::PlaintextRefused(host) => {
+            format!("amqp to `{host}` would send the password in plain text: name a RabbitMQ of this machine")
+        }
+        error => error.to_string().replace("amqps://", "amqp://"),
+    })
 }
 
 #[cfg(test)]

@@ -53,6 +53,10 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
     let journal = punte::journal::sqlite::SqliteJournal::open(&config.join("whole.db")).unwrap();
     fs::copy(config.join("whole.db"), config.join("copied.db")).unwrap();
     drop(journal);
+    drop(punte::journal::sqlite::SqliteJournal::open(&config.join("newer.db")).unwrap());
+    let newer = rusqlite::Connection::open(config.join("newer.db")).unwrap();
+    newer.execute("INSERT INTO schema_version (version, applied_at) VALUES (999, 0)", ()).unwrap();
+    drop(newer);
     let rabbitmq = |more: &str| format!("kind = \"rabbitmq\"\n{more}");
     let agency = |more: &str| format!("[agencies.{more}\n[webhooks]");
     let edits = [
@@ -100,6 +104,7 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
             "journal.url",
             "copied while a process had it open",
         ),
+        ("punte.toml", JOURNAL, "url = \"sqlite:newer.db\"".into(), "journal.url", "is newer than this program"),
         ("punte.toml", JOURNAL, "url = \"sqlite:/proc/x.db\"".into(), "journal.url", "may not write in /proc"),
         ("punte.toml", JOURNAL, "url_file = \"two-lines\"".into(), "journal.url_file", "more than one line"),
         (
@@ -137,6 +142,29 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
             rabbitmq("uri = \"amqps://localhost/\"\nca = \"secrets/gateway/server.key\""),
             "broker.ca",
             "holds no certificate",
+        ),
+        (
+            "punte.toml",
+            BROKER,
+            rabbitmq("uri = \"amqp://u:geheim@localhost/geheim#1\""),
+            "broker.uri",
+            "which begins what addresses of this kind do not have",
+        ),
+        ("punte.toml", BROKER, rabbitmq("uri = \"amqp://localhost?heartbeat=0\""), "broker.uri", "`heartbeat` must be"),
+        ("punte.toml", BROKER, format!("{BROKER}\nprefix = \"other\""), "broker.prefix", "only with RabbitMQ"),
+        (
+            "punte.toml",
+            JOURNAL,
+            "url = \"postgres://u:geheim@localhost/d?connect_timeout=5s\"".into(),
+            "journal.url",
+            "connect_timeout must be a number",
+        ),
+        (
+            "punte.toml",
+            JOURNAL,
+            "url = \"postgres://u:geheim@localhost/d\"\npassfile = \"other-hosts\"".into(),
+            "journal.passfile",
+            "keep one of the two",
         ),
         ("punte.toml", BROKER, format!("{BROKER}\nuri_file = \"broker-uri\""), "broker.uri_file", "only with RabbitMQ"),
         (
