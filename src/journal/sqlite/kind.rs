@@ -26,8 +26,7 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
     if !kind.is_file() {
         return refused("is no file", other);
     }
-    // Until what lies beside it has been put into it, the file alone may be torn.
-    if [log_of(path), rollback_of(path)].iter().any(|beside| beside.exists()) {
+    if !stands_alone(path) {
         return Ok(());
     }
     if has_other_head(path).unwrap_or(false) {
@@ -42,6 +41,20 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
         // It is told by who opens it.
         Err(_) => Ok(()),
     }
+}
+
+/// Until what lies beside it has been put into it, the file alone may be torn.
+fn stands_alone(path: &Path) -> bool {
+    ![log_of(path), rollback_of(path)].iter().any(|beside| beside.exists())
+}
+
+/// Of its schema; `None`: the file alone cannot say it, or nobody has written to it yet.
+pub fn version(path: &Path) -> Option<i64> {
+    if !stands_alone(path) || !path.exists() {
+        return None;
+    }
+    let connection = super::wholeness::untouched(path).ok()?;
+    connection.query_row("SELECT max(version) FROM schema_version", (), |row| row.get(0)).ok()
 }
 
 /// What every file of SQLite's begins with (sqlite.org/fileformat2.html, section 1.3.1). It takes a shorter file for an empty one.

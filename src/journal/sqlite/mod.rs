@@ -23,7 +23,7 @@ pub use writer::WriterCounts;
 use super::{
     Continuity, JournalError,
     database::Database,
-    migrations::migrate,
+    migrations::{applied, migrate},
     operations::{Access, Operation},
 };
 use checkpointer::Checkpointer;
@@ -116,7 +116,8 @@ impl SqliteJournal {
 /// Whether a journal could be opened here, without touching anything.
 pub fn check(path: &Path) -> Result<(), JournalError> {
     kind::check(path)?;
-    wholeness::check(path)
+    wholeness::check(path)?;
+    kind::version(path).map_or(Ok(()), |version| applied(version, MIGRATIONS).map(drop))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
