@@ -93,8 +93,8 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-const METHODS: [&[u8]; 9] =
-    [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"TRACE ", b"CONNECT "];
+/// Longer than any registered method and the space after it (IANA, "HTTP Method Registry").
+const FIRST_WORD: usize = 32;
 
 /// A client that speaks HTTP without TLS to this port gets an answer that it understands, and its end.
 pub async fn answers_plain_http(connection: &mut TcpConnection) -> bool {
@@ -116,19 +116,39 @@ pub async fn answers_plain_http(connection: &mut TcpConnection) -> bool {
 
 /// TLS begins with a byte that begins no method (RFC 8446, section 5.1), so its first bytes are not waited for here.
 async fn begins_with_a_method(connection: &TcpConnection) -> bool {
-    let mut first = [0; 8];
+    let mut first = [0; FIRST_WORD];
     loop {
         let Ok(count) = connection.socket().peek(&mut first).await else { return false };
-        let first = first.get(..count).unwrap_or_default();
-        if first.is_empty() || METHODS.iter().any(|method| first.starts_with(method)) {
-            return !first.is_empty();
+        match first_word(first.get(..count).unwrap_or_default()) {
+            FirstWord::Method => return true,
+            FirstWord::Other => return false,
+            // The rest comes, or the handshake's deadline does.
+            FirstWord::HalfAMethod => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
-        if !METHODS.iter().any(|method| method.starts_with(first)) {
-            return false;
-        }
-        // Half a method: the rest comes, or the handshake's deadline does.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstWord {
+    Method,
+    HalfAMethod,
+    Other,
+}
+
+/// A method is any token (RFC 9110, section 9.1) but the one with which HTTP/2 begins, whose client would not understand us
+/// (RFC 9113, section 3.4).
+fn first_word(bytes: &[u8]) -> FirstWord {
+    let length = bytes.iter().take_while(|byte| is_of_token(**byte)).count();
+    match bytes.get(length) {
+        Some(b' ') if length > 0 && !bytes.starts_with(b"PRI ") => FirstWord::Method,
+        None if (1..FIRST_WORD).contains(&length) => FirstWord::HalfAMethod,
+        Some(_) | None => FirstWord::Other,
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -145,6 +165,21 @@ mod tests {
             "\"x\"", "é",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_method_is_known_from_its_first_word_and_a_handshake_is_none() {
+        for method in ["GET /", "get /", "QUERY /v1", "PROPFIND /", "BASELINE-CONTROL /", "M-SEARCH *"] {
+            assert_eq!(first_word(method.as_bytes()), FirstWord::Method, "{method}");
+        }
+        for half in ["G", "PROPFIND"] {
+            assert_eq!(first_word(half.as_bytes()), FirstWord::HalfAMethod, "{half}");
+        }
+        for other in
+            [&b""[..], b" GET /", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00", b"GET\t/", b"a:b ", &[b'A'; FIRST_WORD]]
+        {
+            assert_eq!(first_word(other), FirstWord::Other, "{other:?}");
         }
     }
 

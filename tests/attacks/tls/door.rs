@@ -141,7 +141,9 @@ async fn old_versions_weak_ciphers_and_new_negotiations_are_refused() {
 async fn plain_http_on_the_port_of_tls_is_told_so_and_noise_gets_an_end() {
     let papers = Papers::new();
     let open = open(&papers).await;
-    for plain in [posting(), "GET / HTTP/1.0\r\n\r\n".into(), "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n".into()] {
+    let others =
+        ["GET / HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", "PROPFIND / HTTP/1.1\r\n", "get /\r\n"];
+    for plain in [posting()].into_iter().chain(others.map(str::to_owned)) {
         for piece in [1, plain.len()] {
             let mut stream = TcpStream::connect(open.address).await.unwrap();
             for piece in plain.as_bytes().chunks(piece) {
