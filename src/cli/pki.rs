@@ -127,8 +127,8 @@ impl Dev {
 
 fn tell(added: &Added) {
     match added {
-        Added::Office { certificate, identifier } => output::line(format_args!(
-            "{}: in offices.toml: [[offices.NAME.certificates]] organization_identifier = \"{identifier}\"",
+        Added::Office { name, certificate, identifier } => output::line(format_args!(
+            "{}: in offices.toml: [[offices.{name}.certificates]] organization_identifier = \"{identifier}\"",
             certificate.display()
         )),
         Added::Client { certificate } => output::line(format_args!("{}", certificate.display())),

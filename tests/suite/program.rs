@@ -853,7 +853,7 @@ fn pki_dev_adds_offices_agencies_and_second_certificates_and_keeps_its_authoriti
     verified("gateway/office-ca.pem", "offices/durres-2.pem");
     verified("agencies/legal-events/ca.pem", "agencies/legal-events/client-2.pem");
     let told = text(&added.stdout);
-    assert!(told.contains("organization_identifier = \"GOVXX-1"), "{told}");
+    assert!(told.contains("[[offices.durres.certificates]] organization_identifier = \"GOVXX-1"), "{told}");
     std::fs::remove_dir_all(secrets.join("authorities")).unwrap();
     let refused = add(&["--office", "durres"]);
     assert!(code(&refused) == 1 && text(&refused.stderr).contains("authorities' keys"), "{}", text(&refused.stderr));

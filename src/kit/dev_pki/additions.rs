@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub enum Added {
     /// `identifier`: by which `offices.toml` can recognise it.
     Office {
+        name: String,
         certificate: PathBuf,
         identifier: String,
     },
@@ -30,7 +31,7 @@ pub fn add_office(pki: &DevPki, name: &str, now: Timestamp) -> Result<Added, Tru
     let identifier = identifier_of(name);
     let stem = free_stem(&pki.office(name));
     Leaf::office(name, &identifier).issue(&issuer, &stem, now)?;
-    Ok(Added::Office { certificate: stem.with_extension("pem"), identifier })
+    Ok(Added::Office { name: name.to_owned(), certificate: stem.with_extension("pem"), identifier })
 }
 
 /// All keys of a new agency, or one more client certificate of ours for one that is there.
