@@ -28,12 +28,16 @@ impl Resolve for Guarded {
     }
 }
 
-/// A host that is an address; a name passes, and is looked at when it is resolved.
+/// A host that is an address, or a name that is this machine everywhere (RFC 6761, section 6.3); any other name passes, and is
+/// looked at when it is resolved.
 pub fn check_host(host: &str) -> Result<(), ForbiddenAddress> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    let last_label = name.rsplit('.').next().unwrap_or_default();
     match bare.parse::<IpAddr>() {
-        Ok(address) if !is_public(address) => Err(ForbiddenAddress),
-        _ => Ok(()),
+        Ok(address) if is_public(address) => Ok(()),
+        Err(_) if !last_label.eq_ignore_ascii_case("localhost") => Ok(()),
+        Ok(_) | Err(_) => Err(ForbiddenAddress),
     }
 }
 
@@ -126,6 +130,16 @@ mod tests {
     fn ordinary_addresses_are_public() {
         for text in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8"] {
             assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_this_machine_everywhere_is_refused_at_once() {
+        for host in ["localhost", "LOCALHOST", "localhost.", "hooks.localhost", "a.b.LocalHost."] {
+            assert_eq!(check_host(host), Err(ForbiddenAddress), "{host}");
+        }
+        for host in ["localhost.example", "notlocalhost", "hooks.example.", "8.8.8.8", "[2606:4700::1111]"] {
+            assert_eq!(check_host(host), Ok(()), "{host}");
         }
     }
 

@@ -9,7 +9,7 @@ mod post;
 mod postboxes;
 
 pub use address::{ForbiddenAddress, check_host, is_public};
-pub use post::{PostError, check_webhook};
+pub use post::{PostError, check_webhook, resolve_webhook};
 pub use postboxes::Postboxes;
 
 use super::lasting::lasting;

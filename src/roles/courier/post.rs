@@ -11,7 +11,7 @@ use crate::{
 };
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Url, dns::Resolve, redirect};
 use std::{
     error::Error,
     path::{Path, PathBuf},
@@ -85,6 +85,20 @@ impl PostError {
 /// Whether this webhook can be used, and what the operator should know of its files; nothing is connected to.
 pub fn check_webhook(settings: &WebhookSettings, now: Timestamp) -> Result<Vec<String>, PostError> {
     Postbox::new(settings, now).map(|postbox| postbox.warnings)
+}
+
+/// Whether its host leads where a notice may go, as a delivery would find it; nothing is connected to.
+pub async fn resolve_webhook(settings: &WebhookSettings) -> Result<(), PostError> {
+    let url = Url::parse(&settings.url).map_err(|error| PostError::Url(error.to_string()))?;
+    // An address is looked at when the settings are.
+    let Some(Ok(name)) = url.domain().map(str::parse) else { return Ok(()) };
+    match (Guarded { allow_private: settings.allow_private_addresses }).resolve(name).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.downcast_ref::<ForbiddenAddress>() {
+            Some(forbidden) => PostError::Address(*forbidden),
+            None => PostError::Transport("its host is not known to this machine's resolver".into()),
+        }),
+    }
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -216,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_written_as_a_private_number_is_refused_at_once() {
-        for url in ["https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://0x7f000001/"] {
+    fn an_address_that_is_private_by_its_text_alone_is_refused_at_once() {
+        for url in ["https://127.0.0.1/", "https://[::1]/", "https://0x7f000001/", "https://localhost:9000/hook"] {
             let settings =
                 WebhookSettings { url: url.into(), secret_files: Vec::new(), allow_private_addresses: false, ca: None };
             let opened = Postbox::new(&settings, Timestamp::now());
