@@ -303,6 +303,9 @@ fn a_wrong_command_line_is_told_so_and_exits_with_2() {
     for wrong in [&["fly"][..], &["serve", "--role", "cook"], &["submissions", "show", "7"], &["parked", "replay"]] {
         assert_eq!(code(&punte(wrong)), 2, "{wrong:?}");
     }
+    let told = punte(&["submissions", "list", "--state", "failed"]);
+    assert_eq!(code(&told), 2);
+    assert!(text(&told.stderr).contains("no such state; there are accepted, queued, "), "{told:?}");
     for wrong in ["0-1-9", "0199g2a4", "0199%"] {
         let told = punte(&["parked", "discard", wrong, "--by", "A. Operator"]);
         assert_eq!(code(&told), 2, "{wrong}");

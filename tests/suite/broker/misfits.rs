@@ -13,6 +13,7 @@ use punte::{
     },
     domain::Priority,
 };
+use std::sync::Mutex;
 
 async fn channel() -> Channel {
     raw(&environment("PUNTE_TEST_AMQP_URL")).await.create_channel().await.unwrap()
@@ -68,6 +69,34 @@ async fn a_delivery_limit_that_was_changed_stops_nobody() {
             before.close().await;
         })
         .await;
+}
+
+/// On one thread, so that the test's own log hears everything.
+#[tokio::test]
+async fn a_delivery_limit_that_was_changed_is_warned_of_once_a_queue_with_its_key_and_both_values() {
+    let settings = settings();
+    let before = RabbitmqBroker::start(settings.clone()).unwrap();
+    connected(&before).await;
+    before.declare(&[ours()]).await.unwrap();
+    before.close().await;
+    let lines = tempfile::NamedTempFile::new().unwrap();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(lines.reopen().unwrap())).finish();
+    let _guard = tracing::subscriber::set_default(log);
+    let queue = Names::new(&settings.prefix).unwrap().work_queue(&ours(), Priority::Ordinary).to_string();
+    Stage::with(RabbitmqSettings { delivery_limit: 9, ..settings })
+        .await
+        .play(|after| async move {
+            for _ in 0..3 {
+                after.declare(&[ours()]).await.unwrap();
+            }
+            work_flows(&*after).await;
+        })
+        .await;
+    let log = std::fs::read_to_string(lines.path()).unwrap();
+    let is_told = |line: &&str| line.contains(" WARN ") && line.contains(&format!("thing=\"{queue}\""));
+    let told: Vec<_> = log.lines().filter(is_told).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("`x-delivery-limit` is 5 there and 9 here (broker.delivery_limit)"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

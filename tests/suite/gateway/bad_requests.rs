@@ -184,6 +184,9 @@ async fn an_address_or_method_that_is_not_there_is_a_problem() {
         let said = office.get(&format!("/v1/submissions?{query}")).await;
         assert_eq!((said.status.as_u16(), said.code()), (400, "office.request.parameter"), "{query}");
     }
+    let said = office.get("/v1/submissions?state=failed").await;
+    let told = said.json["errors"][0]["problem"].as_str().unwrap();
+    assert!(told.contains("is no state; there are accepted, queued, "), "{told}");
 }
 
 #[tokio::test]

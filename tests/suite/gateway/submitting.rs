@@ -78,6 +78,8 @@ async fn a_key_is_known_after_a_restart_and_belongs_to_one_body_of_one_office() 
     other["data"]["copies"] = 3.into();
     let refused = office.post("k1", &other).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (422, "office.idempotency-key.reused"));
+    let named = refused.json["errors"][0]["problem"].as_str().unwrap();
+    assert!(named.contains(&first.id().to_string()), "{named}");
     assert_ne!(open.office("shkoder").post("k1", &wish()).await.id(), first.id());
 }
 
