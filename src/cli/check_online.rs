@@ -1,7 +1,13 @@
-//! `punte check --online`: each agency's server is met; what was found goes out, and what has to be done about it.
+//! `punte check --online`: each agency's server is met, and each webhook's host looked up; what was found goes out, and what has
+//! to be done about it.
 
-use crate::{process::Installation, settings::ConfigFaults};
+use crate::{
+    process::Installation,
+    roles::courier::resolve_webhook,
+    settings::{ConfigFaults, Settings},
+};
 use futures_util::future::join_all;
+use std::path::Path;
 
 /// One line an agency, and what works but should be known.
 pub(super) struct Met {
@@ -10,7 +16,8 @@ pub(super) struct Met {
     pub faults: ConfigFaults,
 }
 
-pub(super) async fn meet(installation: &Installation) -> Met {
+/// `config`: beside it webhooks are written.
+pub(super) async fn meet(installation: &Installation, config: &Path) -> Met {
     let looks = installation.lines.iter().map(|line| async move {
         let look = line.look().await;
         (line, look)
@@ -30,5 +37,17 @@ pub(super) async fn meet(installation: &Installation) -> Met {
             }
         }
     }
+    resolve_webhooks(installation, &config.with_file_name("offices.toml"), &mut met.faults).await;
+    Settings::locate(config, &mut met.faults);
     met
+}
+
+async fn resolve_webhooks(installation: &Installation, file: &Path, faults: &mut ConfigFaults) {
+    let webhooks = installation.settings.offices.iter().filter_map(|it| Some((&it.office.name, it.webhook.as_ref()?)));
+    let looked_up = webhooks.map(|(office, webhook)| async move { (office, resolve_webhook(webhook).await) });
+    for (office, found) in join_all(looked_up).await {
+        if let Err(error) = found {
+            faults.add(file, format!("offices.{office}.webhook.url"), &error, error.remedy());
+        }
+    }
 }

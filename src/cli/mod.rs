@@ -3,6 +3,7 @@
 pub mod exit;
 mod config_file;
 mod runtime;
+mod wanted_roles;
 
 mod check;
 mod check_online;
@@ -25,6 +26,7 @@ pub mod trust;
 pub mod trust_verify;
 
 pub use config_file::ConfigFile;
+pub use wanted_roles::WantedRoles;
 
 use clap::{Parser, Subcommand};
 use runtime::block_on;

@@ -1,7 +1,7 @@
 //! `punte serve`: the roles run until the process is told to stop, and then until what is under way has ended.
 
 use super::{
-    ConfigFile, exit, output,
+    ConfigFile, WantedRoles, exit, output,
     signals::{ReloadSignals, StopSignals},
 };
 use crate::{
@@ -30,9 +30,8 @@ way had ended.")]
 pub struct Serve {
     #[command(flatten)]
     config: ConfigFile,
-    /// What this process does; may be given more than once
-    #[arg(long = "role", value_enum)]
-    roles: Vec<Role>,
+    #[command(flatten)]
+    roles: WantedRoles,
     /// What is logged to standard error: error, warn, info, debug, or `punte::road=debug` for a part
     #[arg(long, default_value = "info,tokio_postgres=warn", env = "PUNTE_LOG", value_name = "FILTER")]
     log: String,
@@ -51,8 +50,7 @@ impl Serve {
         if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
             tracing::warn!(%error, "the system does not let us forbid core files");
         }
-        let is_wanted = |role: &Role| self.roles.is_empty() || self.roles.contains(role);
-        let roles: Vec<_> = Role::ALL.into_iter().filter(is_wanted).collect();
+        let roles = self.roles.listed();
         let installation = match Installation::load_for(&self.config.config, Timestamp::now(), &roles) {
             Ok(installation) => installation,
             Err(faults) => {

@@ -25,6 +25,7 @@ pub struct Foreseen {
 
 pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role]) -> Foreseen {
     let mut foreseen = Foreseen::default();
+    check_together(settings, config, roles, &mut foreseen.faults);
     check_listeners(settings, config, roles, &mut foreseen.faults);
     if let BrokerSettings::Rabbitmq(place) = &settings.broker {
         foreseen.broker(place, config, now);
@@ -49,6 +50,22 @@ pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role
     }
     settings.offices.iter().for_each(|office| foreseen.office(office, &offices, now));
     foreseen
+}
+
+/// What lives inside one process cannot be spread over several.
+fn check_together(settings: &Settings, config: &Path, roles: &[Role], faults: &mut ConfigFaults) {
+    if Role::ALL.iter().all(|role| roles.contains(role)) {
+        return;
+    }
+    let together = "run all roles together (`punte serve` without --role, or the unit punte.service)";
+    if matches!(settings.broker, BrokerSettings::Embedded) {
+        let problem = "the embedded broker lives inside one process, and this one is to play some of the roles only";
+        faults.add(config, "broker.kind", problem, format!("{together}, or use RabbitMQ"));
+    }
+    if matches!(settings.journal.place, JournalPlace::Sqlite { .. }) {
+        let problem = "a SQLite journal belongs to one process, and this one is to play some of the roles only";
+        faults.add(config, "journal.url", problem, format!("{together}, or use PostgreSQL"));
+    }
 }
 
 impl Foreseen {

@@ -60,7 +60,6 @@ pub struct Process {
 impl Process {
     pub async fn start(installation: Installation, roles: &[Role], clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let settings = &installation.settings;
-        check_together(&installation, roles)?;
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         installation.lines.tell_stopped();
         let ownership = own_journal(&installation)?;
@@ -141,21 +140,6 @@ impl Process {
 /// Whether somebody here waits for what other processes do.
 fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
     roles.contains(&Role::Gateway) && !installation.is_alone()
-}
-
-/// What lives inside one process cannot be spread over several.
-fn check_together(installation: &Installation, roles: &[Role]) -> Result<(), StartError> {
-    let are_together = Role::ALL.iter().all(|role| roles.contains(role));
-    if are_together {
-        return Ok(());
-    }
-    if matches!(installation.settings.broker, BrokerSettings::Embedded) {
-        return Err(StartError::EmbeddedBrokerApart);
-    }
-    match installation.settings.journal.place {
-        JournalPlace::Sqlite { .. } => Err(StartError::SqliteApart),
-        JournalPlace::Postgres(_) => Ok(()),
-    }
 }
 
 fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {

@@ -22,10 +22,6 @@ pub enum StartError {
     Data { path: PathBuf, error: std::io::Error },
     #[error("another process works on this journal: stop it, or share a PostgreSQL journal")]
     JournalInUse,
-    #[error("the embedded broker lives inside one process: run all roles together, or use RabbitMQ")]
-    EmbeddedBrokerApart,
-    #[error("a SQLite journal belongs to one process: run all roles together, or use PostgreSQL")]
-    SqliteApart,
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     #[error(transparent)]

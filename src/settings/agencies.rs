@@ -1,6 +1,6 @@
 //! `[agencies.<agency>]`: where an agency is reached in this installation, and the key files that belong to it.
 
-use super::{ConfigFaults, Document, ScheduleWritten};
+use super::{ConfigFaults, Document, ScheduleWritten, Secret};
 use crate::domain::{AgencyName, Schedule};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,8 @@ impl SecretFiles {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    endpoint: Option<String>,
+    /// One that will not do may hold a password.
+    endpoint: Option<Secret>,
     secrets: Option<PathBuf>,
     retry: Option<ScheduleWritten>,
 }
@@ -74,7 +75,8 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<A
             Ok(agency) => {
                 let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));
                 let retry = written.retry.and_then(|retry| schedule(main, &agency, &retry, faults));
-                let endpoint = written.endpoint.filter(|endpoint| check_endpoint(main, &agency, endpoint, faults));
+                let endpoint = written.endpoint.map(|it| it.reveal().to_owned());
+                let endpoint = endpoint.filter(|endpoint| check_endpoint(main, &agency, endpoint, faults));
                 places.insert(agency, AgencyPlace { endpoint, secrets, retry });
             }
             Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),

@@ -50,7 +50,7 @@ pub struct Settings {
     /// Where each agency is reached in this installation, beside what its adapter says.
     pub agencies: BTreeMap<AgencyName, AgencyPlace>,
     pub offices: Vec<OfficeSettings>,
-    /// Every value of `punte.toml`, those left out included, and where it comes from.
+    /// Every value of both files, those left out included, and where it comes from.
     pub effective: Vec<Effective>,
     /// Files that hold secrets, and what everybody could do to them.
     pub exposed: Vec<String>,
@@ -71,7 +71,7 @@ impl Settings {
     /// Reads `punte.toml` at `path` and the `offices.toml` beside it.
     pub fn load(path: &Path) -> Result<Self, ConfigFaults> {
         let mut faults = ConfigFaults::default();
-        let settings = Self::read(path, &mut faults);
+        let settings = Self::read(path, &mut Vec::new(), &mut faults);
         match settings {
             Some(settings) if faults.is_empty() => Ok(settings),
             _ => {
@@ -79,6 +79,14 @@ impl Settings {
                 Err(faults)
             }
         }
+    }
+
+    /// What is in effect, as far as it can be read, although something is wrong.
+    pub fn effective_at(path: &Path) -> Vec<Effective> {
+        let mut effective = Vec::new();
+        // What is wrong has been told.
+        drop(Self::read(path, &mut effective, &mut ConfigFaults::default()));
+        effective
     }
 
     /// Gives the faults their lines, or the environment variables that they are about.
@@ -102,7 +110,8 @@ impl Settings {
         Some((read_folders(&mut main, None, &mut ignored)?, agencies))
     }
 
-    fn read(path: &Path, faults: &mut ConfigFaults) -> Option<Self> {
+    /// `effective`: takes up what is in effect, also where something is wrong.
+    fn read(path: &Path, effective: &mut Vec<Effective>, faults: &mut ConfigFaults) -> Option<Self> {
         let mut main = Document::read(path, faults)?;
         main.override_from(variables(faults).into_iter(), faults);
         let offices_path = path.with_file_name("offices.toml");
@@ -117,8 +126,11 @@ impl Settings {
         let folders = read_folders(&mut main, default, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
-        let (effective, mut exposed) = main.finish(faults);
-        exposed.extend(of_offices.unwrap_or_default());
+        let mut exposed = Vec::new();
+        for (values, warnings) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
+            effective.extend(values);
+            exposed.extend(warnings);
+        }
         Some(Self {
             gateway: gateway?,
             operations: operations?,
@@ -129,7 +141,7 @@ impl Settings {
             webhooks: webhooks?,
             agencies,
             offices: offices?,
-            effective,
+            effective: effective.clone(),
             exposed,
         })
     }

@@ -1,6 +1,6 @@
 //! `offices.toml`: which certificate is which office, what it may use, and where it is told of answers.
 
-use super::{ConfigFaults, Document};
+use super::{ConfigFaults, Document, Effective, secret::origin};
 use crate::domain::{DistinguishedName, Office, OfficeName, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -64,6 +64,8 @@ struct MatchWritten {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct WebhookWritten {
+    /// A path may be as good as a password.
+    #[serde(serialize_with = "origin")]
     url: String,
     secret_files: Vec<PathBuf>,
     #[serde(default)]
@@ -75,12 +77,15 @@ fn default_requests_per_minute() -> u32 {
     600
 }
 
-/// The offices, and what everybody could do to the file.
-pub(super) fn read(mut document: Document, faults: &mut ConfigFaults) -> (Vec<OfficeSettings>, Vec<String>) {
+/// The offices; the values in effect, and what everybody could do to the file.
+pub(super) fn read(
+    mut document: Document,
+    faults: &mut ConfigFaults,
+) -> (Vec<OfficeSettings>, (Vec<Effective>, Vec<String>)) {
     let written = document.sections::<Written>("offices", faults);
+    written.iter().for_each(|(name, it)| document.remember(&format!("offices.{name}"), it));
     let offices = written.into_iter().filter_map(|(name, it)| check(&document, &name, it, faults)).collect();
-    let (_, exposed) = document.finish(faults);
-    (offices, exposed)
+    (offices, document.finish(faults))
 }
 
 fn check(document: &Document, name: &str, written: Written, faults: &mut ConfigFaults) -> Option<OfficeSettings> {

@@ -393,12 +393,94 @@ fn a_journal_that_was_opened_with_sqlite3_after_a_crash_is_taken_up_again() {
     assert!(code(&refused) == 3 && text(&refused.stderr).contains("is not whole"), "{}", text(&refused.stderr));
 }
 
+/// Of a process of one role alone: the keys that check names and serve refuses to start with; none if it finds no fault.
+fn refused_apart(folder: &Folder, role: &str) -> Vec<String> {
+    let checked = punte(&["check", "--json", "--role", role, "--config", &folder.config()]);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let faults = report["faults"].as_array().unwrap();
+    assert_eq!(code(&checked), if faults.is_empty() { 0 } else { 3 }, "{report}");
+    if !faults.is_empty() {
+        let served = punte(&["serve", "--role", role, "--config", &folder.config()]);
+        let said = text(&served.stderr);
+        assert_eq!(code(&served), 3, "{said}");
+        let is_said = |fault: &Value| said.contains(fault["problem"].as_str().unwrap());
+        assert!(faults.iter().all(is_said) && said.lines().count() == faults.len(), "{said}: {report}");
+    }
+    faults.iter().map(|fault| fault["key"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
-fn roles_that_cannot_live_apart_are_not_started_apart() {
+fn check_foresees_what_serve_would_refuse_of_a_role_alone() {
     let folder = Folder::new();
-    let apart = punte(&["serve", "--role", "gateway", "--config", &folder.config()]);
-    assert_eq!(code(&apart), 1);
-    assert!(text(&apart.stderr).contains("embedded broker lives inside one process"), "{}", text(&apart.stderr));
+    assert_eq!(refused_apart(&folder, "worker"), ["broker.kind", "journal.url"]);
+    folder.edit("punte.toml", "url = \"sqlite:../punte-data/journal.db\"", "url = \"postgres://u@localhost/d\"");
+    assert_eq!(refused_apart(&folder, "scheduler"), ["broker.kind"]);
+    folder.edit("punte.toml", "kind = \"embedded\"", "kind = \"rabbitmq\"\nuri = \"amqp://localhost/%2f\"");
+    assert!(refused_apart(&folder, "worker").is_empty());
+    // The worker's port is derived from it.
+    folder.edit("punte.toml", "\"127.0.0.1:9090\"", "\"127.0.0.1:8442\"");
+    assert_eq!(refused_apart(&folder, "worker"), ["operations.worker"]);
+    assert!(refused_apart(&folder, "scheduler").is_empty());
+    assert_eq!(code(&punte(&["check", "--config", &folder.config()])), 0);
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/punte@.service");
+    assert!(std::fs::read_to_string(unit).unwrap().contains("punte check --role %i "));
+}
+
+#[test]
+fn what_is_in_effect_is_listed_of_both_files_whatever_is_wrong() {
+    let folder = Folder::new();
+    let webhook = "[offices.causeni.webhook]\nurl = \"https://hooks.example:8443/canary?canary\"\nsecret_files = [\"nowhere\"]\n\
+                   [offices.shkoder]";
+    folder.edit("offices.toml", "[offices.shkoder]", webhook);
+    folder.edit("punte.toml", "idempotency_key_days = 30 ", "idempotency_key_days = 3 ");
+    let checked = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+        command.args(["check", "--config", &folder.config()]).args(more);
+        let run = command.env("PUNTE__JOURNAL__URL", "sqlite:../elsewhere/journal.db").output().unwrap();
+        assert_eq!(code(&run), 3);
+        text(&run.stdout)
+    };
+    let listed = checked(&[]);
+    for part in [
+        "idempotency_key_days: is too short",
+        "journal.url = \"sqlite:../elsewhere/journal.db\"    environment variable PUNTE__JOURNAL__URL, over line ",
+        "warning: journal.url: the environment variable PUNTE__JOURNAL__URL wins over line ",
+        "offices.shkoder.requests_per_minute = 600    default",
+        "offices.causeni.webhook.url = \"https://hooks.example:8443/…\"    ",
+        "offices.toml:",
+    ] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+    assert!(!listed.contains("canary"), "{listed}");
+    let report: Value = serde_json::from_str(&checked(&["--json"])).unwrap();
+    assert!(report["settings"].as_array().unwrap().iter().any(|it| it["key"] == "journal.url"), "{report}");
+    assert!(report["warnings"].to_string().contains("wins over line"), "{report}");
+}
+
+#[test]
+fn a_webhook_whose_host_is_unknown_or_private_is_told_when_others_are_met() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.path().join("config/webhook"), "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz").unwrap();
+    let webhook =
+        "[offices.causeni.webhook]\nurl = \"https://hooks.invalid/\"\nsecret_files = [\"webhook\"]\n[offices.shkoder]";
+    folder.edit("offices.toml", "[offices.shkoder]", webhook);
+    let fault = |arguments: &[&str]| {
+        let checked = punte(&[&["check", "--json", "--config", &folder.config()], arguments].concat());
+        let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        let is_of_webhook = |fault: &&Value| fault["key"].as_str().unwrap().starts_with("offices.causeni.webhook");
+        report["faults"].as_array().unwrap().iter().find(is_of_webhook).map(ToString::to_string)
+    };
+    assert_eq!(fault(&[]), None);
+    let told = fault(&["--online"]).unwrap();
+    assert!(told.contains("offices.causeni.webhook.url") && told.contains("not known to this machine"), "{told}");
+    // In whatever way this machine is called.
+    for host in ["localhost:9000", "hooks.localhost", "localhost."] {
+        let before = std::fs::read_to_string(folder.0.path().join("config/offices.toml")).unwrap();
+        folder.edit("offices.toml", "hooks.invalid", host);
+        let told = fault(&[]).unwrap();
+        assert!(told.contains("not public") && told.contains("allow_private_addresses"), "{host}: {told}");
+        std::fs::write(folder.0.path().join("config/offices.toml"), before).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -571,7 +653,8 @@ fn wrong_settings_hide_no_missing_keys_and_a_faulty_adapter_is_no_fault_of_the_o
     let folder = Folder::new();
     std::fs::write(folder.0.path().join("adapters/legal-events/legal-event/answer.jq"), "{").unwrap();
     let checked = punte(&["check", "--config", &folder.config()]);
-    assert!(!text(&checked.stdout).contains("offices.toml"), "{}", text(&checked.stdout));
+    let listed = text(&checked.stdout);
+    assert!(listed.lines().filter(|line| line.contains(" → ")).all(|line| !line.contains("offices.toml")), "{listed}");
 }
 
 fn signal(child: &std::process::Child, name: &str) {
