@@ -21,8 +21,8 @@ While it runs:
   curl -X PUT http://CONTROL/simulator/behaviour -H 'Content-Type: application/json' -d '[{\"delay_ms\": 500}]'
 
 A plan is {delay_ms, answer_delay_ms, fault, times}; plans of a list follow each other, null ends them. The faults: {\"status\": {\"code\": 500}},
-{\"soap-fault\": {\"blames\": \"server\"}}, reset-before-effect, reset-after-effect, garbage, garbage-in-turn, wrong-content-type,
-huge-answer, truncated-answer, wrong-signature, no-signature, foreign-signature, stale-timestamp, other-reference,
+{\"page\": {\"code\": 200}}, {\"soap-fault\": {\"blames\": \"server\"}}, reset-before-effect, reset-after-effect, garbage, garbage-in-turn,
+wrong-content-type, huge-answer, truncated-answer, wrong-signature, no-signature, foreign-signature, stale-timestamp, other-reference,
 {\"slow-drip\": {\"millis_per_byte\": 50}}, answer-twice, broken-http-in-turn, rogue-certificate, renewed-certificate.")]
 pub struct Simulate {
     /// The agency: the name of its folder below the adapters

@@ -74,7 +74,7 @@ fn read_believed(received: &Received, it: &Answering<'_>) -> Result<Reading, Fau
 
 /// An error counts without a signature, and its HTTP status counts whatever its media type. It makes nothing certain.
 fn unbelieved(received: &Received, fault: Fault, it: &Answering<'_>) -> Fault {
-    let class = StatusClass::of(received.status);
+    let class = StatusClass::of_answer(received);
     let soap_fault = if class.goes_before_a_fault() { None } else { unsigned_soap_fault(received, it) };
     match soap_fault {
         Some(soap_fault) if !is_not_handled(received, it) => of_soap_fault(&soap_fault, ", unsigned"),
@@ -110,7 +110,7 @@ fn of_status(received: &Received, it: &Answering<'_>) -> Fault {
         false if is_not_handled(received, it) => Word::NotHandled,
         false => Word::NeverSigned,
     };
-    fault_of_status(received.status, word).with_retry_after(received.retry_after(it.now))
+    fault_of_status(received, word).with_retry_after(received.retry_after(it.now))
 }
 
 /// A fault that stands in an envelope which nobody has signed, or not so that it counts.

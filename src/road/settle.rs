@@ -261,12 +261,14 @@ mod tests {
             Code::AgencyServerError,
             Code::AgencyUnavailable,
             Code::AgencyRateLimited,
+            Code::AgencyNoVerdict,
+            Code::AgencyRedirect,
         ];
         for effect in [Effect::Read, Effect::Idempotent, Effect::Lookup] {
             for code in speaks_of_health {
                 assert_eq!(event(Err(fault(code)), effect, 100).name(), EventName::Deferred, "{code}");
             }
-            for code in [Code::AgencySoapServerFault, Code::AgencyNoVerdict, Code::AnswerNotXml, Code::Interrupted] {
+            for code in [Code::AgencySoapServerFault, Code::AnswerMediaType, Code::AnswerNotXml, Code::Interrupted] {
                 assert_eq!(event(Err(fault(code)), effect, 100).name(), EventName::GivenUp, "{code}");
             }
         }

@@ -11,7 +11,8 @@ pub enum Sign {
     /// It answered with a fault or with something that cannot be believed or read. That speaks of one request: it is no
     /// sign of illness, and none of health, but that somebody is there.
     Answered,
-    /// It was silent, broke off, or failed without a word about the request. `retry_after`: the wait it asks for.
+    /// It was silent, broke off, failed without a word about the request, or somebody in its place said what says nothing of
+    /// it: a page for maintenance, a redirect, an address that is not there. `retry_after`: the wait it asks for.
     Ill { retry_after: Option<Duration> },
     /// It could not be reached, whatever the request.
     Away,
@@ -20,17 +21,23 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// What a fault says about the agency. Only the network, silence and HTTP statuses of failure without a fault in the
-    /// answer speak of its health.
+    /// What a fault says about the agency. Only the network, silence and HTTP statuses that say nothing of the request, without
+    /// a fault in the answer, speak of its health.
     pub fn of_fault(fault: &Fault) -> Self {
         match (fault.code.origin(), fault.code) {
             (Origin::Bus | Origin::Office, _) => Sign::None,
             (_, Code::AgencyClientError | Code::AgencySoapClientFault) => Sign::Well,
             (_, Code::NetworkConnect | Code::NetworkTls | Code::AgencyCertificate) => Sign::Away,
             (Origin::Network, _)
-            | (_, Code::AgencyUnavailable | Code::AgencyRateLimited | Code::AgencyServerError | Code::AgencyAway) => {
-                Sign::Ill { retry_after: fault.retry_after }
-            }
+            | (
+                _,
+                Code::AgencyUnavailable
+                | Code::AgencyRateLimited
+                | Code::AgencyServerError
+                | Code::AgencyNoVerdict
+                | Code::AgencyRedirect
+                | Code::AgencyAway,
+            ) => Sign::Ill { retry_after: fault.retry_after },
             (Origin::Agency, _) => Sign::Answered,
         }
     }
@@ -42,10 +49,17 @@ mod tests {
     use crate::domain::Stage;
 
     #[test]
-    fn only_the_network_silence_and_failures_without_a_fault_are_signs_of_illness() {
+    fn only_the_network_silence_and_what_says_nothing_of_the_request_are_signs_of_illness() {
         let sign = |code| Sign::of_fault(&Fault::new(code, Stage::Send, ""));
         let ill = Sign::Ill { retry_after: None };
-        for code in [Code::NetworkTimeout, Code::NetworkReset, Code::AgencyUnavailable, Code::AgencyServerError] {
+        for code in [
+            Code::NetworkTimeout,
+            Code::NetworkReset,
+            Code::AgencyUnavailable,
+            Code::AgencyServerError,
+            Code::AgencyNoVerdict,
+            Code::AgencyRedirect,
+        ] {
             assert_eq!(sign(code), ill, "{code}");
         }
         for code in [Code::NetworkConnect, Code::NetworkTls, Code::AgencyCertificate] {

@@ -217,6 +217,11 @@ impl Received {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
+    /// Whether it is a page as proxies and balancers show it, and nothing that a program reads.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self.media_type().as_deref(), Some("text/html" | "application/xhtml+xml"))
+    }
+
     /// Of all names and values.
     pub fn headers_bytes(&self) -> usize {
         self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()

@@ -186,6 +186,7 @@ impl Agency {
                 let flaw = unsigned.then_some(&SimulatedFault::NoSignature);
                 Some(Ok(self.respond(self.blame(*blames, "simulated"), flaw)))
             }
+            SimulatedFault::Page { code } if !is_after => Some(Ok(response::page(*code))),
             SimulatedFault::EmptyAnswer { code } if is_after => Some(Ok(response::empty(*code))),
             SimulatedFault::ResetBeforeEffect if !is_after => Some(Err(Reset)),
             SimulatedFault::ResetAfterEffect if is_after => Some(Err(Reset)),

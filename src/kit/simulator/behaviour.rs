@@ -59,6 +59,10 @@ pub enum SimulatedFault {
     /// The first time the same; afterwards the agency acts, and somebody without its key gives that older word in the place of
     /// its answer.
     OlderBusy,
+    /// A page for people in the agency's place, before any effect.
+    Page {
+        code: u16,
+    },
     /// No body at all, after the effect, and no signature.
     EmptyAnswer {
         code: u16,

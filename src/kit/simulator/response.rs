@@ -33,6 +33,16 @@ pub(super) fn empty(code: u16) -> Response<Body> {
     response
 }
 
+const PAGE: &[u8] = b"<html><body>Back soon</body></html>";
+
+/// As whatever stands before the agency shows it.
+pub(super) fn page(code: u16) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::from_static(PAGE)));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::OK);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
 pub(super) fn with(
     status: StatusCode,
     mut headers: HeaderMap,
@@ -44,7 +54,7 @@ pub(super) fn with(
         Some(SimulatedFault::Garbage) => whole(Bytes::from_static(b"\x00\xFF<<{{garbage")),
         Some(SimulatedFault::GarbageInTurn) => garbage_in_turn(body, &mut headers, max_bytes),
         Some(SimulatedFault::WrongContentType) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             whole(body.into())
         }
         Some(SimulatedFault::HugeAnswer) => huge(body, max_bytes),
@@ -83,7 +93,7 @@ fn garbage_in_turn(mut body: Vec<u8>, headers: &mut HeaderMap, max_bytes: usize)
         4 => Bytes::new(),
         _ => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-            Bytes::from_static(b"<html><body>Back soon</body></html>")
+            Bytes::from_static(PAGE)
         }
     })
 }

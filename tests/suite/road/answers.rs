@@ -16,7 +16,9 @@ fn patient_circuit(_: &str, text: String) -> String {
 }
 
 /// Of an agency that is away, silent or not well, no number of tries says anything: it is waited for.
-const WAITED_FOR: [&str; 6] = [
+const WAITED_FOR: [&str; 8] = [
+    "agency.http.no-verdict",
+    "agency.http.redirect",
     "agency.http.unavailable",
     "agency.http.rate-limited",
     "agency.http.server-error",
@@ -53,6 +55,9 @@ async fn every_failure_of_a_soap_agency_has_its_own_code() {
         (json!({"fault": {"status": {"code": 400}}}), "agency.http.client-error"),
         (json!({"fault": {"status": {"code": 404}}}), "agency.http.no-verdict"),
         (json!({"fault": {"status": {"code": 408}}}), "agency.http.no-verdict"),
+        (json!({"fault": {"page": {"code": 200}}}), "agency.http.no-verdict"),
+        (json!({"fault": {"page": {"code": 400}}}), "agency.http.no-verdict"),
+        (json!({"fault": {"page": {"code": 413}}}), "agency.http.client-error"),
         (json!({"fault": {"status": {"code": 403}}}), "bus.credentials.refused"),
         (json!({"fault": {"status": {"code": 302}}}), "agency.http.redirect"),
         (json!({"fault": {"soap-fault": {"blames": "server"}}}), "agency.soap-fault.server"),
@@ -86,6 +91,7 @@ async fn every_failure_of_a_rest_agency_has_its_own_code() {
         (json!({"fault": {"status": {"code": 503}}}), "agency.http.unavailable"),
         (json!({"fault": {"status": {"code": 400}}}), "agency.http.client-error"),
         (json!({"fault": {"status": {"code": 302}}}), "agency.http.redirect"),
+        (json!({"fault": {"page": {"code": 200}}}), "agency.http.no-verdict"),
         (json!({"fault": "reset-after-effect"}), "network.reset"),
         (json!({"fault": "garbage"}), "agency.answer.signature"),
         (json!({"fault": "wrong-content-type"}), "agency.answer.media-type"),

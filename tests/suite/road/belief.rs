@@ -48,8 +48,9 @@ async fn no_unsigned_word_has_a_once_done_twice_or_lets_it_seem_undone() {
     let town = Town::with_adapters(as_once, quick).await;
     let status = |code: u16| json!({"status": {"code": code, "after_effect": true, "retry_after_secs": 0}});
     let soap = |blames: &str| json!({"soap-fault": {"blames": blames, "after_effect": true, "unsigned": true}});
-    let uncertain = [429, 503, 404, 408, 409, 421, 425, 403, 500, 502].map(|code| (status(code), "uncertain"));
-    let parked = [400, 422, 302, 303].map(|code| (status(code), "parked"));
+    let uncertain = [429, 503, 404, 408, 409, 410, 421, 425, 403, 500, 502, 302, 303, 308];
+    let uncertain = uncertain.map(|code| (status(code), "uncertain"));
+    let parked = [400, 413, 422].map(|code| (status(code), "parked"));
     let of_soap = [(soap("client"), "parked"), (soap("server"), "uncertain")];
     let empty = [(json!({"empty-answer": {"code": 202}}), "uncertain")];
     let mut done = 0;
@@ -72,7 +73,7 @@ async fn no_unsigned_word_has_a_once_done_twice_or_lets_it_seem_undone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_that_says_nothing_of_the_request_does_not_park_a_read() {
     let town = Town::with_adapters(as_once, quick).await;
-    for code in [404, 405, 408, 409, 421, 423, 425, 429, 451, 500, 503] {
+    for code in [302, 308, 402, 404, 405, 408, 409, 410, 411, 417, 421, 423, 425, 428, 429, 431, 451, 500, 503] {
         town.behave("civil-registry", json!({"fault": {"status": {"code": code}}, "times": 1}));
         let id = town.post("person-lookup").await;
         assert_eq!(town.ends(&id, "completed").await["attempts"], 2, "{code}");

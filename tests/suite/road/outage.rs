@@ -23,7 +23,8 @@ use tokio::time::sleep;
 enum Outage {
     NobodyListens,
     NobodyShakesHands,
-    SaysUnavailable,
+    Says(u16),
+    ShowsAPage,
     IsSilent,
 }
 
@@ -70,7 +71,8 @@ async fn begins(town: &mut Town, outage: Outage) -> Vec<(SocketAddr, Absent)> {
     let mut places = Vec::new();
     for agency in AGENCIES {
         match outage {
-            Outage::SaysUnavailable => town.behave(agency, json!({"fault": {"status": {"code": 503}}})),
+            Outage::Says(code) => town.behave(agency, json!({"fault": {"status": {"code": code}}})),
+            Outage::ShowsAPage => town.behave(agency, json!({"fault": {"page": {"code": 200}}})),
             Outage::IsSilent => town.behave(agency, json!({"delay_ms": 3_600_000})),
             Outage::NobodyListens | Outage::NobodyShakesHands => {
                 let simulator = town.stage.simulators.remove(&name(agency)).unwrap();
@@ -236,11 +238,27 @@ async fn an_outage_in_which_nobody_shakes_hands_parks_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_in_which_the_agency_says_that_it_is_unavailable_parks_nothing_over_rabbitmq_and_postgres() {
-    nothing_is_parked(Outage::SaysUnavailable, |plan| {
+    nothing_is_parked(Outage::Says(503), |plan| {
         crate::town::over_rabbitmq(plan);
         crate::town::in_postgres(plan);
     })
     .await;
+}
+
+/// As an ingress does while nothing runs behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_nobody_knows_the_address_parks_nothing() {
+    nothing_is_parked(Outage::Says(404), |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_everybody_is_sent_elsewhere_parks_nothing() {
+    nothing_is_parked(Outage::Says(302), |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_which_a_page_for_people_is_shown_parks_nothing() {
+    nothing_is_parked(Outage::ShowsAPage, |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,6 +274,9 @@ async fn one_submission_alone_waits_as_long_as_what_comes_speaks_of_the_agencys_
     let outages = [
         json!({"fault": {"status": {"code": 502}}}),
         json!({"fault": {"status": {"code": 504, "after_effect": true}}}),
+        json!({"fault": {"status": {"code": 410}}}),
+        json!({"fault": {"status": {"code": 301, "after_effect": true}}}),
+        json!({"fault": {"page": {"code": 400}}}),
         json!({"fault": "reset-before-effect"}),
         json!({"delay_ms": 3_600_000}),
     ];
@@ -309,7 +330,7 @@ async fn tries_count_what_the_agency_answers_about_the_request_and_no_outage_bef
 }
 
 /// Until it has been tried this often, and waits.
-async fn tried(town: &Town, id: &str, attempts: u64) -> Value {
+pub async fn tried(town: &Town, id: &str, attempts: u64) -> Value {
     let begun = Instant::now();
     loop {
         let shown = town.show(id).await;
