@@ -135,8 +135,12 @@ impl Connecting {
         if seen.is_tls13 && !is_in_vain {
             let limit = (begun.elapsed() * 2).clamp(PROOF_AT_LEAST, PROOF_AT_MOST);
             let proved = timeout(limit, until_proved(&mut connection, seen)).await;
-            self.proofs.learn(proved.is_ok());
-            proved.unwrap_or(Ok(()))?;
+            match proved {
+                Ok(Ok(())) => self.proofs.learn(true),
+                Err(_) => self.proofs.learn(false),
+                // It has not come to the question.
+                Ok(Err(failure)) => return Err(failure),
+            }
         } else if !seen.is_tls13 {
             self.proofs.learn(true);
         }

@@ -307,6 +307,20 @@ async fn where_a_server_proves_nothing_by_itself_the_declared_probe_goes_first_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_failed_while_its_proof_was_waited_for_proves_nothing_of_the_next() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, with_probe).await;
+    agency.gives_tickets(0);
+    agency.acts(Act { when: When::BeforeRequest, says: Vec::new(), end: End::Fin });
+    let id = town.post("civil-status-extract").await;
+    let shown = town.until(&id, &["retrying"]).await;
+    assert!(code(&shown).starts_with("network.") && agency.requests() == 0, "{shown:#}");
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    town.ends(&id, "uncertain").await;
+    assert_eq!(agency.requests(), 2, "the probe and the request");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_sent() {
     let town = Town::found().await;
     let now = jiff::Timestamp::now();
