@@ -142,7 +142,7 @@ codes! {
     NetworkTlsBroken "network.tls-broken" Unknown "The secure connection to the agency broke after the request had been sent."
     NetworkReset "network.reset" Unknown "The connection broke before the answer had arrived."
 
-    AgencyAway "agency.away" Retry "The agency has failed again and again. Nothing is sent to it until it answers again; the submission waits."
+    AgencyAway "agency.away" Retry "The agency is not well: it has failed again and again, or does not answer a question about its health. Nothing is sent to it until it is well again; the submission waits."
     AgencyCertificate "agency.certificate" Retry "The agency's server certificate is not the one expected. Nothing was sent."
     AgencyRenegotiation "agency.tls.renegotiation" Unknown "The agency asked for a new secure connection in the middle of the exchange, which is not possible. Its operators must ask for the client certificate at the beginning."
     AgencyRateLimited "agency.http.rate-limited" Unknown "The agency asks for fewer requests."

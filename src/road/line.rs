@@ -1,7 +1,12 @@
 //! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
 //! each renewed when its files change.
 
-use super::{Halt, halt::Found, look::Looks, suspicion::Suspicion};
+use super::{
+    Halt,
+    halt::Found,
+    look::{Look, Looks, Unwell},
+    suspicion::Suspicion,
+};
 use crate::{
     adapter::{Adapter, Reading},
     domain::{Code, Fault, Stage, Submission},
@@ -193,18 +198,22 @@ impl Line {
                     self.stop(&format!("requests of two offices were answered with {}", fault.detail));
                 } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
                     let line = self.clone();
-                    self.looks.begin(async move {
-                        // One that cannot be reached now has said nothing more about us.
-                        if let Err(unwell) = line.look().await
-                            && let Found::NotLetIn(why) = unwell.found()
-                        {
-                            line.stop(why);
-                        }
-                    });
+                    self.looks.begin(async move { _ = line.look_and_heed().await });
                 }
             }
             Err(_) => {}
         }
+    }
+
+    /// A look, by which the agency is halted if it does not let us in. One that cannot be reached now has said nothing about us.
+    pub async fn look_and_heed(&self) -> Result<Look, Unwell> {
+        let found = self.look().await;
+        if let Err(unwell) = &found
+            && let Found::NotLetIn(why) = unwell.found()
+        {
+            self.stop(why);
+        }
+        found
     }
 
     /// No look that a refusal has caused goes on.
@@ -212,7 +221,7 @@ impl Line {
         self.looks.end().await;
     }
 
-    fn stop(&self, why: &str) {
+    pub(super) fn stop(&self, why: &str) {
         if self.halt.begin(why, Instant::now()) {
             let agency = &self.adapter.agency;
             let text =
@@ -294,6 +303,7 @@ fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result
         answer_max_bytes: adapter.limits.answer_max_bytes,
         idle_connections: adapter.limits.concurrency.get() as usize,
         keep_alive: adapter.limits.keep_alive,
+        is_probed: adapter.probe.is_some(),
     };
     Client::new(settings).map_err(TrustError::Tls)
 }

@@ -1,8 +1,11 @@
 //! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
-use super::{Line, halt::Found};
-use crate::wire::{Care, Handshake, SendFailure};
+use super::{Line, halt::Found, status::StatusClass};
+use crate::{
+    adapter::Probe,
+    wire::{Handshake, Received, SendFailure},
+};
 use std::{
     future::Future,
     sync::{Mutex, PoisonError},
@@ -89,23 +92,38 @@ impl Line {
     async fn probe(&self) -> Result<Option<String>, Unwell> {
         let Some(probe) = &self.adapter.probe else { return Ok(None) };
         let deadline = Instant::now() + self.adapter.limits.connect_timeout * 2;
-        let answered = self.client().exchange(probe.outgoing(), deadline, Care::Utmost).await;
-        let status = answered.map_err(|failure| unwell(&failure))?.status;
-        let asked = format!("the probe {} {}", probe.method, probe.url.path());
-        match status {
-            401 | 403 => Err(Unwell {
-                problem: format!("{asked} was answered with {status}: the agency does not let us in"),
-                remedy: "ask the agency whether it has our certificate registered for this endpoint",
-                is_not_let_in: true,
-            }),
-            500.. => Err(Unwell {
-                problem: format!("{asked} was answered with {status}: the agency's server is not well"),
-                remedy: "try again later, or ask the agency",
-                is_not_let_in: false,
-            }),
-            _ => Ok(Some(format!("{asked} was answered with {status}"))),
-        }
+        let answered = self.client().probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
+        judged(probe, &answered).map(Some)
     }
+}
+
+/// What the probe's answer says of the agency: nothing but a word about the agency itself shows that requests would reach it.
+pub(super) fn judged(probe: &Probe, answered: &Received) -> Result<String, Unwell> {
+    let status = answered.status;
+    let told = format!("the probe {} {} was answered with {status}", probe.method, probe.url.path());
+    let (why, remedy, is_not_let_in) = match StatusClass::of(status) {
+        // Some servers say so where they were shown no certificate, or none that they take.
+        StatusClass::Message if status == 400 && answered.is_for_people() => (
+            " and a page for people: most likely what stands before the agency does not let us in",
+            "ask the agency whether its server asks for our certificate, and has its issuer registered",
+            true,
+        ),
+        StatusClass::Success | StatusClass::Message => return Ok(told),
+        StatusClass::Credentials => (
+            ": the agency does not let us in",
+            "ask the agency whether it has our certificate registered for this endpoint",
+            true,
+        ),
+        StatusClass::RateLimited | StatusClass::Unavailable | StatusClass::Server | StatusClass::Odd => {
+            (": the agency's server is not well", "try again later, or ask the agency", false)
+        }
+        StatusClass::Redirect | StatusClass::NotTheRequest => (
+            ": nobody answers there for the agency",
+            "compare [probe] in agency.toml with the agency's addresses, and try again later",
+            false,
+        ),
+    };
+    Err(Unwell { problem: told + why, remedy, is_not_let_in })
 }
 
 fn doubt(handshake: Handshake) -> Option<String> {
@@ -152,6 +170,32 @@ mod tests {
         Arc,
         atomic::{AtomicU32, Ordering},
     };
+
+    #[test]
+    fn only_an_answer_about_the_agency_itself_finds_it_well_and_every_refusal_of_us_is_one() {
+        let probe = Probe { method: http::Method::GET, url: "https://registry.test/health".parse().unwrap() };
+        let found = |status: u16, media_type: &'static str| {
+            let media_type = (http::header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+            let headers = http::HeaderMap::from_iter([media_type]);
+            match judged(&probe, &Received { status, headers, body: "x".into() }) {
+                Ok(_) => "well",
+                Err(unwell) if unwell.is_not_let_in => "not let in",
+                Err(_) => "not well",
+            }
+        };
+        for (status, expected) in (100..=999).map(|status| (status, StatusClass::of(status))) {
+            let expected = match expected {
+                StatusClass::Success | StatusClass::Message => "well",
+                StatusClass::Credentials => "not let in",
+                _ => "not well",
+            };
+            assert_eq!(found(status, "application/json"), expected, "{status}");
+        }
+        for (status, expected) in [(401, "not let in"), (496, "not let in"), (404, "not well"), (302, "not well")] {
+            assert_eq!(found(status, "text/html"), expected, "{status}");
+        }
+        assert_eq!((found(200, "text/html"), found(400, "text/html")), ("well", "not let in"));
+    }
 
     #[tokio::test]
     async fn looks_come_one_at_a_time_and_not_soon_after_each_other_and_end_with_the_process() {

@@ -1,8 +1,8 @@
 //! Send: a sealed request comes in, the agency's bytes or the reason why there are none go out.
 
-use super::{Line, Sealed};
+use super::{Line, Sealed, halt::Found, look::judged};
 use crate::{
-    adapter::{DeclaredMoment, NotHandled},
+    adapter::{DeclaredMoment, NotHandled, Probe},
     domain::{Code, Effect, Fault, Stage},
     wire::{Care, ConnectFailure, ExchangeFailure, Received, SendFailure},
 };
@@ -20,26 +20,33 @@ pub async fn send(
         Effect::Once => Care::Utmost,
         Effect::Read | Effect::Idempotent | Effect::Lookup => Care::Usual,
     };
-    let sent = match prove(line, care, deadline).await {
-        Ok(()) => line.client().exchange(sealed.into_outgoing(), deadline, care).await,
-        Err(failure) => Err(failure),
-    };
-    sent.map_err(|failure| {
+    let client = line.client();
+    let heeded = |failure| {
         line.heed(&failure);
         fault(failure, not_handled)
-    })
+    };
+    match &line.adapter.probe {
+        // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it.
+        Some(probe) if care == Care::Utmost && !client.take_proof() => {
+            let probed = client.probe(probe.outgoing(), deadline).await;
+            found_well(line, probe, &probed.map_err(|failure| heeded(failure.before_request()))?)?;
+        }
+        _ => {}
+    }
+    client.exchange(sealed.into_outgoing(), deadline, care).await.map_err(heeded)
 }
 
-/// Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it.
-async fn prove(line: &Line, care: Care, deadline: Instant) -> Result<(), SendFailure> {
-    let client = line.client();
-    match &line.adapter.probe {
-        Some(probe) if care == Care::Utmost && client.lacks_proof() => {
-            let probed = client.exchange(probe.outgoing(), deadline, care).await;
-            probed.map(drop).map_err(SendFailure::before_request)
+/// What the probe has met, the request would meet as well: it is not sent.
+fn found_well(line: &Line, probe: &Probe, probed: &Received) -> Result<(), Fault> {
+    let Err(unwell) = judged(probe, probed) else { return Ok(()) };
+    let code = match unwell.found() {
+        Found::NotLetIn(why) => {
+            line.stop(why);
+            Code::IdentityRefused
         }
-        _ => Ok(()),
-    }
+        Found::Other(_) => Code::AgencyAway,
+    };
+    Err(Fault::new(code, Stage::Send, unwell))
 }
 
 /// The verdict follows from the moment: of all codes, only those of the first half say that nothing was sent, and after that

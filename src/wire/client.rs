@@ -17,12 +17,12 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use std::{
     error::Error,
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub struct ClientSettings {
     pub idle_connections: usize,
     /// How long each of them is kept.
     pub keep_alive: Duration,
+    /// Whether [`Client::probe`] may go first, so that its connection must outlast it.
+    pub is_probed: bool,
 }
 
 /// Over which connections a request may go.
@@ -59,8 +61,10 @@ pub struct Client {
     connect_timeout: Duration,
     proofs: Arc<Proofs>,
     renegotiations: Renegotiations,
-    /// When the last exchange with utmost care ended well.
-    last_proof: Arc<Mutex<Option<Instant>>>,
+    /// Of each exchange with utmost care that has left its connection idle: when. Whoever goes over that connection takes it.
+    proved: Arc<Mutex<Vec<Instant>>>,
+    /// How long such a connection is certainly there.
+    proof_lasts: Duration,
     answer_max_bytes: usize,
 }
 
@@ -81,6 +85,12 @@ pub struct Received {
     pub body: Bytes,
 }
 
+/// A whole answer, and what has become of its connection.
+struct Answered {
+    received: Received,
+    is_left_open: bool,
+}
+
 /// An idle connection may be closed by the agency at the moment at which we use it, and then nobody knows whether it has
 /// read the request. Hardly a server closes one that has been idle for less than this.
 const IDLE_WITH_UTMOST_CARE: Duration = Duration::from_secs(1);
@@ -89,6 +99,10 @@ impl Client {
     pub fn new(settings: ClientSettings) -> Result<Self, String> {
         let (proofs, renegotiations) = (Arc::new(Proofs::default()), Renegotiations::default());
         let tls = watched(settings.tls);
+        let utmost_keep_alive = match settings.is_probed && settings.keep_alive.is_zero() {
+            true => IDLE_WITH_UTMOST_CARE,
+            false => settings.keep_alive.min(IDLE_WITH_UTMOST_CARE),
+        };
         let http = |patience, keep_alive: Duration| {
             let how = Connecting {
                 timeout: settings.connect_timeout,
@@ -113,19 +127,36 @@ impl Client {
         };
         Ok(Self {
             usual: http(Patience::Learned, settings.keep_alive)?,
-            utmost: http(Patience::Always, settings.keep_alive.min(IDLE_WITH_UTMOST_CARE))?,
+            utmost: http(Patience::Always, utmost_keep_alive)?,
             tls: Arc::new(tls.clone()),
             connect_timeout: settings.connect_timeout,
             proofs: proofs.clone(),
             renegotiations: renegotiations.clone(),
-            last_proof: Arc::default(),
+            proved: Arc::default(),
+            proof_lasts: utmost_keep_alive / 2,
             answer_max_bytes: settings.answer_max_bytes,
         })
     }
 
-    /// Sends and receives until `deadline`, connecting included. Whoever wakes up after it sends nothing: it is looked at
-    /// before each step, because a timer that was made before a long pause may not have run out yet when its task goes on.
+    /// Sends and receives until `deadline`, connecting included.
     pub async fn exchange(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Received, SendFailure> {
+        let Answered { received, is_left_open } = self.answered(outgoing, deadline, care).await?;
+        if care == Care::Utmost && is_left_open {
+            let mut proved = self.proved();
+            proved.retain(|at| at.elapsed() <= self.proof_lasts);
+            proved.push(Instant::now());
+        }
+        Ok(received)
+    }
+
+    /// Goes with utmost care before a request with utmost care, which takes the connection that this one has proved.
+    pub async fn probe(&self, outgoing: Outgoing, deadline: Instant) -> Result<Received, SendFailure> {
+        self.answered(outgoing, deadline, Care::Utmost).await.map(|answered| answered.received)
+    }
+
+    /// Whoever wakes up after the deadline sends nothing: it is looked at before each step, because a timer that was made before
+    /// a long pause may not have run out yet when its task goes on.
+    async fn answered(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Answered, SendFailure> {
         let asked_before = self.renegotiations.load(Ordering::Relaxed);
         let mut exchange = pin!(self.whole_exchange(outgoing, care));
         let mut is_late = pin!(sleep_until(deadline));
@@ -134,7 +165,7 @@ impl Client {
             Moment::BeforeSending => SendFailure::NotSent(ConnectFailure::Timeout),
             Moment::Given => SendFailure::Unknown(ExchangeFailure::Timeout),
         };
-        let received = poll_fn(|cx| {
+        let answered = poll_fn(|cx| {
             if Instant::now() >= deadline {
                 return Poll::Ready(Err(late(moment)));
             }
@@ -145,11 +176,7 @@ impl Client {
             }
             polled
         });
-        let received = received.await.map_err(|failure| self.explained(failure, asked_before))?;
-        if care == Care::Utmost {
-            *self.last_proof.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-        Ok(received)
+        answered.await.map_err(|failure| self.explained(failure, asked_before))
     }
 
     /// Whatever a server does whose wish for another handshake was not granted, that wish is the reason.
@@ -172,13 +199,19 @@ impl Client {
         shake_hands(self.tls.clone(), endpoint, self.connect_timeout).await
     }
 
-    /// Whether a request with utmost care would go over a connection of which nothing is known, as far as can be told.
-    pub fn lacks_proof(&self) -> bool {
-        let last = *self.last_proof.lock().unwrap_or_else(PoisonError::into_inner);
-        self.proofs.is_missing() && last.is_none_or(|last| last.elapsed() > IDLE_WITH_UTMOST_CARE / 2)
+    /// Whether the next request with utmost care goes over a connection that has proved itself, as far as can be told. It is
+    /// then whoever asks who goes over it: one proof is good for one request.
+    pub fn take_proof(&self) -> bool {
+        let mut proved = self.proved();
+        proved.retain(|at| at.elapsed() <= self.proof_lasts);
+        proved.pop().is_some() || !self.proofs.is_missing()
     }
 
-    async fn whole_exchange(&self, outgoing: Outgoing, care: Care) -> Result<Received, SendFailure> {
+    fn proved(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.proved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn whole_exchange(&self, outgoing: Outgoing, care: Care) -> Result<Answered, SendFailure> {
         let http = match care {
             Care::Usual => &self.usual,
             Care::Utmost => &self.utmost,
@@ -186,10 +219,11 @@ impl Client {
         let request = http.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
         let response = request.send().await.map_err(|error| classify(&error))?;
         crash::here(Point::WorkerSent);
-        let status = response.status().as_u16();
+        let (status, version) = (response.status().as_u16(), response.version());
         let headers = response.headers().clone();
         let body = self.bounded_body(response).await.map_err(SendFailure::Unknown)?;
-        Ok(Received { status, headers, body })
+        let is_left_open = version == Version::HTTP_11 && leaves_open(&headers);
+        Ok(Answered { received: Received { status, headers, body }, is_left_open })
     }
 
     async fn bounded_body(&self, response: reqwest::Response) -> Result<Bytes, ExchangeFailure> {
@@ -243,6 +277,14 @@ pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
+/// Whether its connection stays, as far as the head tells (RFC 9112, sections 6.3 and 9.6).
+fn leaves_open(headers: &HeaderMap) -> bool {
+    let ends_by_itself = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|it| headers.contains_key(it));
+    let options = headers.get_all(header::CONNECTION).iter().filter_map(|options| options.to_str().ok());
+    let mut options = options.flat_map(|options| options.split(','));
+    ends_by_itself && !options.any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
+
 /// The connector marks its own failures, and the client connects anew only while the request is still in its hands. Whatever
 /// carries no mark came later.
 fn classify(error: &reqwest::Error) -> SendFailure {
@@ -269,6 +311,24 @@ fn after_sending(error: &(dyn Error + 'static)) -> ExchangeFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_stays_only_where_the_answer_has_an_end_of_its_own_and_nobody_closes_it() {
+        for (headers, stays) in [
+            (&[("content-length", "0")][..], true),
+            (&[("transfer-encoding", "chunked"), ("connection", "keep-alive")], true),
+            (&[("content-length", "0"), ("connection", "x, Close")], false),
+            (&[("content-length", "0"), ("connection", "x"), ("connection", "close")], false),
+            (&[], false),
+        ] {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let mut map = HeaderMap::new();
+            headers.iter().map(pair).for_each(|(name, value)| _ = map.append(name, value));
+            assert_eq!(leaves_open(&map), stays, "{headers:?}");
+        }
+    }
 
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {

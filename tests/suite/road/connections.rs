@@ -3,7 +3,7 @@
 
 use super::moments::{REGISTRY, STAYS, hasty, town_with_raw_agency, until};
 use crate::{
-    raw_agency::{Act, End, RawAgency, When},
+    raw_agency::{Act, End, RawAgency, Say, When},
     town::Town,
 };
 use punte::{
@@ -64,6 +64,7 @@ impl Race {
             answer_max_bytes: 1024,
             idle_connections: 4,
             keep_alive: Duration::from_secs(30),
+            is_probed: true,
         };
         Self { agency, client: Client::new(settings).unwrap(), outcomes: BTreeMap::new() }
     }
@@ -147,6 +148,26 @@ async fn a_request_that_was_read_before_the_connection_closed_is_unknown_and_nev
         let counts = [Outcome::Answered, Outcome::Unknown].map(|outcome| race.count(outcome));
         assert_eq!(counts, [ROUNDS as usize / 2; 2], "{care:?}: on each connection the second is lost");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_proof_is_good_for_one_request_and_only_while_its_connection_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut race = Race::open(&pki(folder.path()));
+    let says = |race: &Race, say| race.agency.acts(Act { when: When::AfterRequest, says: vec![say], end: End::Stay });
+    race.agency.gives_tickets(0);
+    says(&race, STAYS);
+    assert!(!race.client.take_proof(), "there is no connection");
+    race.send(Care::Usual).await;
+    assert!(!race.client.take_proof(), "its connections are others");
+    race.send(Care::Utmost).await;
+    assert_eq!([race.client.take_proof(), race.client.take_proof()], [true, false]);
+    race.send(Care::Utmost).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(!race.client.take_proof(), "it may be gone when it is needed");
+    says(&race, Say::Http("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"));
+    race.send(Care::Utmost).await;
+    assert!(!race.client.take_proof(), "its connection is closed");
 }
 
 /// A client certificate of ours, by the agency's own authority, that is valid for so long from now.

@@ -248,6 +248,10 @@ pub fn with_probe(name: &str, text: String) -> String {
     if name == REGISTRY { text.replace("[seal]\n", "[probe]\npath = \"/health\"\n\n[seal]\n") } else { text }
 }
 
+/// As nginx answers whoever shows no certificate that it takes.
+pub const NO_CERTIFICATE: &str =
+    "HTTP/1.1 400 Bad Request\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>";
+
 /// The exit code of `punte check --online`, and what it says.
 fn checked_online(town: &Town) -> (Option<i32>, String) {
     let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_punte"));
@@ -273,6 +277,18 @@ async fn check_online_meets_each_agencys_server_and_says_in_words_what_is_wrong(
     answers("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
     let (code, text) = checked_online(&town);
     assert!(code == Some(1) && text.contains("was answered with 403: the agency does not let us in → ask"), "{text}");
+
+    answers(NO_CERTIFICATE);
+    let (code, text) = checked_online(&town);
+    let refused = "was answered with 400 and a page for people: most likely what stands before the agency does not let us in → ask";
+    assert!(code == Some(1) && text.contains(refused), "{text}");
+
+    answers("HTTP/1.1 302 Found\r\nlocation: https://elsewhere.invalid/\r\ncontent-length: 0\r\n\r\n");
+    let (code, text) = checked_online(&town);
+    assert!(
+        code == Some(1) && text.contains("was answered with 302: nobody answers there for the agency → "),
+        "{text}"
+    );
 
     trusts("legal-events/client-ca.pem");
     let (code, text) = checked_online(&town);
@@ -317,6 +333,49 @@ async fn a_connection_that_failed_while_its_proof_was_waited_for_proves_nothing_
     agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
     town.ends(&id, "uncertain").await;
     assert_eq!(agency.requests(), 2, "the probe and the request");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_and_its_request_share_a_connection_though_none_is_kept() {
+    let none_kept = |agency: &str, text: String| {
+        with_probe(agency, text).replace("concurrency = 8", "concurrency = 8\nkeep_alive_secs = 0")
+    };
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, none_kept).await;
+    agency.gives_tickets(0);
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    let id = town.post("civil-status-extract").await;
+    town.ends(&id, "uncertain").await;
+    assert_eq!((agency.handshakes(), agency.requests()), (1, 2), "the probe and the request");
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_once_only_is_not_sent_after_a_probe_that_finds_the_agency_unwell() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, with_probe).await;
+    agency.gives_tickets(0);
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    for (health, expected) in [
+        ("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n", "agency.away"),
+        ("HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n", "agency.away"),
+        ("HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n", "agency.away"),
+        ("HTTP/1.1 496 X\r\ncontent-length: 0\r\n\r\n", "bus.identity.refused"),
+        (NO_CERTIFICATE, "bus.identity.refused"),
+    ] {
+        agency.says_of_its_health(health);
+        let id = town.post("civil-status-extract").await;
+        let shown = town.until(&id, &["retrying", "uncertain", "parked"]).await;
+        assert_eq!((code(&shown), &shown["state"]), (expected, &"retrying".into()), "{health}: {shown:#}");
+        assert_eq!(agency.requests(), 0, "{health}");
+        cancelled(&town, &id).await;
+        let is_halted =
+            async || town.operations("/metrics").await.contains("agency_halted{agency=\"civil-registry\"} 1");
+        if expected.starts_with("bus.") {
+            until(is_halted).await;
+        }
+        agency.says_of_its_health("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        until(async || !is_halted().await).await;
+    }
     town.leave().await;
 }
 
