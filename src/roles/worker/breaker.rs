@@ -9,7 +9,8 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashSet, time::Duration};
 
-/// Opens after so many failures without a success between them; after the cooldown one probe decides.
+/// Opens after so many failures without a success between them; after the cooldown one probe decides. Where the agency's folder
+/// declares a request that changes nothing, it goes before that probe, and the probe only after it has gone well.
 ///
 /// Whom it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests of two
 /// offices at least meet silence or failures: that is as well. If they are of one office alone, they may fail because of what
@@ -60,6 +61,8 @@ pub enum Errand {
     Ordinary,
     /// It finds out for all others whether an agency that failed again and again is there again.
     Probe,
+    /// No submission at all: the declared request before the probe.
+    Look,
 }
 
 /// Whose submissions wait.
@@ -119,6 +122,13 @@ impl Breaker {
                     self.opens(office, asked, now);
                 }
             }
+        }
+    }
+
+    /// Before its probe went, the agency was not found well.
+    pub fn reopen(&mut self, now: Timestamp) {
+        if let Circuit::HalfOpen { whose } = &self.circuit {
+            self.circuit = Circuit::Open { until: after(now, self.cooldown), whose: whose.clone() };
         }
     }
 
@@ -312,6 +322,22 @@ mod tests {
         assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All });
         probed(&mut breaker, "one", Sign::Away, 32);
         assert_eq!(*breaker.circuit(), open(62, Whose::All));
+    }
+
+    #[test]
+    fn a_look_that_finds_it_unwell_opens_only_what_is_half_open_and_is_no_failure_of_anybody() {
+        let mut breaker = breaker();
+        breaker.reopen(at(0));
+        assert_eq!(*breaker.circuit(), Circuit::Closed);
+        (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+        breaker.reopen(at(1));
+        assert_eq!(*breaker.circuit(), open(30, Whose::Office(office("one"))));
+        for second in [30, 60, 90] {
+            breaker.tick(at(second));
+            breaker.reopen(at(second));
+            assert_eq!(*breaker.circuit(), open(second + 30, Whose::Office(office("one"))));
+        }
+        assert_eq!(breaker.failures_of(&office("one")), 3);
     }
 
     #[test]

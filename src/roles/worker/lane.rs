@@ -14,7 +14,7 @@ use crate::{
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
     domain::{Clock, SubmissionId},
-    road::{Delivered, Road, Sign},
+    road::{Delivered, Line, Road, Sign},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -59,6 +59,8 @@ struct Course {
     /// Under way in all.
     busy: u32,
     is_probe_under_way: bool,
+    /// Since the circuit is half open: by the declared probe, or because none is declared.
+    is_found_well: bool,
     /// What was to be held back and could not be yet.
     hold_again_at: Option<Instant>,
     ended: mpsc::UnboundedSender<Ended>,
@@ -138,6 +140,7 @@ impl Lane {
             pace: Pace::beginning(limits.concurrency.get(), self.clock.now()),
             busy: 0,
             is_probe_under_way: false,
+            is_found_well: false,
             hold_again_at: None,
             ended,
         }
@@ -153,6 +156,7 @@ impl Lane {
     ) {
         while self.halted_line().is_none() {
             course.breaker.tick(self.clock.now());
+            self.look_first(course, stop);
             self.hold(course).await;
             self.wake(course).await;
             let rest = self.begin_what_may_go(course);
@@ -209,6 +213,44 @@ impl Lane {
         course.rest(self.clock.now())
     }
 
+    /// A probe that is declared changes nothing, whatever the agency makes of it: it goes before the submission that would
+    /// otherwise be the first to meet an agency that is not there yet.
+    fn look_first(self: &Arc<Self>, course: &mut Course, stop: &CancellationToken) {
+        if !matches!(course.breaker.circuit(), Circuit::HalfOpen { .. }) {
+            course.is_found_well = false;
+            return;
+        }
+        if course.is_found_well || course.is_probe_under_way {
+            return;
+        }
+        let line = self.road.lines.get(&self.adapter.agency).and_then(Result::ok);
+        let Some(line) = line.filter(|line| line.adapter.probe.is_some()) else {
+            course.is_found_well = true;
+            return;
+        };
+        course.busy += 1;
+        course.is_probe_under_way = true;
+        let ended = Ended { whom: None, submission: None, errand: Errand::Look, sign: Sign::None };
+        let (lane, place, stop) = (self.clone(), Place { ended, lane: course.ended.clone() }, stop.clone());
+        self.under_way.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                sign = lane.look(&line) => place.free(sign),
+            }
+        });
+    }
+
+    async fn look(&self, line: &Arc<Line>) -> Sign {
+        match line.look_and_heed().await {
+            Ok(_) => Sign::Well,
+            Err(unwell) => {
+                let (agency, remedy) = (&self.adapter.agency, unwell.remedy);
+                tracing::warn!(%agency, %unwell, remedy, "nothing is sent there yet");
+                Sign::Ill { retry_after: None }
+            }
+        }
+    }
+
     async fn handle(&self, delivery: Delivery) -> Sign {
         let Ok(item) = &delivery.item else { return Sign::None };
         match self.road.deliver(&self.adapter.agency, item).await {
@@ -225,7 +267,16 @@ impl Lane {
     fn learn(&self, course: &mut Course, ended: Ended) {
         let Ended { whom, submission, errand, sign } = ended;
         course.busy = course.busy.saturating_sub(1);
-        course.is_probe_under_way &= errand != Errand::Probe;
+        course.is_probe_under_way &= errand == Errand::Ordinary;
+        course.is_found_well &= errand != Errand::Probe;
+        if errand == Errand::Look {
+            course.is_found_well = sign == Sign::Well;
+            if !course.is_found_well {
+                course.breaker.reopen(self.clock.now());
+                self.report(course.breaker.circuit());
+            }
+            return;
+        }
         let has_failed = match sign {
             Sign::Well => Some(false),
             Sign::Ill { .. } | Sign::Away => Some(true),

@@ -1,7 +1,7 @@
 //! An agency that lets nobody of this installation in waits as a whole: what finds that out, how long it is waited between two
 //! looks, and what it costs the submissions.
 
-use super::moments::{STAYS, hasty, town_with_raw_agency, until, with_probe};
+use super::moments::{NO_CERTIFICATE, STAYS, hasty, town_with_raw_agency, until, with_probe};
 use crate::{
     raw_agency::{Act, End, RawAgency, Say, When},
     town::Town,
@@ -95,5 +95,66 @@ async fn without_a_probe_each_look_costs_one_submission_an_attempt_and_none_a_tr
     }
     answers(&agency, STAYS);
     until(async || agency.requests() >= last + 4).await;
+    town.leave().await;
+}
+
+/// Two failures, of anybody, open the circuit for half a second.
+fn touchy(agency: &str, text: String) -> String {
+    with_probe(agency, text)
+        .replace("failures = 1000", "failures = 2")
+        .replace("cooldown_secs = 0.1", "cooldown_secs = 0.5")
+        .replace("connect_timeout_secs = 5", "connect_timeout_secs = 1")
+}
+
+const OPEN: &str = "punte_breaker_state{agency=\"civil-registry\"} 2";
+
+/// The agency's circuit is open, and what may be done once only waits.
+async fn waiting(town: &Town, agency: &RawAgency) -> Vec<String> {
+    agency.acts(Act { when: When::InsteadOfHandshake, says: Vec::new(), end: End::Fin });
+    let ids = [town.post("civil-status-extract").await, town.post("civil-status-extract").await];
+    until(async || town.operations("/metrics").await.contains(OPEN)).await;
+    ids.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_circuit_is_tried_by_the_declared_probe_and_nothing_is_sent_until_it_goes_well() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, touchy).await;
+    let ids = waiting(&town, &agency).await;
+    agency.says_of_its_health(UNWELL);
+    answers(&agency, Say::Http(UNWELL));
+    let handshakes = agency.handshakes();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(agency.handshakes() >= handshakes + 4, "nobody has looked at it");
+    assert_eq!(agency.requests(), 0, "something was sent that cannot be repeated");
+    for id in &ids {
+        let shown = town.show(id).await;
+        assert!(["accepted", "queued", "retrying"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+        assert!(shown["waiting_for_agency_since"].is_string(), "{shown:#}");
+    }
+    agency.says_of_its_health(WELL);
+    answers(&agency, STAYS);
+    for id in &ids {
+        town.ends(id, "uncertain").await;
+    }
+    assert_eq!(agency.requests(), 2);
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_with_a_page_because_no_certificate_was_shown_waits_and_the_probe_halts_the_agency() {
+    let (mut town, agency) = town_with_raw_agency(&rustls::version::TLS13, touchy).await;
+    agency.says_of_its_health(NO_CERTIFICATE);
+    answers(&agency, Say::Http(NO_CERTIFICATE));
+    let mut ids = vec![town.post("person-lookup").await, town.post("person-lookup").await];
+    town.office = town.stage.client("shkoder").unwrap();
+    ids.push(town.post("person-lookup").await);
+    until(async || is_halted(&town).await).await;
+    let journal = &town.stage.process().unwrap().journal;
+    for id in &ids {
+        let progress = journal.find(id.parse().unwrap()).await.unwrap().unwrap().progress;
+        assert!(!progress.state.name().is_settled() && progress.tries <= 1, "{progress:?}");
+    }
+    let ready = town.operations("/healthz/ready").await;
+    assert!(ready.contains("was answered with 400 and a page for people"), "{ready}");
     town.leave().await;
 }
