@@ -20,7 +20,7 @@ impl Road {
         let asked = self.exchange(turn, lookup, true).await;
         let reading = match asked.ending {
             Ending::Read(reading) => reading,
-            ending @ Ending::TooEarly(_) => return Ok(Outcome { ending, ..asked }),
+            ending @ (Ending::TooEarly(_) | Ending::LeaseOver) => return Ok(Outcome { ending, ..asked }),
         };
         let settled_at = match reading {
             Ok(Reading::NotSeen) => self.settled_by_any_clock(turn, asked_at).await?,
@@ -33,7 +33,11 @@ impl Road {
                     Ok(prepared) => {
                         // A word about the question is none about the request.
                         let turn = Turn { earlier: Earlier::Until(self.clock.now()), ..*turn };
-                        return Ok(self.exchange(&turn, prepared, false).await);
+                        match self.exchange(&turn, prepared, false).await {
+                            // What has left is the question.
+                            Outcome { ending: Ending::LeaseOver, .. } => Ending::LeaseOver,
+                            sent => return Ok(sent),
+                        }
                     }
                     Err(fault) => Ending::Read(Err(fault)),
                 }

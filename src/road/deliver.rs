@@ -150,6 +150,8 @@ impl Road {
         let (sign, event, not_before) = match outcome.ending {
             Ending::Read(reading) => (sign_of(&reading), settle(reading, case), None),
             Ending::TooEarly(until) => (Sign::Well, Event::PutBack { attempt }, Some(until)),
+            // It was certainly not sent, and that it was too slow says nothing of it: it uses no try.
+            Ending::LeaseOver => (Sign::None, Event::PutBack { attempt }, None),
         };
         self.report(record, &event, now.duration_since(begun.at));
         let end = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };

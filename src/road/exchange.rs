@@ -14,7 +14,7 @@ use crate::{
         stacks::{self, NotDone},
     },
     crash::{self, Point},
-    domain::{Code, Effect, Fault, MessageId, Stage, Verdict, WireRecord, later},
+    domain::{Code, Effect, Fault, MessageId, Stage, WireRecord, later},
     journal::{JournalError, Record},
     wire::{Received, content},
 };
@@ -74,6 +74,8 @@ pub(super) enum Ending {
     Read(Result<Reading, Fault>),
     /// The agency has not seen it, but until then an earlier attempt may still be on its way through the agency.
     TooEarly(Timestamp),
+    /// Nothing has left, because the lease would have run out meanwhile.
+    LeaseOver,
 }
 
 /// A read that is answered within this time is recorded in one change; nobody needs to see the state `sending` for so
@@ -159,8 +161,9 @@ impl Road {
         // From before the look at the lease: a pause after it shortens what is left of the exchange.
         let deadline = Instant::now() + limit;
         let mut wire = WireRecord::default();
-        if let Err(fault) = may_leave(self.clock.now(), limit, turn.lease_until) {
-            return Outcome { ending: Ending::Read(Err(fault)), wire };
+        if !may_leave(self.clock.now(), limit, turn.lease_until) {
+            tracing::warn!(submission = %turn.record.submission.id, "the lease ran out before it was sent");
+            return Outcome { ending: Ending::LeaseOver, wire };
         }
         let Prepared { sealed, held } = prepared;
         (wire.sent, wire.truncated) = sealed.beginning(self.wire_max_bytes);
@@ -270,13 +273,9 @@ fn transformed(
 }
 
 /// Whoever wakes up after a long pause may find that others have taken it up meanwhile.
-pub fn may_leave(now: Timestamp, timeout: Duration, lease_until: Timestamp) -> Result<(), Fault> {
+pub fn may_leave(now: Timestamp, timeout: Duration, lease_until: Timestamp) -> bool {
     let latest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-    if later(now, latest) <= lease_until {
-        return Ok(());
-    }
-    let fault = Fault::new(Code::Interrupted, Stage::Send, "the lease ran out before it was sent");
-    Err(Fault { verdict: Verdict::Retry, ..fault })
+    later(now, latest) <= lease_until
 }
 
 fn exchange_of<'a>(line: &'a Line, record: &Record, is_lookup: bool) -> Result<(&'a Operation, &'a Exchange), Fault> {

@@ -17,6 +17,7 @@ impl Road {
             | Event::OutcomeUnknown { fault, .. } => {
                 tracing::warn!(submission = %id, %agency, %fault, outcome = ?event.name(), "the attempt failed");
             }
+            Event::PutBack { .. } => tracing::info!(submission = %id, %agency, "the attempt was put back unsent"),
             _ => {
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(submission = %id, %agency, outcome = ?event.name(), took_ms, "the agency answered");

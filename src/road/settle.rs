@@ -284,8 +284,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(due(Ok(Reading::Failed { code: "c".into(), text: "t".into(), transient: true })), 70);
-        let unsent = Fault { verdict: Verdict::Retry, ..fault(Code::Interrupted) };
-        assert_eq!(due(Err(unsent)), 10);
+        let not_handled = Fault { verdict: Verdict::Retry, ..fault(Code::AgencySoapServerFault) };
+        assert_eq!(due(Err(not_handled)), 10);
     }
 
     #[test]

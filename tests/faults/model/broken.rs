@@ -205,7 +205,7 @@ fn beginning_only_after_sending_is_found() {
 
 #[test]
 fn a_zombie_that_does_not_look_at_its_lease_is_found() {
-    let break_it = |rules: &mut Rules| rules.may_leave = |_, _, _| Ok(());
+    let break_it = |rules: &mut Rules| rules.may_leave = |_, _, _| true;
     is_found(model(Effect::Lookup, 2, break_it), NO_BREACH);
 }
 

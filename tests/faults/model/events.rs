@@ -20,11 +20,10 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         | EventName::Deferred
         | EventName::HeldBack
         | EventName::GivenBack
+        | EventName::PutBack
         | EventName::GivenUp
         | EventName::Parked => true,
         EventName::OutcomeUnknown => effect == Effect::Once,
-        // "Not seen" that came too early: only such an agency is asked.
-        EventName::PutBack => effect == Effect::Lookup,
         // Of the scheduler.
         EventName::Requeued | EventName::DeadlinePassed => true,
         // Of people. A read has no effect that an operator could repeat.

@@ -20,7 +20,7 @@ pub struct Rules {
     /// How long it has been known that the submission is to be sent.
     pub begins_first: fn(Effect, SignedDuration) -> bool,
     pub after_asking: fn(Outcome, Timestamp, Timestamp) -> Asked,
-    pub may_leave: fn(Timestamp, Duration, Timestamp) -> Result<(), Fault>,
+    pub may_leave: fn(Timestamp, Duration, Timestamp) -> bool,
     pub settle: for<'a> fn(Outcome, Case<'a>) -> Event,
     pub after_due_time: fn(&Progress, Effect, &Schedule, Timestamp) -> Option<Event>,
     pub deadline_fault: fn(&Progress, Effect) -> Fault,

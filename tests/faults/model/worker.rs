@@ -10,7 +10,7 @@ use super::{
 use jiff::SignedDuration;
 use punte::{
     domain::{Attempt, AttemptOutcome, Code, Effect, Event, Fault, Progress, Stage, StateName, SubmissionId},
-    road::{Asked, Case, may_leave, settled_at},
+    road::{Asked, Case, settled_at},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,15 +143,15 @@ pub fn step(model: &Model, town: &mut Town, place: usize, it: Move) -> Option<()
                 }
             }
         }
-        (Move::LooksAtItsLease, Step::Begun(turn)) if turn.asks => match lease(model, turn) {
-            Ok(()) => Step::Asking { turn, early: town.journal.doubt == Doubt::Fresh, heard: None },
-            Err(fault) => told(model, town, turn, Err(fault), true),
-        },
-        (Move::LooksAtItsLease, Step::Begun(turn) | Step::Cleared(turn)) => match lease(model, turn) {
-            Ok(()) if model.rules.order.looks_and_sends_at_once => leaves(model, town, turn),
-            Ok(()) => Step::Leaving(turn),
-            Err(_) => Step::Heard { turn, came: Came::LeaseOver },
-        },
+        (Move::LooksAtItsLease, Step::Begun(turn) | Step::Cleared(turn)) if !is_leased(model, turn) => {
+            Step::Heard { turn, came: Came::LeaseOver }
+        }
+        (Move::LooksAtItsLease, Step::Begun(turn)) if turn.asks => {
+            Step::Asking { turn, early: town.journal.doubt == Doubt::Fresh, heard: None }
+        }
+        (Move::LooksAtItsLease, Step::Begun(turn) | Step::Cleared(turn)) => {
+            if model.rules.order.looks_and_sends_at_once { leaves(model, town, turn) } else { Step::Leaving(turn) }
+        }
         (Move::Leaves, Step::Leaving(turn)) => leaves(model, town, turn),
         // Whoever could not ask leaves the doubt as it was.
         (Move::IsNotConnected, Step::Begun(turn)) if turn.asks => {
@@ -275,7 +275,7 @@ fn begins(model: &Model, town: &mut Town, attempt: u32, asks_first: bool) -> Opt
     is_ours.then_some(town.journal.progress.tries)
 }
 
-fn lease(model: &Model, turn: Turn) -> Result<(), Fault> {
+fn is_leased(model: &Model, turn: Turn) -> bool {
     (model.rules.may_leave)(if turn.lease_over { lease_end() } else { START }, TIMEOUT, lease_end())
 }
 
@@ -318,7 +318,7 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     let (effect, schedule, pause) = (model.effect, &model.schedule, SignedDuration::ZERO);
     let case = Case { effect, attempt, tries, schedule, now: START, waiting_since: None, is_halted: false, pause };
     let event = match came {
-        Came::TooEarly => Event::PutBack { attempt },
+        Came::TooEarly | Came::LeaseOver => Event::PutBack { attempt },
         Came::NotAsked => match (model.rules.after_asking)(outcome(came), START, START) {
             Asked::Told(told) => (model.rules.settle)(told, case),
             Asked::NeverSeen | Asked::TooEarly(_) => Event::PutBack { attempt },
@@ -327,8 +327,10 @@ fn records(model: &Model, town: &mut Town, turn: Turn, came: Came) {
     };
     // Forbidden is an answer as well: somebody has taken it up meanwhile. Both are recorded, or neither.
     let begun = Event::Begun { attempt, lease_until: lease_end(), asks_first: turn.asks };
-    if turn.recorded || model.record_of_before_deadline(town, begun) {
-        model.record(town, event);
+    if (turn.recorded || model.record_of_before_deadline(town, begun)) && model.record(town, event) {
+        // What has not left for want of time goes out again at once.
+        let row = town.journal.outbox.as_mut().filter(|_| came == Came::LeaseOver);
+        row.into_iter().for_each(|row| row.waits_for_agency = false);
     }
 }
 
@@ -342,7 +344,6 @@ fn outcome(came: Came) -> Outcome {
     match came {
         Came::Blamed => Err(fault(Code::AgencySoapClientFault)),
         Came::NotConnected | Came::NotAsked => Err(fault(Code::NetworkConnect)),
-        Came::LeaseOver => may_leave(lease_end(), TIMEOUT, lease_end()).and(Err(fault(Code::Internal))),
         _ => came.reading().ok_or_else(|| fault(Code::NetworkReset)),
     }
 }
