@@ -1,4 +1,5 @@
-//! TLS: what the library says comes in, plain words go out.
+//! TLS: what the library says comes in, plain words go out. The library does not tell whether the other side is a server or a
+//! client, so the words do not either.
 
 use super::sources::sources;
 use rustls::{AlertDescription, CertificateError, Error};
@@ -6,9 +7,11 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// Whatever went wrong.
 pub fn of_tls(error: &Error) -> String {
     let text = match error {
-        Error::InvalidCertificate(fault) => return format!("the server's certificate: {}", about_certificate(fault)),
+        Error::InvalidCertificate(fault) => {
+            return format!("the other side's certificate: {}", about_certificate(fault));
+        }
         Error::AlertReceived(alert) => return format!("it sent the alert {}", alert_name(*alert)),
-        Error::NoCertificatesPresented => "the server shows no certificate",
+        Error::NoCertificatesPresented => "the other side shows no certificate",
         Error::InvalidMessage(_) => "what came is no TLS: another protocol, plain text, or a damaged record",
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
             "a message came that does not belong there"
@@ -16,10 +19,10 @@ pub fn of_tls(error: &Error) -> String {
         Error::DecryptError => "a record came that cannot be decrypted",
         Error::PeerSentOversizedRecord => "a record came that is larger than TLS allows",
         Error::PeerIncompatible(_) => {
-            "the server offers no version or algorithm of TLS that is used here: TLS 1.2 or 1.3 with forward secrecy"
+            "the other side offers no version or algorithm of TLS that is used here: TLS 1.2 or 1.3 with forward secrecy"
         }
-        Error::PeerMisbehaved(_) => "the server does not keep to TLS's rules",
-        Error::NoApplicationProtocol => "the server does not speak HTTP/1.1",
+        Error::PeerMisbehaved(_) => "the other side does not keep to TLS's rules",
+        Error::NoApplicationProtocol => "the other side speaks no version of HTTP that is spoken here",
         Error::InvalidCertRevocationList(_) => "a revocation list cannot be used",
         _ => "TLS failed on this side",
     };
@@ -100,4 +103,29 @@ pub fn about_certificate(fault: &CertificateError) -> String {
         _ => "it is not accepted",
     };
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{InvalidMessage, PeerIncompatible, PeerMisbehaved};
+
+    #[test]
+    fn the_words_fit_whichever_side_we_are() {
+        for error in [
+            Error::InvalidCertificate(CertificateError::Expired),
+            Error::NoCertificatesPresented,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            Error::DecryptError,
+            Error::PeerSentOversizedRecord,
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            Error::PeerMisbehaved(PeerMisbehaved::TooManyRenegotiationRequests),
+            Error::NoApplicationProtocol,
+            Error::AlertReceived(AlertDescription::HandshakeFailure),
+            Error::EncryptError,
+        ] {
+            let text = of_tls(&error);
+            assert!(!text.contains("server") && !text.contains("client"), "{error:?}: {text}");
+        }
+    }
 }

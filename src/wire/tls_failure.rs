@@ -17,8 +17,8 @@ pub enum TlsFailure {
     /// The same, in TLS 1.3, before it has said anything else after its Finished.
     #[error("the server says that it refuses our certificate: {0}")]
     OurCertificateFirst(String),
-    /// The server wanted another handshake on the same connection.
-    #[error("the server wanted a new handshake on the same connection")]
+    /// The other side wanted another handshake on the same connection.
+    #[error("the other side wanted a new handshake on the same connection")]
     Renegotiation,
     #[error("{0}")]
     Other(String),
