@@ -53,8 +53,10 @@ pub enum WssRefusal {
     BodyNotSigned,
     #[error("the Timestamp is not signed")]
     TimestampNotSigned,
-    #[error("a time is not written as xs:dateTime")]
-    TimeFormat,
+    #[error("{0} is not written as xs:dateTime")]
+    TimeFormat(&'static str),
+    #[error("{0} names no time zone, so that it may be any of many moments; `Z` at its end means UTC")]
+    TimeZone(&'static str),
     #[error("the message is too old or has expired")]
     Stale,
     #[error("the message is from the future")]
@@ -92,7 +94,7 @@ impl WssRefusal {
             WssRefusal::Signer(signer) => signer.reason(),
             WssRefusal::BodyNotSigned => "body-not-signed",
             WssRefusal::TimestampNotSigned => "timestamp-not-signed",
-            WssRefusal::TimeFormat => "time-format",
+            WssRefusal::TimeFormat(_) | WssRefusal::TimeZone(_) => "time-format",
             WssRefusal::Stale => "stale",
             WssRefusal::FromTheFuture => "from-the-future",
             WssRefusal::Replayed => "replayed",

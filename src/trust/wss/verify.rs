@@ -18,7 +18,7 @@ use crate::{
     xml,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::DateTime};
 use roxmltree::{Document, Node, NodeId};
 use std::collections::HashMap;
 
@@ -241,5 +241,13 @@ fn expires_in(timestamp: Node<'_, '_>) -> Result<Option<Timestamp>, WssRefusal> 
 }
 
 fn time_in(element: Node<'_, '_>, name: &'static str) -> Result<Timestamp, WssRefusal> {
-    plain_text(element, name)?.parse().map_err(|_| WssRefusal::TimeFormat)
+    let text = plain_text(element, name)?;
+    let refusal = if is_without_zone(&text) { WssRefusal::TimeZone } else { WssRefusal::TimeFormat };
+    text.parse().map_err(|_| refusal(name))
+}
+
+/// An xs:dateTime may leave out its zone, and then is no moment.
+fn is_without_zone(text: &str) -> bool {
+    let has_none = |(_, time): (&str, &str)| !time.contains(['Z', '+', '-']);
+    text.split_once('T').is_some_and(has_none) && text.parse::<DateTime>().is_ok()
 }

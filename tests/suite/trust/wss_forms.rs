@@ -111,6 +111,28 @@ fn a_token_may_be_a_path_of_certificates() {
 }
 
 #[test]
+fn a_time_without_a_zone_is_told_apart_from_what_is_no_time() {
+    let (signer, policy) = (agency_signer("soap"), policy("soap", AnswerKind::Wss));
+    let refusal = |created: &str| {
+        let timestamp = Some(format!("<wsu:Created>{created}</wsu:Created>"));
+        verify(&Forgery { timestamp, ..Forgery::honest(&signer, now()) }.write(), &policy).err().unwrap()
+    };
+    for (created, expected) in [
+        ("2026-01-01T10:00:00", "wsu:Created names no time zone"),
+        ("2026-01-01T10:00:00.123", "wsu:Created names no time zone"),
+        ("2026-01-01", "wsu:Created is not written as xs:dateTime"),
+        ("2026-01-01T10:00:00+99:00", "wsu:Created is not written as xs:dateTime"),
+        ("2026-13-01T10:00:00", "wsu:Created is not written as xs:dateTime"),
+        ("now", "wsu:Created is not written as xs:dateTime"),
+        ("", "wsu:Created is not written as xs:dateTime"),
+    ] {
+        let refusal = refusal(created);
+        assert!(refusal.to_string().starts_with(expected), "{created}: {refusal}");
+        assert_eq!(refusal.reason(), "time-format");
+    }
+}
+
+#[test]
 fn a_timestamp_without_an_end_counts_for_as_long_as_the_policy_says() {
     let signer = agency_signer("soap");
     let policy = policy("soap", AnswerKind::Wss);
