@@ -36,6 +36,8 @@ pub enum SoapRefusal {
     NoEnvelope,
     #[error("the SOAP envelope must have at most one Header, and then exactly one Body")]
     Shape,
+    #[error("a SOAP Body that holds a Fault must hold nothing else")]
+    FaultNotAlone,
     #[error(transparent)]
     Json(#[from] XmlToJsonError),
 }
@@ -76,6 +78,8 @@ const WSS_CODES: [&str; 7] = [
     "FailedCheck",
     "SecurityTokenUnavailable",
 ];
+/// Of SOAP 1.1 and 1.2, those that find something wrong with our message.
+const SENDERS_CODES: [&str; 5] = ["Client", "Sender", "VersionMismatch", "MustUnderstand", "DataEncodingUnknown"];
 /// No protocol nests more.
 const MAX_SUBCODES: usize = 8;
 
@@ -99,15 +103,15 @@ impl FaultCode {
         }
     }
 
-    fn blames(&self, version: SoapVersion) -> Blames {
+    /// Careless agencies write `client`, and a code of the other version.
+    fn blames(&self) -> Blames {
+        let is_one_of = |known: &[&str], local: &str| known.iter().any(|known| known.eq_ignore_ascii_case(local));
         match self.namespace.as_deref() {
             Some(WSSE | WSU) => Blames::Credentials,
-            Some(uri) if uri != version.namespace() => Blames::Receiver,
-            None if WSS_CODES.contains(&self.local.as_str()) => Blames::Credentials,
-            _ => match self.local.split('.').next().unwrap_or_default() {
-                "Client" | "Sender" | "VersionMismatch" | "MustUnderstand" | "DataEncodingUnknown" => Blames::Sender,
-                _ => Blames::Receiver,
-            },
+            Some(uri) if SoapVersion::of(Some(uri)).is_none() => Blames::Receiver,
+            None if is_one_of(&WSS_CODES, &self.local) => Blames::Credentials,
+            _ if is_one_of(&SENDERS_CODES, self.local.split('.').next().unwrap_or_default()) => Blames::Sender,
+            _ => Blames::Receiver,
         }
     }
 }
@@ -137,19 +141,44 @@ pub fn open<'a, 'input>(document: &'a Document<'input>) -> Result<Envelope<'a, '
     }
 }
 
-/// The fault in a Body, if it holds one and nothing else.
+/// The fault in a Body: where it holds one, it holds nothing else.
 pub fn read_fault(body: Node<'_, '_>, names: &XmlToJson) -> Result<Option<SoapFault>, SoapRefusal> {
     let Some(version) = SoapVersion::of(body.tag_name().namespace()) else { return Err(SoapRefusal::NoEnvelope) };
-    let mut children = body.children().filter(Node::is_element);
-    let Some(fault) = children.next().filter(|first| first.has_tag_name((version.namespace(), "Fault"))) else {
+    let children: Vec<_> = body.children().filter(Node::is_element).collect();
+    if !children.iter().any(|child| child.has_tag_name((version.namespace(), "Fault"))) {
         return Ok(None);
-    };
-    if children.next().is_some() {
-        return Err(SoapRefusal::Shape);
     }
-    let (codes, text, detail) = match version {
+    let [fault] = children.as_slice() else { return Err(SoapRefusal::FaultNotAlone) };
+    let Parts { codes, text, detail } = parts(*fault, version);
+    let detail = detail.map_or(Ok(Value::Null), |detail| names.children(detail))?;
+    Ok(Some(fault_of(codes, text.map(text_of).unwrap_or_default(), detail)))
+}
+
+/// What a fault consists of.
+struct Parts<'a, 'input> {
+    codes: Vec<FaultCode>,
+    text: Option<Node<'a, 'input>>,
+    detail: Option<Node<'a, 'input>>,
+}
+
+/// As its version has them. Some agencies build the other version's fault into their envelope: what has no code in its own
+/// form is read in the other, if it has one there.
+fn parts<'a, 'input>(fault: Node<'a, 'input>, version: SoapVersion) -> Parts<'a, 'input> {
+    let own = parts_as(fault, version);
+    if !own.codes.is_empty() {
+        return own;
+    }
+    let other = match version {
+        SoapVersion::V11 => parts_as(fault, SoapVersion::V12),
+        SoapVersion::V12 => parts_as(fault, SoapVersion::V11),
+    };
+    if other.codes.is_empty() { own } else { other }
+}
+
+fn parts_as<'a, 'input>(fault: Node<'a, 'input>, version: SoapVersion) -> Parts<'a, 'input> {
+    let (mut codes, text, detail) = match version {
         SoapVersion::V11 => {
-            let codes = part(fault, version, "faultcode").map(FaultCode::of).into_iter().collect();
+            let codes: Vec<_> = part(fault, version, "faultcode").map(FaultCode::of).into_iter().collect();
             (codes, part(fault, version, "faultstring"), part(fault, version, "detail"))
         }
         SoapVersion::V12 => {
@@ -157,13 +186,13 @@ pub fn read_fault(body: Node<'_, '_>, names: &XmlToJson) -> Result<Option<SoapFa
             (codes_of_12(fault, version), reason, part(fault, version, "Detail"))
         }
     };
-    let detail = detail.map_or(Ok(Value::Null), |detail| names.children(detail))?;
-    Ok(Some(fault_of(codes, version, text.map(text_of).unwrap_or_default(), detail)))
+    codes.retain(|code| !code.local.is_empty());
+    Parts { codes, text, detail }
 }
 
 /// A code of WS-Security decides, wherever it stands; otherwise the outermost code does.
-fn fault_of(codes: Vec<FaultCode>, version: SoapVersion, text: String, detail: Value) -> SoapFault {
-    let blamed: Vec<_> = codes.iter().map(|code| code.blames(version)).collect();
+fn fault_of(codes: Vec<FaultCode>, text: String, detail: Value) -> SoapFault {
+    let blamed: Vec<_> = codes.iter().map(FaultCode::blames).collect();
     let blames = match blamed.first() {
         _ if blamed.contains(&Blames::Credentials) => Blames::Credentials,
         Some(first) => *first,
@@ -251,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_fault_code_is_read_in_every_spelling() {
-        let soap = SoapVersion::V11.namespace();
+        let (soap, other) = (SoapVersion::V11.namespace(), SoapVersion::V12.namespace());
         let wsse = |local: &str| format!("<faultcode xmlns:w='{WSSE}'>w:{local}</faultcode>");
         for (written, code, subcodes, blames) in [
             ("<s:faultcode>s:Client</s:faultcode>".into(), "Client", &[][..], Blames::Sender),
@@ -273,10 +302,30 @@ mod tests {
             ("<faultcode>wsse:InvalidSecurity</faultcode>".into(), "InvalidSecurity", &[], Blames::Credentials),
             ("<faultcode/>".into(), "", &[], Blames::Receiver),
             (String::new(), "", &[], Blames::Receiver),
+            ("<faultcode>s:client</faultcode>".into(), "client", &[], Blames::Sender),
+            ("<faultcode>SENDER</faultcode>".into(), "SENDER", &[], Blames::Sender),
+            ("<faultcode>soap:client.data</faultcode>".into(), "client.data", &["data"], Blames::Sender),
+            ("<faultcode>failedcheck</faultcode>".into(), "failedcheck", &[], Blames::Credentials),
+            ("<faultcode xmlns:x='urn:x'>x:client</faultcode>".into(), "client", &[], Blames::Receiver),
+            (format!("<faultcode xmlns:o='{other}'>o:Sender</faultcode>"), "Sender", &[], Blames::Sender),
         ] {
             let subcodes = subcodes.iter().map(|it: &&str| (*it).to_owned()).collect();
             assert_eq!(code_of(&written), (code.to_owned(), subcodes, blames), "{written}");
         }
+    }
+
+    #[test]
+    fn a_fault_that_is_built_as_the_other_version_has_it_is_read() {
+        let (old, new) = (SoapVersion::V11.namespace(), SoapVersion::V12.namespace());
+        for (envelope, code, text) in [(FAULT_11, "Server.Busy", "Try later"), (FAULT_12, "Sender", "Wrong")] {
+            let swapped = envelope.replace(old, "urn:between").replace(new, old).replace("urn:between", new);
+            let (read, expected) = (fault(&swapped).unwrap().unwrap(), fault(envelope).unwrap().unwrap());
+            assert_eq!((read.code.as_str(), read.text.as_str()), (code, text));
+            assert_eq!(read, expected);
+        }
+        // What has no code in either form keeps what it has in its own.
+        let mute = FAULT_11.replace("faultcode", "x");
+        assert_eq!(fault(&mute).unwrap().unwrap().text, "Try later");
     }
 
     #[test]
@@ -309,7 +358,14 @@ mod tests {
         let two =
             format!(r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">{body}{body}</s:Envelope>"#);
         assert_eq!(fault(&two), Err(SoapRefusal::Shape));
-        let extra = FAULT_11.replace("</s:Body>", "<more/></s:Body>");
-        assert_eq!(fault(&extra), Err(SoapRefusal::Shape));
+    }
+
+    #[test]
+    fn a_fault_stands_alone_wherever_it_stands() {
+        for envelope in [FAULT_11, FAULT_12] {
+            for (place, more) in [("</s:Body>", "<more/></s:Body>"), ("<s:Body>", "<s:Body><more/>")] {
+                assert_eq!(fault(&envelope.replace(place, more)), Err(SoapRefusal::FaultNotAlone), "{more}");
+            }
+        }
     }
 }
