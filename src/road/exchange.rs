@@ -183,7 +183,10 @@ impl Road {
                 wire.truncated |= received.body.len() > self.wire_max_bytes;
                 self.read(turn, received, sent, is_lookup).await
             }
-            Err(fault) => Err(fault),
+            Err(unanswered) => {
+                wire.http_status = unanswered.http_status;
+                Err(unanswered.fault)
+            }
         };
         turn.line.heed_answer(&turn.record.submission, &reading);
         Outcome { ending: Ending::Read(reading), wire }

@@ -8,6 +8,12 @@ use crate::{
 };
 use tokio::time::Instant;
 
+/// Why there is no answer, and the status of one that had begun.
+pub struct Unanswered {
+    pub fault: Fault,
+    pub http_status: Option<u16>,
+}
+
 /// What cannot be repeated goes out with the utmost care.
 pub async fn send(
     sealed: Sealed,
@@ -15,7 +21,7 @@ pub async fn send(
     effect: Effect,
     not_handled: &NotHandled,
     deadline: Instant,
-) -> Result<Received, Fault> {
+) -> Result<Received, Unanswered> {
     let care = match effect {
         Effect::Once => Care::Utmost,
         Effect::Read | Effect::Idempotent | Effect::Lookup => Care::Usual,
@@ -23,13 +29,14 @@ pub async fn send(
     let client = line.client();
     let heeded = |failure| {
         line.heed(&failure);
-        fault(failure, not_handled)
+        Unanswered { http_status: failure.status(), fault: fault(failure, not_handled) }
     };
     match &line.adapter.probe {
         // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it.
         Some(probe) if care == Care::Utmost && !client.take_proof() => {
             let probed = client.probe(probe.outgoing(), deadline).await;
-            found_well(line, probe, &probed.map_err(|failure| heeded(failure.before_request()))?)?;
+            let probed = probed.map_err(|failure| heeded(failure.before_request()))?;
+            found_well(line, probe, &probed).map_err(|fault| Unanswered { fault, http_status: None })?;
         }
         _ => {}
     }
@@ -63,19 +70,25 @@ pub(super) fn fault(failure: SendFailure, not_handled: &NotHandled) -> Fault {
             ConnectFailure::OurCertificate(_) => Code::IdentityRefused,
             ConnectFailure::Tls(_) => Code::NetworkTls,
         },
-        SendFailure::Unknown(failure) => match failure {
-            ExchangeFailure::Timeout => Code::NetworkTimeout,
-            ExchangeFailure::Broken(_) => Code::NetworkReset,
-            ExchangeFailure::Tls(_) => Code::NetworkTlsBroken,
-            ExchangeFailure::OurCertificateFirst(_) if not_handled.has_moment(DeclaredMoment::CertificateAlert) => {
-                Code::IdentityRefused
-            }
-            ExchangeFailure::OurCertificate(_) | ExchangeFailure::OurCertificateFirst(_) => Code::IdentityRefusedLate,
-            ExchangeFailure::Renegotiation => Code::AgencyRenegotiation,
-            ExchangeFailure::TooLarge { .. } => Code::AnswerTooLarge,
-        },
+        SendFailure::Unknown(failure) => code_of_exchange(failure, not_handled),
+        // What is answered has been handled, whatever the folder declares.
+        SendFailure::Answered { failure, .. } => code_of_exchange(failure, &NotHandled::default()),
     };
     Fault::new(code, Stage::Send, failure)
+}
+
+fn code_of_exchange(failure: &ExchangeFailure, not_handled: &NotHandled) -> Code {
+    match failure {
+        ExchangeFailure::Timeout => Code::NetworkTimeout,
+        ExchangeFailure::Broken(_) => Code::NetworkReset,
+        ExchangeFailure::Tls(_) => Code::NetworkTlsBroken,
+        ExchangeFailure::OurCertificateFirst(_) if not_handled.has_moment(DeclaredMoment::CertificateAlert) => {
+            Code::IdentityRefused
+        }
+        ExchangeFailure::OurCertificate(_) | ExchangeFailure::OurCertificateFirst(_) => Code::IdentityRefusedLate,
+        ExchangeFailure::Renegotiation => Code::AgencyRenegotiation,
+        ExchangeFailure::TooLarge { .. } => Code::AnswerTooLarge,
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +130,10 @@ mod tests {
             assert_eq!(fault(SendFailure::NotSent(failure), &nothing).verdict, Verdict::Retry);
         }
         for failure in after() {
-            assert_eq!(fault(SendFailure::Unknown(failure), &nothing).verdict, Verdict::Unknown);
+            assert_eq!(fault(SendFailure::Unknown(failure.clone()), &nothing).verdict, Verdict::Unknown);
+            let answered = fault(SendFailure::Answered { status: 200, failure }, &nothing);
+            assert_eq!(answered.verdict, Verdict::Unknown);
+            assert!(answered.detail.contains("has answered with HTTP status 200, but "), "{}", answered.detail);
         }
     }
 
@@ -127,5 +143,8 @@ mod tests {
         let certain = |failure: &ExchangeFailure| fault(SendFailure::Unknown(failure.clone()), &declared).verdict;
         let certain: Vec<_> = after().into_iter().filter(|failure| certain(failure) == Verdict::Retry).collect();
         assert_eq!(certain, [ExchangeFailure::OurCertificateFirst("x".into())]);
+        for failure in after() {
+            assert_eq!(fault(SendFailure::Answered { status: 503, failure }, &declared).verdict, Verdict::Unknown);
+        }
     }
 }

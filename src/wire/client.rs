@@ -22,7 +22,7 @@ use std::{
     error::Error,
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -158,7 +158,8 @@ impl Client {
     /// a long pause may not have run out yet when its task goes on.
     async fn answered(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Answered, SendFailure> {
         let asked_before = self.renegotiations.load(Ordering::Relaxed);
-        let mut exchange = pin!(self.whole_exchange(outgoing, care));
+        let status = OnceLock::new();
+        let mut exchange = pin!(self.whole_exchange(outgoing, care, &status));
         let mut is_late = pin!(sleep_until(deadline));
         let mut moment = Moment::BeforeSending;
         let late = |moment| match moment {
@@ -176,7 +177,8 @@ impl Client {
             }
             polled
         });
-        answered.await.map_err(|failure| self.explained(failure, asked_before))
+        let failed = |failure| self.explained(failure, asked_before).after_head(status.get().copied());
+        answered.await.map_err(failed)
     }
 
     /// Whatever a server does whose wish for another handshake was not granted, that wish is the reason.
@@ -211,7 +213,13 @@ impl Client {
         self.proved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn whole_exchange(&self, outgoing: Outgoing, care: Care) -> Result<Answered, SendFailure> {
+    /// `seen`: the answer's status, as soon as its head is there.
+    async fn whole_exchange(
+        &self,
+        outgoing: Outgoing,
+        care: Care,
+        seen: &OnceLock<u16>,
+    ) -> Result<Answered, SendFailure> {
         let http = match care {
             Care::Usual => &self.usual,
             Care::Utmost => &self.utmost,
@@ -220,6 +228,7 @@ impl Client {
         let response = request.send().await.map_err(|error| classify(&error))?;
         crash::here(Point::WorkerSent);
         let (status, version) = (response.status().as_u16(), response.version());
+        let status = *seen.get_or_init(|| status);
         let headers = response.headers().clone();
         let body = self.bounded_body(response).await.map_err(SendFailure::Unknown)?;
         let is_left_open = version == Version::HTTP_11 && leaves_open(&headers);

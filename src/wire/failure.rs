@@ -12,6 +12,9 @@ pub enum SendFailure {
     /// From then on the request may have been read, and nobody on this side knows what was done with it.
     #[error("{0}")]
     Unknown(ExchangeFailure),
+    /// The head of an answer has come, and not the whole of it.
+    #[error("the agency has answered with HTTP status {status}, but {failure}")]
+    Answered { status: u16, failure: ExchangeFailure },
 }
 
 /// What happens before a connection is established. Only the connector and its deadline make one.
@@ -65,10 +68,12 @@ impl SendFailure {
     pub fn refusal_of_our_certificate(&self) -> Option<&str> {
         match self {
             Self::NotSent(ConnectFailure::OurCertificate(text)) => Some(text),
-            Self::NotSent(ConnectFailure::Probe(failure)) | Self::Unknown(failure) => match failure {
-                ExchangeFailure::OurCertificate(text) | ExchangeFailure::OurCertificateFirst(text) => Some(text),
-                _ => None,
-            },
+            Self::NotSent(ConnectFailure::Probe(failure)) | Self::Unknown(failure) | Self::Answered { failure, .. } => {
+                match failure {
+                    ExchangeFailure::OurCertificate(text) | ExchangeFailure::OurCertificateFirst(text) => Some(text),
+                    _ => None,
+                }
+            }
             Self::NotSent(_) => None,
         }
     }
@@ -77,7 +82,23 @@ impl SendFailure {
     pub fn before_request(self) -> Self {
         match self {
             Self::NotSent(failure) => Self::NotSent(failure),
-            Self::Unknown(failure) => Self::NotSent(ConnectFailure::Probe(failure)),
+            Self::Unknown(failure) | Self::Answered { failure, .. } => Self::NotSent(ConnectFailure::Probe(failure)),
+        }
+    }
+
+    /// The same failure, if the head of an answer with this status had come before.
+    pub(super) fn after_head(self, status: Option<u16>) -> Self {
+        match (self, status) {
+            (Self::Unknown(failure), Some(status)) => Self::Answered { status, failure },
+            (other, _) => other,
+        }
+    }
+
+    /// Of the answer whose head has come.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered { status, .. } => Some(*status),
+            Self::NotSent(_) | Self::Unknown(_) => None,
         }
     }
 }

@@ -139,6 +139,32 @@ async fn an_agency_that_is_too_slow_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_answer_that_has_begun_and_does_not_end_the_status_is_known() {
+    let once = |agency: &str, text: String| {
+        let text = patient_circuit(agency, text).replace("timeout_secs = 20", "timeout_secs = 2");
+        text.replace("effect = \"idempotent\"", "effect = \"once\"")
+    };
+    let town = Town::with_adapters(once, impatient).await;
+    for (fault, code) in [
+        (json!("truncated-answer"), "network.reset"),
+        (json!("huge-answer"), "agency.answer.too-large"),
+        (json!({"slow-drip": {"millis_per_byte": 200}}), "network.timeout"),
+    ] {
+        town.behave("civil-registry", json!({"fault": fault, "times": 1}));
+        let id = town.post("civil-status-extract").await;
+        let shown = town.ends(&id, "uncertain").await;
+        assert_eq!(shown["fault"]["code"], code, "{shown:#}");
+        let journal = &town.stage.process().unwrap().journal;
+        let record = journal.find(id.parse().unwrap()).await.unwrap().unwrap();
+        let detail = &record.progress.state.fault().unwrap().detail;
+        assert!(detail.starts_with("the agency has answered with HTTP status 200, but "), "{detail}");
+        let attempts = journal.attempts(id.parse().unwrap()).await.unwrap();
+        assert_eq!(attempts[0].wire.as_ref().unwrap().http_status, Some(200), "{code}");
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
     let mut town = Town::with_adapters(patient_circuit, |_| {}).await;
     town.stage.simulators.remove(&"civil-registry".parse().unwrap()).unwrap().stop().await;

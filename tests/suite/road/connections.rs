@@ -81,7 +81,7 @@ impl Race {
         let outcome = match self.client.exchange(outgoing, deadline, care).await {
             Ok(_) => Outcome::Answered,
             Err(SendFailure::NotSent(_)) => Outcome::NotSent,
-            Err(SendFailure::Unknown(_)) => Outcome::Unknown,
+            Err(SendFailure::Unknown(_) | SendFailure::Answered { .. }) => Outcome::Unknown,
         };
         self.outcomes.insert(format!("POST {path} HTTP/1.1"), outcome);
         outcome

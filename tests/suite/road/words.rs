@@ -104,7 +104,12 @@ async fn the_usual_ways_to_break_off_have_words_of_their_own() {
             End::Fin,
             "the connection broke: the other side has closed it before its answer was whole",
         ),
-        (When::AfterRequest, vec![half], End::Fin, "the connection broke: the other side has closed it in the middle"),
+        (
+            When::AfterRequest,
+            vec![half],
+            End::Fin,
+            "the agency has answered with HTTP status 200, but the connection broke: the other side has closed it in the middle",
+        ),
         (
             When::AfterRequest,
             vec![Say::Http("hello\r\n\r\n")],
