@@ -20,9 +20,9 @@ const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// | element of a known namespace | key `prefix:Local`; of an unknown one `{uri}Local`; of none `Local` |
 /// | attribute | key `@name` |
 /// | element with text only | string, as it stands |
-/// | element with text and attributes or children | object, the text under `#text` |
+/// | element with text and attributes or children | object, under `#text` all its texts as one, unless they are white space |
 /// | repeated element, or one named as a list | array |
-/// | `xsi:nil="true"` | null |
+/// | `xsi:nil="true"`, and nothing beside it but attributes of `xsi` | null; with more, what the other rows say |
 #[derive(Debug, Clone, Default)]
 pub struct XmlToJson {
     prefix_by_uri: BTreeMap<String, String>,
@@ -95,12 +95,14 @@ impl Walk<'_> {
         if depth >= MAX_DEPTH {
             return Err(XmlToJsonError::TooDeep);
         }
-        if matches!(element.attribute((XSI, "nil")), Some("true" | "1")) {
+        if self.is_null(element) {
             return Ok(Value::Null);
         }
         let mut object = Map::new();
-        let is_left_out = |namespace: Option<&str>| namespace.is_some_and(|uri| self.left_out.contains(&uri));
-        for attribute in element.attributes().filter(|attribute| !is_left_out(attribute.namespace())) {
+        for attribute in element.attributes() {
+            if self.is_left_out(attribute.namespace()) {
+                continue;
+            }
             let name = match attribute.namespace() {
                 Some(uri) => self.names.key((uri, attribute.name()).into()),
                 None => attribute.name().to_owned(),
@@ -118,6 +120,19 @@ impl Walk<'_> {
             object.insert("#text".to_owned(), Value::String(text));
         }
         Ok(Value::Object(object))
+    }
+
+    fn is_left_out(&self, namespace: Option<&str>) -> bool {
+        namespace.is_some_and(|uri| self.left_out.contains(&uri))
+    }
+
+    /// What else a nil element says must not be lost.
+    fn is_null(&self, element: Node<'_, '_>) -> bool {
+        let says_more = |namespace| namespace != Some(XSI) && !self.is_left_out(namespace);
+        matches!(element.attribute((XSI, "nil")), Some("true" | "1"))
+            && !element.attributes().any(|attribute| says_more(attribute.namespace()))
+            && !element.children().any(|child| child.is_element())
+            && text_of(element).trim().is_empty()
     }
 
     fn put_children(
@@ -189,9 +204,22 @@ mod tests {
     #[test]
     fn text_attributes_nothing_and_nil_each_have_their_form() {
         let xml = r#"<A xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><t> 007 </t><a n="1">x</a><e/><m>  <c/></m>
-            <n xsi:nil="true" k="v"/><w a="1"> </w></A>"#;
+            <n xsi:nil="true" xsi:type="N"> </n><w a="1"> </w></A>"#;
         let expected =
             json!({"t": " 007 ", "a": {"@n": "1", "#text": "x"}, "e": "", "m": {"c": ""}, "n": null, "w": {"@a": "1"}});
+        assert_eq!(convert(xml).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_stands_beside_nil_and_among_children_is_kept() {
+        let xml = r#"<A xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><n xsi:nil="true" reason="sealed"/>
+            <t xsi:nil="1">x</t><c xsi:nil="true"><d/></c><m>born <y>1980</y> in <p>Soroca</p></m></A>"#;
+        let expected = json!({
+            "n": {"@xsi:nil": "true", "@reason": "sealed"},
+            "t": {"@xsi:nil": "1", "#text": "x"},
+            "c": {"@xsi:nil": "true", "d": ""},
+            "m": {"y": "1980", "p": "Soroca", "#text": "born  in "},
+        });
         assert_eq!(convert(xml).unwrap(), expected);
     }
 
