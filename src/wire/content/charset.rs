@@ -49,12 +49,6 @@ enum Reader {
 pub fn decode<'a>(bytes: &'a [u8], header: Option<&str>, kind: TextKind) -> Result<Cow<'a, str>, CharsetRefusal> {
     let header = header.map(str::trim).filter(|name| !name.is_empty());
     if let Some((reader, length)) = mark(bytes)? {
-        // JSON has no rule for who is right (RFC 8259, section 8.1).
-        if let (TextKind::Json, Some(name)) = (kind, header)
-            && named(name, bytes)? != reader
-        {
-            return Err(contradiction(MARK, reader.name(), HEADER, name));
-        }
         return reader.read(bytes, length, MARK);
     }
     if let Some(name) = header {
@@ -305,8 +299,9 @@ mod tests {
         assert_eq!(xml(&bytes, Some("windows-1251")).unwrap(), declared("windows-1250"));
         assert_eq!(xml(&bytes, None).unwrap(), declared("windows-1250").replace('Ж', "Ć"));
         assert_eq!(xml(declared("windows-1250").as_bytes(), Some("utf-8")).unwrap(), declared("windows-1250"));
-        let refusal = json("\u{FEFF}{}".as_bytes(), Some("windows-1251")).unwrap_err().to_string();
-        assert_eq!(refusal, "its byte order mark says UTF-8, and its Content-Type says windows-1251");
+        for said in ["windows-1251", "utf-16", "x-unknown"] {
+            assert_eq!(json("\u{FEFF}{\"a\":\"Ж\"}".as_bytes(), Some(said)).unwrap(), "{\"a\":\"Ж\"}");
+        }
     }
 
     #[test]
