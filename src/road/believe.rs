@@ -45,13 +45,21 @@ pub(super) fn believe(received: &Received, it: &Answering<'_>) -> Result<Believe
     };
     let covered = beside.as_ref().map(|beside| beside.covered.as_slice()).unwrap_or_default();
     let content = unpack(received, it, headers_that_count(&policy.kind, covered))?;
-    if content.whole.is_empty() {
+    if is_empty(&content, &policy.kind) {
         return believe_empty(received, it, &policy);
     }
     check_media_type(&content, it, &policy.kind)?;
     match it.exchange.expects() {
         Form::Xml => believe_xml(received, &content, it, &policy, beside),
         Form::Json => believe_json(received, &content, it, &policy, beside),
+    }
+}
+
+/// What is signed as bytes is what it is, white space too.
+fn is_empty(content: &Content, kind: &AnswerKind) -> bool {
+    match kind {
+        AnswerKind::None | AnswerKind::Wss | AnswerKind::JwsCompact => content.is_blank(),
+        AnswerKind::JwsDetached { .. } | AnswerKind::HttpSignature { .. } => content.whole.is_empty(),
     }
 }
 

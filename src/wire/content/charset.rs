@@ -70,6 +70,12 @@ pub fn decode<'a>(bytes: &'a [u8], header: Option<&str>, kind: TextKind) -> Resu
     }
 }
 
+/// Whether there is nothing in it but a mark and white space.
+pub fn is_blank(bytes: &[u8]) -> bool {
+    let length = mark(bytes).ok().flatten().map_or(0, |(_, length)| length);
+    bytes.iter().skip(length).all(u8::is_ascii_whitespace)
+}
+
 fn contradiction(one: &'static str, first: &str, other: &'static str, second: &str) -> CharsetRefusal {
     CharsetRefusal::Contradiction { one, first: shown(first), other, second: shown(second) }
 }
@@ -330,6 +336,16 @@ mod tests {
         ] {
             let refusal = xml(bytes, header).unwrap_err().to_string();
             assert!(refusal.contains(problem), "{problem}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_mark_and_white_space_are_blank() {
+        for blank in [&b""[..], b"\r\n", b" \t\n", b"\xEF\xBB\xBF", b"\xEF\xBB\xBF\r\n", b"\xFF\xFE", b"\xFE\xFF"] {
+            assert!(is_blank(blank), "{blank:?}");
+        }
+        for other in [&b"{}"[..], b"\0", b"\xEF\xBB", b"\xC2\xA0", b"\xEF\xBB\xBF\xEF\xBB\xBF", b"\xFF\xFE\0\0"] {
+            assert!(!is_blank(other), "{other:?}");
         }
     }
 

@@ -114,6 +114,11 @@ pub fn is_plain(received: &Received) -> bool {
 }
 
 impl Content {
+    /// Whether it says nothing: servers end an empty answer with a line's end, or begin it with a mark.
+    pub fn is_blank(&self) -> bool {
+        charset::is_blank(&self.whole)
+    }
+
     /// The root's bytes, before anything is known of their characters.
     pub fn root(&self) -> &[u8] {
         &self.root

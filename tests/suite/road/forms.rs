@@ -1,7 +1,10 @@
 //! Answers as agencies send them: compressed, in parts, in other encodings than UTF-8, on the whole road; and what stays
 //! refused is named.
 
-use super::hostile::{Hostile, town_that_tries, town_with};
+use super::{
+    belief::unsealed,
+    hostile::{Hostile, town_that_tries, town_with},
+};
 use crate::town::{CITIZEN, Town};
 use flate2::{Compression, write};
 use serde_json::Value;
@@ -172,6 +175,29 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
         // Thirteen digits are a person.
         assert!(told.contains(named) && !told.contains(CITIZEN) && !told.contains("Maria"), "{named}: {told}");
     }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn white_space_or_a_mark_alone_is_an_empty_answer_where_no_bytes_are_signed() {
+    let blanks = [&b"\r\n"[..], b" ", b"\xEF\xBB\xBF", b"\xEF\xBB\xBF\r\n"];
+    let head = "content-type: text/html\r\n";
+    let (town, hostile) = town_with("civil-registry", |text| unsealed(&text, "")).await;
+    for blank in blanks {
+        hostile.says(202, head, blank);
+        let told = detail(&town, "civil-status-extract", "parked", "agency.answer.unexpected").await;
+        assert!(told.contains("it is empty, with HTTP status 202"), "{told}");
+    }
+    town.leave().await;
+    let (town, hostile) = town_with("civil-registry", |text| text).await;
+    hostile.says(202, head, b"\r\n");
+    let told = detail(&town, "civil-status-extract", "parked", "agency.answer.signature").await;
+    assert!(told.contains("the answer is empty and unsigned, with HTTP status 202"), "{told}");
+    town.leave().await;
+    // Of a digest, one byte more is another message.
+    let (town, hostile) = town_with("legal-events", |text| text).await;
+    hostile.says(202, &format!("{head}x-jws-signature: {}\r\n", hostile.token_of(b"")), b"\r\n");
+    town.post_and_end("legal-event", "parked", "agency.answer.media-type").await;
     town.leave().await;
 }
 
