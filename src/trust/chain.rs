@@ -148,7 +148,7 @@ fn fault_of(error: &PathError, facts: &CertificateFacts) -> ChainFault {
             ChainFault::UnknownIssuer { issuer: facts.issuer.clone() }
         }
         PathError::CaUsedAsEndEntity => {
-            unfit("it is an authority's own certificate (CA:TRUE), and no server's or client's")
+            unfit("it is an authority's own certificate (CA:TRUE), and no server's, client's or signer's")
         }
         PathError::EndEntityUsedAsCa => {
             unfit("it was issued by a certificate that is no authority's (CA:TRUE is missing)")

@@ -56,7 +56,7 @@ impl JwsRefusal {
             JwsRefusal::Critical => "critical",
             JwsRefusal::Algorithm(_) => "algorithm",
             JwsRefusal::Signer(signer) => signer.reason(),
-            JwsRefusal::NoCertificate(_) => SignerRefusal::NotTrusted.reason(),
+            JwsRefusal::NoCertificate(_) => SignerRefusal::NOT_TRUSTED,
             JwsRefusal::SignatureMismatch | JwsRefusal::UnknownKey(_) => "signature-mismatch",
             JwsRefusal::PolicyKind => "policy-kind",
         }
@@ -187,10 +187,11 @@ fn candidates(header: &HeaderAsRead, policy: &AnswerPolicy, now: Timestamp) -> R
     match &policy.signers {
         TrustedSigners::Authority(_) => {
             let chain = header.x5c.as_ref().ok_or_else(|| JwsRefusal::NoCertificate(header.named_key()))?;
+            let not_base64 = || SignerRefusal::Malformed("x5c is not base64".into());
             let chain = chain
                 .iter()
                 .take(8)
-                .map(|text| STANDARD.decode(text).map(CertificateDer::from).map_err(|_| SignerRefusal::Malformed))
+                .map(|text| STANDARD.decode(text).map(CertificateDer::from).map_err(|_| not_base64()))
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(vec![policy.signers.recognise(&chain, now)?])
         }

@@ -1,7 +1,7 @@
 //! A valid answer profile comes in; a policy with loaded certificates goes out, which says whose signatures count.
 
 use super::{
-    Algorithm, AnswerKind, AnswerProfile, Certificate, Load, Purpose, SignersAsFiles, TrustError,
+    Algorithm, AnswerKind, AnswerProfile, Certificate, Load, Named, Purpose, SignersAsFiles, TrustError,
     authority::Authorities,
     chain::{ChainFault, Usage},
     pem,
@@ -42,13 +42,13 @@ pub struct TrustedAuthority {
     subject: Option<SubjectMatch>,
 }
 
-/// Why a signer does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a signer does not count. Of what a certificate says that nobody vouches for, the words have names alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignerRefusal {
-    #[error("the certificate is malformed or its key is of a kind that is not supported")]
-    Malformed,
-    #[error("the certificate is not one of the agency's")]
-    NotTrusted,
+    #[error("the certificate cannot be used: {0}")]
+    Malformed(String),
+    #[error("the certificate does not count as the agency's: {0}")]
+    NotTrusted(String),
     #[error("the certificate has been revoked")]
     Revoked,
     #[error("the certificate is not valid at this time")]
@@ -75,9 +75,9 @@ impl AnswerPolicy {
         let useless = |known: &Certificate| {
             let fits = |algorithm: &Algorithm| known.public_key.as_ref().is_some_and(|key| key.fits(*algorithm));
             match check_usable(known, now) {
-                Err(SignerRefusal::Usage | SignerRefusal::Malformed) => {
+                Err(refusal @ (SignerRefusal::Usage | SignerRefusal::Malformed(_))) => {
                     let against = known.facts.against(Purpose::Signatures);
-                    Some(against.first().cloned().unwrap_or_else(|| SignerRefusal::Malformed.to_string()))
+                    Some(against.first().cloned().unwrap_or_else(|| refusal.to_string()))
                 }
                 Err(refusal) => Some(refusal.to_string()),
                 Ok(()) if !self.algorithms.iter().any(fits) => Some("no allowed algorithm fits its key".into()),
@@ -205,28 +205,39 @@ impl TrustedSigners {
         fits: impl Fn(&Certificate) -> bool,
     ) -> Result<Vec<Certificate>, SignerRefusal> {
         let mut found: Vec<_> = self.pinned().iter().filter(|known| fits(known)).cloned().collect();
-        let verdict = found.first().map_or(Err(SignerRefusal::NotTrusted), |first| check_usable(first, now));
+        let first = found.first().ok_or_else(|| match self {
+            TrustedSigners::Pinned(_) => {
+                SignerRefusal::not_trusted("the message names none of those in `certificates`")
+            }
+            TrustedSigners::Authority(_) => SignerRefusal::not_trusted(
+                "the message does not bring it, so that nothing shows that `ca` has issued it",
+            ),
+        })?;
+        let verdict = check_usable(first, now);
         found.retain(|certificate| check_usable(certificate, now).is_ok());
-        match found.is_empty() {
-            true => Err(verdict.err().unwrap_or(SignerRefusal::NotTrusted)),
-            false => Ok(found),
+        match verdict {
+            Err(refusal) if found.is_empty() => Err(refusal),
+            _ => Ok(found),
         }
     }
 
     /// A certificate that came with the message: it counts only if the policy already knows it or its authority.
     pub(super) fn recognise(&self, shown: &[CertificateDer<'_>], now: Timestamp) -> Result<Certificate, SignerRefusal> {
-        let (own, intermediates) = shown.split_first().ok_or(SignerRefusal::Malformed)?;
+        let none = || SignerRefusal::Malformed("the message describes it and holds none".into());
+        let (own, intermediates) = shown.split_first().ok_or_else(none)?;
         let certificate = match self {
             TrustedSigners::Pinned(known) => {
-                known.iter().find(|known| known.der == *own).cloned().ok_or(SignerRefusal::NotTrusted)?
+                let stranger = || SignerRefusal::not_trusted("it is none of those in `certificates`");
+                known.iter().find(|known| known.der == *own).cloned().ok_or_else(stranger)?
             }
             TrustedSigners::Authority(authority) => {
                 let verified = authority.authorities.verify(own, intermediates, Usage::Signatures, now);
                 let facts = verified.map_err(refusal_of)?;
                 if authority.subject.as_ref().is_some_and(|subject| !subject.fits(&facts.name)) {
-                    return Err(SignerRefusal::NotTrusted);
+                    let found = Named::of(Some(&facts.subject));
+                    return Err(SignerRefusal::NotTrusted(format!("it is of {found}, and not of `subject`")));
                 }
-                Certificate::from_der(own).map_err(|_| SignerRefusal::Malformed)?
+                Certificate::from_der(own).map_err(SignerRefusal::Malformed)?
             }
         };
         check_usable(&certificate, now)?;
@@ -239,15 +250,15 @@ pub(super) fn check_usable(certificate: &Certificate, now: Timestamp) -> Result<
     if !certificate.facts.is_valid_at(now) {
         return Err(SignerRefusal::OutOfDate);
     }
-    if !certificate.facts.flaws.is_empty() {
-        return Err(SignerRefusal::Malformed);
+    if let Some(flaw) = certificate.facts.flaws.first() {
+        return Err(SignerRefusal::Malformed(flaw.to_string()));
     }
     if !certificate.facts.may_sign() {
         return Err(SignerRefusal::Usage);
     }
     match certificate.public_key {
         Some(_) => Ok(()),
-        None => Err(SignerRefusal::Malformed),
+        None => Err(SignerRefusal::Malformed("its key is neither RSA nor on the curve P-256".into())),
     }
 }
 
@@ -255,17 +266,28 @@ fn refusal_of(fault: ChainFault) -> SignerRefusal {
     match fault {
         ChainFault::Expired | ChainFault::NotYetValid => SignerRefusal::OutOfDate,
         ChainFault::Revoked => SignerRefusal::Revoked,
-        ChainFault::UnknownIssuer { .. } | ChainFault::OtherName { .. } | ChainFault::Unfit(_) => {
-            SignerRefusal::NotTrusted
+        // Nobody has signed what a stranger's certificate says of its issuer.
+        ChainFault::UnknownIssuer { issuer } => {
+            let issuer = Named::of(Some(&issuer));
+            SignerRefusal::NotTrusted(format!(
+                "its issuer, {issuer}, is none of the authorities in `ca`, and no chain to one came with it"
+            ))
         }
+        why @ (ChainFault::Unfit(_) | ChainFault::OtherName { .. }) => SignerRefusal::NotTrusted(why.to_string()),
     }
 }
 
 impl SignerRefusal {
-    pub fn reason(self) -> &'static str {
+    pub(super) const NOT_TRUSTED: &str = "signer-not-trusted";
+
+    pub(super) fn not_trusted(why: &str) -> Self {
+        Self::NotTrusted(why.to_owned())
+    }
+
+    pub fn reason(&self) -> &'static str {
         match self {
-            SignerRefusal::Malformed => "signer-malformed",
-            SignerRefusal::NotTrusted => "signer-not-trusted",
+            SignerRefusal::Malformed(_) => "signer-malformed",
+            SignerRefusal::NotTrusted(_) => Self::NOT_TRUSTED,
             SignerRefusal::Revoked => "signer-revoked",
             SignerRefusal::OutOfDate => "signer-out-of-date",
             SignerRefusal::Usage => "signer-usage",

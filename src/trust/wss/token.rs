@@ -84,7 +84,8 @@ fn certificates_of(token: Node<'_, '_>) -> Result<Vec<CertificateDer<'static>>, 
         Some(names::X509_V3) => Ok(vec![certificate_in(token, NAME)?]),
         Some(names::X509_PKI_PATH) => {
             let der = STANDARD.decode(plain_text(token, NAME)?).map_err(|_| WssRefusal::NotPlainText(NAME))?;
-            certificates_of_path(&der).ok_or_else(|| SignerRefusal::Malformed.into())
+            let none = || SignerRefusal::Malformed("its path of certificates is no X509PKIPathv1".into());
+            Ok(certificates_of_path(&der).ok_or_else(none)?)
         }
         other => Err(WssRefusal::KeyInfo(Named::of(other))),
     }

@@ -1,6 +1,9 @@
 //! JSON Web Signatures: ours hold, and what others make of them is refused.
 
-use super::pki::{agency_signer, now, pki, policy, rogue_signer};
+use super::{
+    forge::{Forge, Forged, leaf_params},
+    pki::{agency_signer, now, pki, policy, rogue_signer},
+};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -9,6 +12,10 @@ use jiff::SignedDuration;
 use punte::trust::{
     Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, Identity, JwsForm, JwsProfile, KeyIdForm, SignersAsFiles,
     jws::{self, JwsRefusal},
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SerialNumber,
 };
 
 pub fn profile(form: JwsForm, algorithm: Algorithm, key_id: KeyIdForm) -> JwsProfile {
@@ -125,6 +132,94 @@ fn an_authority_vouches_for_the_chain_that_the_token_shows() {
     assert_eq!(refusal(&token(&rogue_signer()), &policy), Some("signer-not-trusted"));
     let bare = forged("{\"alg\":\"RS256\"}", b"x", &agency_signer("soap"), Algorithm::RsaSha256);
     assert_eq!(refusal(&bare, &policy), Some("signer-not-trusted"));
+}
+
+/// The key that signs, and a chain whose first certificate is its own.
+struct Shown {
+    key: KeyPair,
+    chain: Vec<Vec<u8>>,
+}
+
+impl Shown {
+    fn alone(forged: Forged) -> Self {
+        Self { chain: vec![forged.der.to_vec()], key: forged.key }
+    }
+
+    /// By an authority of its own, which the forge's has signed.
+    fn below(forge: &Forge, usages: Vec<KeyUsagePurpose>) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Between");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.serial_number = Some(SerialNumber::from(0x4712));
+        params.key_usages = usages;
+        let between = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &forge.authority).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let own = leaf_params().signed_by(&key, &between).unwrap();
+        Self { chain: vec![own.der().to_vec(), between.der().to_vec()], key }
+    }
+
+    fn by_sha1(forge: &Forge) -> Self {
+        let key = KeyPair::generate().unwrap();
+        forge.write("old.key", key.serialize_pem());
+        forge.write("old.cnf", "keyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n");
+        let shell = "openssl req -new -key old.key -subj /CN=old -out request.pem && openssl x509 -req -sha1 -days 30 \
+                     -in request.pem -CA ca.pem -CAkey ca.key -set_serial 7 -extfile old.cnf -outform DER -out old.der";
+        let done = std::process::Command::new("sh").args(["-c", shell]).current_dir(forge.path("")).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Self { chain: vec![std::fs::read(forge.path("old.der")).unwrap()], key }
+    }
+
+    fn token(&self, forge: &Forge) -> String {
+        let (own, key) = (forge.write("own.der", &self.chain[0]), forge.write("own.key", self.key.serialize_pem()));
+        let chain: Vec<_> = self.chain.iter().map(|it| STANDARD.encode(it)).collect();
+        let header = serde_json::json!({"alg": "ES256", "x5c": chain}).to_string();
+        forged(&header, b"x", &Identity::load(&own, &key, now()).unwrap(), Algorithm::EcdsaSha256)
+    }
+}
+
+#[test]
+fn whoever_signs_and_does_not_count_is_told_why() {
+    let forge = Forge::new();
+    let verdict = |shown: &Shown, trusted: String, subject: Option<&str>| {
+        let subject = subject.map(|subject| subject.parse().unwrap());
+        let profile = AnswerProfile {
+            kind: AnswerKind::JwsCompact,
+            algorithms: vec![Algorithm::EcdsaSha256],
+            signers: SignersAsFiles::Authority { path: forge.write("trusted.pem", trusted), subject },
+            max_clock_skew: SignedDuration::from_secs(60),
+            replay_window: SignedDuration::from_secs(300),
+        };
+        jws::verify_compact(&shown.token(&forge), &AnswerPolicy::load(&profile, now()).unwrap(), now())
+    };
+    let ca = forge.authority.pem();
+    let signs = || vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let twice = |params: &mut CertificateParams| {
+        let odd = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        params.custom_extensions.extend([odd.clone(), odd]);
+    };
+    let authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let stranger = Forge::named("Stranger", |_| {});
+    for (shown, trusted, subject, expected) in [
+        (Shown::alone(forge.issue(authority)), ca.clone(), None, "CA:TRUE"),
+        (Shown::alone(forge.issue(twice)), ca.clone(), None, "1.2.3.4 stands in it twice"),
+        (Shown::below(&forge, vec![KeyUsagePurpose::DigitalSignature]), ca.clone(), None, "CN=Between, may not sign"),
+        (Shown::below(&forge, signs()), ca.clone() + &forge.list(&["4712"], ""), None, "CN=Between, has been revoked"),
+        (Shown::by_sha1(&forge), ca.clone(), None, "such as SHA-1"),
+        (
+            Shown::alone(stranger.issue(|_| {})),
+            ca.clone(),
+            None,
+            "its issuer, `CN=Stranger`, is none of the authorities",
+        ),
+        (Shown::alone(forge.issue(|_| {})), ca.clone(), Some("signer"), "it is of `CN=of the forge`"),
+    ] {
+        let refusal = verdict(&shown, trusted, subject).expect_err(expected);
+        assert!(refusal.to_string().contains(expected), "{expected}: {refusal}");
+        assert_eq!(refusal.reason(), "signer-not-trusted", "{expected}");
+    }
+    assert!(verdict(&Shown::below(&forge, signs()), ca.clone(), None).is_ok());
+    assert!(verdict(&Shown::alone(forge.issue(|_| {})), ca, Some("of the forge")).is_ok());
 }
 
 #[test]
