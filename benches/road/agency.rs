@@ -10,7 +10,8 @@ use crate::exchange::Buffer;
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use punte::trust::{
-    Algorithm, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, WssProfile, strict_server_config, wss,
+    Algorithm, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, WssProfile,
+    strict_server_config, wss,
 };
 use std::{
     collections::VecDeque,
@@ -87,14 +88,14 @@ impl Agency {
     /// `folder` holds the agency's keys, as `dev_pki` writes them for a simulator.
     pub fn begin(door: Door, folder: &Path) -> anyhow::Result<Self> {
         let now = Timestamp::now();
-        let identity = |name: &str| {
+        let identity = |name: &str, purpose: Purpose| {
             let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
-            Reloading::<Identity>::load(IdentityFiles { certificate, key }, now).map(Arc::new)
+            Reloading::<Identity>::load(IdentityFiles { certificate, key, purpose }, now).map(Arc::new)
         };
         let clients =
             ClientTrustFiles { authorities: vec![folder.join("client-ca.pem")], revocation_lists: Vec::new() };
-        let tls = strict_server_config(identity("server")?, &ClientTrust::load(&clients, now)?)?;
-        let identity = identity("signing")?;
+        let tls = strict_server_config(identity("server", Purpose::TlsServer)?, &ClientTrust::load(&clients, now)?)?;
+        let identity = identity("signing", Purpose::Signatures)?;
         let algorithm = identity.current().signer().default_algorithm();
         let unverified = signed(&identity.current(), algorithm)?;
         let desk = Arc::new(Desk {

@@ -20,7 +20,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use lapin::message::Delivery;
-use punte::trust::{ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, strict_server_config};
+use punte::trust::{ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, strict_server_config};
 use queue::Queue;
 use std::{
     collections::HashMap,
@@ -96,7 +96,11 @@ async fn serve(arguments: &FloorArguments) -> anyhow::Result<()> {
 
 fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
     let now = Timestamp::now();
-    let files = IdentityFiles { certificate: folder.join("server.pem"), key: folder.join("server.key") };
+    let files = IdentityFiles {
+        certificate: folder.join("server.pem"),
+        key: folder.join("server.key"),
+        purpose: Purpose::TlsServer,
+    };
     let identity = Arc::new(Reloading::<Identity>::load(files, now)?);
     let offices = ClientTrustFiles { authorities: vec![folder.join("office-ca.pem")], revocation_lists: Vec::new() };
     let tls = strict_server_config(identity, &ClientTrust::load(&offices, now)?)?;

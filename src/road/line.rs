@@ -87,15 +87,22 @@ impl Line {
         now: Timestamp,
         faults: &mut ConfigFaults,
     ) -> Option<Self> {
-        let tls = IdentityFiles { certificate: files.certificate.clone(), key: files.key.clone() };
+        let tls = IdentityFiles {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            purpose: Purpose::TlsClient,
+        };
         let roots = usable(Reloading::<AgencyRoots>::load(files.ca.clone(), now), &files.ca, faults);
         let client_identity = usable(Reloading::<Identity>::load(tls, now), &files.certificate, faults);
         let profile_warnings = profile.warnings();
         let signing = match profile.seal {
             Seal::None => None,
             Seal::Wss(_) | Seal::Jws(_) | Seal::HttpSignature(_) => {
-                let signing =
-                    IdentityFiles { certificate: files.signing_certificate.clone(), key: files.signing_key.clone() };
+                let signing = IdentityFiles {
+                    certificate: files.signing_certificate.clone(),
+                    key: files.signing_key.clone(),
+                    purpose: Purpose::Signatures,
+                };
                 Some(usable(Reloading::<Identity>::load(signing, now), &files.signing_certificate, faults))
             }
         };
@@ -139,10 +146,9 @@ impl Line {
     /// What the operator should know: weak algorithms, keys that others can read, certificates that end soon, and what the
     /// other side will have against ours.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
-        let client = self.client_identity.current().warnings_as(Purpose::TlsClient, now);
-        let signing = self.signing_identity().map(|identity| identity.warnings_as(Purpose::Signatures, now));
-        let of_files = client.into_iter().chain(signing.into_iter().flatten());
-        let of_others = self.roots.current().warnings(now).into_iter().chain(self.answers.current().warnings(now));
+        let signing = self.signing_identity.iter().flat_map(|identity| identity.warnings(now));
+        let of_files = self.client_identity.warnings(now).into_iter().chain(signing);
+        let of_others = self.roots.warnings(now).into_iter().chain(self.answers.warnings(now));
         let all = self.profile_warnings.iter().cloned().chain(self.adapter.warnings()).chain(of_files).chain(of_others);
         all.map(|text| format!("{}: {text}", self.adapter.agency)).collect()
     }

@@ -43,16 +43,16 @@ impl Authorities {
         let mut authorities = Self::default();
         let mut lists = Vec::new();
         for path in paths {
-            let Contents { it: file, notes } = pem::authorities(path)?;
-            authorities.notes.extend(notes);
+            let Contents { it: file, notes, passed_over } = pem::authorities(path)?;
+            authorities.notes.extend(notes.into_iter().chain(passed_over));
             for found in file.certificates {
                 authorities.add(&found, path)?;
             }
             lists.extend(file.lists.into_iter().map(|list| (path.clone(), list)));
         }
         for path in more_lists {
-            let Contents { it: more, notes } = pem::revocation_lists(path)?;
-            authorities.notes.extend(notes);
+            let Contents { it: more, notes, passed_over } = pem::revocation_lists(path)?;
+            authorities.notes.extend(notes.into_iter().chain(passed_over));
             lists.extend(more.into_iter().map(|list| (path.clone(), list)));
         }
         authorities.revocations = Revocations::load(&lists, &authorities.all)?;

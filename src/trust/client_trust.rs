@@ -94,7 +94,7 @@ impl Load for ClientTrust {
         ClientTrust::load(files, now)
     }
 
-    fn warnings(&self, now: Timestamp) -> Vec<String> {
+    fn warnings(&self, _: &ClientTrustFiles, now: Timestamp) -> Vec<String> {
         ClientTrust::warnings(self, now)
     }
 }

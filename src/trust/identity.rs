@@ -19,6 +19,8 @@ use std::{
 pub struct IdentityFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// What it will be shown for, and must be good for whenever it is read.
+    pub purpose: Purpose,
 }
 
 /// Who we are towards somebody: a chain, its private key, and what the first certificate says.
@@ -40,11 +42,14 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     pub fn load(certificate_path: &Path, key_path: &Path, now: Timestamp) -> Result<Self, TrustError> {
-        let Contents { it: found, notes: mut warnings } = pem::certificates(certificate_path)?;
+        let Contents { it: found, notes: mut warnings, passed_over } = pem::certificates(certificate_path)?;
         let certificate = first_of(&found, certificate_path)?;
         check_dates(&certificate.facts, certificate_path, now)?;
-        let Contents { it: key, notes } = pem::private_key(key_path)?;
-        warnings.extend(notes.into_iter().filter(|_| key_path != certificate_path));
+        let Contents { it: key, notes, passed_over: beside_key } = pem::private_key(key_path)?;
+        // Of one file that holds both, all counts, and its rights are told once.
+        if key_path != certificate_path {
+            warnings.extend(passed_over.into_iter().chain(notes).chain(beside_key));
+        }
         let key_fault = |text: String| TrustError::Key { path: key_path.into(), text };
         let signer = Signer::from_key(&key).map_err(|fault| key_fault(fault.to_string()))?;
         check_pair(&found, &certificate, &signer, (certificate_path, key_path))?;
@@ -95,8 +100,8 @@ impl Load for Identity {
         Identity::load(&files.certificate, &files.key, now)
     }
 
-    fn warnings(&self, now: Timestamp) -> Vec<String> {
-        self.warnings.iter().cloned().chain(self.facts().ends_soon(now)).collect()
+    fn warnings(&self, files: &IdentityFiles, now: Timestamp) -> Vec<String> {
+        self.warnings_as(files.purpose, now)
     }
 }
 

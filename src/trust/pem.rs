@@ -18,10 +18,13 @@ pub(super) struct Found<T> {
     pub it: T,
 }
 
-/// What a file holds, and what the operator should know of it: rights that everybody has, sections that were passed over.
+/// What a file holds, and what the operator should know of it.
 pub(super) struct Contents<T> {
     pub it: T,
+    /// Rights that everybody has.
     pub notes: Vec<String>,
+    /// Sections that count for nothing here, each in words; another setting may name the file for their sake.
+    pub passed_over: Vec<String>,
 }
 
 /// Authorities and their lists, from one file.
@@ -34,22 +37,22 @@ pub(super) struct AuthorityFile {
 type Certificates = Vec<Found<CertificateDer<'static>>>;
 type RevocationLists = Vec<Found<CertificateRevocationListDer<'static>>>;
 
-/// A chain, the first certificate its holder's own. A key in the same file is as good: another setting names it.
+/// A chain, the first certificate its holder's own.
 pub(super) fn certificates(path: &Path) -> Result<Contents<Certificates>, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
     let mut certificates = Vec::new();
-    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    let (sections, notes) = taken_apart(path, fault)?;
+    let mut passed_over = Vec::new();
     for section in sections {
         match section.kind {
             Kind::Certificate => certificates.push(found(section)),
-            Kind::Parameters => {}
-            ref key if key.is_private_key() => {}
+            ref kind if kind.is_of_key() => passed_over.push(note_of(path, &section, "certificates count")),
             _ => return Err(fault(in_vain(&section, "certificates"))),
         }
     }
     match certificates.is_empty() {
         true => Err(fault("it holds no certificate".into())),
-        false => Ok(Contents { it: certificates, notes }),
+        false => Ok(Contents { it: certificates, notes, passed_over }),
     }
 }
 
@@ -57,23 +60,23 @@ pub(super) fn certificates(path: &Path) -> Result<Contents<Certificates>, TrustE
 pub(super) fn authorities(path: &Path) -> Result<Contents<AuthorityFile>, TrustError> {
     let fault = |text: String| TrustError::Certificate { path: path.into(), text };
     let mut file = AuthorityFile::default();
-    let Contents { it: sections, mut notes } = taken_apart(path, fault)?;
+    let (sections, notes) = taken_apart(path, fault)?;
+    let mut passed_over = Vec::new();
     for section in sections {
         match section.kind {
             Kind::Certificate => file.certificates.push(found(section)),
             Kind::RevocationList => {
                 file.lists.push(Found { line: section.line, it: CertificateRevocationListDer::from(section.der) });
             }
-            ref kind if kind.is_private_key() || *kind == Kind::Parameters => {
-                let (path, line, kind) = (path.display(), section.line, section.kind.as_str());
-                notes.push(format!("{path}: line {line}: {kind} is passed over: only certificates count here"));
+            ref kind if kind.is_of_key() => {
+                passed_over.push(note_of(path, &section, "certificates and revocation lists count"));
             }
             _ => return Err(fault(in_vain(&section, "authorities' certificates and revocation lists"))),
         }
     }
     match file.certificates.is_empty() {
         true => Err(fault("it holds no certificate".into())),
-        false => Ok(Contents { it: file, notes }),
+        false => Ok(Contents { it: file, notes, passed_over }),
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn authorities(path: &Path) -> Result<Contents<AuthorityFile>, TrustE
 pub(super) fn revocation_lists(path: &Path) -> Result<Contents<RevocationLists>, TrustError> {
     let fault = |text: String| TrustError::RevocationList { path: path.into(), text };
     let mut lists = Vec::new();
-    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    let (sections, notes) = taken_apart(path, fault)?;
     for section in sections {
         match section.kind {
             Kind::RevocationList => {
@@ -92,7 +95,7 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Contents<RevocationLists>,
     }
     match lists.is_empty() {
         true => Err(fault("it holds no revocation list".into())),
-        false => Ok(Contents { it: lists, notes }),
+        false => Ok(Contents { it: lists, notes, passed_over: Vec::new() }),
     }
 }
 
@@ -100,7 +103,8 @@ pub(super) fn revocation_lists(path: &Path) -> Result<Contents<RevocationLists>,
 pub(super) fn private_key(path: &Path) -> Result<Contents<PrivateKeyDer<'static>>, TrustError> {
     let fault = |text: String| TrustError::Key { path: path.into(), text };
     let mut key: Option<(usize, PrivateKeyDer<'static>)> = None;
-    let Contents { it: sections, notes } = taken_apart(path, fault)?;
+    let (sections, notes) = taken_apart(path, fault)?;
+    let mut passed_over = Vec::new();
     for section in sections {
         let line = section.line;
         let found = match section.kind {
@@ -108,8 +112,12 @@ pub(super) fn private_key(path: &Path) -> Result<Contents<PrivateKeyDer<'static>
             Kind::Pkcs1Key => PrivatePkcs1KeyDer::from(section.der).into(),
             Kind::Sec1Key => PrivateSec1KeyDer::from(section.der).into(),
             Kind::EncryptedKey => return Err(fault(format!("line {line}: {ENCRYPTED}"))),
-            // A file with key and chain together is named by both settings.
-            Kind::Certificate | Kind::Parameters => continue,
+            // OpenSSL writes them before the key, which holds them too.
+            Kind::Parameters => continue,
+            Kind::Certificate | Kind::PublicKey => {
+                passed_over.push(note_of(path, &section, "the private key counts"));
+                continue;
+            }
             _ => return Err(fault(in_vain(&section, "one private key"))),
         };
         if let Some((first, _)) = key {
@@ -120,20 +128,26 @@ pub(super) fn private_key(path: &Path) -> Result<Contents<PrivateKeyDer<'static>
         key = Some((line, found));
     }
     let none = "it holds no private key; it must be PEM, in PKCS#8, PKCS#1 or SEC1, and not encrypted";
-    key.map(|(_, key)| Contents { it: key, notes }).ok_or_else(|| fault(none.into()))
+    key.map(|(_, key)| Contents { it: key, notes, passed_over }).ok_or_else(|| fault(none.into()))
 }
 
 const ENCRYPTED: &str = "the private key is encrypted, and nobody is there to type a password; \
      `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` takes the encryption away, and the file's mode 0600 protects it";
 
 /// Any of these files may hold a key, so each is read as one that does; what is said of its rights follows from what it holds.
-fn taken_apart(path: &Path, fault: impl Fn(String) -> TrustError) -> Result<Contents<Vec<Section>>, TrustError> {
+fn taken_apart(path: &Path, fault: impl Fn(String) -> TrustError) -> Result<(Vec<Section>, Vec<String>), TrustError> {
     let file = secret_file::read(path);
     let file = file.map_err(|error| TrustError::File { path: path.into(), text: error.to_string() })?;
     let SecretFile { bytes, warnings } = file;
     let it = sections(&bytes).map_err(fault)?;
     let is_secret = it.iter().any(|section| section.kind.is_private_key());
-    Ok(Contents { it, notes: if is_secret { warnings } else { secret_file::changeable(path) } })
+    let notes = if is_secret { warnings } else { secret_file::changeable(path) };
+    Ok((it, notes))
+}
+
+fn note_of(path: &Path, section: &Section, what_counts: &str) -> String {
+    let (path, line, kind) = (path.display(), section.line, section.kind.as_str());
+    format!("{path}: line {line}: {kind} is passed over: only {what_counts} here")
 }
 
 fn found(section: Section) -> Found<CertificateDer<'static>> {

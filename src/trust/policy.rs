@@ -137,7 +137,7 @@ impl Load for AnswerPolicy {
         AnswerPolicy::load(files, now)
     }
 
-    fn warnings(&self, now: Timestamp) -> Vec<String> {
+    fn warnings(&self, _: &AnswerProfile, now: Timestamp) -> Vec<String> {
         AnswerPolicy::warnings(self, now)
     }
 }
@@ -158,7 +158,7 @@ impl TrustedSigners {
                 let (mut certificates, mut notes) = (Vec::new(), Vec::new());
                 for path in paths {
                     let contents = pem::certificates(path)?;
-                    notes.extend(contents.notes);
+                    notes.extend(contents.notes.into_iter().chain(contents.passed_over));
                     for found in contents.it {
                         let fault = |text| TrustError::Certificate {
                             path: path.clone(),

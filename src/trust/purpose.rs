@@ -3,7 +3,7 @@
 use super::CertificateFacts;
 
 /// What somebody shows a certificate for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     TlsServer,
     TlsClient,

@@ -18,7 +18,7 @@ pub trait Load: Sized {
     fn paths(files: &Self::Files) -> Vec<&Path>;
     fn load(files: &Self::Files, now: Timestamp) -> Result<Self, TrustError>;
     /// What the operator should see to.
-    fn warnings(&self, now: Timestamp) -> Vec<String>;
+    fn warnings(&self, files: &Self::Files, now: Timestamp) -> Vec<String>;
 }
 
 /// What a look at the files brought.
@@ -63,6 +63,11 @@ impl<T: Load> Reloading<T> {
         self.current.load_full()
     }
 
+    /// What the operator should see to, of what is in use.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        self.current().warnings(&self.files, now)
+    }
+
     /// New files that were refused and are still there, in words.
     pub fn trouble(&self) -> Option<String> {
         let seen = self.seen();
@@ -94,7 +99,7 @@ impl<T: Load> Reloading<T> {
         match loaded {
             Ok(fresh) => {
                 tracing::info!(files = ?T::paths(&self.files), "reloaded");
-                fresh.warnings(now).iter().for_each(|warning| tracing::warn!("{warning}"));
+                fresh.warnings(&self.files, now).iter().for_each(|warning| tracing::warn!("{warning}"));
                 self.current.store(Arc::new(fresh));
                 Refreshed::Reloaded
             }

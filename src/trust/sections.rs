@@ -29,6 +29,7 @@ pub(super) enum Kind {
     EncryptedKey,
     /// Of a key: they stand in the key too.
     Parameters,
+    PublicKey,
     /// Of OpenSSL: a certificate and what it is trusted for.
     TrustedCertificate,
     Pkcs7,
@@ -42,6 +43,11 @@ impl Kind {
         matches!(self, Kind::Pkcs8Key | Kind::Pkcs1Key | Kind::Sec1Key | Kind::EncryptedKey)
     }
 
+    /// What belongs to a key, whether it is secret or not.
+    pub fn is_of_key(&self) -> bool {
+        self.is_private_key() || matches!(self, Kind::Parameters | Kind::PublicKey)
+    }
+
     pub fn as_str(&self) -> &str {
         match self {
             Kind::Certificate => "a certificate",
@@ -49,6 +55,7 @@ impl Kind {
             Kind::Pkcs8Key | Kind::Pkcs1Key | Kind::Sec1Key => "a private key",
             Kind::EncryptedKey => "an encrypted private key",
             Kind::Parameters => "a key's parameters",
+            Kind::PublicKey => "a public key",
             Kind::TrustedCertificate => "a certificate with OpenSSL's settings of trust",
             Kind::Pkcs7 => "a PKCS#7 bundle",
             Kind::CertificateRequest => "a certificate request",
@@ -199,7 +206,8 @@ fn kind_of(label: &str) -> Kind {
         "RSA PRIVATE KEY" => Kind::Pkcs1Key,
         "EC PRIVATE KEY" => Kind::Sec1Key,
         "ENCRYPTED PRIVATE KEY" => Kind::EncryptedKey,
-        "EC PARAMETERS" | "DH PARAMETERS" | "X9.42 DH PARAMETERS" | "PUBLIC KEY" | "RSA PUBLIC KEY" => Kind::Parameters,
+        "EC PARAMETERS" | "DH PARAMETERS" | "X9.42 DH PARAMETERS" => Kind::Parameters,
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => Kind::PublicKey,
         "TRUSTED CERTIFICATE" => Kind::TrustedCertificate,
         "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => Kind::Pkcs7,
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Kind::CertificateRequest,

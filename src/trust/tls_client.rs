@@ -50,7 +50,7 @@ impl Load for AgencyRoots {
         AgencyRoots::load(files)
     }
 
-    fn warnings(&self, now: Timestamp) -> Vec<String> {
+    fn warnings(&self, _: &PathBuf, now: Timestamp) -> Vec<String> {
         AgencyRoots::warnings(self, now)
     }
 }

@@ -23,8 +23,8 @@ use crate::{
     domain::{AgencyName, Clock, SystemClock},
     settings::ConfigFaults,
     trust::{
-        ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TLS_VERSIONS, TlsVersions, TrustError,
-        strict_server_config_over,
+        ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TLS_VERSIONS, TlsVersions,
+        TrustError, strict_server_config_over,
     },
 };
 use agency::Agency;
@@ -246,7 +246,11 @@ pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Resu
 
 /// `stem`: of the server certificate that is shown. `trust`: the folder that says whose client certificates are taken.
 fn acceptor(versions: TlsVersions, stem: &Path, trust: &Path, now: Timestamp) -> Result<TlsAcceptor, TrustError> {
-    let files = IdentityFiles { certificate: stem.with_extension("pem"), key: stem.with_extension("key") };
+    let files = IdentityFiles {
+        certificate: stem.with_extension("pem"),
+        key: stem.with_extension("key"),
+        purpose: Purpose::TlsServer,
+    };
     let identity = Arc::new(Reloading::<Identity>::load(files, now)?);
     let clients = ClientTrustFiles { authorities: vec![trust.join("client-ca.pem")], ..ClientTrustFiles::default() };
     let mut config = strict_server_config_over(versions, identity, &ClientTrust::load(&clients, now)?)?;

@@ -36,7 +36,7 @@ use crate::{
     domain::Clock,
     http_server::{self, ListenerLimits},
     settings::GatewaySettings,
-    trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading, TrustError},
+    trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TrustError},
 };
 use call::{Call, Reply};
 use desk::Desk;
@@ -97,7 +97,11 @@ impl Gateway {
     pub async fn start(parts: GatewayParts) -> Result<Self, GatewayError> {
         openapi::new_submission().map_err(|problem| GatewayError::Document(problem.clone()))?;
         let (settings, now) = (&parts.settings, parts.clock.now());
-        let identity = IdentityFiles { certificate: settings.certificate.clone(), key: settings.key.clone() };
+        let identity = IdentityFiles {
+            certificate: settings.certificate.clone(),
+            key: settings.key.clone(),
+            purpose: Purpose::TlsServer,
+        };
         let identity = Arc::new(Reloading::<Identity>::load(identity, now)?);
         let trusted =
             ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };

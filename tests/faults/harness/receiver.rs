@@ -2,7 +2,7 @@
 
 use punte::{
     kit::stage::StagePlan,
-    trust::{Identity, IdentityFiles, Reloading, server_config},
+    trust::{Identity, IdentityFiles, Purpose, Reloading, server_config},
 };
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,8 @@ impl Bound {
     pub fn open(self, stage: &Path) -> Receiver {
         std::fs::write(stage.join("webhook-secret"), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
         let file = |name: &str| stage.join("secrets/gateway").join(name);
-        let files = IdentityFiles { certificate: file("server.pem"), key: file("server.key") };
+        let files =
+            IdentityFiles { certificate: file("server.pem"), key: file("server.key"), purpose: Purpose::TlsServer };
         let identity = Arc::new(Reloading::<Identity>::load(files, jiff::Timestamp::now()).unwrap());
         let mut tls = server_config(identity, Vec::new()).unwrap();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];

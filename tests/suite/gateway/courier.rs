@@ -8,7 +8,7 @@ use punte::{
     domain::{OfficeName, Schedule, StateName, SystemClock},
     roles::courier::{Courier, CourierParts},
     settings::WebhookSettings,
-    trust::{Identity, IdentityFiles, Reloading, server_config},
+    trust::{Identity, IdentityFiles, Purpose, Reloading, server_config},
 };
 use serde_json::{Value, json};
 use std::{
@@ -40,7 +40,11 @@ struct Receiver {
 impl Receiver {
     /// Answers one line of the script after another, and the last one for ever. An empty line is no answer at all.
     async fn start(town: &Town, script: &'static [&'static str]) -> Self {
-        let files = IdentityFiles { certificate: town.pki.gateway("server.pem"), key: town.pki.gateway("server.key") };
+        let files = IdentityFiles {
+            certificate: town.pki.gateway("server.pem"),
+            key: town.pki.gateway("server.key"),
+            purpose: Purpose::TlsServer,
+        };
         let identity = Arc::new(Reloading::<Identity>::load(files, Timestamp::now()).unwrap());
         let mut tls = server_config(identity, Vec::new()).unwrap();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];

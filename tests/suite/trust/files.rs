@@ -165,6 +165,38 @@ fn what_counts_for_nothing_where_it_stands_is_refused_with_the_way_out() {
     assert!(said.contains("put it first"), "{said}");
 }
 
+/// The renewed certificate at the end of the key's file, and its like.
+#[test]
+fn what_counts_for_nothing_in_a_pair_of_files_is_told_unless_both_are_one_file() {
+    let forge = Forge::new();
+    let (leaf, renewed) = (forge.issue(|_| {}), forge.issue(|_| {}));
+    let (own, key, public) = (leaf.pem.clone(), leaf.key.serialize_pem(), leaf.key.public_key_pem());
+    let passed_over = |certificate: &Path, key: &Path| {
+        let told = Identity::load(certificate, key, now()).unwrap().warnings;
+        told.into_iter().filter(|it| it.contains("is passed over")).collect::<Vec<_>>()
+    };
+    let told = |certificate: &str, key: &str| {
+        passed_over(&forge.write("client.pem", certificate), &forge.write("client.key", key))
+    };
+    let after = |text: &str| text.lines().count() + 1;
+    for (certificate, key, place, what) in [
+        (own.clone(), key.clone() + &renewed.pem, format!("client.key: line {}: ", after(&key)), "a certificate"),
+        (own.clone(), key.clone() + &public, format!("client.key: line {}: ", after(&key)), "a public key"),
+        (own.clone() + &key, key.clone(), format!("client.pem: line {}: ", after(&own)), "a private key"),
+        (own.clone() + &public, key.clone(), format!("client.pem: line {}: ", after(&own)), "a public key"),
+    ] {
+        let told = told(&certificate, &key);
+        assert!(told.len() == 1 && told[0].contains(&format!("{place}{what}")), "{place}: {told:?}");
+    }
+    let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    assert_eq!(told(&own, &format!("{parameters}{key}")), [""; 0], "OpenSSL writes them before each key");
+    let both = forge.write("both.pem", format!("{own}{key}"));
+    assert_eq!(passed_over(&both, &both), [""; 0]);
+    let told = AnswerPolicy::load(&pinned(&forge.write("pinned.pem", format!("{public}{own}"))), now()).unwrap();
+    let told = told.warnings(now()).join(" ");
+    assert!(told.contains("pinned.pem: line 1: a public key is passed over"), "{told}");
+}
+
 #[test]
 fn der_is_read_to_its_end() {
     let forge = Forge::new();

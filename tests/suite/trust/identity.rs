@@ -1,10 +1,14 @@
 //! Identities from files: every usual form of key, every fault of a pair, and reloading without a restart.
 
-use super::pki::{identity, now, pki};
+use super::{
+    forge::Forge,
+    pki::{identity, now, pki},
+};
 use jiff::SignedDuration;
-use punte::trust::{Algorithm, Identity, IdentityFiles, Refreshed, Reloading, TrustError};
+use punte::trust::{Algorithm, Identity, IdentityFiles, Purpose, Refreshed, Reloading, TrustError};
+use rcgen::ExtendedKeyUsagePurpose;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Mutex};
 
 fn load(certificate: &Path, key: &Path) -> Result<Identity, TrustError> {
     Identity::load(certificate, key, now())
@@ -91,7 +95,8 @@ fn a_key_that_everybody_can_read_is_warned_of_but_works() {
     let told = warnings(0o644);
     assert!(told.len() == 1 && told[0].contains("(mode 0644): chmod 640 "), "{told:?}");
     // Where they are put in its place while it runs, and where only the rights change.
-    let files = IdentityFiles { certificate: pki().office("causeni.pem"), key: key.clone() };
+    let files =
+        IdentityFiles { certificate: pki().office("causeni.pem"), key: key.clone(), purpose: Purpose::TlsClient };
     warnings(0o600);
     let reloading = Reloading::<Identity>::load(files, now()).unwrap();
     assert!(matches!(reloading.refresh(now()), Refreshed::Unchanged));
@@ -120,7 +125,11 @@ fn a_short_rsa_key_is_refused() {
 #[test]
 fn new_files_are_taken_up_and_bad_ones_leave_the_old_in_use() {
     let dir = tempfile::tempdir().unwrap();
-    let files = IdentityFiles { certificate: dir.path().join("a.pem"), key: dir.path().join("a.key") };
+    let files = IdentityFiles {
+        certificate: dir.path().join("a.pem"),
+        key: dir.path().join("a.key"),
+        purpose: Purpose::TlsClient,
+    };
     let put = |certificate: &str, key: &str| {
         fs::copy(pki().office(certificate), &files.certificate).unwrap();
         fs::copy(pki().office(key), &files.key).unwrap();
@@ -149,6 +158,37 @@ fn new_files_are_taken_up_and_bad_ones_leave_the_old_in_use() {
     // Back to the good pair after a bad one.
     put("shkoder.pem", "shkoder.key");
     assert!(matches!(reloading.refresh(now()), Refreshed::Reloaded));
+}
+
+#[test]
+fn a_pair_that_is_not_for_its_purpose_is_told_when_it_is_taken_up() {
+    let lines = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(lines.reopen().unwrap())).finish();
+    // With one subscriber alone, a line that another test's thread reaches first would be unwanted for good.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let forge = Forge::new();
+    for (purpose, usage, expected) in [
+        (Purpose::TlsClient, ExtendedKeyUsagePurpose::ServerAuth, "it is not for TLS clients"),
+        (Purpose::TlsServer, ExtendedKeyUsagePurpose::ClientAuth, "it is not for TLS servers"),
+    ] {
+        let put = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
+            let leaf = forge.issue(|params| change(params));
+            let certificate = forge.write("own.pem", leaf.pem);
+            IdentityFiles { certificate, key: forge.write("own.key", leaf.key.serialize_pem()), purpose }
+        };
+        let reloading = Reloading::<Identity>::load(put(&|_| {}), now()).unwrap();
+        assert!(!reloading.warnings(now()).join(" ").contains("will not be taken"));
+        put(&|params| params.extended_key_usages = vec![usage.clone()]);
+        assert!(matches!(reloading.refresh(now()), Refreshed::Reloaded));
+        assert!(reloading.warnings(now()).join(" ").contains(expected));
+        put(&|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
+        assert!(matches!(reloading.refresh(now()), Refreshed::Reloaded));
+        let log = fs::read_to_string(lines.path()).unwrap();
+        assert!(log.contains(expected), "{log}");
+    }
+    let log = fs::read_to_string(lines.path()).unwrap();
+    assert_eq!(log.matches("CA:TRUE").count(), 2, "{log}");
 }
 
 #[test]

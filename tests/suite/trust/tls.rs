@@ -2,8 +2,8 @@
 
 use super::pki::{identity, now, pki};
 use punte::trust::{
-    AgencyRoots, CertificateRefusal, ClientTls, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Reloading,
-    client_config, server_config, strict_server_config,
+    AgencyRoots, CertificateRefusal, ClientTls, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose,
+    Reloading, client_config, server_config, strict_server_config,
 };
 use punte::wire::{TlsFailure, tls_failure};
 use rustls::{
@@ -60,7 +60,11 @@ async fn meet(server: ServerConfig, client: ClientConfig, name: &str) -> (io::Re
 }
 
 fn reloading(stem: &Path) -> Arc<Reloading<Identity>> {
-    let files = IdentityFiles { certificate: stem.with_extension("pem"), key: stem.with_extension("key") };
+    let files = IdentityFiles {
+        certificate: stem.with_extension("pem"),
+        key: stem.with_extension("key"),
+        purpose: Purpose::TlsServer,
+    };
     Arc::new(Reloading::load(files, now()).unwrap())
 }
 
@@ -174,7 +178,11 @@ async fn an_agencys_certificate_must_be_its_own_in_every_respect() {
 #[tokio::test]
 async fn a_new_server_certificate_is_shown_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let files = IdentityFiles { certificate: dir.path().join("s.pem"), key: dir.path().join("s.key") };
+    let files = IdentityFiles {
+        certificate: dir.path().join("s.pem"),
+        key: dir.path().join("s.key"),
+        purpose: Purpose::TlsServer,
+    };
     let put = |stem: &Path| {
         std::fs::copy(stem.with_extension("pem"), &files.certificate).unwrap();
         std::fs::copy(stem.with_extension("key"), &files.key).unwrap();
