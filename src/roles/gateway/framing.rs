@@ -12,6 +12,7 @@ use http::{
 };
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use std::net::Ipv6Addr;
 use tokio::io::AsyncWriteExt;
 
 /// The last one of its connection if it is refused: nobody knows what the bytes after it are.
@@ -85,7 +86,13 @@ fn is_host(text: &[u8]) -> bool {
         None => false,
     };
     // A comma may stand in a name, and is where some reader joined two fields.
-    !host.is_empty() && !host.contains(',') && has_right_port
+    !host.is_empty() && !host.contains(',') && are_brackets_right(host) && has_right_port
+}
+
+/// They stand around an address of version 6 (RFC 3986, section 3.2.2), and nowhere else.
+fn are_brackets_right(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    !host.contains(['[', ']']) || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 /// Digits alone (RFC 3986, section 3.2.3), or nothing.
@@ -157,12 +164,38 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
-        for good in ["x", "punte.example", "punte.example:8443", "127.0.0.1:1", "[::1]:8443", "[::1]", "x:"] {
+        for good in
+            ["x", "punte.example", "punte.example:8443", "127.0.0.1:1", "[::1]:8443", "[::1]", "[2001:db8::7]", "x:"]
+        {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", ":8443", "x:y", "x:99999", "a b", "a,b", "user@x", "x/y", "http://x", "x:1:2", "x:+443", "x:-1",
-            "\"x\"", "é",
+            "",
+            ":8443",
+            "x:y",
+            "x:99999",
+            "a b",
+            "a,b",
+            "user@x",
+            "x/y",
+            "http://x",
+            "x:1:2",
+            "x:+443",
+            "x:-1",
+            "\"x\"",
+            "é",
+            "[]",
+            "[xyz]",
+            "[xyz]:1",
+            "[127.0.0.1]",
+            "[::1",
+            "::1]",
+            "[[::1]]",
+            "a[b]c",
+            "x[::1]",
+            "[::1]x",
+            "[::1%25eth0]",
+            "[v1.x]",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
