@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub trait Database: Send + Sync + 'static {
     fn continuity(&self) -> &Continuity;
@@ -163,8 +163,10 @@ impl<D: Database> Journal for D {
         before: Timestamp,
         now: Timestamp,
         limit: u32,
-    ) -> Result<u64, JournalError> {
-        self.perform(op::Wake { agency: agency.clone(), before, now, limit: limit.min(CHUNK_ROWS) }).await
+        failures: &BTreeMap<OfficeName, usize>,
+    ) -> Result<Vec<OfficeName>, JournalError> {
+        let (agency, limit, failures) = (agency.clone(), limit.min(CHUNK_ROWS), failures.clone());
+        self.perform(op::Wake { agency, before, now, limit, failures }).await
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {

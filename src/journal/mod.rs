@@ -284,14 +284,16 @@ pub trait Journal: Send + Sync + 'static {
     /// that mean nothing. How many there were.
     async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
     /// An agency that was away is there again: what waits for it since before a time need not wait until its own time comes.
-    /// Of each office one before any second one, and nothing that the agency itself has asked to wait. How many there were.
+    /// Of each office one before any second one, those that have failed least first, and nothing that the agency itself has
+    /// asked to wait. Whose they were.
     async fn wake(
         &self,
         agency: &AgencyName,
         before: Timestamp,
         now: Timestamp,
         limit: u32,
-    ) -> Result<u64, JournalError>;
+        failures: &BTreeMap<OfficeName, usize>,
+    ) -> Result<Vec<OfficeName>, JournalError>;
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
     /// were being sent.
     async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;

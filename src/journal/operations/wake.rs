@@ -8,20 +8,22 @@ use super::{
     change::{STANDING, Standing, change},
     outbox::id_list,
 };
-use crate::domain::{AgencyName, Event, SubmissionId};
+use crate::domain::{AgencyName, Event, OfficeName, SubmissionId};
 use crate::journal::{
-    Entry, JournalError, side_rows,
+    Entry, JournalError, rows, side_rows,
     store::{Store, statement, values},
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-/// How many there were.
+/// Whose they were.
 pub struct Wake {
     pub agency: AgencyName,
     pub before: Timestamp,
     pub now: Timestamp,
     pub limit: u32,
+    /// How often each office's have failed; whose have not is not there.
+    pub failures: BTreeMap<OfficeName, usize>,
 }
 
 /// Those with something that may be woken: a few index lookups an office, however many rows it has.
@@ -37,17 +39,20 @@ const LOOKED_AT: usize = 64;
 /// Of how many offices rows are looked for, if no more are wanted, and of how many at most.
 const OFFICES_AT_ONCE: RangeInclusive<usize> = 8..=64;
 
+/// How many of its office's wait longer, since when it waits, which it is, and whose.
+type Waiting = (usize, Timestamp, SubmissionId, OfficeName);
+
 impl Operation for Wake {
-    type Output = u64;
+    type Output = Vec<OfficeName>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<OfficeName>, JournalError> {
         let offices = self.offices(store).await?;
         loop {
-            let ids = self.in_turn(store, &offices).await?;
-            let (woken, is_any_stale) = self.wake(store, &ids).await?;
+            let waiting = self.in_turn(store, &offices).await?;
+            let (woken, is_any_stale) = self.wake(store, waiting).await?;
             // Rows that mean nothing any more are gone now, and hide the others no longer.
-            if woken > 0 || !is_any_stale {
+            if !woken.is_empty() || !is_any_stale {
                 return Ok(woken);
             }
         }
@@ -55,54 +60,65 @@ impl Operation for Wake {
 }
 
 impl Wake {
-    /// The beginning changes with the time, so that in the long run every office is looked at.
-    async fn offices<S: Store>(&self, store: &mut S) -> Result<Vec<String>, JournalError> {
+    /// Those that have failed least come first. Of equal ones the beginning changes with the time, so that in the long run
+    /// every office is looked at.
+    async fn offices<S: Store>(&self, store: &mut S) -> Result<Vec<OfficeName>, JournalError> {
         let found = store.query(statement(OFFICES, values![self.agency.as_str(), self.before])).await?;
-        let mut offices = found.into_iter().map(|mut row| row.text()).collect::<Result<Vec<_>, _>>()?;
+        let mut offices = found.into_iter().map(|mut row| rows::parsed(&mut row)).collect::<Result<Vec<_>, _>>()?;
         let begin = usize::try_from(self.now.as_microsecond()).unwrap_or_default() % offices.len().max(1);
         offices.rotate_left(begin);
+        offices.sort_by_key(|office| self.failures_of(office));
         offices.truncate((self.limit as usize).clamp(*OFFICES_AT_ONCE.start(), *OFFICES_AT_ONCE.end()));
         Ok(offices)
     }
 
-    /// Of each office one before any second one.
-    async fn in_turn<S: Store>(&self, store: &mut S, offices: &[String]) -> Result<Vec<SubmissionId>, JournalError> {
+    fn failures_of(&self, office: &OfficeName) -> usize {
+        self.failures.get(office).copied().unwrap_or_default()
+    }
+
+    /// Of each office one before any second one, and in each turn those first whose office has failed least.
+    async fn in_turn<S: Store>(&self, store: &mut S, offices: &[OfficeName]) -> Result<Vec<Waiting>, JournalError> {
         let sql = "SELECT submission, since FROM waiting_for_agencies WHERE agency = $1 AND office = $2 AND since <= $3 \
                    ORDER BY since, submission LIMIT $4";
         let of_each = (self.limit as usize).max(LOOKED_AT).div_ceil(offices.len().max(1));
-        let mut found: Vec<(usize, Timestamp, SubmissionId)> = Vec::new();
+        let mut found = Vec::new();
         for office in offices {
             let values = values![self.agency.as_str(), office.as_str(), self.before, of_each as u64];
             for (turn, mut row) in store.query(statement(sql, values)).await?.into_iter().enumerate() {
                 let (id, since) = (row.id()?, row.time()?);
-                found.push((turn, since, id));
+                found.push((turn, since, id, office.clone()));
             }
         }
-        found.sort();
-        Ok(found.into_iter().map(|(_, _, id)| id).collect())
+        found.sort_by_key(|(turn, since, id, office)| (*turn, self.failures_of(office), *since, *id));
+        Ok(found)
     }
 
-    /// How many were woken, and whether there were rows of submissions that do not wait any more: a program that did not
+    /// Whose were woken, and whether there were rows of submissions that do not wait any more: a program that did not
     /// know of these rows has left them.
-    async fn wake<S: Store>(&self, store: &mut S, ids: &[SubmissionId]) -> Result<(u64, bool), JournalError> {
+    async fn wake<S: Store>(
+        &self,
+        store: &mut S,
+        waiting: Vec<Waiting>,
+    ) -> Result<(Vec<OfficeName>, bool), JournalError> {
+        let ids: Vec<_> = waiting.iter().map(|(_, _, id, _)| *id).collect();
         let sql =
             format!("SELECT {STANDING} FROM submissions WHERE id IN ({}) ORDER BY id{}", S::IDS, S::LOCKED_IF_FREE);
         let mut locked = BTreeMap::new();
-        for row in store.query(statement(sql, values![id_list(ids)])).await? {
+        for row in store.query(statement(sql, values![id_list(&ids)])).await? {
             let standing = Standing::read(row)?;
             locked.insert(standing.id, standing);
         }
         let entry = Entry::new(Event::Requeued, self.now);
-        let (mut woken, mut stale, mut statements) = (0, Vec::new(), Vec::new());
-        for standing in ids.iter().filter_map(|id| locked.remove(id)) {
-            let id = standing.id;
+        let (mut woken, mut stale, mut statements) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, _, id, office) in waiting {
+            let Some(standing) = locked.remove(&id) else { continue };
             // It is looked at again once it is locked: another worker may have woken it.
             match side_rows::waits_for_agency(&standing.progress) {
-                true if woken == u64::from(self.limit) => break,
+                true if woken.len() == self.limit as usize => break,
                 true => match change(standing, &entry)? {
                     Ok((_, changes)) => {
                         statements.extend(changes);
-                        woken += 1;
+                        woken.push(office);
                     }
                     Err(_) => stale.push(id),
                 },

@@ -88,7 +88,7 @@ impl Agency {
         self.received.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?.to_bytes();
-        let plan = self.script.of_request();
+        let plan = self.script.of_request(&body);
         let now = self.now();
         let opened = self.seal.open(&parts.method, &absolute(&parts), &parts.headers, &body, now);
         let asked = match opened {

@@ -28,6 +28,9 @@ pub struct Plan {
     pub answer_delay_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<SimulatedFault>,
+    /// Only for requests in whose bytes this text stands, such as a person's number; the others are served well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// For the next requests; without it, for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
@@ -139,6 +142,10 @@ impl Plan {
     pub fn slow(delay_ms: u64) -> Self {
         Self { delay_ms, ..Self::default() }
     }
+
+    fn shown(&self) -> Option<Shown> {
+        self.fault.as_ref().and_then(SimulatedFault::shown)
+    }
 }
 
 impl TryFrom<Value> for SimulatorBehaviour {
@@ -172,22 +179,24 @@ impl Script {
         SimulatorBehaviour(self.plans().iter().cloned().collect())
     }
 
-    pub fn of_request(&self) -> Plan {
-        self.take(|fault| fault.is_none_or(|fault| fault.shown().is_none())).unwrap_or_default()
+    pub fn of_request(&self, body: &[u8]) -> Plan {
+        let holds = |text: &String| body.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+        let is_about_it = |plan: &Plan| plan.about.as_ref().is_none_or(holds);
+        self.take(|plan| plan.shown().is_none() && is_about_it(plan)).unwrap_or_default()
     }
 
     /// Which certificate this connection is to be shown.
     pub fn of_connection(&self) -> Shown {
-        let plan = self.take(|fault| fault.is_some_and(|fault| fault.shown().is_some()));
-        plan.and_then(|plan| plan.fault?.shown()).unwrap_or(Shown::Own)
+        let plan = self.take(|plan| plan.shown().is_some());
+        plan.and_then(|plan| plan.shown()).unwrap_or(Shown::Own)
     }
 
-    fn take(&self, is_meant: impl Fn(Option<&SimulatedFault>) -> bool) -> Option<Plan> {
+    fn take(&self, is_meant: impl Fn(&Plan) -> bool) -> Option<Plan> {
         let mut plans = self.plans();
         while plans.front().is_some_and(|plan| plan.times == Some(0)) {
             plans.pop_front();
         }
-        let first = plans.front_mut().filter(|plan| is_meant(plan.fault.as_ref()))?;
+        let first = plans.front_mut().filter(|plan| is_meant(plan))?;
         let taken = first.clone();
         first.times = first.times.map(|times| times - 1);
         Some(taken)
@@ -215,12 +224,16 @@ mod tests {
         ]);
         script.set(written.try_into().unwrap());
         assert_eq!(script.of_connection(), Shown::Own);
-        assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
-        assert_eq!(script.of_request().fault, Some(SimulatedFault::ResetAfterEffect));
+        assert_eq!(script.of_request(b"x").fault, Some(SimulatedFault::ResetAfterEffect));
+        assert_eq!(script.of_request(b"x").fault, Some(SimulatedFault::ResetAfterEffect));
         assert_eq!([(); 3].map(|()| script.of_connection()), [Shown::Rogue, Shown::Renewed, Shown::Own]);
-        assert_eq!((script.of_request(), script.of_request()), (Plan::slow(5), Plan::slow(5)));
+        assert_eq!((script.of_request(b"x"), script.of_request(b"x")), (Plan::slow(5), Plan::slow(5)));
+        let about = Plan { about: Some("2000".into()), ..Plan::once(SimulatedFault::Busy) };
+        script.set(about.clone().into());
+        assert_eq!(script.of_request(b"<id>1000</id>"), Plan::default());
+        assert_eq!(script.of_request(b"<id>2000</id>"), about);
         script.set(SimulatorBehaviour::default());
-        assert_eq!(script.of_request(), Plan::default());
+        assert_eq!(script.of_request(b"x"), Plan::default());
     }
 
     #[test]

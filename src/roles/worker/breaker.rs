@@ -3,11 +3,14 @@
 use super::hand::Whom;
 use crate::{
     adapter::BreakerPolicy,
-    domain::{SubmissionId, later},
+    domain::{OfficeName, SubmissionId, later},
     road::Sign,
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 /// Opens after so many failures without a success between them; after the cooldown one probe decides. Where the agency's folder
 /// declares a request that changes nothing, it goes before that probe, and the probe only after it has gone well.
@@ -92,6 +95,15 @@ impl Breaker {
     /// How many of the failures were this office's: the probe is somebody else's, if anybody else has something to send.
     pub fn failures_of(&self, office: &Whom) -> usize {
         self.failures.iter().filter(|failure| failure.office == *office).count()
+    }
+
+    /// The same of every office that is known and has failed.
+    pub fn failures(&self) -> BTreeMap<OfficeName, usize> {
+        let mut failures = BTreeMap::new();
+        for office in self.failures.iter().filter_map(|failure| failure.office.clone()) {
+            *failures.entry(office).or_default() += 1;
+        }
+        failures
     }
 
     /// The cooldown may be over: an open circuit becomes half open.

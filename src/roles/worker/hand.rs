@@ -96,8 +96,9 @@ impl Hand {
         }
     }
 
-    pub fn has(&self, whom: &Whom) -> bool {
-        self.offices.get(whom).is_some_and(|line| !line.is_empty())
+    /// Whether there is anything of such an office.
+    pub fn has(&self, is_meant: impl Fn(&Whom) -> bool) -> bool {
+        self.offices.iter().any(|(whom, line)| !line.is_empty() && is_meant(whom))
     }
 
     /// All of these offices.

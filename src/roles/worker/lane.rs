@@ -2,7 +2,7 @@
 //! while its circuit is open, what would be sent is held back in the journal.
 
 use super::{
-    Breaker, Circuit, Hand, Whose,
+    Breaker, Circuit, Hand,
     breaker::Errand,
     hand::{Standing, Whom},
     pace::Pace,
@@ -61,9 +61,20 @@ struct Course {
     is_probe_under_way: bool,
     /// Since the circuit is half open: by the declared probe, or because none is declared.
     is_found_well: bool,
+    /// The probe that was woken.
+    coming: Option<Coming>,
     /// What was to be held back and could not be yet.
     hold_again_at: Option<Instant>,
     ended: mpsc::UnboundedSender<Ended>,
+}
+
+/// What comes through the broker to be the probe.
+#[derive(Clone, Copy)]
+struct Coming {
+    /// Of its office.
+    failures: usize,
+    /// It is not waited for longer: another worker may have got it.
+    until: Instant,
 }
 
 /// One delivery that is over.
@@ -141,6 +152,7 @@ impl Lane {
             busy: 0,
             is_probe_under_way: false,
             is_found_well: false,
+            coming: None,
             hold_again_at: None,
             ended,
         }
@@ -331,7 +343,7 @@ impl Lane {
     /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the pace bears.
     async fn wake(&self, course: &mut Course) {
         let (before, wanted) = match course.breaker.circuit() {
-            Circuit::HalfOpen { .. } if !course.is_probe_under_way && !course.has_candidate() => (Timestamp::MAX, 1),
+            Circuit::HalfOpen { .. } if course.wants_probe() => (Timestamp::MAX, 1),
             Circuit::Closed => {
                 let Some((before, wanted)) = course.pace.to_wake() else { return };
                 let in_hand = u32::try_from(course.hand.len()).unwrap_or(u32::MAX);
@@ -342,16 +354,18 @@ impl Lane {
         if wanted == 0 || !course.pace.may_wake() {
             return;
         }
-        match self.road.journal().wake(&self.adapter.agency, before, self.clock.now(), wanted).await {
+        let (agency, failures) = (&self.adapter.agency, course.breaker.failures());
+        match self.road.journal().wake(agency, before, self.clock.now(), wanted, &failures).await {
             Ok(woken) => {
-                course.pace.woken(woken);
-                if woken > 0 {
-                    self.outbox_filled.notify_one();
-                }
+                course.pace.woken(woken.len());
+                let least = woken.into_iter().map(|office| failures.get(&office).copied().unwrap_or_default()).min();
+                let Some(failures) = least else { return };
+                self.outbox_filled.notify_one();
+                course.coming = Some(Coming { failures, until: Instant::now() + PAUSE });
             }
             Err(error) => {
                 course.pace.wake_later();
-                tracing::warn!(agency = %self.adapter.agency, %error, "what waits cannot be woken yet");
+                tracing::warn!(%agency, %error, "what waits cannot be woken yet");
             }
         }
     }
@@ -381,11 +395,13 @@ impl Course {
     /// The next that may go, and what for.
     fn next(&mut self) -> Option<(Whom, Delivery, Errand)> {
         let (breaker, places, is_probe_under_way) = (&self.breaker, self.pace.places(), self.is_probe_under_way);
+        let coming = self.coming.filter(|coming| Instant::now() < coming.until);
+        let is_no_worse = |failures: &usize| coming.is_none_or(|coming| *failures <= coming.failures);
         let rank = |whom: &Whom, standing: Standing| match breaker.circuit() {
             Circuit::Open { whose, .. } if whose.covers(whom) => None,
-            // The probe is of whoever has failed least.
+            // The probe is of whoever has failed least, also if it is still on its way.
             Circuit::HalfOpen { whose } if whose.covers(whom) => {
-                (!is_probe_under_way).then(|| breaker.failures_of(whom))
+                (!is_probe_under_way).then(|| breaker.failures_of(whom)).filter(is_no_worse)
             }
             _ => (standing.under_way < share(places, standing)).then_some(0),
         };
@@ -394,12 +410,11 @@ impl Course {
         Some((whom, delivery, if is_probe { Errand::Probe } else { Errand::Ordinary }))
     }
 
-    /// Whether anything in hand may be the probe.
-    fn has_candidate(&self) -> bool {
-        match self.breaker.circuit() {
-            Circuit::HalfOpen { whose: Whose::Office(office) } => self.hand.has(office),
-            _ => !self.hand.is_empty(),
-        }
+    /// Whether nothing in hand may be the probe that is of an office which has not failed.
+    fn wants_probe(&self) -> bool {
+        let Circuit::HalfOpen { whose } = self.breaker.circuit() else { return false };
+        let is_good = |whom: &Whom| whose.covers(whom) && self.breaker.failures_of(whom) == 0;
+        !self.is_probe_under_way && !self.hand.has(is_good)
     }
 
     fn rest(&self, now: Timestamp) -> Duration {
@@ -415,10 +430,15 @@ impl Course {
 }
 
 /// Of the places, for one office. One whose requests meet nothing but silence or failures soon has a single one: what it
-/// asks may be the reason, and every place that it takes would be taken for long.
+/// asks may be the reason, and every place that it takes would be taken for long. Before its first time-out nobody knows, so
+/// that the last of many places is nobody's who has all others. To an office alone this costs a quarter of what the agency
+/// bears at the most; of fewer places it would be too much.
 fn share(places: u32, standing: Standing) -> u32 {
-    places.checked_shr(standing.failures).unwrap_or(0).max(1)
+    let most = if places < MANY_PLACES { places } else { places - 1 };
+    most.min(places.checked_shr(standing.failures).unwrap_or(0)).max(1)
 }
+
+const MANY_PLACES: u32 = 4;
 
 /// `None` once both queues have ended.
 async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
@@ -437,6 +457,13 @@ fn ready(deliveries: &mut Deliveries) -> Option<Delivery> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_office_never_has_all_of_many_places_and_one_that_fails_soon_has_a_single_one() {
+        let of = |places, failures| share(places, Standing { under_way: 0, failures });
+        assert_eq!([1, 2, 3, 4, 8, 1000].map(|places| of(places, 0)), [1, 2, 3, 3, 7, 999]);
+        assert_eq!([0, 1, 2, 3, 4, 99].map(|failures| of(8, failures)), [7, 4, 2, 1, 1, 1]);
+    }
 
     #[tokio::test]
     async fn a_delivery_whose_task_fails_inside_gives_its_place_back() {

@@ -66,7 +66,7 @@ impl Pace {
         self.wake_again_at = Instant::now() + AFTER_ONE;
     }
 
-    pub fn woken(&mut self, count: u64) {
+    pub fn woken(&mut self, count: usize) {
         self.wake_again_at = Instant::now() + if count > 0 && self.is_proved { BETWEEN_WAKES } else { AFTER_ONE };
         if count == 0 {
             self.waking = None;

@@ -7,6 +7,7 @@ on_both! {
     what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait
     however_many_the_agency_has_asked_to_wait_they_hide_no_other
     what_may_be_woken_is_found_among_many_offices_that_have_nothing_of_the_kind
+    of_the_offices_whose_submissions_wait_the_one_that_has_failed_least_is_woken_first
     a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it
     a_retry_is_due_at_its_time_and_not_before
     an_attempt_is_due_when_its_lease_runs_out
@@ -164,6 +165,28 @@ async fn waits(journal: &Tested, office: &str, second: i64, fault: Fault) -> Sub
     id
 }
 
+/// Whose, of what has waited since before 40.
+async fn woken(journal: &Tested, limit: u32) -> Vec<OfficeName> {
+    journal.wake(&agency(), at(40), at(60), limit, &Default::default()).await.unwrap()
+}
+
+async fn of_the_offices_whose_submissions_wait_the_one_that_has_failed_least_is_woken_first(journal: Tested) {
+    let office = |name: &str| name.parse::<OfficeName>().unwrap();
+    let away = || fault(Code::NetworkConnect);
+    for second in 0..9 {
+        waits(&journal, "failing", second, away()).await;
+    }
+    waits(&journal, "lucky", 20, away()).await;
+    for second in [30, 31] {
+        waits(&journal, "good", second, away()).await;
+    }
+    let failures = [(office("failing"), 5), (office("lucky"), 1)].into();
+    let wake = async |limit| journal.wake(&agency(), at(40), at(60), limit, &failures).await.unwrap();
+    assert_eq!(wake(1).await, [office("good")]);
+    assert_eq!(wake(4).await, ["good", "lucky", "failing", "failing"].map(office));
+    assert_eq!(wake(1).await, [office("failing")]);
+}
+
 async fn what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait(journal: Tested) {
     let asked = fault(Code::AgencyUnavailable).with_retry_after(Some(std::time::Duration::from_secs(900)));
     let patient = waits(&journal, "one", 1, asked).await;
@@ -175,7 +198,7 @@ async fn what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the
     let retry = sending(&journal).await;
     let planned = Event::RetryPlanned { attempt: 1, due_at: at(1000), fault: fault(Code::NetworkTimeout) };
     record(&journal, retry, planned, at(5)).await;
-    let wake = async |limit| journal.wake(&agency(), at(40), at(60), limit).await.unwrap();
+    let wake = async |limit| woken(&journal, limit).await.len();
     assert_eq!(wake(2).await, 2);
     assert_eq!(
         (state(&journal, first).await, state(&journal, others).await),
@@ -205,7 +228,7 @@ async fn however_many_the_agency_has_asked_to_wait_they_hide_no_other(journal: T
         record(&journal, id, Event::Begun { attempt: 2, lease_until: at(60), asks_first: true }, at(5)).await;
         record(&journal, id, Event::Deferred { attempt: 2, due_at: at(1000), since: at(5), fault }, at(6)).await;
     }
-    assert_eq!(journal.wake(&agency(), at(40), at(60), 9).await.unwrap(), 2);
+    assert_eq!(woken(&journal, 9).await.len(), 2);
     for (id, expected) in
         [(away, StateName::Accepted), (then_away, StateName::Accepted), (then_asked, StateName::Retrying)]
     {
@@ -218,9 +241,9 @@ async fn what_may_be_woken_is_found_among_many_offices_that_have_nothing_of_the_
         waits(&journal, &format!("office-{number}"), 50, fault(Code::NetworkConnect)).await;
     }
     let early = waits(&journal, "office-41", 2, fault(Code::NetworkConnect)).await;
-    assert_eq!(journal.wake(&agency(), at(40), at(60), 1).await.unwrap(), 1);
+    assert_eq!(woken(&journal, 1).await.len(), 1);
     assert_eq!(state(&journal, early).await, StateName::Accepted);
-    assert_eq!(journal.wake(&agency(), at(40), at(60), 1).await.unwrap(), 0);
+    assert_eq!(woken(&journal, 1).await.len(), 0);
 }
 
 async fn a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it(journal: Tested) {

@@ -82,6 +82,65 @@ async fn an_office_whose_requests_alone_fail_keeps_no_other_office_waiting() {
     town.leave().await;
 }
 
+/// For this person the agency fails, or is silent, and for no other.
+const UNLUCKY: &str = "2000000000123";
+
+/// All that one office sends is waited for as long as may be, and none of it has failed yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_office_whose_requests_meet_silence_leaves_a_place_for_another_before_the_first_of_them_has_failed() {
+    let impatient = |_: &str, text: String| text.replace("timeout_secs = 20", "timeout_secs = 6");
+    let town = Town::with_adapters(impatient, |_| {}).await;
+    let (silent, quiet) = (town.stage.client(FLOODER).unwrap(), town.stage.client(QUIET).unwrap());
+    town.behave("civil-registry", json!({"delay_ms": 60_000, "about": UNLUCKY}));
+    for _ in 0..16 {
+        post(&town, &silent, &request("person-lookup", UNLUCKY), 0).await;
+    }
+    let begun = Instant::now();
+    while town.simulator("civil-registry").requests() < 7 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "they do not get there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..3 {
+        let took = time_of_one(&town, &quiet).await;
+        assert!(took < Duration::from_secs(2), "a good request of another office took {took:?}");
+    }
+    town.leave().await;
+}
+
+/// The agency is back, but fails for all that one office has waiting, and that has waited longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_is_of_the_office_that_has_failed_least_though_another_waits_longer() {
+    let touchy = |_: &str, text: String| {
+        text.replace("failures = 5", "failures = 3").replace("cooldown_secs = 15", "cooldown_secs = 1")
+    };
+    let patient = |plan: &mut StagePlan| {
+        plan.retry = "first_wait_secs = 60\nmax_wait_secs = 60\nmax_attempts = 5\n";
+    };
+    let town = Town::with_adapters(touchy, patient).await;
+    let (failing, quiet) = (town.stage.client(FLOODER).unwrap(), town.stage.client(QUIET).unwrap());
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}}));
+    for _ in 0..8 {
+        post(&town, &failing, &request("person-lookup", UNLUCKY), 0).await;
+    }
+    let good = post(&town, &quiet, &request("person-lookup", CITIZEN), 0).await;
+    let id = good["id"].as_str().unwrap();
+    let show = async || -> Value {
+        let shown = quiet.get(format!("{}/v1/submissions/{id}", town.stage.gateway())).send().await.unwrap();
+        serde_json::from_slice(&shown.bytes().await.unwrap()).unwrap()
+    };
+    let until = async |state: &str, at_most: Duration| {
+        let begun = Instant::now();
+        while show().await["state"] != state {
+            assert!(begun.elapsed() < at_most, "it is not {state}: {:#}", show().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until("retrying", Duration::from_secs(10)).await;
+    town.behave("civil-registry", json!({"fault": {"status": {"code": 503}}, "about": UNLUCKY}));
+    until("completed", Duration::from_secs(8)).await;
+    town.leave().await;
+}
+
 /// How many submissions of one office stand before the other's single request.
 fn flood_size() -> usize {
     let given = std::env::var("PUNTE_FLOOD").ok();
