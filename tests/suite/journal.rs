@@ -17,6 +17,8 @@ mod sessions;
 mod sqlite;
 mod troubles;
 
+pub(crate) use sqlite::files_with;
+
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::*,
@@ -182,11 +184,14 @@ async fn sending(journal: &Tested) -> SubmissionId {
     id
 }
 
+/// What [`completed`] has sent.
+const SENT: &str = "CANARY-SENT";
+
 /// Sent and answered at 2.
 async fn completed(journal: &Tested) -> SubmissionId {
     let id = sending(journal).await;
     let entry = Entry {
-        wire: Some(wire("CANARY-SENT", "CANARY-RECEIVED")),
+        wire: Some(wire(SENT, "CANARY-RECEIVED")),
         ..Entry::new(Event::Answered { attempt: 1, answer: answer() }, at(2))
     };
     journal.record(id, entry).await.unwrap();

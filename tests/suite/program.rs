@@ -3,10 +3,11 @@
 mod broken;
 mod secrets;
 
+use crate::journal::files_with;
 use punte::{
     domain::{
         CallContext, Code, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId,
-        TraceParent,
+        TraceParent, WireRecord,
     },
     journal::{Entry, IdempotencyKey, Journal, sqlite::SqliteJournal},
 };
@@ -579,6 +580,30 @@ async fn an_operator_names_a_submission_by_as_much_of_its_id_as_tells_it_apart()
     let discarded = punte(&["parked", "discard", "0003", "--by", "A. Operator"]);
     assert_eq!((code(&discarded), text(&discarded.stdout)), (0, format!("{}: cancelled\n", ids[2])));
     assert_eq!(states(), [9, 2, 1]);
+}
+
+/// The first try ended after the rows were erased and before the journal's files were tidied, because they were in use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_erased_a_second_time_are_in_no_file_of_the_journal() {
+    const CANARY: &str = "CANARY-3c9e";
+    let folder = Folder::new();
+    let journal = SqliteJournal::open(&folder.journal_path()).unwrap();
+    let submission = submission(Effect::Read);
+    let (id, now) = (submission.id, jiff::Timestamp::now());
+    let key = IdempotencyKey { key: id.to_string(), body_sha256: [0; 32] };
+    journal.accept(&submission, &key, false, None).await.unwrap();
+    let begun = Event::Begun { attempt: 1, lease_until: now, asks_first: true };
+    journal.record(id, Entry::new(begun, now)).await.unwrap();
+    let wire = WireRecord { sent: CANARY.into(), received: CANARY.into(), ..WireRecord::default() };
+    let given_up = Event::GivenUp { attempt: 1, fault: Fault::new(Code::AgencyFault, Stage::Read, "") };
+    journal.record(id, Entry { wire: Some(wire), ..Entry::new(given_up, now) }).await.unwrap();
+    assert!(journal.erase_wire(jiff::Timestamp::now(), now).await.unwrap() > 0);
+    let data = folder.journal_path().parent().unwrap().to_owned();
+    assert!(files_with(&data, CANARY) > 0, "there are no traces");
+
+    let erased = punte(&["submissions", "erase-wire", &id.to_string(), "--config", &folder.config()]);
+    assert_eq!((code(&erased), text(&erased.stdout)), (0, format!("{id}: the bytes of 0 attempts are erased\n")));
+    assert_eq!(files_with(&data, CANARY), 0);
 }
 
 #[tokio::test]

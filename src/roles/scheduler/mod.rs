@@ -120,7 +120,8 @@ impl Scheduler {
     }
 
     async fn repair(&self, stop: &CancellationToken) {
-        let (mut housekeeping_due, mut owes_traces) = (Instant::now(), false);
+        // A process before this one may have died between erasing and removing traces.
+        let (mut housekeeping_due, mut owes_traces) = (Instant::now(), true);
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(self).await {

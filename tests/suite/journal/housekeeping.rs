@@ -7,13 +7,14 @@ use punte::{
 use std::{path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
 
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
 on_both! {
     an_old_file_that_no_record_has_is_removed_and_others_stay
 }
 
-/// A day after everything in these tests, with everything kept for an hour.
-async fn tidied(journal: Tested, folder: &Path) {
-    let hour = SignedDuration::from_hours(1);
+/// A day after everything in these tests, with everything kept for so long.
+async fn tidied(journal: Tested, folder: &Path, kept: SignedDuration) {
     let schedule =
         Schedule::new(Duration::from_secs(1), Duration::from_secs(1), 1.0, 0.0, 1, Duration::from_secs(1)).unwrap();
     let scheduler = Scheduler {
@@ -22,8 +23,8 @@ async fn tidied(journal: Tested, folder: &Path) {
         adapters: Arc::default(),
         clock: Arc::new(ManualClock::at(at(100_000))),
         metrics: punte::telemetry::Metrics::new(),
-        retention: Retention { wire: hour, content: hour, parked: hour, keys: hour },
-        lost_after: hour,
+        retention: Retention { wire: kept, content: kept, parked: kept, keys: kept },
+        lost_after: HOUR,
         fallback_schedule: schedule,
         attachments: AttachmentStore::open(folder).unwrap(),
         outbox_filled: Arc::default(),
@@ -54,7 +55,7 @@ async fn an_old_file_that_no_record_has_is_removed_and_others_stay(journal: Test
     old_file(folder.path(), recorded.id).await;
     journal.add_attachment(&office(), &recorded, at(99_000)).await.unwrap();
     AttachmentStore::open(folder.path()).unwrap().begin().unwrap().keep(arriving).await.unwrap();
-    tidied(journal, folder.path()).await;
+    tidied(journal, folder.path(), HOUR).await;
     let is_there = |id| path(folder.path(), id).exists();
     assert_eq!((is_there(nobodys), is_there(arriving), is_there(recorded.id)), (false, true, true));
 }
@@ -78,10 +79,22 @@ async fn a_step_that_fails_keeps_no_other_from_erasing() {
          BEGIN SELECT RAISE(ABORT, 'no'); END",
     )
     .unwrap();
-    tidied(journal.clone(), home.path()).await;
+    tidied(journal.clone(), home.path(), HOUR).await;
     assert!(journal.find(id).await.unwrap().unwrap().erased_at.is_some(), "the content");
     assert_eq!(journal.attachment(&office(), unused.id).await.unwrap(), None);
     assert!(!path(home.path(), unused.id).exists(), "the file");
     let log = std::fs::metadata(journal_path.with_extension("db-wal")).map_or(0, |log| log.len());
     assert!(log <= LOG_OF_ITS_ID_BYTES, "the traces: {log}");
+}
+
+/// As whoever was killed between the two leaves it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_erased_before_a_start_and_left_traces_leaves_none_after_it() {
+    let home = tempfile::tempdir().unwrap();
+    let journal: Tested = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+    completed(&journal).await;
+    assert_eq!(journal.erase_wire(at(3), at(10)).await.unwrap(), 1);
+    assert!(files_with(home.path(), SENT) > 0, "there are no traces");
+    tidied(journal, home.path(), HOUR * 1000).await;
+    assert_eq!(files_with(home.path(), SENT), 0);
 }

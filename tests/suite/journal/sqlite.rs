@@ -289,7 +289,8 @@ async fn what_was_erased_is_in_no_file_of_the_journal() {
     assert_eq!(files_with(home.path(), CANARY), 0);
 }
 
-fn files_with(folder: &Path, text: &str) -> usize {
+/// In how many files of this folder and below a text stands.
+pub(crate) fn files_with(folder: &Path, text: &str) -> usize {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let number = entries.map(|path| match path.is_dir() {
         true => files_with(&path, text),
