@@ -2,12 +2,13 @@
 //! reading goes out.
 
 use super::{
-    Address, Contract, Coverage, Filter, Form, Mapped, Reading, Template, WireAnswer,
+    Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Reading, Template, WireAnswer,
     attachments::{self, Wanted},
     template_values::seen,
+    wire_answer::names_reference,
 };
 use crate::{
-    domain::{MessageId, Submission},
+    domain::{MessageId, Submission, SubmissionId},
     wire::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
@@ -17,6 +18,7 @@ use minijinja::value::{Value as Seen, merge_maps};
 use roxmltree::Node;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
+use uuid::Uuid;
 
 /// What a template may see.
 pub struct TransformInput<'a> {
@@ -60,6 +62,8 @@ pub enum InterpretError {
     Shape { file: String, problem: String },
     #[error("filter {file} lets decide what the agency has not signed")]
     UnsignedDecides { file: String },
+    #[error("filter {file} gives our own reference in the place of the one that the agency names")]
+    GivesBack { file: String },
 }
 
 /// Template, filter and address of one kind of exchange. Everything here is pure: it reads no clock and no file.
@@ -107,7 +111,20 @@ impl Exchange {
         if names_unsigned && !is_same_but_for_text(&mapped, &self.map(&answer.without_unsigned(), reference)?) {
             return Err(InterpretError::UnsignedDecides { file: self.filter_file.clone() });
         }
+        if names_reference(self.filter.source()) && self.gives_back(answer, reference, &mapped) {
+            return Err(InterpretError::GivesBack { file: self.filter_file.clone() });
+        }
         Ok(mapped)
+    }
+
+    /// Whether the filter found every answer to be ours, because it gives the reference that it was given.
+    fn gives_back(&self, answer: &WireAnswer, reference: &str, mapped: &Mapped) -> bool {
+        let names = |mapped: &Mapped, reference: &str| {
+            let named = mapped.bond.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
+            named.is_some_and(|named| reference.parse() == Ok(named))
+        };
+        let nobodys = Uuid::nil().to_string();
+        names(mapped, reference) && self.map(answer, &nobodys).is_ok_and(|other| names(&other, &nobodys))
     }
 
     fn map(&self, answer: &WireAnswer, reference: &str) -> Result<Mapped, InterpretError> {
@@ -132,11 +149,20 @@ impl Exchange {
         self.filter.source().contains("request_digest")
     }
 
-    /// Whether an answer may be bound to the one message that it answers, and not only to our reference. `is_sealed_anew`:
-    /// no two messages of ours have the same digest.
+    /// Whether an answer may be bound to the one message that it answers, and not only to our reference.
     pub fn binds_to_message(&self, is_sealed_anew: bool) -> bool {
-        let by_digest = self.binds_by_digest() && (is_sealed_anew || self.reads("message_id"));
+        let by_digest = self.binds_by_digest() && self.body_of(is_sealed_anew) == BodyOf::Message;
         self.filter.source().contains("message_id") || by_digest
+    }
+
+    /// By what the template looks at. `is_sealed_anew`: no two messages of ours have the same digest.
+    pub fn body_of(&self, is_sealed_anew: bool) -> BodyOf {
+        match &self.template {
+            None => BodyOf::Nobody,
+            Some(_) if is_sealed_anew || self.reads("message_id") => BodyOf::Message,
+            Some(_) if self.reads("reference") => BodyOf::Submission,
+            Some(_) => BodyOf::Anybody,
+        }
     }
 
     /// Whether the filter may read a fault of the agency's.

@@ -68,6 +68,8 @@ pub(super) struct Reader<'a> {
     pub namespaces: BTreeMap<String, String>,
     /// What the signature of its answers covers.
     pub coverage: Coverage,
+    /// Whether no two messages of ours have the same digest.
+    pub is_sealed_anew: bool,
     /// For operations that say nothing else.
     pub not_handled: NotHandled,
 }
@@ -110,6 +112,7 @@ fn load_agency(
         endpoint: endpoint?,
         namespaces: namespaces?,
         coverage,
+        is_sealed_anew: seal.as_ref().is_some_and(|(seal, _)| seal.kind == SealKind::Wss),
         not_handled,
     };
     let operations = written.into_iter().filter_map(|(name, it)| operation::load(&reader, &name, it, faults));

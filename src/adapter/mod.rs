@@ -40,7 +40,7 @@ pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
 pub use form::Form;
 pub use not_handled::{DeclaredMoment, NotHandled};
 pub use probe::Probe;
-pub use reading::{Bond, Mapped, Reading};
+pub use reading::{BodyOf, Bond, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::{Template, TemplateFault};
 pub use wire_answer::{Beside, Coverage, WireAnswer};

@@ -1,7 +1,7 @@
 //! The folder of one operation and its section of `agency.toml` come in; an operation goes out, compiled and checked.
 
 use super::{
-    Address, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Template, contract,
+    Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Template, contract,
     examples,
     load::{Reader, entries, seconds},
     unsigned::{Refused, refused_uses},
@@ -54,6 +54,9 @@ pub(super) fn load(
         None => reader.not_handled.clone(),
     };
     let (request, lookup) = (request?, lookup?);
+    for exchange in std::iter::once(&request).chain(&lookup) {
+        check_digest(&place, exchange, written.effect, faults);
+    }
     check_attachments(&place, &service, &request, faults);
     let examples = examples::load(&reader.agency, &place.folder, &service, &request, written.effect, faults);
     Some(Operation {
@@ -93,6 +96,23 @@ fn correlates(place: &Place<'_>, written: &CorrelatesWritten, faults: &mut Confi
                   correlates = { cannot = \"why the agency's contract has nothing of the kind\" }";
     faults.add(&place.reader.file, place.key_of("correlates"), problem, remedy);
     None
+}
+
+/// A digest that many requests have binds no answer to one of them.
+fn check_digest(place: &Place<'_>, exchange: &Exchange, effect: Effect, faults: &mut ConfigFaults) {
+    let problem = match exchange.body_of(place.reader.is_sealed_anew) {
+        body if !exchange.binds_by_digest() || body.binds_by_digest(effect) => return,
+        BodyOf::Nobody => "names request_digest, but the request has no body: all of these have the same digest",
+        BodyOf::Anybody | BodyOf::Submission | BodyOf::Message => {
+            "names request_digest, but the template prints neither `reference` nor `message_id`: two submissions may have \
+             the same"
+        }
+    };
+    let remedy = match exchange.template {
+        Some(_) => "print one of them, or have the filter give the reference or message_id that the agency repeats",
+        None => "have the filter give the reference that the agency repeats; for a read, subject is enough",
+    };
+    faults.add(place.reader.folder.join(&exchange.filter_file), "", problem, remedy);
 }
 
 /// What an office may send must reach the agency, and what the template reads must be sendable.

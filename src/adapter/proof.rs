@@ -1,18 +1,17 @@
 //! An adapter and its examples come in; everything in which it breaks them goes out.
 
 use super::{
-    Adapter, Correlates, Coverage, Example, Exchange, Form, Mapped, Operation, Reading, WireAnswer, WireReply, sameness,
+    Adapter, Correlates, Coverage, Example, Exchange, Form, InterpretError, Mapped, Operation, Reading, WireAnswer,
+    WireReply, sameness,
 };
 use crate::{
     catalogue::{Catalogue, Schema, Service},
-    domain::SubmissionId,
     settings::{ConfigFault, ConfigFaults},
-    trust::SignedHeaderAsWritten,
+    trust::{SealKind, SignedHeaderAsWritten},
     wire::{self, content::TextKind},
     xml,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 impl Adapter {
     /// Runs every example of every operation both ways.
@@ -21,7 +20,8 @@ impl Adapter {
         for operation in self.operations.values() {
             let service = catalogue.get(&operation.service);
             for example in &operation.examples {
-                let mut proof = Proof { operation, example, faults: &mut faults };
+                let is_sealed_anew = self.seal.kind == SealKind::Wss;
+                let mut proof = Proof { operation, example, is_sealed_anew, faults: &mut faults };
                 proof.signed_headers(self.seal.sign_headers.as_deref().unwrap_or_default());
                 proof.request(service);
                 proof.answer(service.map(|service| &service.answer_schema));
@@ -35,6 +35,8 @@ impl Adapter {
 struct Proof<'a> {
     operation: &'a Operation,
     example: &'a Example,
+    /// Whether no two messages of ours have the same digest.
+    is_sealed_anew: bool,
     faults: &'a mut ConfigFaults,
 }
 
@@ -91,7 +93,7 @@ impl Proof<'_> {
         if let Reading::Answered { answer } = &example.mapped.reading {
             self.fits(schema, answer, "answer.json", "answer");
         }
-        self.is_bound(&example.mapped, "answer.json");
+        self.is_bound(&example.mapped, &self.operation.request, "answer.json");
     }
 
     fn lookup(&mut self, schema: Option<&Schema>) {
@@ -105,11 +107,11 @@ impl Proof<'_> {
         if let Reading::Answered { answer } = &mapped.reading {
             self.fits(schema, answer, "lookup.json", "answer");
         }
-        self.is_bound(mapped, "lookup.json");
+        self.is_bound(mapped, exchange, "lookup.json");
     }
 
     /// What would count must say to which request it belongs.
-    fn is_bound(&mut self, mapped: &Mapped, file: &str) {
+    fn is_bound(&mut self, mapped: &Mapped, exchange: &Exchange, file: &str) {
         let counts = match mapped.reading {
             Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting => {
                 self.operation.correlates == Correlates::Yes
@@ -118,10 +120,14 @@ impl Proof<'_> {
             Reading::NotSeen => true,
             Reading::Failed { .. } | Reading::Unmapped => false,
         };
-        if counts && !mapped.bond.binds(self.operation.effect) {
-            let remedy = "have the filter give the reference that the agency repeats, or request_digest; for a read, subject \
-                          is enough. If the agency's contract has nothing of the kind: correlates = { cannot = \"why\" }";
-            self.fault(file, "names no reference, and nothing else binds it to its request", remedy);
+        let (effect, body) = (self.operation.effect, exchange.body_of(self.is_sealed_anew));
+        if counts && !mapped.bond.binds(effect, body) {
+            let by_digest = if body.binds_by_digest(effect) { ", or request_digest" } else { "" };
+            let remedy = format!(
+                "have the filter give the reference that the agency repeats{by_digest}; for a read, subject is enough. If the \
+                 agency's contract has nothing of the kind: correlates = {{ cannot = \"why\" }}"
+            );
+            self.fault(file, "names no reference, and nothing else binds it to its request", &remedy);
         }
         let example = &self.example.submission;
         let is_anothers = |named: &Option<String>, ours: &str| named.as_ref().is_some_and(|named| named != ours);
@@ -139,6 +145,9 @@ impl Proof<'_> {
             Err(problem) => return self.faults.add(&reply.file, "", problem, "mend the example"),
         };
         match exchange.interpret(&answer, &self.example.submission.id.to_string()) {
+            Err(error @ InterpretError::GivesBack { .. }) => {
+                self.fault(file, error, "take `reference` from the answer");
+            }
             Err(error) => self.fault(file, error, "mend the filter"),
             Ok(mapped) => {
                 if let Some(place) = json_difference(expected, &mapped) {
@@ -146,13 +155,6 @@ impl Proof<'_> {
                     self.fault(file, problem, "mend the filter or the example");
                 }
             }
-        }
-        // A filter that gives back what it was given would find every answer to be ours.
-        let other = SubmissionId::from(Uuid::nil()).to_string();
-        let parrots = exchange.interpret(&answer, &other).is_ok_and(|mapped| mapped.bond.reference == Some(other));
-        if parrots {
-            let problem = "the filter gives our own reference in the place of the one that the agency names";
-            self.fault(file, problem, "take `reference` from the answer");
         }
     }
 

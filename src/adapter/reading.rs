@@ -34,7 +34,8 @@ pub struct Bond {
     pub reference: Option<String>,
     /// Whom the answer is about: two reads about one person have one answer.
     pub subject: Option<String>,
-    /// SHA-256 or SHA-512 of the request's body as it was sent, in hexadecimal or base64.
+    /// SHA-256 or SHA-512 of the request's body as it was sent, in hexadecimal or base64. It binds where the body names the
+    /// request.
     pub request_digest: Option<String>,
     /// Of the very message that is answered, as the agency repeats it.
     pub message_id: Option<String>,
@@ -42,10 +43,35 @@ pub struct Bond {
 
 impl Bond {
     /// Whether it is enough to know the answer's request. Whom it is about is enough only for what changes nothing: two
-    /// changes for one person are two.
-    pub fn binds(&self, effect: Effect) -> bool {
+    /// changes for one person are two. `body`: the request's.
+    pub fn binds(&self, effect: Effect, body: BodyOf) -> bool {
         let by_subject = self.subject.is_some() && effect == Effect::Read;
-        self.reference.is_some() || self.request_digest.is_some() || self.message_id.is_some() || by_subject
+        let by_digest = self.request_digest.is_some() && body.binds_by_digest(effect);
+        self.reference.is_some() || self.message_id.is_some() || by_digest || by_subject
+    }
+}
+
+/// Which request the digest of a body names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyOf {
+    /// There is no body, and each of these has the same digest.
+    Nobody,
+    /// Another submission may have the same body.
+    Anybody,
+    /// Only another message of the same submission may have it.
+    Submission,
+    /// No other message has it.
+    Message,
+}
+
+impl BodyOf {
+    /// What asks the same may have the same answer.
+    pub fn binds_by_digest(self, effect: Effect) -> bool {
+        match self {
+            BodyOf::Nobody => false,
+            BodyOf::Anybody => effect == Effect::Read,
+            BodyOf::Submission | BodyOf::Message => true,
+        }
     }
 }
 

@@ -96,6 +96,15 @@ fn text_of(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Whether a filter's text names the reference, and not only as the name of what it gives.
+pub(super) fn names_reference(source: &str) -> bool {
+    const NAME: &str = "reference";
+    source.match_indices(NAME).any(|(at, _)| {
+        let rest = source.get(at + NAME.len()..).unwrap_or_default();
+        !rest.strip_prefix('"').unwrap_or(rest).trim_start().starts_with(':')
+    })
+}
+
 impl WireAnswer {
     pub fn of_body(body: Value) -> Self {
         Self { body, soap_fault: None, vouched: Beside::default(), unsigned: Beside::default() }
@@ -121,14 +130,17 @@ impl WireAnswer {
         self
     }
 
-    /// What a filter sees: headers and what is unsigned only if its text names them, so that no walk over everything can
-    /// come upon them unawares.
+    /// What a filter sees: our reference, headers and what is unsigned only if its text names them, so that no walk over
+    /// everything can come upon them unawares.
     pub(super) fn seen(&self, reference: &str, source: &str) -> Value {
         let fault = self.soap_fault.as_ref().map(
             |fault| json!({"code": fault.code, "subcodes": fault.subcodes, "text": fault.text, "detail": fault.detail}),
         );
         let status = self.vouched.status;
-        let mut seen = json!({"status": status, "body": self.body, "fault": fault, "reference": reference});
+        let mut seen = json!({"status": status, "body": self.body, "fault": fault});
+        if names_reference(source) {
+            seen["reference"] = reference.into();
+        }
         if source.contains("headers") {
             seen["headers"] = self.vouched.headers.clone().into();
             seen["soap_headers"] = self.vouched.soap_headers.clone().into();
@@ -193,5 +205,19 @@ mod tests {
     fn a_filter_that_does_not_name_what_is_unsigned_is_not_given_it() {
         let seen = answer(Coverage::Body, &[]).seen("r", "[.. | numbers]");
         assert!(!seen.to_string().contains("404"), "{seen}");
+    }
+
+    #[test]
+    fn a_filter_that_names_our_reference_only_in_what_it_gives_is_not_given_it() {
+        let sees = |source| answer(Coverage::Body, &[]).seen("ours", source).get("reference").is_some();
+        for source in
+            ["{reference: [.. | strings][0]}", "{\"reference\" : .body.id}", "{ reference:.body.id, answer: {}}"]
+        {
+            assert!(!sees(source), "{source}");
+        }
+        for source in [".reference", "{reference}", "{reference: .reference}", ".[\"reference\"]", "$a.reference // 1"]
+        {
+            assert!(sees(source), "{source}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Earlier;
 use crate::{
-    adapter::{Bond, Correlates, Mapped, Reading},
+    adapter::{BodyOf, Bond, Correlates, Mapped, Reading},
     domain::{Code, Effect, Fault, MessageId, Stage, SubmissionId, Verdict, lower_hex},
 };
 use aws_lc_rs::digest::{self, SHA256, SHA512};
@@ -22,8 +22,8 @@ pub struct Ours<'a> {
     pub is_signed: bool,
     /// Which of our messages is answered.
     pub message: MessageId,
-    /// Whether the digests are of this message alone.
-    pub has_unique_body: bool,
+    /// Which request the digests name.
+    pub body_of: BodyOf,
     /// What may have been said of our reference before.
     pub earlier: Earlier,
 }
@@ -54,7 +54,7 @@ pub fn check(
     if let Some(text) = anothers(&mapped.bond, ours) {
         return Err(mismatched(text));
     }
-    let is_bound = mapped.bond.binds(ours.effect);
+    let is_bound = mapped.bond.binds(ours.effect, ours.body_of);
     match mapped.reading {
         // "Never seen" has it sent again: it must be an answer to this very question, whatever the folder says.
         Reading::NotSeen if !is_bound => {
@@ -114,7 +114,7 @@ fn is_hex(text: &str) -> bool {
 
 /// `bond`: nothing in it is another's.
 fn names_this_message(bond: &Bond, ours: &Ours<'_>) -> bool {
-    bond.message_id.is_some() || (bond.request_digest.is_some() && ours.has_unique_body)
+    bond.message_id.is_some() || (bond.request_digest.is_some() && ours.body_of == BodyOf::Message)
 }
 
 /// A signed fault that might be about another request, or another attempt, is as good as an unsigned one.
@@ -141,18 +141,9 @@ mod tests {
         let digests = digests(b"request");
         let (subject, correlates) = ("2000000000001", &correlates);
         let (message, earlier) = (uuid::Uuid::nil().into(), Earlier::Nothing);
-        let has_unique_body = false;
-        let ours = Ours {
-            reference,
-            subject,
-            digests: &digests,
-            effect,
-            correlates,
-            is_signed,
-            message,
-            has_unique_body,
-            earlier,
-        };
+        let body_of = BodyOf::Submission;
+        let ours =
+            Ours { reference, subject, digests: &digests, effect, correlates, is_signed, message, body_of, earlier };
         told(written, &ours, None)
     }
 
@@ -220,7 +211,7 @@ mod tests {
         let (subject, correlates, digests) = ("2000000000001", &Correlates::Yes, digests(b"request"));
         let (reference, message) = (SubmissionId::from(uuid::Uuid::nil()), MessageId::new());
         let at = |second| Timestamp::from_second(second).unwrap();
-        let ours = |effect, earlier, has_unique_body| Ours {
+        let ours = |effect, earlier, body_of| Ours {
             reference,
             subject,
             digests: &digests,
@@ -228,29 +219,63 @@ mod tests {
             correlates,
             is_signed: true,
             message,
-            has_unique_body,
+            body_of,
             earlier,
         };
         let fault = |transient: bool, key: &str, value: &str| json!({"fault": {"code": "c", "text": "t", "transient": transient}, key: value});
         let by_reference = |transient| fault(transient, "reference", &reference.to_string());
         let earlier = Earlier::Until(at(1000));
         for effect in [Effect::Once, Effect::Lookup, Effect::Idempotent] {
-            let of = |earlier, signed_at| told(by_reference(true), &ours(effect, earlier, true), signed_at);
+            let of = |earlier, signed_at| told(by_reference(true), &ours(effect, earlier, BodyOf::Message), signed_at);
             assert_eq!(of(Earlier::Nothing, None), "ours");
             assert_eq!(of(earlier, None), "agency.fault.transient Unknown");
             assert_eq!(of(earlier, Some(at(1060))), "agency.fault.transient Unknown");
             assert_eq!(of(earlier, Some(at(1061))), "ours");
             assert_eq!(of(Earlier::Unknown, Some(Timestamp::MAX)), "agency.fault.transient Unknown");
-            let lasting = told(by_reference(false), &ours(effect, earlier, true), None);
+            let lasting = told(by_reference(false), &ours(effect, earlier, BodyOf::Message), None);
             assert_eq!(lasting, "agency.fault DoNotRetryInDoubt");
-            let digest =
-                |is_unique| told(fault(true, "request_digest", &digests[0]), &ours(effect, earlier, is_unique), None);
-            assert_eq!((digest(true).as_str(), digest(false).as_str()), ("ours", "agency.fault.transient Unknown"));
-            let named =
-                |id: MessageId| told(fault(true, "message_id", &id.to_string()), &ours(effect, earlier, false), None);
+            let digest = |of| told(fault(true, "request_digest", &digests[0]), &ours(effect, earlier, of), None);
+            assert_eq!(digest(BodyOf::Message), "ours");
+            for other in [BodyOf::Nobody, BodyOf::Anybody, BodyOf::Submission] {
+                assert_eq!(digest(other), "agency.fault.transient Unknown", "{other:?}");
+            }
+            let named = |id: MessageId| {
+                told(fault(true, "message_id", &id.to_string()), &ours(effect, earlier, BodyOf::Submission), None)
+            };
             assert_eq!((named(message).as_str(), named(MessageId::new()).as_str()), ("ours", MISMATCHED));
         }
-        let read = told(by_reference(true), &ours(Effect::Read, Earlier::Unknown, false), None);
+        let read = told(by_reference(true), &ours(Effect::Read, Earlier::Unknown, BodyOf::Submission), None);
         assert_eq!(read, "ours");
     }
+
+    #[test]
+    fn a_digest_that_other_requests_have_binds_nothing_but_the_same_question() {
+        let digests = digests(b"");
+        let all = Effect::ALL.into_iter().flat_map(|effect| EVERY.map(|body_of| (effect, body_of)));
+        for (effect, body_of) in all {
+            for mut written in [json!({"answer": {}}), json!({"not_seen": true})] {
+                let ours = Ours {
+                    reference: SubmissionId::from(uuid::Uuid::nil()),
+                    subject: "2000000000001",
+                    digests: &digests,
+                    effect,
+                    correlates: &Correlates::Yes,
+                    is_signed: true,
+                    message: MessageId::new(),
+                    body_of,
+                    earlier: Earlier::Nothing,
+                };
+                written["request_digest"] = digests[0].as_str().into();
+                let is_bound = match body_of {
+                    BodyOf::Nobody => false,
+                    BodyOf::Anybody => effect == Effect::Read,
+                    BodyOf::Submission | BodyOf::Message => true,
+                };
+                let expected = if is_bound { "ours" } else { MISMATCHED };
+                assert_eq!(told(written, &ours, None), expected, "{effect:?} {body_of:?}");
+            }
+        }
+    }
+
+    const EVERY: [BodyOf; 4] = [BodyOf::Nobody, BodyOf::Anybody, BodyOf::Submission, BodyOf::Message];
 }

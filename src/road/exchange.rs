@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        BRIEF_BYTES, Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
+        BRIEF_BYTES, BodyOf, Exchange, LARGE_BYTES, MAX_TIME, Operation, Reading, TransformInput,
         stacks::{self, NotDone},
     },
     crash::{self, Point},
@@ -61,7 +61,7 @@ struct Sent {
     message: MessageId,
     /// Empty where the filter names none.
     digests: Vec<String>,
-    has_unique_body: bool,
+    body_of: BodyOf,
 }
 
 /// What one attempt came to.
@@ -169,7 +169,7 @@ impl Road {
         (wire.sent, wire.truncated) = sealed.beginning(self.wire_max_bytes);
         let by_digest = exchange_of(turn.line, turn.record, is_lookup).is_ok_and(|(_, it)| it.binds_by_digest());
         let digests = if by_digest { digests(sealed.body()) } else { Vec::new() };
-        let sent = Sent { message: sealed.message(), digests, has_unique_body: sealed.has_unique_body() };
+        let sent = Sent { message: sealed.message(), digests, body_of: sealed.body_of() };
         crash::here(Point::WorkerSending);
         let effect = if is_lookup { Effect::Read } else { turn.effect };
         let answer = send(sealed, turn.line, effect, &turn.operation.not_handled, deadline).await;
@@ -212,7 +212,7 @@ impl Road {
                 correlates: &operation.correlates,
                 is_signed: exchange.coverage().is_signed(),
                 message: sent.message,
-                has_unique_body: sent.has_unique_body,
+                body_of: sent.body_of,
                 earlier,
             };
             let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);

@@ -2,7 +2,7 @@
 
 use super::{Line, Transformed};
 use crate::{
-    adapter::WireRequest,
+    adapter::{BodyOf, WireRequest},
     domain::{Code, Fault, MessageId, Stage, TraceParent},
     trust::{
         HttpSignatureProfile, Identity, JwsForm, JwsProfile, Seal, WssProfile,
@@ -19,18 +19,23 @@ use std::sync::Arc;
 pub struct Sealed {
     outgoing: Outgoing,
     message: MessageId,
-    /// No other message of ours has the same body.
-    has_unique_body: bool,
+    body_of: BodyOf,
 }
 
 const JOSE: &str = "application/jose";
 
 pub fn seal(transformed: Transformed, line: &Line, trace: TraceParent, now: Timestamp) -> Result<Sealed, Fault> {
     line.check_identity(now)?;
-    let Transformed { request, message } = transformed;
+    let Transformed { request, reference, message } = transformed;
     let WireRequest { method, url, mut headers, media_type, body } = request;
-    // WS-Security's identifiers are random.
-    let has_unique_body = matches!(line.seal, Seal::Wss(_)) || holds(&body, &message.to_string());
+    let body_of = match line.seal {
+        // WS-Security's identifiers are random.
+        Seal::Wss(_) => BodyOf::Message,
+        _ if body.is_empty() => BodyOf::Nobody,
+        _ if holds(&body, &message.to_string()) => BodyOf::Message,
+        _ if holds(&body, &reference.to_string()) => BodyOf::Submission,
+        _ => BodyOf::Anybody,
+    };
     headers.insert("traceparent", value(&trace.to_string())?);
     // Compressed answers are read all the same, but nothing is gained by them.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -46,7 +51,7 @@ pub fn seal(transformed: Transformed, line: &Line, trace: TraceParent, now: Time
         Seal::Jws(profile) => jws_signed(&mut outgoing, profile, &*identity(line, now)?)?,
         Seal::HttpSignature(profile) => http_signed(&mut outgoing, profile, &*identity(line, now)?, now)?,
     }
-    Ok(Sealed { outgoing, message, has_unique_body })
+    Ok(Sealed { outgoing, message, body_of })
 }
 
 impl Sealed {
@@ -62,8 +67,8 @@ impl Sealed {
         self.message
     }
 
-    pub(super) fn has_unique_body(&self) -> bool {
-        self.has_unique_body
+    pub(super) fn body_of(&self) -> BodyOf {
+        self.body_of
     }
 
     /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.

@@ -2,19 +2,20 @@
 
 use crate::{
     adapter::{ComposeError, Exchange, TransformInput, WireRequest},
-    domain::{Code, Fault, MessageId, Stage},
+    domain::{Code, Fault, MessageId, Stage, SubmissionId},
 };
 
 /// A request that has not been signed yet, and therefore cannot be sent.
 pub struct Transformed {
     pub(super) request: WireRequest,
+    pub(super) reference: SubmissionId,
     pub(super) message: MessageId,
 }
 
 /// `None`: the template uses the contents of attachments, and the input is without them.
 pub fn transform(exchange: &Exchange, input: &TransformInput<'_>) -> Result<Option<Transformed>, Fault> {
     match exchange.compose(input) {
-        Ok(request) => Ok(Some(Transformed { request, message: input.message })),
+        Ok(request) => Ok(Some(Transformed { request, reference: input.submission.id, message: input.message })),
         Err(ComposeError::ContentsWanted) => Ok(None),
         Err(error @ ComposeError::Template { .. }) => Err(Fault::new(Code::TemplateFailed, Stage::Transform, error)),
         Err(error @ ComposeError::Contract(_)) => Err(Fault::new(Code::ContractBroken, Stage::Transform, error)),

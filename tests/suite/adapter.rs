@@ -1,7 +1,7 @@
 //! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
 
 use punte::{
-    adapter::{Adapters, DeclaredMoment, NotHandled},
+    adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
     catalogue::Catalogue,
     settings::{AgencyPlace, ConfigFaults},
 };
@@ -221,6 +221,30 @@ fn a_filter_that_gives_our_own_reference_as_the_agencys_is_told() {
     broken.edit(&format!("{EXTRACT}/answer.jq"), "if .fault then of_fault", ". as $all | if .fault then of_fault");
     broken.edit(&format!("{EXTRACT}/answer.jq"), "reference: .[\"cr:RequestId\"]", "reference: $all.reference");
     broken.has("civil-status-extract/examples/birth/answer.json", "", "gives our own reference in the place");
+}
+
+#[test]
+fn a_filter_that_gives_our_own_reference_where_the_agency_names_none_is_found_out_when_it_runs() {
+    let parroting = Broken::new();
+    let filter = "legal-events/legal-event/answer.jq";
+    parroting.edit(
+        filter,
+        "{reference: .body.event_id, answer:",
+        "{reference: (.body.event_id // .reference), answer:",
+    );
+    let (adapters, faults) = load(parroting.folder.path(), &BTreeMap::new());
+    assert!(faults.is_empty(), "no example shows it: {faults}");
+    let adapter = adapters.agency(&"legal-events".parse().unwrap()).unwrap();
+    let operation = adapter.operations.values().next().unwrap();
+    let ours = uuid::Uuid::now_v7().to_string();
+    let read = |named: serde_json::Value| {
+        let body = serde_json::json!({"uid": "1", "registered_at": "2026-03-02T08:30:01Z", "event_id": named});
+        operation.request.interpret(&WireAnswer::of_body(body), &ours)
+    };
+    assert_eq!(read(ours.as_str().into()).unwrap().bond.reference.as_ref(), Some(&ours));
+    assert_eq!(read("another".into()).unwrap().bond.reference.as_deref(), Some("another"));
+    let file = "legal-event/answer.jq".to_owned();
+    assert_eq!(read(serde_json::Value::Null).unwrap_err(), InterpretError::GivesBack { file });
 }
 
 #[test]
@@ -487,6 +511,21 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
     }
     let (_, faults) = load(changed.folder.path(), &BTreeMap::new());
     assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn a_digest_that_names_no_request_is_told() {
+    let lookup = "legal-events/legal-event/lookup.jq";
+    let of_nothing = Broken::new();
+    of_nothing.edit(lookup, "reference: .body.event_id}", "reference: .body.event_id, request_digest: .body.digest}");
+    of_nothing.has(lookup, "", "the request has no body");
+    let (answer, template) = ("legal-events/legal-event/answer.jq", "legal-events/legal-event/request.json");
+    let of_anybody = Broken::new();
+    of_anybody.edit(answer, "reference: .body.event_id, answer", "request_digest: .body.digest, answer");
+    let (_, faults) = load(of_anybody.folder.path(), &BTreeMap::new());
+    assert!(!faults.to_string().contains("names request_digest"), "{faults}");
+    of_anybody.edit(template, "{{ reference }}", "{{ trace_id }}");
+    of_anybody.has(answer, "", "prints neither `reference` nor `message_id`");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Some agencies name the request that they answer by the digest of its body: that binds an answer on the whole road.
 
 use super::hostile::{DIGEST, Hostile, OTHER_DIGEST};
-use crate::town::Town;
+use crate::town::{CITIZEN, Town, request};
+use serde_json::json;
 use std::path::Path;
 
 /// The log of events as one that signs nothing and repeats no reference, but a digest.
@@ -12,7 +13,7 @@ fn by_digest(text: String) -> String {
         .replace("failures = 5", "failures = 1000")
 }
 
-async fn town() -> (Town, Hostile) {
+async fn town(template: impl Fn(String) -> String) -> (Town, Hostile) {
     let hostile = Hostile::default();
     let player = hostile.clone();
     let folder = tempfile::tempdir().unwrap();
@@ -26,6 +27,7 @@ async fn town() -> (Town, Hostile) {
         std::fs::write(path, after).unwrap();
     };
     edit("legal-events/agency.toml", &by_digest);
+    edit("legal-events/legal-event/request.json", &template);
     edit("legal-events/legal-event/answer.jq", &|text| {
         text.replace(
             "{reference: .body.event_id, answer:",
@@ -50,7 +52,7 @@ fn says(hostile: &Hostile, digest: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_digest_of_our_request_binds_an_answer_and_that_of_another_does_not() {
-    let (town, hostile) = town().await;
+    let (town, hostile) = town(|text| text + "\n").await;
     for digest in [DIGEST, OTHER_DIGEST] {
         says(&hostile, &format!("\"{digest}\""));
         let id = town.post("legal-event").await;
@@ -60,6 +62,26 @@ async fn the_digest_of_our_request_binds_an_answer_and_that_of_another_does_not(
     for digest in [format!("\"{another}\""), "null".into(), "\"\"".into()] {
         says(&hostile, &digest);
         town.post_and_end("legal-event", "parked", "agency.answer.mismatched").await;
+    }
+    town.leave().await;
+}
+
+/// The template prints our reference in most cases, and so `punte check` is content; in this one it does not, and another
+/// submission may have the same body.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_digest_of_a_body_that_does_not_name_our_request_binds_nothing() {
+    let (town, hostile) = town(|text| {
+        let printed = "{{ \"none\" if data.event_type == \"Punte.Residence.Closed\" else reference }}";
+        text.replace("{{ reference }}", printed)
+    })
+    .await;
+    says(&hostile, &format!("\"{DIGEST}\""));
+    let mut wish = request("legal-event", CITIZEN);
+    for (kind, state) in [("Punte.Residence.Opened", "completed"), ("Punte.Residence.Closed", "parked")] {
+        wish["data"]["event_type"] = json!(kind);
+        let id = town.post_request(&wish).await;
+        let shown = town.ends(&id, state).await;
+        assert!(state == "completed" || shown["fault"]["code"] == "agency.answer.mismatched", "{shown:#}");
     }
     town.leave().await;
 }
