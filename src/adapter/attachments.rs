@@ -1,5 +1,5 @@
-//! A submission's attachments come in, with or without their contents; what a template sees of them goes out, and whether it
-//! asked for contents that were not there.
+//! A submission's attachments come in, with or without their contents; what a template sees of them goes out, whether it
+//! asked for contents that were not there, and which it never looked at.
 
 use crate::domain::AttachmentRef;
 use minijinja::{
@@ -15,19 +15,40 @@ use std::sync::{
 #[derive(Clone, Default)]
 pub(super) struct Wanted(Arc<AtomicBool>);
 
+/// Of each attachment whether the template has looked at its digest or at its content: by its name alone, nobody who gets
+/// the message knows what it was.
+pub(super) struct Read(Vec<Arc<AtomicBool>>);
+
 struct Attachment {
     facts: AttachmentRef,
     /// `None`: it was not read.
     base64: Option<Arc<str>>,
     wanted: Wanted,
+    read: Arc<AtomicBool>,
 }
 
-pub(super) fn list(attachments: &[AttachmentRef], contents: Option<&[Arc<str>]>, wanted: &Wanted) -> Value {
-    let attachment = |(index, facts): (usize, &AttachmentRef)| {
+pub(super) fn list(
+    attachments: &[AttachmentRef],
+    contents: Option<&[Arc<str>]>,
+    wanted: &Wanted,
+    read: &Read,
+) -> Value {
+    let attachment = |(index, (facts, read)): (usize, (&AttachmentRef, &Arc<AtomicBool>))| {
         let base64 = contents.and_then(|all| all.get(index)).cloned();
-        Value::from_object(Attachment { facts: facts.clone(), base64, wanted: wanted.clone() })
+        Value::from_object(Attachment { facts: facts.clone(), base64, wanted: wanted.clone(), read: read.clone() })
     };
-    attachments.iter().enumerate().map(attachment).collect()
+    attachments.iter().zip(&read.0).enumerate().map(attachment).collect()
+}
+
+impl Read {
+    pub(super) fn of(attachments: &[AttachmentRef]) -> Self {
+        Self(attachments.iter().map(|_| Arc::default()).collect())
+    }
+
+    /// From 1.
+    pub(super) fn first_unread(&self) -> Option<usize> {
+        self.0.iter().position(|read| !read.load(Ordering::Relaxed)).map(|place| place + 1)
+    }
 }
 
 impl Wanted {
@@ -49,7 +70,11 @@ impl Attachment {
 
 impl Object for Attachment {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        match key.as_str()? {
+        let key = key.as_str()?;
+        if matches!(key, "sha256" | "base64") {
+            self.read.store(true, Ordering::Relaxed);
+        }
+        match key {
             "name" => Some(Value::from(&self.facts.name)),
             "media_type" => Some(Value::from(&self.facts.media_type)),
             "size_bytes" => Some(Value::from(self.facts.size_bytes)),
@@ -82,6 +107,11 @@ mod tests {
     use uuid::Uuid;
 
     fn rendered(source: &str, contents: Option<&[Arc<str>]>) -> (bool, Option<String>) {
+        let (is_wanted, text, _) = rendered_and_read(source, contents);
+        (is_wanted, text)
+    }
+
+    fn rendered_and_read(source: &str, contents: Option<&[Arc<str>]>) -> (bool, Option<String>, Option<usize>) {
         let paper = |name: &str| AttachmentRef {
             id: AttachmentId::from(Uuid::nil()),
             sha256: "00".into(),
@@ -89,11 +119,29 @@ mod tests {
             media_type: "application/pdf".into(),
             name: name.into(),
         };
-        let wanted = Wanted::default();
-        let seen = list(&[paper("one"), paper("other")], contents, &wanted);
+        let papers = [paper("one"), paper("other")];
+        let (wanted, read) = (Wanted::default(), Read::of(&papers));
+        let seen = list(&papers, contents, &wanted, &read);
         let template = Template::compile(source.to_owned(), Form::Json).unwrap();
         let text = template.render_seen(Value::from(BTreeMap::from([("attachments", seen)])));
-        (wanted.is_told(), text.ok().map(|bytes| String::from_utf8(bytes).unwrap()))
+        (wanted.is_told(), text.ok().map(|bytes| String::from_utf8(bytes).unwrap()), read.first_unread())
+    }
+
+    #[test]
+    fn an_attachment_is_read_by_its_digest_or_content_and_not_by_its_name_or_number() {
+        let contents: [Arc<str>; 2] = ["YWJj".into(), "ZGVm".into()];
+        for (source, unread) in [
+            ("{{ attachments|length }}", Some(1)),
+            ("[{% for it in attachments %}{{ it.name }},{{ it.size_bytes }},{% endfor %}1]", Some(1)),
+            ("{{ attachments[0].base64 }}", Some(2)),
+            ("{{ attachments[1].sha256 }}", Some(1)),
+            ("{{ attachments[0] }}", Some(2)),
+            ("{{ attachments }}", None),
+            ("{{ attachments|map(attribute='sha256')|list }}", None),
+            ("[{% for it in attachments %}{{ it.base64 }},{% endfor %}1]", None),
+        ] {
+            assert_eq!(rendered_and_read(source, Some(&contents)).2, unread, "{source}");
+        }
     }
 
     #[test]

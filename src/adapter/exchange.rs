@@ -3,7 +3,7 @@
 
 use super::{
     Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Reading, Template, WireAnswer,
-    attachments::{self, Wanted},
+    attachments::{self, Read, Wanted},
     template_values::seen,
     wire_answer::names_reference,
 };
@@ -49,6 +49,9 @@ pub enum ComposeError {
     Template { file: String, line: u32, problem: String },
     #[error("the request does not fit the agency's contract: {0}")]
     Contract(String),
+    /// By its number, from 1. An office would believe that it was sent.
+    #[error("template {file}: attachment {number} is read nowhere, neither its `sha256` nor its `base64`")]
+    AttachmentUnread { file: String, number: usize },
     /// What it composes then is the same in all else.
     #[error("the template uses the contents of attachments, which were not read")]
     ContentsWanted,
@@ -274,12 +277,15 @@ impl Exchange {
 
     fn body(&self, template: &Template, input: &TransformInput<'_>) -> Result<Vec<u8>, ComposeError> {
         let at_fault = |line, problem| ComposeError::Template { file: self.template_file.clone(), line, problem };
-        let wanted = Wanted::default();
-        let rendered = template.render_seen(template_input(input, &wanted));
+        let (wanted, read) = (Wanted::default(), Read::of(&input.submission.attachments));
+        let rendered = template.render_seen(template_input(input, &wanted, &read));
         if wanted.is_told() {
             return Err(ComposeError::ContentsWanted);
         }
         let body = rendered.map_err(|fault| at_fault(fault.line, fault.problem))?;
+        if let Some(number) = read.first_unread().filter(|_| !self.is_lookup) {
+            return Err(ComposeError::AttachmentUnread { file: self.template_file.clone(), number });
+        }
         if self.request_form == Form::Xml {
             let document = xml::decode(&body).and_then(xml::parse);
             let document = document.map_err(|refusal| at_fault(0, format!("what it makes: {refusal}")))?;
@@ -303,7 +309,7 @@ fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
     is_same && one.bond == other.bond
 }
 
-fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
+fn template_input(input: &TransformInput<'_>, wanted: &Wanted, read: &Read) -> Seen {
     let submission = input.submission;
     let told = json!({
         "reference": submission.id,
@@ -318,6 +324,6 @@ fn template_input(input: &TransformInput<'_>, wanted: &Wanted) -> Seen {
         "subject": submission.subject,
         "data": submission.data,
     });
-    let attachments = attachments::list(&submission.attachments, input.contents, wanted);
+    let attachments = attachments::list(&submission.attachments, input.contents, wanted, read);
     merge_maps([seen(&told), Seen::from(BTreeMap::from([("attachments", attachments)]))])
 }

@@ -27,6 +27,7 @@ mod unsigned;
 mod wire_answer;
 
 mod examples;
+mod attachments_proof;
 mod proof;
 mod sameness;
 

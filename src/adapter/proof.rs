@@ -19,6 +19,9 @@ impl Adapter {
         let mut faults = ConfigFaults::default();
         for operation in self.operations.values() {
             let service = catalogue.get(&operation.service);
+            if let Some(service) = service {
+                operation.prove_attachments(&service.attachments, &self.folder, &mut faults);
+            }
             for example in &operation.examples {
                 let is_sealed_anew = self.seal.kind == SealKind::Wss;
                 let mut proof = Proof { operation, example, is_sealed_anew, faults: &mut faults };

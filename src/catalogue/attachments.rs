@@ -16,6 +16,14 @@ pub struct AttachmentRule {
     /// Empty: each that the gateway takes.
     #[serde(default)]
     pub media_types: Vec<String>,
+    /// Of all together.
+    #[serde(default = "default_total_bytes")]
+    pub max_total_bytes: u64,
+}
+
+/// A template that prints all contents makes a message that may still be sent, however much `data` stands beside them.
+fn default_total_bytes() -> u64 {
+    8 << 20
 }
 
 /// As the envelope of a submission allows.
@@ -34,9 +42,17 @@ impl AttachmentRule {
         if self.at_least > self.at_most {
             faults.add(file, "attachments.at_least", "is more than at_most", "write at most as many");
         }
+        if self.max_total_bytes == 0 {
+            faults.add(
+                file,
+                "attachments.max_total_bytes",
+                "is 0",
+                "write a number of bytes, or leave it out for 8 MiB",
+            );
+        }
     }
 
-    /// How many and of which kind they must be. Places are those of a submission's envelope.
+    /// How many, how large and of which kind they must be. Places are those of a submission's envelope.
     pub fn faults(&self, attachments: &[AttachmentRef]) -> Vec<SchemaFault> {
         let fault = |pointer: String, problem: String| SchemaFault { pointer, problem };
         let count = attachments.len();
@@ -47,6 +63,11 @@ impl AttachmentRule {
         }
         if !(self.at_least..=self.at_most).contains(&count) {
             let problem = format!("this service takes from {} to {} attachments", self.at_least, self.at_most);
+            faults.push(fault("/attachments".into(), problem));
+        }
+        let total = attachments.iter().fold(0, |sum: u64, attachment| sum.saturating_add(attachment.size_bytes));
+        if total > self.max_total_bytes {
+            let problem = format!("this service takes at most {} bytes in all attachments", self.max_total_bytes);
             faults.push(fault("/attachments".into(), problem));
         }
         for (place, attachment) in attachments.iter().enumerate() {
@@ -68,7 +89,7 @@ mod tests {
         let file = |media_type: &&str| AttachmentRef {
             id: AttachmentId::new(),
             sha256: String::new(),
-            size_bytes: 1,
+            size_bytes: 10,
             media_type: (*media_type).to_owned(),
             name: "x".into(),
         };
@@ -76,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn too_many_too_few_and_of_another_kind_are_found() {
+    fn too_many_too_few_too_large_and_of_another_kind_are_found() {
         let pdf = "application/pdf";
-        let rule = AttachmentRule { at_least: 1, at_most: 2, media_types: vec![pdf.into()] };
+        let rule = AttachmentRule { at_least: 1, at_most: 2, media_types: vec![pdf.into()], max_total_bytes: 30 };
         let places = |rule: &AttachmentRule, media_types: &[&str]| {
             rule.faults(&files(media_types)).into_iter().map(|it| it.pointer).collect::<Vec<_>>()
         };
@@ -86,6 +107,9 @@ mod tests {
         assert_eq!(places(&rule, &[]), ["/attachments"]);
         assert_eq!(places(&rule, &[pdf, pdf, pdf]), ["/attachments"]);
         assert_eq!(places(&rule, &[pdf, "image/png"]), ["/attachments/1"]);
+        let larger = AttachmentRule { max_total_bytes: 19, ..rule.clone() };
+        assert!(places(&larger, &[pdf]).is_empty());
+        assert_eq!(places(&larger, &[pdf, pdf]), ["/attachments"]);
         let none = AttachmentRule::default();
         assert_eq!(places(&none, &[pdf]), ["/attachments"]);
         assert!(places(&none, &[]).is_empty());

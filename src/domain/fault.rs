@@ -106,7 +106,7 @@ codes! {
     IdempotencyKeyReused "office.idempotency-key.reused" DoNotRetry "This Idempotency-Key was used for another request before. Use a new key."
     ServiceUnknown "office.service.unknown" DoNotRetry "There is no such service in this office's catalogue."
     AttachmentUnknown "office.attachment.unknown" DoNotRetry "An attachment that the submission names was not uploaded by this office, or has been erased."
-    AttachmentNotTaken "office.attachment.not-taken" DoNotRetry "The service takes no attachments, or other ones, or another number of them. The catalogue says which."
+    AttachmentNotTaken "office.attachment.not-taken" DoNotRetry "The service takes no attachments, or other ones, or another number of them, or not so large ones together. The catalogue says which."
     AttachmentTooLarge "office.attachment.too-large" DoNotRetry "The attachment is larger than allowed."
     AttachmentQuota "office.attachment.quota" Retry "This office has uploaded as much as it may without using it. Name the attachments in submissions, or wait a day until unused ones are forgotten."
     AttachmentMediaType "office.attachment.media-type" DoNotRetry "Attachments of this media type are not taken."

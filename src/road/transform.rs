@@ -17,7 +17,9 @@ pub fn transform(exchange: &Exchange, input: &TransformInput<'_>) -> Result<Opti
     match exchange.compose(input) {
         Ok(request) => Ok(Some(Transformed { request, reference: input.submission.id, message: input.message })),
         Err(ComposeError::ContentsWanted) => Ok(None),
-        Err(error @ ComposeError::Template { .. }) => Err(Fault::new(Code::TemplateFailed, Stage::Transform, error)),
+        Err(error @ (ComposeError::Template { .. } | ComposeError::AttachmentUnread { .. })) => {
+            Err(Fault::new(Code::TemplateFailed, Stage::Transform, error))
+        }
         Err(error @ ComposeError::Contract(_)) => Err(Fault::new(Code::ContractBroken, Stage::Transform, error)),
     }
 }

@@ -1,5 +1,6 @@
 //! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
 
+use crate::town::services_of_small_attachments;
 use punte::{
     adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
     catalogue::Catalogue,
@@ -509,8 +510,23 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
         let wire = format!("legal-events/legal-event/examples/{other}/wire-request.json");
         changed.edit(&wire, "\"subject_type\"", "\"files\": [], \"subject_type\"");
     }
-    let (_, faults) = load(changed.folder.path(), &BTreeMap::new());
+    let services = services_of_small_attachments();
+    let (mut faults, places) = (ConfigFaults::default(), BTreeMap::new());
+    let catalogue = Catalogue::load(services.path(), &mut faults);
+    Adapters::load(changed.folder.path(), &catalogue, &places, &mut faults);
     assert!(faults.is_empty(), "{faults}");
+}
+
+#[test]
+fn attachments_that_a_template_would_drop_or_could_not_hold_are_told() {
+    let template = "legal-events/legal-event/request.json";
+    let dropping = Broken::new();
+    dropping.edit(template, "{% for it in attachments %}", "{% for it in attachments[:1] %}");
+    let problem = "with 10 attachments: template legal-event/request.json: attachment 2 is read nowhere";
+    dropping.has("legal-event/examples/registered/request.json", "attachments", problem);
+    let printing = Broken::new();
+    printing.edit(template, "{{ it.sha256 }}", "{{ it.base64 }}");
+    printing.has(template, "", "more than a message holds");
 }
 
 #[test]

@@ -228,6 +228,23 @@ pub fn request(service: &str, person: &str) -> Value {
     })
 }
 
+/// The project's services, where this one's `service.toml` is changed.
+pub fn services_with(service: &str, change: impl Fn(String) -> String) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/services"), folder.path());
+    let file = folder.path().join(service).join("service.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = change(text.clone());
+    assert_ne!(text, changed, "{service} was not changed");
+    std::fs::write(file, changed).unwrap();
+    folder
+}
+
+/// The service of the log of events, as its template may print what is in attachments.
+pub fn services_of_small_attachments() -> tempfile::TempDir {
+    services_with("legal-event", |text| text.replace("max_total_bytes = 209_715_200\n", ""))
+}
+
 /// A copy of the project's adapters, each `agency.toml` changed.
 fn adapters(change: impl Fn(&str, String) -> String) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

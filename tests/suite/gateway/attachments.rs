@@ -136,6 +136,26 @@ async fn a_service_takes_the_attachments_that_its_catalogue_names_and_no_others(
 }
 
 #[tokio::test]
+async fn attachments_that_are_too_large_together_are_refused_before_they_could_only_be_parked() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let file = [PDF, &vec![b'x'; 95_000]].concat();
+        ids.push(office.send(uploading(&office, "application/pdf", file)).await.json["id"].clone());
+    }
+    let mut wish = wish();
+    wish["attachments"] = json!(ids);
+    let said = office.post("too-large", &wish).await;
+    refused(&said, 422, "office.attachment.not-taken");
+    assert_eq!(said.pointers(), ["/attachments"]);
+    wish["attachments"] = json!(ids[..2]);
+    assert_eq!(office.post("two", &wish).await.status.as_u16(), 202);
+    let described = office.send(office.request(Method::GET, "/v1/services/ledger-entry")).await;
+    assert_eq!(described.json["attachments"]["max_total_bytes"], 280_000, "{}", described.text);
+}
+
+#[tokio::test]
 async fn a_file_that_is_refused_leaves_nothing_behind() {
     let open = open().await;
     let office = open.office("causeni");

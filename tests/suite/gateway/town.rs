@@ -317,7 +317,7 @@ fn write_service(folder: &Path) {
     let folder = folder.join(SERVICE);
     write(
         &folder.join("service.toml"),
-        "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n[attachments]\nat_most = 3\n\
+        "[titles]\nen = \"Entry in the ledger\"\nmk = \"Запис\"\n[attachments]\nat_most = 3\nmax_total_bytes = 280_000\n\
          [subject]\npersonal-number = \"[0-9]{7}(canary)?\"\n",
     );
     let request = json!({
@@ -342,7 +342,7 @@ fn write_adapter(folder: &Path) {
     let operation = folder.join(SERVICE);
     write(
         &operation.join("request.json"),
-        "{\"reference\": {{ reference }}, \"copies\": {{ data.copies }}, \"papers\": {{ attachments|length }}}\n",
+        "{\"reference\": {{ reference }}, \"copies\": {{ data.copies }}, \"papers\": {{ attachments|map(attribute='sha256')|list }}}\n",
     );
     write(&operation.join("answer.jq"), "{answer: {number: .body.number}}\n");
     let example = operation.join("examples/entered");
@@ -352,7 +352,7 @@ fn write_adapter(folder: &Path) {
     request["office"] = "causeni".into();
     request["accepted_at"] = "2026-03-02T08:30:00Z".into();
     write(&example.join("request.json"), request.to_string());
-    write(&example.join("wire-request.json"), json!({"reference": id, "copies": 2, "papers": 0}).to_string());
+    write(&example.join("wire-request.json"), json!({"reference": id, "copies": 2, "papers": []}).to_string());
     write(&example.join("wire-answer.json"), json!({"number": "L-1"}).to_string());
     write(&example.join("answer.json"), json!({"answer": {"number": "L-1"}}).to_string());
 }

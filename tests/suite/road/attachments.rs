@@ -1,9 +1,9 @@
 //! Attachments on the road: what large ones cost in memory, whether or not the agency gets what is in them, and that nothing
 //! of them is left after their time.
 
-use crate::town::{CITIZEN, Town, request};
+use crate::town::{CITIZEN, Town, request, services_of_small_attachments};
 use jiff::{SignedDuration, Timestamp};
-use punte::domain::ManualClock;
+use punte::{domain::ManualClock, kit::stage::StagePlan};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -68,17 +68,39 @@ async fn attachments_whose_contents_no_agency_gets_take_no_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attachments_whose_contents_an_agency_gets_wait_until_there_is_room_for_them() {
-    let town = Town::with_template("legal-events/legal-event/request.json", |text| {
+    let services = services_of_small_attachments();
+    let change = |text: String| {
         let line = "{% if attachments %}\"object\": {{ attachments[0].base64 }},{% endif %}\n  \"event_source\"";
         text.replace("\"event_source\"", line)
-    })
-    .await;
+    };
+    let plan = |plan: &mut StagePlan| plan.services = services.path().to_owned();
+    let town = Town::with_template_and("legal-events/legal-event/request.json", change, plan).await;
     let (grown, id) = growth_bytes(&town, 8 * MIB).await;
     // Agency and office are in this process as well; all eight at once take a hundred MiB more than this.
     assert!(grown < 430 * MIB, "{} MiB", grown / MIB);
     let attempts = town.stage.process().unwrap().journal.attempts(id.parse().unwrap()).await.unwrap();
     let wire = attempts[0].wire.as_ref().unwrap();
     assert_eq!((wire.sent.len(), wire.truncated), (262_144, true));
+    town.leave().await;
+}
+
+/// The template prints each paper in one case and none in another, which no example shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_that_the_template_passes_over_is_not_left_out_in_silence() {
+    let town = Town::with_template("legal-events/legal-event/request.json", |text| {
+        text.replace("{%- if attachments %}", "{%- if attachments and data.event_type != \"Punte.Residence.Closed\" %}")
+    })
+    .await;
+    let uploaded = upload(&town, &file(100)).await;
+    submit(&town, std::slice::from_ref(&uploaded)).await;
+    let requests = town.simulator("legal-events").requests();
+    let mut request = request("legal-event", CITIZEN);
+    request["attachments"] = json!([uploaded["id"]]);
+    request["data"]["event_type"] = json!("Punte.Residence.Closed");
+    let id = town.post_request(&request).await;
+    let shown = town.ends(&id, "parked").await;
+    assert_eq!(shown["fault"]["code"], "bus.template.failed", "{shown:#}");
+    assert_eq!(town.simulator("legal-events").requests(), requests, "something was sent");
     town.leave().await;
 }
 

@@ -1,6 +1,7 @@
 //! Due times, deadlines, cancelling, restarts: what the scheduler and the journal do together.
 
-use crate::town::{CITIZEN, Town, request};
+use crate::town::{CITIZEN, Town, request, services_of_small_attachments};
+use punte::kit::stage::StagePlan;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -208,11 +209,13 @@ async fn submissions_of_an_operation_that_is_no_longer_there_come_in_front_of_an
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attachment_goes_to_the_agency_with_its_submission() {
-    let town = Town::with_template("legal-events/legal-event/request.json", |text| {
+    let services = services_of_small_attachments();
+    let change = |text: String| {
         let line = "{%- if attachments %}\n  \"event_source\": {{ attachments[0].sha256 }},\n  \"object\": {{ attachments[0].base64 }},\n  {%- else %}\n  \"event_source\": {{ office }},\n  {%- endif %}";
         text.replace("\"event_source\": {{ office }},", line)
-    })
-    .await;
+    };
+    let plan = |plan: &mut StagePlan| plan.services = services.path().to_owned();
+    let town = Town::with_template_and("legal-events/legal-event/request.json", change, plan).await;
     let bytes = b"%PDF-1.7 a small paper";
     let uploaded = town
         .office
