@@ -44,7 +44,7 @@ pub struct IdempotencyKey {
     pub body_sha256: [u8; 32],
 }
 
-/// How many bytes of files there are.
+/// How many bytes files take on the disk, each of them whole blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttachmentBytes {
     /// One office's that no submission names.
@@ -54,6 +54,9 @@ pub struct AttachmentBytes {
     /// All offices'.
     pub all: u64,
 }
+
+/// Of file systems, as most have them: no file takes less.
+pub const BLOCK_BYTES: u64 = 4096;
 
 /// What became of an [`Journal::accept`].
 #[derive(Debug, Clone, PartialEq)]
@@ -227,7 +230,7 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), JournalError>;
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
-    /// Sums of attachment bytes: this office's unused ones, all of this office's, everybody's.
+    /// Sums of what attachments take on the disk: this office's unused ones, all of this office's, everybody's.
     async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError>;
 
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────

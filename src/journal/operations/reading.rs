@@ -3,7 +3,7 @@
 use super::{Access, Operation};
 use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, IdPart, OfficeName, StateName, SubmissionId};
 use crate::journal::{
-    AttachmentBytes, JournalError, ListFilter, Record, StateCount, rows,
+    AttachmentBytes, BLOCK_BYTES, JournalError, ListFilter, Record, StateCount, rows,
     store::{Statement, Store, Value, statement, values},
 };
 use std::cmp::Reverse;
@@ -125,7 +125,10 @@ impl Operation for SumAttachmentBytes {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<AttachmentBytes, JournalError> {
-        let sum = "SELECT CAST(coalesce(sum(size_bytes), 0) AS bigint) FROM attachments";
+        let sum = format!(
+            "SELECT CAST(coalesce(sum((size_bytes + {BLOCK_BYTES} - 1) / {BLOCK_BYTES} * {BLOCK_BYTES}), 0) AS bigint) \
+             FROM attachments"
+        );
         let unused = "NOT EXISTS (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id)";
         let sql = format!("SELECT ({sum} WHERE office = $1 AND {unused}), ({sum} WHERE office = $1), ({sum})");
         let summed = store.query(statement(sql, values![self.office.as_str()])).await?;

@@ -4,7 +4,7 @@
 use super::Problem;
 use crate::{
     domain::{Code, OfficeName},
-    journal::{AttachmentBytes, Journal},
+    journal::{AttachmentBytes, BLOCK_BYTES, Journal},
     settings::AttachmentSettings,
 };
 use std::{
@@ -34,6 +34,9 @@ pub struct Share {
     lay: AttachmentBytes,
     /// All that this process had kept by then, of this office and of all.
     kept_before: (u64, u64),
+    /// Of the file, so far.
+    written: u64,
+    /// What they take on the disk.
     bytes: u64,
 }
 
@@ -59,15 +62,18 @@ impl Share {
         };
         let kept_before = quota.sums(office, |it| it.kept);
         let lay = journal.attachment_bytes(office).await?;
-        let share = Self { quota: quota.clone(), office: office.clone(), limits, lay, kept_before, bytes: 0 };
+        let share =
+            Self { quota: quota.clone(), office: office.clone(), limits, lay, kept_before, written: 0, bytes: 0 };
         share.check()?;
         Ok(share)
     }
 
     /// Before so many more bytes are written.
     pub fn grow(&mut self, more: u64) -> Result<(), Problem> {
-        self.quota.change(&self.office, |it| it.arriving += more);
-        self.bytes += more;
+        self.written += more;
+        let bytes = self.written.next_multiple_of(BLOCK_BYTES);
+        self.quota.change(&self.office, |it| it.arriving += bytes - self.bytes);
+        self.bytes = bytes;
         self.check()
     }
 

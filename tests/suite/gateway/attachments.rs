@@ -155,6 +155,36 @@ async fn attachments_that_are_too_large_together_are_refused_before_they_could_o
     assert_eq!(described.json["attachments"]["max_total_bytes"], 280_000, "{}", described.text);
 }
 
+/// Each of them has room left, and the disk has not.
+#[tokio::test]
+async fn files_of_all_offices_together_have_an_end_too() {
+    let mut town = Town::new();
+    town.settings.attachments.max_stored_bytes = 4 * 4096;
+    let open = town.open().await;
+    let (one, other) = (open.office("causeni"), open.office("shkoder"));
+    let upload = async |office: &Visitor| office.send(uploading(office, "application/pdf", PDF)).await;
+    for office in [&one, &one, &other, &other] {
+        assert_eq!(upload(office).await.status.as_u16(), 201);
+    }
+    for office in [&one, &other] {
+        refused(&upload(office).await, 503, "bus.overloaded");
+    }
+    assert_eq!(stored(&open), 4);
+}
+
+/// What a file takes of the disk, and not what it says.
+#[tokio::test]
+async fn a_small_file_counts_as_the_room_that_it_takes() {
+    let mut town = Town::new();
+    town.settings.attachments.max_unused_bytes_per_office = 2 * 4096;
+    let open = town.open().await;
+    let office = open.office("causeni");
+    for expected in [201, 201, 429] {
+        let said = office.send(uploading(&office, "application/pdf", PDF)).await;
+        assert_eq!(said.status.as_u16(), expected, "{}", said.text);
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_refused_leaves_nothing_behind() {
     let open = open().await;
@@ -226,7 +256,7 @@ async fn an_office_that_goes_away_at_the_last_moment_leaves_no_file_without_a_re
     tokio::time::sleep(Duration::from_millis(500)).await;
     lock.rollback().await.unwrap();
     let name = "causeni".parse().unwrap();
-    until(|| async { open.town.journal.attachment_bytes(&name).await.unwrap().office == PDF.len() as u64 }).await;
+    until(|| async { open.town.journal.attachment_bytes(&name).await.unwrap().office == 4096 }).await;
     assert_eq!(named(), 1);
     open.town.shutdown.cancel();
     open.ended.await.unwrap();

@@ -151,11 +151,12 @@ async fn attachments_are_forgotten_once_nobody_uses_them(journal: Tested) {
     for (attachment, second) in [(&used, 0), (&unused, 0), (&young, 50)] {
         journal.add_attachment(&office(), attachment, at(second)).await.unwrap();
     }
-    assert_eq!(journal.attachment_bytes(&office()).await.unwrap().unused, 15_000_000_000);
+    // In whole blocks.
+    assert_eq!(journal.attachment_bytes(&office()).await.unwrap().unused, 15_000_010_752);
     let id = accept(&journal, &Submission { attachments: vec![used.clone()], ..submission() }).await;
-    assert_eq!(journal.attachment_bytes(&office()).await.unwrap().unused, 10_000_000_000);
+    assert_eq!(journal.attachment_bytes(&office()).await.unwrap().unused, 10_000_007_168);
     let all = journal.attachment_bytes(&office()).await.unwrap();
-    assert_eq!((all.office, all.all), (15_000_000_000, 15_000_000_000));
+    assert_eq!((all.office, all.all), (15_000_010_752, 15_000_010_752));
     assert_eq!(journal.attachment_bytes(&"soroca".parse().unwrap()).await.unwrap().office, 0);
     assert_eq!(journal.forget_attachments(at(50)).await.unwrap(), [unused.id]);
     // Whoever was to remove its file has died before.
