@@ -32,6 +32,8 @@ pub struct Scheduler {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub retention: Retention,
+    /// How often what has been kept long enough is looked for: [`HOUSEKEEPING_EVERY`], but in tests.
+    pub housekeeping_every: Duration,
     /// A message that was published this long ago and not taken up is waiting in the broker, or lost.
     pub lost_after: SignedDuration,
     /// For submissions whose agency is no longer configured.
@@ -49,7 +51,7 @@ const QUICK_TICK: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// How often the broker's queues are compared with the journal, within the time after which a message counts as lost.
 const COMPARISONS: u32 = 4;
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
 /// After a failure of journal or broker.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -120,16 +122,19 @@ impl Scheduler {
     }
 
     async fn repair(&self, stop: &CancellationToken) {
-        // A process before this one may have died between erasing and removing traces.
-        let (mut housekeeping_due, mut owes_traces) = (Instant::now(), true);
+        let (mut housekeeping_due, mut owes_traces) = (Instant::now(), false);
+        // A process before this one may have died between erasing and removing traces. Nobody knows, and looking costs a
+        // moment in which nothing is written: not at the start, but an hour later, once.
+        let mut did_owe_before = true;
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(self).await {
                 pause_after(&error);
             }
             if Instant::now() >= housekeeping_due {
-                housekeeping_due = Instant::now() + HOUSEKEEPING_EVERY;
+                housekeeping_due = Instant::now() + self.housekeeping_every;
                 housekeeping::tidy(self, &mut owes_traces).await;
+                owes_traces |= std::mem::take(&mut did_owe_before);
             }
             tokio::select! {
                 () = stop.cancelled() => {}
