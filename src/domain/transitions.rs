@@ -31,6 +31,8 @@ pub enum Event {
     OutcomeUnknown { attempt: u32, fault: Fault },
     /// Before anything was sent, the attempt was put back: it does not count.
     PutBack { attempt: u32 },
+    /// The process that had the attempt under way has ended: its lease does not have to be waited for.
+    LeaseVoided { attempt: u32, at: Timestamp },
     /// The message must be published (again): a retry is due, or the broker has lost it.
     Requeued,
     /// A worker has the message and begins nothing, because it cannot send now or stops: the message must be published again.
@@ -80,6 +82,7 @@ pub enum EventName {
     GivenUp,
     OutcomeUnknown,
     PutBack,
+    LeaseVoided,
     Requeued,
     GivenBack,
     Parked,
@@ -103,6 +106,7 @@ impl fmt::Display for EventName {
             EventName::GivenUp => "giving up",
             EventName::OutcomeUnknown => "an outcome that nobody knows",
             EventName::PutBack => "putting an attempt back",
+            EventName::LeaseVoided => "ending the lease of a process that has ended",
             EventName::GivenBack => "giving it back unsent",
             EventName::Requeued => "queueing it again",
             EventName::Parked => "parking it",
@@ -116,7 +120,7 @@ impl fmt::Display for EventName {
 }
 
 impl EventName {
-    pub const ALL: [EventName; 19] = [
+    pub const ALL: [EventName; 20] = [
         EventName::Published,
         EventName::Begun,
         EventName::Answered,
@@ -128,6 +132,7 @@ impl EventName {
         EventName::GivenUp,
         EventName::OutcomeUnknown,
         EventName::PutBack,
+        EventName::LeaseVoided,
         EventName::Requeued,
         EventName::GivenBack,
         EventName::Parked,
@@ -153,6 +158,7 @@ impl Event {
             Event::GivenUp { .. } => EventName::GivenUp,
             Event::OutcomeUnknown { .. } => EventName::OutcomeUnknown,
             Event::PutBack { .. } => EventName::PutBack,
+            Event::LeaseVoided { .. } => EventName::LeaseVoided,
             Event::Requeued => EventName::Requeued,
             Event::GivenBack => EventName::GivenBack,
             Event::Parked { .. } => EventName::Parked,
@@ -183,6 +189,7 @@ impl Event {
             Event::Answered { .. } => "answered".into(),
             Event::TakenByAgency { .. } => "taken by the agency".into(),
             Event::PutBack { .. } => "put back unsent".into(),
+            Event::LeaseVoided { .. } => "its process has ended".into(),
             Event::Requeued => "requeued".into(),
             Event::GivenBack => "given back before an attempt".into(),
             Event::Replayed { by, accepts_repeat: None } => format!("replayed by {by}"),
@@ -248,6 +255,7 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
         Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..over(State::Uncertain { fault }) },
         Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
+        Event::LeaseVoided { attempt, at } => to(State::Sending { attempt, lease_until: at }),
         Event::Requeued | Event::GivenBack => to(State::Accepted),
         Event::Parked { fault } => over(State::Parked { fault }),
         // What the agency has taken, or may have acted on, does not simply expire.
@@ -304,7 +312,8 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         Event::TakenByAgency { attempt, .. }
         | Event::GivenUp { attempt, .. }
         | Event::OutcomeUnknown { attempt, .. }
-        | Event::PutBack { attempt } => is_current(*attempt),
+        | Event::PutBack { attempt }
+        | Event::LeaseVoided { attempt, .. } => is_current(*attempt),
         Event::Requeued => matches!(state, S::Retrying | S::Queued),
         // Of what is `accepted` a confirm is still to come: it speaks of an outbox row that is no longer the same.
         Event::GivenBack => matches!(state, S::Accepted | S::Queued),
@@ -383,6 +392,7 @@ mod tests {
             Event::GivenUp { attempt, fault: fault.clone() },
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
+            Event::LeaseVoided { attempt, at: NOW },
             Event::Requeued,
             Event::GivenBack,
             Event::Parked { fault: fault.clone() },
@@ -397,19 +407,19 @@ mod tests {
     /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret def hel giv unk put req bac par dea can rep dis rst
+        // pub beg ans ref tak ret def hel giv unk put voi req bac par dea can rep dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   unc
-            queued    .   sen .   .   .   .   .   ret .   .   .   acc acc par exp can .   .   unc
-            sending   .   .   com ref wai ret ret .   par unc acc .   .   .   .   .   .   .   unc
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   par par .   .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   unc
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   acc can .
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   unc
+            queued    .   sen .   .   .   .   .   ret .   .   .   .   acc acc par exp can .   .   unc
+            sending   .   .   com ref wai ret ret .   par unc acc sen .   .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   .   par par .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();

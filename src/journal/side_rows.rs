@@ -74,6 +74,7 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         | Event::OutcomeUnknown { attempt, fault } => (*attempt, AttemptOutcome::Failed { fault: fault.clone() }),
         Event::Published
         | Event::Begun { .. }
+        | Event::LeaseVoided { .. }
         | Event::Requeued
         | Event::GivenBack
         | Event::HeldBack { .. }

@@ -4,7 +4,7 @@ use super::{
     Access, Operation,
     change::{STANDING, Standing, change},
 };
-use crate::domain::{AgencyName, Event, State, StateName};
+use crate::domain::{AgencyName, Event, StateName};
 use crate::journal::{
     Due, Entry, JournalError, rows,
     store::{Row, Store, statement, values},
@@ -156,11 +156,10 @@ impl Operation for VoidLeases {
         let found = store.query(statement(sql, values![self.now, StateName::Sending.as_str()])).await?;
         let (mut count, mut statements) = (0, Vec::new());
         for row in found {
-            let Standing { id, progress, .. } = Standing::read(row)?;
-            if let State::Sending { attempt, .. } = progress.state {
-                let state = rows::json_column(&State::Sending { attempt, lease_until: self.now })?;
-                let sql = "UPDATE submissions SET state_data = $2, due_at = $3 WHERE id = $1";
-                statements.push(statement(sql, values![id, state, self.now]));
+            let standing = Standing::read(row)?;
+            let entry = Entry::new(Event::LeaseVoided { attempt: standing.progress.attempts, at: self.now }, self.now);
+            if let Ok((_, changes)) = change(standing, &entry)? {
+                statements.extend(changes);
                 count += 1;
             }
         }

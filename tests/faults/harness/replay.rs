@@ -41,6 +41,7 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         ("put back unsent", S::Accepted) => Event::PutBack { attempt },
         ("requeued", S::Accepted) => Event::Requeued,
         ("given back before an attempt", S::Accepted) => Event::GivenBack,
+        ("its process has ended", S::Sending) => Event::LeaseVoided { attempt, at },
         _ if cause.starts_with("journal restored") => Event::Restored { by: String::new() },
         (_, S::Accepted) if cause.starts_with("replayed") => Event::Replayed {
             by: String::new(),

@@ -24,7 +24,8 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         | EventName::GivenUp
         | EventName::Parked => true,
         EventName::OutcomeUnknown => effect == Effect::Once,
-        // Of the scheduler.
+        // Of the scheduler, and of a process that is alone with its journal and begins.
+        EventName::LeaseVoided => true,
         EventName::Requeued | EventName::DeadlinePassed => true,
         // Of people. A read has no effect that an operator could repeat.
         EventName::CancelledByOffice | EventName::Discarded => true,

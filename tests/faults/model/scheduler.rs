@@ -3,7 +3,7 @@
 
 use super::{
     moves::{Model, goes_wrong},
-    rules::START,
+    rules::{START, lease_end},
     town::{Doubt, Step, Town, Turn},
 };
 use punte::domain::{Event, State, StateName};
@@ -11,6 +11,8 @@ use punte::domain::{Event, State, StateName};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Move {
     LeaseRunsOut,
+    /// A process that is alone with the journal begins, after the one before has ended in the middle of an attempt.
+    TakesOver,
     RetryFallsDue,
     AgencyMustBeThrough,
     DeadlinePasses,
@@ -19,8 +21,9 @@ pub enum Move {
     Reconciles,
 }
 
-pub const MOVES: [Move; 7] = [
+pub const MOVES: [Move; 8] = [
     Move::LeaseRunsOut,
+    Move::TakesOver,
     Move::RetryFallsDue,
     Move::AgencyMustBeThrough,
     Move::DeadlinePasses,
@@ -43,6 +46,13 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
             town.journal.lease_over = true;
             let turns = town.workers.iter_mut().filter_map(|worker| worker.step.turn_mut());
             turns.filter(|turn| is_it(turn)).for_each(|turn| turn.lease_over = true);
+        }
+        Move::TakesOver => {
+            let is_anybody_there = town.workers.iter().any(|it| !matches!(it.step, Step::Idle | Step::Absent));
+            (state == StateName::Sending && !town.journal.lease_over && !is_anybody_there).then_some(())?;
+            let event = Event::LeaseVoided { attempt: town.journal.progress.attempts, at: lease_end() };
+            model.record(town, event).then_some(())?;
+            town.journal.lease_over = true;
         }
         Move::RetryFallsDue => {
             (state == StateName::Retrying).then_some(())?;

@@ -150,6 +150,9 @@ async fn voided_leases_run_out_at_once(journal: Tested) {
     let due = ids(journal.due(at(5), 10).await.unwrap());
     assert!(due.len() == 2 && due.contains(&first) && due.contains(&second));
     assert_eq!(progress(&journal, first).await.state, State::Sending { attempt: 1, lease_until: at(5) });
+    let told = journal.timeline(first).await.unwrap().pop().unwrap();
+    assert_eq!((told.at, told.to, told.cause.as_str()), (at(5), StateName::Sending, "its process has ended"));
+    assert_eq!(journal.attempts(first).await.unwrap().len(), 1);
     assert_eq!(progress(&journal, retrying).await.state.due_at(), Some(at(100)));
     let items = journal.claim_outbox(10, at(5), at(60), &[], &Default::default()).await.unwrap();
     assert_eq!(items.iter().map(|it| it.submission).collect::<Vec<_>>(), [in_outbox]);

@@ -93,6 +93,7 @@ impl Step {
             Event::GivenUp { attempt, fault: fault.clone() },
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
+            Event::LeaseVoided { attempt, at: at(4) },
             Event::Requeued,
             Event::GivenBack,
             Event::Parked { fault: fault.clone() },
