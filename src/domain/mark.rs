@@ -20,7 +20,7 @@ pub struct JournalMark {
     pub mark: Mark,
     /// When an operator has said that its earlier state is what there is now.
     pub confirmed_at: Option<Timestamp>,
-    /// It is a backup of that moment.
+    /// It is a copy of that moment: a backup, or a standby that knew less when it took over.
     pub copied_at: Option<Timestamp>,
 }
 
@@ -72,7 +72,10 @@ impl Behind {
     pub fn in_words(&self, place: &str) -> String {
         let what = match self {
             Behind::Backup { copied_at } => {
-                format!("the journal is a backup that was taken at {copied_at}, and more may have been sent since")
+                format!(
+                    "the journal is a copy of the state at {copied_at} (a backup, or a standby that knew less when it took \
+                     over), and more may have been sent since"
+                )
             }
             Behind::Older { at, done_until } => format!(
                 "the journal is older than what this installation has done: it ends at {at}, and {place} knows of what was \

@@ -2,22 +2,51 @@
 //! is read from it and nothing written to it but by who mends that.
 
 use super::JournalError;
-use crate::domain::{JournalMark, Mark};
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use crate::domain::{JournalMark, Mark, SubmissionId, whole_microseconds};
+use jiff::Timestamp;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
+
+/// What a process knows of its journal, and the journal has to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The newest mark that this process has seen, in the journal or outside of it.
+    pub newest: Mark,
+    /// The attempts that have left last.
+    pub left: Vec<Left>,
+}
+
+/// An attempt that the journal has recorded, and that has left since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub submission: SubmissionId,
+    pub attempt: u32,
+    pub begun_at: Timestamp,
+    /// How far the journal had come by then.
+    pub mark: Timestamp,
+}
+
+/// A journal that lacks anything lacks the end of it. As many as this may have been recorded in another order than they are
+/// noted in.
+const LEFT: usize = 64;
 
 #[derive(Default)]
 pub struct Continuity {
     is_held: AtomicBool,
-    known: Mutex<Known>,
+    /// How often it was held.
+    holds: AtomicU64,
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct Known {
-    /// The newest mark that this process has seen, in the journal or outside of it.
+struct Inner {
     newest: Option<Mark>,
+    left: VecDeque<Left>,
     /// Why nothing may be done with the journal.
     why: Option<String>,
 }
@@ -32,43 +61,66 @@ impl Continuity {
 
     /// Why nothing may be done with it.
     pub fn held(&self) -> Option<String> {
-        self.known().why.clone()
+        self.inner().why.clone()
     }
 
     pub fn hold(&self, why: String) {
-        let mut known = self.known();
-        known.why = Some(why);
+        let mut inner = self.inner();
+        if inner.why.replace(why).is_none() {
+            self.holds.fetch_add(1, Ordering::Relaxed);
+        }
         self.is_held.store(true, Ordering::Relaxed);
+    }
+
+    /// What was read when there were fewer may be of another state of the journal than there is now.
+    pub fn holds(&self) -> u64 {
+        self.holds.load(Ordering::Relaxed)
     }
 
     /// It is as it should be, or an operator has said so.
     pub fn goes_on(&self, mark: Mark) {
-        let mut known = self.known();
-        (known.newest, known.why) = (Some(mark), None);
+        let mut inner = self.inner();
+        (inner.newest, inner.why) = (Some(mark), None);
         self.is_held.store(false, Ordering::Relaxed);
     }
 
     pub fn note(&self, mark: &Mark) {
-        let mut known = self.known();
+        let mut inner = self.inner();
         // When two advance at once, the newer mark may have been noted first.
-        if known.newest.as_ref().is_none_or(|newest| newest.journal != mark.journal || newest.at < mark.at) {
-            known.newest = Some(mark.clone());
+        if inner.newest.as_ref().is_none_or(|newest| newest.journal != mark.journal || newest.at < mark.at) {
+            inner.newest = Some(mark.clone());
         }
     }
 
-    /// What a new session has to be compared with. It is asked for before the session is, because the mark moves on.
-    pub fn newest(&self) -> Option<Mark> {
-        self.known().newest.clone()
+    /// This attempt is recorded, and leaves now: a journal without it is an earlier one. Before the first of them there was a
+    /// mark.
+    pub fn leaves(&self, submission: SubmissionId, attempt: u32, begun_at: Timestamp) {
+        let mut inner = self.inner();
+        let Some(mark) = inner.newest.as_ref().map(|newest| newest.at) else { return };
+        if inner.left.len() == LEFT {
+            inner.left.pop_front();
+        }
+        inner.left.push_back(Left { submission, attempt, begun_at: whole_microseconds(begun_at), mark });
     }
 
-    /// A new session shows this: the server may be another one, and know less.
+    pub fn newest(&self) -> Option<Mark> {
+        self.inner().newest.clone()
+    }
+
+    /// What the journal has to be compared with. It is asked for before the journal is, because the mark moves on.
+    pub fn known(&self) -> Option<Known> {
+        let inner = self.inner();
+        Some(Known { newest: inner.newest.clone()?, left: inner.left.iter().copied().collect() })
+    }
+
+    /// The journal shows this: the server may be another one than a moment ago, and know less.
     pub fn compare(&self, newest: &Mark, found: &JournalMark) {
         if let Some(behind) = found.behind(Some(newest)) {
             self.hold(behind.in_words("this process"));
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -243,13 +243,22 @@ impl<D: Database> Journal for D {
     }
 
     async fn mark(&self) -> Result<JournalMark, JournalError> {
-        self.perform(op::ReadMark).await
+        let continuity = Database::continuity(self);
+        let Some(known) = continuity.known() else { return self.perform(op::ReadMark).await };
+        let newest = known.newest.clone();
+        let found = match self.perform(op::Recognise(known)).await? {
+            (_, Some(done_until)) => self.perform(op::CallEarlier { done_until }).await?,
+            (found, None) => found,
+        };
+        continuity.compare(&newest, &found);
+        Ok(found)
     }
 
     async fn advance_mark(&self, to: Timestamp) -> Result<Mark, JournalError> {
         let continuity = Database::continuity(self);
-        let newest = continuity.newest();
-        match self.perform(op::AdvanceMark { to, newest: newest.clone() }).await? {
+        let known = continuity.known();
+        let newest = known.as_ref().map(|known| known.newest.clone());
+        match self.perform(op::AdvanceMark { to, known }).await? {
             Ok(mark) => {
                 continuity.note(&mark);
                 Ok(mark)

@@ -29,6 +29,7 @@ pub struct Keeper {
     has_asked_broker: bool,
     /// Since when it is there and does not answer.
     silent_since: Option<Instant>,
+    held_since: Option<Instant>,
     /// When it was last said that the journal is held.
     told_at: Option<Instant>,
     /// What an operator had confirmed when this process began to hold the journal.
@@ -39,6 +40,9 @@ pub struct Keeper {
 /// How soon a broker that is being connected to is asked again.
 const SOON: Duration = Duration::from_millis(50);
 const BROKER_PATIENCE: Duration = Duration::from_secs(30);
+/// Messages that are given back go to other processes. By then each of them has moved its mark on once more, and has found
+/// that the journal is an earlier one.
+const GIVE_BACK_AFTER: Duration = MARK_PERIOD.saturating_mul(3);
 /// A journal that is held is spoken of again.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -61,6 +65,7 @@ impl Keeper {
             spoilt_in_broker: None,
             has_copy: false,
             silent_since: None,
+            held_since: None,
             told_at: None,
             confirmed_before: None,
             told_broker_failure: None,
@@ -216,7 +221,11 @@ impl Keeper {
     }
 
     fn hold(&mut self, why: String, found: &JournalMark) {
-        self.marks.let_send(false);
+        let held_since = *self.held_since.get_or_insert_with(Instant::now);
+        if held_since.elapsed() >= GIVE_BACK_AFTER {
+            self.marks.let_send(false);
+        }
+        self.note_what_others_have_done(found);
         self.confirmed_before.get_or_insert(found.confirmed_at);
         if self.told_at.is_none_or(|at| at.elapsed() >= REMINDER) {
             tracing::error!("{why}");
@@ -225,10 +234,20 @@ impl Keeper {
         self.journal.continuity().hold(why);
     }
 
+    /// A journal that another process has found to be a copy tells until when something was done that is missing in it.
+    fn note_what_others_have_done(&self, found: &JournalMark) {
+        let continuity = self.journal.continuity();
+        let is_ours = continuity.newest().is_none_or(|newest| newest.journal == found.mark.journal);
+        if found.copied_at.is_some() && is_ours {
+            continuity.note(&found.mark);
+        }
+    }
+
     async fn go_on(&mut self, found: JournalMark, newest: Option<Mark>) -> Result<(), JournalError> {
         // Until the broker is asked nothing is sent, and no copy is made that would hide that there was none.
         let waits_for_copy = self.lacks_copy(&found) && !self.has_asked_broker;
         self.marks.restored_over(self.sent_before(&found, newest.as_ref()));
+        self.held_since = None;
         if self.told_at.take().is_some() {
             tracing::info!("an operator has confirmed the journal, or mended what held it; it goes on");
         }

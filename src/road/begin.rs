@@ -23,6 +23,8 @@ pub(super) struct Begun {
     pub at: Timestamp,
     pub lease_until: Timestamp,
     pub asks_first: bool,
+    /// How often the journal had been held when the record was read.
+    pub holds: u64,
     /// Whether the journal knows of it.
     pub is_recorded: bool,
 }
@@ -52,6 +54,8 @@ pub(super) struct Order {
     pub effect: Effect,
     pub asks_first: bool,
     pub begins_first: bool,
+    /// How often the journal had been held when the record was read.
+    pub holds: u64,
 }
 
 /// Whether the journal must know of an attempt before anything leaves. `known`: how long ago it was to be sent. A read
@@ -75,7 +79,7 @@ impl Road {
         };
         let since = self.clock.now();
         let begin = async |is_recorded_first| {
-            let first = self.first(record, operation, order.asks_first);
+            let first = self.first(record, operation, order);
             if is_recorded_first { self.begin(record, first).await } else { Ok(Some(first)) }
         };
         let seal = async {
@@ -134,18 +138,22 @@ impl Road {
         }
     }
 
-    fn first(&self, record: &Record, operation: &Operation, asks_first: bool) -> Begun {
+    fn first(&self, record: &Record, operation: &Operation, order: Order) -> Begun {
+        let Order { asks_first, holds, .. } = order;
         let (at, Progress { attempts, tries, .. }) = (self.clock.now(), &record.progress);
         let lease_until = whole_microseconds(later(at, lease(operation, asks_first)));
-        Begun { attempt: attempts + 1, tries: tries + 1, at, lease_until, asks_first, is_recorded: false }
+        Begun { attempt: attempts + 1, tries: tries + 1, at, lease_until, asks_first, holds, is_recorded: false }
     }
 
     /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a
-    /// try without an answer may have been recorded all the same.
+    /// try without an answer may have been recorded all the same. What was read before the journal was held begins nothing.
     pub(super) async fn begin(&self, record: &Record, first: Begun) -> Result<Option<Begun>, JournalError> {
         let lease = first.lease_until.duration_since(first.at);
         let (mut begun, mut unanswered) = (first, Vec::new());
         loop {
+            if self.journal.continuity().holds() != first.holds {
+                return Ok(None);
+            }
             match self.reply.record(&record.submission, begun.entry()).await {
                 Ok(Progress { tries, .. }) => return Ok(Some(Begun { tries, is_recorded: true, ..begun })),
                 Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) if !self.abort.is_cancelled() => {

@@ -5,6 +5,7 @@ use super::{
     begin::{Begun, Order, Ready, begins_first},
     earlier::pause_after_nothing_done,
     exchange::{Ending, Turn},
+    reply::Fate,
     settle,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     broker::WorkItem,
     catalogue::Catalogue,
     crash::{self, Point},
-    domain::{AgencyName, Clock, Code, Event, Fault, Forbidden, Stage, StateName, Submission, Verdict, later},
+    domain::{AgencyName, Clock, Code, Event, Fault, Stage, StateName, Submission, Verdict, later},
     journal::{Entry, Journal, JournalError, Record},
     telemetry::Metrics,
 };
@@ -50,6 +51,15 @@ pub enum Delivered {
     NotRecorded,
 }
 
+/// When a record was read.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// A moment at which the journal held exactly this record.
+    at: Timestamp,
+    /// How often the journal had been held before.
+    holds: u64,
+}
+
 /// How long something waits that cannot be sent for want of a usable key.
 const KEY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +68,9 @@ impl Road {
     pub async fn deliver(&self, agency: &AgencyName, item: &WorkItem) -> Delivered {
         match self.arrivals.take(item.submission).await {
             Arrival::Accepted(record) => {
-                if let Some(delivered) = self.guarded(item, &record, record.submission.accepted_at).await {
+                // It may have been accepted before the journal was held for the first time.
+                let seen = Seen { at: record.submission.accepted_at, holds: 0 };
+                if let Some(delivered) = self.guarded(item, &record, seen).await {
                     return delivered;
                 }
             }
@@ -68,27 +80,36 @@ impl Road {
             }
             Arrival::Unknown => {}
         }
-        let asked_at = self.clock.now();
+        loop {
+            let seen = Seen { at: self.clock.now(), holds: self.journal.continuity().holds() };
+            let delivered = self.deliver_as_read(item, seen).await;
+            // What was read of a journal that was held since says nothing of the one that goes on.
+            if delivered.is_some() || seen.holds == self.journal.continuity().holds() {
+                return delivered.unwrap_or(Delivered::Done(Sign::None));
+            }
+        }
+    }
+
+    /// `None`: the journal refused the beginning because the record has changed since.
+    async fn deliver_as_read(&self, item: &WorkItem, seen: Seen) -> Option<Delivered> {
         let found = match self.patiently(|| self.journal.find(item.submission)).await {
             Ok(found) => found,
-            Err(error) => return unrecorded(item, &error),
+            Err(error) => return Some(unrecorded(item, &error)),
         };
         let Some(record) = found else {
             tell_unknown(item);
-            return Delivered::Done(Sign::None);
+            return Some(Delivered::Done(Sign::None));
         };
         if !is_to_do(record.progress.state.name()) {
             tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
-            return Delivered::Done(Sign::None);
+            return Some(Delivered::Done(Sign::None));
         }
-        self.guarded(item, &Arc::new(record), asked_at).await.unwrap_or(Delivered::Done(Sign::None))
+        self.guarded(item, &Arc::new(record), seen).await
     }
 
-    /// `known_at`: a moment at which the journal held exactly this record. `None`: the journal refused the beginning because
-    /// the record has changed since.
-    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>, known_at: Timestamp) -> Option<Delivered> {
+    async fn guarded(&self, item: &WorkItem, record: &Arc<Record>, seen: Seen) -> Option<Delivered> {
         crash::here(Point::WorkerDelivered);
-        match AssertUnwindSafe(self.walk(record, known_at)).catch_unwind().await {
+        match AssertUnwindSafe(self.walk(record, seen)).catch_unwind().await {
             Ok(Ok(sign)) => sign.map(Delivered::Done),
             Ok(Err(error)) => Some(unrecorded(item, &error)),
             Err(_) => Some(self.after_panic(record).await),
@@ -99,7 +120,7 @@ impl Road {
         &self.journal
     }
 
-    async fn walk(&self, record: &Arc<Record>, known_at: Timestamp) -> Result<Option<Sign>, JournalError> {
+    async fn walk(&self, record: &Arc<Record>, seen: Seen) -> Result<Option<Sign>, JournalError> {
         let submission = &record.submission;
         let now = self.clock.now();
         if now >= submission.expires_at {
@@ -113,18 +134,21 @@ impl Road {
         // An adapter that has declared another effect since does not lift the rule by which it was accepted.
         let effect = operation.effect.max(submission.effect);
         // Until its end: the mark moves on with what leaves.
-        let _leaving = self.patiently(|| self.marks.cover(effect)).await?;
+        let leaving = self.patiently(|| self.marks.cover(effect)).await?;
         let earlier = self.earlier(record, effect, operation.timeout).await?;
         // Whoever may have acted on an earlier attempt is asked first.
         let asks_first = [effect, submission.effect].iter().any(|effect| record.progress.is_to_be_asked_about(*effect));
-        let begins_first = begins_first(effect, now.duration_since(known_at));
-        let order = Order { effect, asks_first, begins_first };
+        let begins_first = begins_first(effect, now.duration_since(seen.at));
+        let order = Order { effect, asks_first, begins_first, holds: seen.holds };
         let (begun, prepared) = match self.ready(record, &line, operation, order).await? {
             Ready::ToSend(begun, prepared) => (begun, *prepared),
             Ready::NotSent(sign) => return Ok(Some(sign)),
             Ready::Taken => return Ok(None),
         };
         let attempt = begun.attempt;
+        if let Some(leaving) = &leaving {
+            leaving.leaves(submission.id, attempt, begun.at);
+        }
         let turn = Turn { record, line: &line, operation, effect, lease_until: begun.lease_until, earlier };
 
         let (begun, outcome) = match begun.is_recorded {
@@ -161,11 +185,8 @@ impl Road {
         crash::here(Point::WorkerRecorded);
         match recorded {
             Ok(()) => Ok(Some(sign)),
-            Err(JournalError::Forbidden(error)) => {
-                // A try without an answer may have recorded it all the same.
-                if !self.patiently(|| self.reply.is_ended(submission, attempt, now)).await? {
-                    tell_too_late(submission, &begun, &error);
-                }
+            Err(error) if is_too_late(&error, &begun) => {
+                self.too_late(submission, &begun, now, &error).await?;
                 Ok(Some(sign))
             }
             Err(error @ (JournalError::NotTaken(_) | JournalError::Corrupt(_))) => {
@@ -192,10 +213,45 @@ impl Road {
         let end = Entry::new(event, case.now);
         let entries = if begun.is_recorded { vec![end] } else { vec![begun.entry(), end] };
         match self.patiently(|| self.reply.end(record, entries.clone())).await {
-            Err(JournalError::Forbidden(error)) => tell_too_late(&record.submission, begun, &error),
+            Err(error) if is_too_late(&error, begun) => {
+                self.too_late(&record.submission, begun, case.now, &error).await?;
+            }
             ended => ended?,
         }
         Ok(Sign::None)
+    }
+
+    /// The journal does not take the end of an attempt, and shows why.
+    async fn too_late(
+        &self,
+        submission: &Submission,
+        begun: &Begun,
+        ended_at: Timestamp,
+        error: &JournalError,
+    ) -> Result<(), JournalError> {
+        let (id, attempt) = (submission.id, begun.attempt);
+        match self.patiently(|| self.reply.fate(submission, attempt, begun.at, ended_at)).await? {
+            // A try without an answer has recorded it all the same.
+            Fate::Ended => {}
+            // Of a read that another worker has taken up, or that has changed since, nothing is lost.
+            _ if !begun.is_recorded => {
+                tracing::debug!(submission = %id, attempt, %error, "this read is no longer ours, and its answer is dropped");
+            }
+            Fate::EndedBefore => {
+                tracing::warn!(submission = %id, attempt, %error, "too late: the attempt was ended before its answer came");
+            }
+            Fate::Open => {
+                let text = "too late: the submission has moved on while the attempt was under way";
+                tracing::warn!(submission = %id, attempt, %error, "{text}");
+            }
+            Fate::Lost => {
+                let text = "the journal has lost this attempt, which it had recorded: what came of it cannot be kept";
+                tracing::error!(submission = %id, attempt, %error, "{text}");
+                // It is an earlier one: nobody may go on with it.
+                self.patiently(|| self.journal.mark()).await?;
+            }
+        }
+        Ok(())
     }
 
     fn operation(&self, record: &Record) -> Result<(Arc<Line>, &Operation), Fault> {
@@ -265,14 +321,13 @@ pub fn unsendable(fault: Fault) -> Event {
     }
 }
 
-fn tell_too_late(submission: &Submission, begun: &Begun, error: &Forbidden) {
-    let (id, attempt) = (submission.id, begun.attempt);
-    match begun.is_recorded {
-        true => tracing::warn!(submission = %id, attempt, %error, "too late: the attempt was taken for dead"),
-        // Of a read that another worker has taken up, or that has changed since, nothing is lost.
-        false => {
-            tracing::debug!(submission = %id, attempt, %error, "this read is no longer ours, and its answer is dropped")
-        }
+/// The submission has moved on without the attempt, or is not even there any more, though the journal has recorded that the
+/// attempt was begun.
+fn is_too_late(error: &JournalError, begun: &Begun) -> bool {
+    match error {
+        JournalError::Forbidden(_) => true,
+        JournalError::NotFound(_) => begun.is_recorded,
+        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //! before it leaves, once a second at most, so that a backup that was taken before is known to be older.
 
 use crate::{
-    domain::{Clock, Effect, Mark},
+    domain::{Clock, Effect, Mark, SubmissionId},
     journal::{Found, Journal, JournalError, Kept, MarkFile},
 };
 use jiff::Timestamp;
@@ -146,9 +146,7 @@ impl Marks {
     /// Others may move it on; and should it go back, the database is another one than a moment ago.
     async fn watch(&self) -> Result<(), JournalError> {
         let continuity = self.journal.continuity();
-        let newest = continuity.newest();
         let found = self.journal.mark().await?;
-        newest.iter().for_each(|newest| continuity.compare(newest, &found));
         if continuity.held().is_none() {
             continuity.note(&found.mark);
         }
@@ -201,6 +199,13 @@ fn note(newest: &mut Option<Mark>, mark: &Mark) -> bool {
         *newest = Some(mark.clone());
     }
     !is_older
+}
+
+impl Leaving<'_> {
+    /// It was begun, as the journal knows, and leaves now.
+    pub fn leaves(&self, submission: SubmissionId, attempt: u32, begun_at: Timestamp) {
+        self.0.journal.continuity().leaves(submission, attempt, begun_at);
+    }
 }
 
 impl Drop for Leaving<'_> {

@@ -18,6 +18,19 @@ pub struct Reply {
     awaited: Arc<Awaited>,
 }
 
+/// What the journal has of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Just this end.
+    Ended,
+    /// Another end: its lease ran out, say.
+    EndedBefore,
+    /// No end, though the submission has moved on.
+    Open,
+    /// Nothing, not even its beginning.
+    Lost,
+}
+
 impl Reply {
     pub fn new(journal: Arc<dyn Journal>, broker: Arc<dyn Broker>, awaited: Arc<Awaited>) -> Self {
         Self { journal, broker, awaited }
@@ -47,19 +60,29 @@ impl Reply {
         Ok(())
     }
 
-    /// Whether the journal has this end of an attempt, though it was not heard to say so. Then it is announced now.
-    pub async fn is_ended(&self, submission: &Submission, attempt: u32, at: Timestamp) -> Result<bool, JournalError> {
+    /// What the journal has of an attempt whose end it did not take. An end that it has, though it was not heard to say so,
+    /// is announced now.
+    pub async fn fate(
+        &self,
+        submission: &Submission,
+        attempt: u32,
+        begun_at: Timestamp,
+        ended_at: Timestamp,
+    ) -> Result<Fate, JournalError> {
         let attempts = self.journal.attempts(submission.id).await?;
-        let ended_at = Some(whole_microseconds(at));
-        if !attempts.iter().any(|it| it.number == attempt && it.ended_at == ended_at) {
-            return Ok(false);
+        let [begun_at, ended_at] = [begun_at, ended_at].map(whole_microseconds);
+        match attempts.iter().find(|it| it.number == attempt && it.begun_at == begun_at).map(|it| it.ended_at) {
+            None => return Ok(Fate::Lost),
+            Some(None) => return Ok(Fate::Open),
+            Some(Some(at)) if at != ended_at => return Ok(Fate::EndedBefore),
+            Some(Some(_)) => {}
         }
         if let Some((record, timeline)) = self.journal.find_whole(submission.id).await? {
             let (state, changed_at) = (record.progress.state.name(), record.changed_at);
             self.hand_over(record, timeline);
             self.announce(submission, state, changed_at).await;
         }
-        Ok(true)
+        Ok(Fate::Ended)
     }
 
     /// To whom waits for it here.
@@ -113,15 +136,21 @@ mod tests {
         let begun = Event::Begun { attempt: 1, lease_until: ended_at, asks_first: false };
         journal.record(submission.id, Entry::new(begun, at)).await.unwrap();
         let (waiting, mut announced) = (awaited.wait(submission.id), broker.announcements());
-        assert!(!reply.is_ended(&submission, 1, ended_at).await.unwrap());
+        assert_eq!(reply.fate(&submission, 1, at, ended_at).await.unwrap(), Fate::Open);
+        assert_eq!(
+            reply.fate(&submission, 1, ended_at, ended_at).await.unwrap(),
+            Fate::Lost,
+            "another's of that number"
+        );
+        assert_eq!(reply.fate(&submission, 2, at, ended_at).await.unwrap(), Fate::Lost);
         let end = Entry::new(Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) }, ended_at);
         // It is recorded, and this word is lost on its way to the worker, which says it again.
         journal.record(submission.id, end.clone()).await.unwrap();
         let record = Record::accepted(submission.clone());
         assert!(matches!(reply.end(&record, vec![end]).await, Err(JournalError::Forbidden(_))));
-        assert!(!reply.is_ended(&submission, 1, at).await.unwrap(), "that was another end");
+        assert_eq!(reply.fate(&submission, 1, at, at).await.unwrap(), Fate::EndedBefore);
         assert!(waiting.settled().is_none() && announced.try_recv().is_err());
-        assert!(reply.is_ended(&submission, 1, ended_at).await.unwrap());
+        assert_eq!(reply.fate(&submission, 1, at, ended_at).await.unwrap(), Fate::Ended);
         assert_eq!(waiting.settled().unwrap().0.progress.state.name(), StateName::Completed);
         assert_eq!(announced.try_recv().unwrap().state, StateName::Completed);
     }

@@ -3,13 +3,15 @@
 use super::{
     Access, CHUNK_ROWS, Operation,
     change::{STANDING, Standing, change},
+    outbox::id_list,
 };
 use crate::domain::{Effect, Event, JournalMark, Mark, StateName, SubmissionId};
 use crate::journal::{
-    Entry, JournalError, Restored,
+    Entry, JournalError, Known, Left, Restored,
     store::{Row, Store, statement, values},
 };
 use jiff::Timestamp;
+use std::collections::HashSet;
 
 /// The columns of a [`JournalMark`].
 const MARK: &str = "SELECT (SELECT min(applied_at) FROM schema_version WHERE version = 1), mark, confirmed_at, copied_at FROM installation";
@@ -35,13 +37,68 @@ fn read_mark(row: &mut Row) -> Result<Mark, JournalError> {
     Ok(Mark { journal: format!("{made_at:x}"), at: row.time()? })
 }
 
+/// The mark, held against what a process knows. With it comes, if the journal lacks something of that, until when it was done:
+/// then it is an earlier state, a standby that has taken over, say.
+pub struct Recognise(pub Known);
+
+impl Operation for Recognise {
+    type Output = (JournalMark, Option<Timestamp>);
+    const ACCESS: Access = Access::Read;
+    const EVEN_WHEN_HELD: bool = true;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
+        let Known { newest, left } = &self.0;
+        let found = ReadMark.run(store).await?;
+        if found.copied_at.is_some() || found.mark.journal != newest.journal {
+            return Ok((found, None));
+        }
+        let is_earlier = found.behind(Some(newest)).is_some() || lacks_any(store, &found, left).await?;
+        let done_until = is_earlier.then(|| left.iter().map(|it| it.begun_at).fold(newest.at, Timestamp::max));
+        Ok((found, done_until))
+    }
+}
+
+/// Notes in the journal that it is an earlier state: another process may know less, and would go on with it.
+pub struct CallEarlier {
+    pub done_until: Timestamp,
+}
+
+impl Operation for CallEarlier {
+    type Output = JournalMark;
+    const ACCESS: Access = Access::Write;
+    const EVEN_WHEN_HELD: bool = true;
+
+    async fn run<S: Store>(&self, store: &mut S) -> Result<JournalMark, JournalError> {
+        let sql = "UPDATE installation SET copied_at = mark, mark = CASE WHEN mark < $1 THEN $1 ELSE mark + 1 END \
+                   WHERE copied_at IS NULL";
+        store.execute(vec![statement(sql, values![self.done_until])]).await?;
+        ReadMark.run(store).await
+    }
+}
+
+/// Of what has left since an operator has confirmed the journal.
+async fn lacks_any<S: Store>(store: &mut S, found: &JournalMark, left: &[Left]) -> Result<bool, JournalError> {
+    let left: Vec<_> =
+        left.iter().filter(|it| found.confirmed_at.is_none_or(|confirmed_at| confirmed_at <= it.mark)).collect();
+    if left.is_empty() {
+        return Ok(false);
+    }
+    let ids: Vec<SubmissionId> = left.iter().map(|it| it.submission).collect();
+    let sql = format!("SELECT submission, number, begun_at FROM attempts WHERE submission IN ({})", S::IDS);
+    let mut there = HashSet::new();
+    for mut row in store.query(statement(sql, values![id_list(&ids)])).await? {
+        there.insert((row.id::<SubmissionId>()?, row.whole::<u32>()?, row.time()?));
+    }
+    Ok(left.iter().any(|it| !there.contains(&(it.submission, it.attempt, it.begun_at))))
+}
+
 const ADVANCE: &str = "UPDATE installation SET mark = CASE WHEN mark < $1 THEN $1 ELSE mark + 1 END";
 
-/// Moves it on to the time that it is, and in any case on. What comes out is the journal's mark as it was before, if that
-/// is behind the newest one that is known: the server is another one, and nothing was changed.
+/// Moves it on to the time that it is, and in any case on, unless the journal is an earlier one than is known: then the
+/// server is another one, and what comes out is what it shows.
 pub struct AdvanceMark {
     pub to: Timestamp,
-    pub newest: Option<Mark>,
+    pub known: Option<Known>,
 }
 
 impl Operation for AdvanceMark {
@@ -49,8 +106,14 @@ impl Operation for AdvanceMark {
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let found = ReadMark.run(store).await?;
-        if found.behind(self.newest.as_ref()).is_some() {
+        let found = match &self.known {
+            Some(known) => match Recognise(known.clone()).run(store).await? {
+                (_, Some(done_until)) => CallEarlier { done_until }.run(store).await?,
+                (found, None) => found,
+            },
+            None => ReadMark.run(store).await?,
+        };
+        if found.behind(self.known.as_ref().map(|known| &known.newest)).is_some() {
             return Ok(Err(found));
         }
         store.execute(vec![statement(ADVANCE, values![self.to])]).await?;

@@ -16,7 +16,7 @@ mod wake;
 pub use accept::{Accept, AddAttachment, FindKey};
 pub use change::{RecordChanges, RecordWhole};
 pub use claim::ClaimOutbox;
-pub use mark::{AdvanceMark, ConfirmMark, ReadMark, RestoreNext};
+pub use mark::{AdvanceMark, CallEarlier, ConfirmMark, ReadMark, Recognise, RestoreNext};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{Published, UnclaimOutbox};
 pub use probe::WriteProbe;

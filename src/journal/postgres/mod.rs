@@ -217,8 +217,12 @@ impl PostgresJournal {
     /// A session that is new is compared with what is known: a standby that has taken over may know less.
     async fn guarded<O: Operation>(&self, session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
         if !session.is_compared {
-            if let Some(newest) = self.continuity.newest() {
-                let found = carry_out(session, &op::ReadMark).await?;
+            if let Some(known) = self.continuity.known() {
+                let newest = known.newest.clone();
+                let found = match carry_out(session, &op::Recognise(known)).await? {
+                    (_, Some(done_until)) => carry_out(session, &op::CallEarlier { done_until }).await?,
+                    (found, None) => found,
+                };
                 self.continuity.compare(&newest, &found);
             }
             session.is_compared = true;

@@ -7,6 +7,7 @@ on_both! {
     the_mark_moves_on_and_never_goes_back
     a_journal_that_is_held_gives_nothing_out_until_it_goes_on
     a_journal_that_has_become_older_under_a_process_is_held
+    a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_it
     after_a_restore_everything_open_is_made_safe_once
 }
 
@@ -44,7 +45,59 @@ async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested
     journal.continuity().note(&Mark { at: at(9000), ..mark.clone() });
     let refused = journal.advance_mark(at(10_000)).await;
     assert!(matches!(&refused, Err(JournalError::Held(why)) if why.contains("punte journal restored")), "{refused:?}");
-    assert_eq!(journal.mark().await.unwrap().mark, mark, "it was moved on all the same");
+    let found = journal.mark().await.unwrap();
+    assert_eq!(
+        (found.copied_at, found.mark.at),
+        (Some(mark.at), at(9000)),
+        "whoever knows less is told by the journal"
+    );
+}
+
+/// Of one that has a newer mark, too, because another process has moved it on.
+async fn a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_it(journal: Tested) {
+    journal.advance_mark(at(1)).await.unwrap();
+    let ids = futures_util::future::join_all((0..100).map(|_| sending(&journal))).await;
+    for id in &ids {
+        journal.continuity().leaves(*id, 1, at(1));
+    }
+    journal.advance_mark(at(2)).await.unwrap();
+    assert!(journal.continuity().held().is_none());
+    for lost in [(SubmissionId::new(), 1, at(1)), (ids[0], 2, at(1)), (ids[0], 1, at(3))] {
+        let (id, attempt, begun_at) = lost;
+        journal.continuity().leaves(id, attempt, begun_at);
+        assert!(matches!(journal.advance_mark(at(4)).await, Err(JournalError::Held(_))), "{lost:?}");
+        assert!(journal.mark().await.unwrap().copied_at.is_some() && journal.ping().await.is_err());
+        let confirmed = journal.confirm_mark(at(5)).await.unwrap();
+        journal.continuity().goes_on(confirmed);
+        journal.advance_mark(at(6)).await.unwrap();
+    }
+    assert_eq!(journal.continuity().holds(), 3);
+}
+
+/// What a standby lacks that is a moment behind: not the mark, but an attempt that has left after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lacks_an_attempt_is_found_out_by_a_new_session_and_held_by_all() {
+    let schema = Schema::new();
+    let [one, other]: [Tested; 2] = [Arc::new(schema.open().await), Arc::new(schema.open().await)];
+    one.advance_mark(at(1)).await.unwrap();
+    other.advance_mark(at(2)).await.unwrap();
+    let id = sending(&one).await;
+    one.continuity().leaves(id, 1, at(1));
+    assert!(one.find(id).await.is_ok());
+    let raw = schema.raw().await;
+    let take_over = format!(
+        "DELETE FROM attempts;
+         UPDATE submissions SET state = 'queued', state_data = '{{\"state\":\"queued\"}}', attempts = 0, tries = 0, due_at = NULL;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+        schema.name
+    );
+    raw.batch_execute(&take_over).await.unwrap();
+    // Who knows less has gone on meanwhile.
+    other.advance_mark(at(3)).await.unwrap();
+    let begun = Event::Begun { attempt: 1, lease_until: at(60), asks_first: true };
+    assert!(matches!(one.record(id, Entry::new(begun, at(4))).await, Err(JournalError::Held(_))));
+    assert!(matches!(other.advance_mark(at(5)).await, Err(JournalError::Held(_))));
+    schema.remove().await;
 }
 
 async fn after_a_restore_everything_open_is_made_safe_once(journal: Tested) {

@@ -185,7 +185,7 @@ async fn what_has_waited_long_for_the_journal_is_sealed_anew_before_it_leaves() 
     town.leave().await;
 }
 
-async fn database_of(town: &Town) -> tokio_postgres::Client {
+pub async fn database_of(town: &Town) -> tokio_postgres::Client {
     let config: toml::Table = std::fs::read_to_string(town.stage.config()).unwrap().parse().unwrap();
     let (server, schema) = config["journal"]["url"].as_str().unwrap().split_once("?search_path=").unwrap();
     let schema = schema.split('&').next().unwrap();

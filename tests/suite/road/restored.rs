@@ -1,13 +1,15 @@
 //! A journal that was put back: what it knows nothing of may have left shortly before, and may still be on its way.
 
-use crate::town::{CITIZEN, Town, request};
+use super::losses::database_of;
+use crate::town::{CITIZEN, Town, in_postgres, request};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::{CallContext, Effect, Priority, Subject, Submission, SubmissionId, TraceParent},
-    journal::{IdempotencyKey, Journal, MarkFile, sqlite::SqliteJournal},
+    journal::{IdempotencyKey, Journal, JournalError, MarkFile, postgres::PostgresJournal, sqlite::SqliteJournal},
 };
 use serde_json::json;
 use std::{path::Path, process::Command, time::Duration};
+use tokio::time::{Instant, sleep};
 
 const GRACE: Duration = Duration::from_secs(5);
 /// An exchange's, and long enough for a start.
@@ -64,9 +66,7 @@ async fn what_may_have_left_before_a_restore_is_asked_about_and_not_sent_before_
     let arrived_before = town.simulator("legal-events").arrivals().len();
 
     std::fs::copy(&before, &journal).unwrap();
-    let mut restored = Command::new(env!("CARGO_BIN_EXE_punte"));
-    let restored = restored.args(["journal", "restored", "--config"]).arg(town.stage.config()).output().unwrap();
-    assert!(restored.status.success(), "{restored:?}");
+    an_operator_confirms(&town);
     town.stage.start().await.unwrap();
     let shown = town.ends(&id, "completed").await;
 
@@ -79,5 +79,112 @@ async fn what_may_have_left_before_a_restore_is_asked_about_and_not_sent_before_
     assert_eq!(town.effects("legal-events"), 1);
     let causes = || shown["timeline"].as_array().unwrap().iter().map(|change| change["cause"].as_str().unwrap());
     assert!(causes().any(|cause| cause == "put back unsent"), "{shown:#}");
+    town.leave().await;
+}
+
+fn an_operator_confirms(town: &Town) {
+    let mut restored = Command::new(env!("CARGO_BIN_EXE_punte"));
+    let restored = restored.args(["journal", "restored", "--config"]).arg(town.stage.config()).output().unwrap();
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+async fn until_held(town: &Town) {
+    let begun = Instant::now();
+    while !town.operations("/healthz/ready").await.contains("punte journal restored") {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it is not held");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_lacks_the_attempt_under_way_is_noticed_and_nothing_is_done_twice() {
+    let once = |agency: &str, text: String| match agency {
+        "civil-registry" => text.replace("effect = \"idempotent\"", "effect = \"once\""),
+        _ => text,
+    };
+    // How long it takes until the answer comes: the first to notice are the mark's keeper and the worker.
+    for delay_ms in [3000, 200] {
+        let town = Town::with_adapters(once, |plan| {
+            in_postgres(plan);
+            plan.more_config = "[scheduler]\nlost_after_secs = 1\n".into();
+        })
+        .await;
+        let database = database_of(&town).await;
+        town.behave("civil-registry", json!({"delay_ms": delay_ms, "times": 1}));
+        let id = town.post("civil-status-extract").await;
+        town.until(&id, &["sending"]).await;
+        // As it was a moment before, in the sessions that are open.
+        let earlier = "BEGIN; DELETE FROM attempts; DELETE FROM changes WHERE to_state = 'sending';
+            UPDATE submissions SET state = 'queued', state_data = '{\"state\":\"queued\"}', attempts = 0, tries = 0,
+            due_at = NULL; COMMIT";
+        database.batch_execute(earlier).await.unwrap();
+        until_held(&town).await;
+        // The scheduler would have taken the message for lost.
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(town.effects("civil-registry"), 1, "after {delay_ms} ms");
+        an_operator_confirms(&town);
+        let begun = Instant::now();
+        while town.show(&id).await["state"] != "uncertain" {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:#}", town.show(&id).await);
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(town.effects("civil-registry"), 1);
+        town.leave().await;
+    }
+}
+
+/// Another process has sent what is missing, and this one knows nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_another_process_finds_to_be_older_is_held_here_within_two_seconds() {
+    let mut url = String::new();
+    let town = Town::planned(|plan| {
+        in_postgres(plan);
+        url = plan.journal_url.clone().unwrap();
+    })
+    .await;
+    let other = PostgresJournal::open(&url, None).await.unwrap();
+    other.advance_mark(Timestamp::now()).await.unwrap();
+    other.continuity().leaves(SubmissionId::new(), 1, Timestamp::now());
+    assert!(matches!(other.advance_mark(Timestamp::now()).await, Err(JournalError::Held(_))));
+    until_held(&town).await;
+    assert_eq!(town.post_raw(&request("legal-event", CITIZEN)).await.0, 503);
+    an_operator_confirms(&town);
+    let begun = Instant::now();
+    while town.post_raw(&request("legal-event", CITIZEN)).await.0 == 503 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it does not go on");
+        sleep(Duration::from_millis(50)).await;
+    }
+    town.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_before_the_journal_was_held_is_read_again() {
+    let town = Town::planned(|plan| {
+        in_postgres(plan);
+        plan.journal_url.as_mut().unwrap().push_str("&options=-c%20lock_timeout%3D300ms");
+    })
+    .await;
+    let database = database_of(&town).await;
+    // No attempt can be recorded.
+    database.batch_execute("BEGIN; LOCK TABLE attempts IN EXCLUSIVE MODE").await.unwrap();
+    let id = town.post("legal-event").await;
+    town.until(&id, &["accepted", "queued"]).await;
+    sleep(Duration::from_millis(500)).await;
+    // The worker waits with what it has read, and meanwhile the journal is confirmed to be an earlier state.
+    let journal = &town.stage.process().unwrap().journal;
+    let begun = Instant::now();
+    loop {
+        journal.continuity().hold("a test holds it".into());
+        // A try of the worker may be under way.
+        let Err(error) = journal.restored("operator", Timestamp::now()).await else { break };
+        assert!(begun.elapsed() < Duration::from_secs(10), "{error}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    database.batch_execute("ROLLBACK").await.unwrap();
+    let shown = town.ends(&id, "completed").await;
+    let arrivals = town.simulator("legal-events").arrivals();
+    assert!(arrivals[0].is_question, "{arrivals:?} {shown:#}");
+    let causes: Vec<_> = shown["timeline"].as_array().unwrap().iter().map(|it| it["cause"].as_str().unwrap()).collect();
+    assert!(!causes.contains(&"requeued"), "it was left to the scheduler: {causes:?}");
     town.leave().await;
 }
