@@ -59,6 +59,10 @@ impl MarkFile {
         self.folder.join(NAME)
     }
 
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.path())
+    }
+
     /// Those by names of earlier releases, too.
     pub fn find(&self) -> Found {
         let mut found = Found::default();

@@ -21,6 +21,8 @@ pub struct Keeper {
     take_over: Option<TakeOver>,
     /// What the folder knows of the mark.
     found: Found,
+    /// It knew one when it was looked at.
+    is_in_folder: bool,
     in_broker: Option<Mark>,
     /// Why what the broker has in its place cannot be read.
     spoilt_in_broker: Option<String>,
@@ -61,6 +63,7 @@ impl Keeper {
             marks,
             take_over,
             found: Found::default(),
+            is_in_folder: false,
             in_broker: None,
             spoilt_in_broker: None,
             has_copy: false,
@@ -78,6 +81,8 @@ impl Keeper {
 
     pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
         let mut newest = self.marks.newest();
+        // Also to a broker that has lost its copy while nothing was sent.
+        newest.mark_changed();
         while !stop.is_cancelled() {
             let wait = if self.has_asked_broker { MARK_PERIOD } else { SOON };
             tokio::select! {
@@ -118,6 +123,7 @@ impl Keeper {
 
     fn read_file(&mut self) {
         self.found = self.marks.find();
+        self.is_in_folder = !self.found.kept.is_empty();
         for (_, kept) in &self.found.kept {
             self.marks.restored_over(kept.sent_before_restore);
         }
@@ -129,8 +135,10 @@ impl Keeper {
         }
         match self.broker.mark().await {
             Ok(copy) => {
-                if copy.is_none() && !self.found.kept.is_empty() {
-                    tracing::warn!("the broker has no copy of the journal's mark: it has lost it, or it is a new one");
+                if copy.is_none() && self.is_in_folder {
+                    tracing::warn!(
+                        "the broker has no copy of the journal's mark: it has lost it, or it is a new one; it is made anew"
+                    );
                 }
                 self.in_broker = copy;
             }
@@ -258,6 +266,13 @@ impl Keeper {
         }
         if waits_for_copy {
             return Ok(());
+        }
+        if self.in_broker.is_some() && self.found == Found::default() {
+            let place = self.place();
+            tracing::warn!(
+                place,
+                "the copy of the journal's mark in this folder is lost, or the folder is new; it is made anew"
+            );
         }
         (self.has_copy, self.confirmed_before) = (true, None);
         (self.in_broker, self.spoilt_in_broker) = (None, None);

@@ -28,6 +28,8 @@ pub struct Marks {
     /// Whether anything may leave at all.
     may_send: watch::Sender<bool>,
     newest: watch::Sender<Option<Mark>>,
+    /// The folder's copy was written, and has to be there.
+    has_written: AtomicBool,
     /// Why the folder's copy could not be written last.
     unwritten: Mutex<Option<String>>,
 }
@@ -50,6 +52,7 @@ impl Marks {
             sent_before_restore: Mutex::default(),
             may_send: watch::Sender::new(false),
             newest: watch::Sender::new(None),
+            has_written: AtomicBool::new(false),
             unwritten: Mutex::default(),
         }
     }
@@ -168,9 +171,16 @@ impl Marks {
         self.newest.send_if_modified(|newest| note(newest, &mark));
         let Some(file) = self.file.clone() else { return };
         let kept = Kept { mark, sent_before_restore: self.sent_before_restore() };
-        let written = tokio::task::spawn_blocking(move || match found {
-            Some(found) => file.replace(&found, &kept),
-            None => file.write(&kept),
+        let has_written = self.has_written.load(Ordering::Relaxed);
+        let written = tokio::task::spawn_blocking(move || {
+            if has_written && file.is_gone() {
+                let place = file.path().display().to_string();
+                tracing::warn!(place, "the copy of the journal's mark was taken away; it is made anew");
+            }
+            match found {
+                Some(found) => file.replace(&found, &kept),
+                None => file.write(&kept),
+            }
         })
         .await;
         let failure = match written {
@@ -178,6 +188,7 @@ impl Marks {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the task that wrote it has failed".to_owned()),
         };
+        self.has_written.fetch_or(failure.is_none(), Ordering::Relaxed);
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_some() && *unwritten != failure {
             let place = self.file.as_ref().map(|file| file.path().display().to_string()).unwrap_or_default();

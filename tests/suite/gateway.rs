@@ -3,7 +3,7 @@
 
 mod attachments;
 mod attacks;
-mod bad_requests;
+pub mod bad_requests;
 mod courier;
 mod document;
 mod following;

@@ -70,6 +70,17 @@ impl MarkQueue {
     pub(super) async fn keep(&self, mark: &Mark) -> Result<(), BrokerError> {
         let mut open = self.channel.lock().await;
         let channel = open.get(&self.link).await?;
+        if self.put(&channel, mark).await? {
+            return Ok(());
+        }
+        let queue = self.names.mark_queue();
+        tracing::warn!(%queue, "the queue with the copy of the journal's mark was removed; it is made anew");
+        self.declare(&channel).await?;
+        if self.put(&channel, mark).await? { Ok(()) } else { Err(BrokerError::NotConfirmed) }
+    }
+
+    /// `false`: there is no queue for it.
+    async fn put(&self, channel: &Channel, mark: &Mark) -> Result<bool, BrokerError> {
         let bytes = serde_json::to_vec(mark).unwrap_or_default();
         let persistent = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -77,11 +88,7 @@ impl MarkQueue {
             channel.basic_publish(self.names.work_exchange(), MARK_KEY.into(), options, &bytes, persistent);
         let confirm = answered(async { publishing.await?.await }).await?;
         match confirm {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => {
-                // Somebody has removed the queue: it is made again, and the next mark gets there.
-                self.declare(&channel).await
-            }
+            Confirmation::Ack(returned) => Ok(returned.is_none()),
             Confirmation::Nack(_) | Confirmation::NotRequested => Err(BrokerError::NotConfirmed),
         }
     }

@@ -79,7 +79,7 @@ async fn stolen(thief: &mut lapin::Consumer, for_good: bool) -> usize {
     count
 }
 
-fn prefix_of(town: &Town) -> String {
+pub fn prefix_of(town: &Town) -> String {
     let config: toml::Table = std::fs::read_to_string(town.stage.config()).unwrap().parse().unwrap();
     config["broker"]["prefix"].as_str().unwrap().to_owned()
 }

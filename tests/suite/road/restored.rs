@@ -1,9 +1,13 @@
 //! A journal that was put back: what it knows nothing of may have left shortly before, and may still be on its way.
 
-use super::losses::database_of;
-use crate::town::{CITIZEN, Town, in_postgres, request};
+use super::losses::{database_of, prefix_of};
+use crate::{
+    gateway::bad_requests::Lines,
+    town::{CITIZEN, Town, in_postgres, over_rabbitmq, request, variable},
+};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
+    broker::rabbitmq::names::Names,
     domain::{CallContext, Effect, Priority, Subject, Submission, SubmissionId, TraceParent},
     journal::{IdempotencyKey, Journal, JournalError, MarkFile, postgres::PostgresJournal, sqlite::SqliteJournal},
 };
@@ -186,5 +190,66 @@ async fn what_was_read_before_the_journal_was_held_is_read_again() {
     assert!(arrivals[0].is_question, "{arrivals:?} {shown:#}");
     let causes: Vec<_> = shown["timeline"].as_array().unwrap().iter().map(|it| it["cause"].as_str().unwrap()).collect();
     assert!(!causes.contains(&"requeued"), "it was left to the scheduler: {causes:?}");
+    town.leave().await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_mark_that_is_lost_is_told_and_made_anew() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    // With one subscriber alone, a line that another test's thread reaches first would be taken for unwanted for good.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let told = async |text: &str| {
+        let begun = Instant::now();
+        while !String::from_utf8_lossy(&lines.0.lock().unwrap()).contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "not told: {text}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        lines.0.lock().unwrap().clear();
+    };
+    let in_broker = async |town: &Town| {
+        let begun = Instant::now();
+        while !matches!(town.stage.process().unwrap().broker.mark().await, Ok(Some(_))) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the broker has none");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut town = Town::planned(over_rabbitmq).await;
+    let file = MarkFile::open(&town.stage.folder.path().join("data")).unwrap();
+    let queue = Names::new(&prefix_of(&town)).unwrap().mark_queue();
+    let channel = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), Default::default()).await.unwrap();
+    let channel = channel.create_channel().await.unwrap();
+    let ends = async |town: &Town| {
+        let id = town.post("civil-status-extract").await;
+        town.ends(&id, "completed").await;
+    };
+    ends(&town).await;
+    in_broker(&town).await;
+
+    // While it runs, with the next mark.
+    channel.queue_delete(queue.clone(), Default::default()).await.unwrap();
+    ends(&town).await;
+    told("the queue with the copy of the journal's mark was removed").await;
+    in_broker(&town).await;
+    std::fs::remove_file(file.path()).unwrap();
+    ends(&town).await;
+    // It is said by a thread that this test does not hear.
+    while file.is_gone() {
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    // At a start, without one.
+    town.stage.stop(GRACE).await;
+    channel.queue_delete(queue, Default::default()).await.unwrap();
+    town.stage.start().await.unwrap();
+    told("the broker has no copy of the journal's mark").await;
+    in_broker(&town).await;
+    town.stage.stop(GRACE).await;
+    std::fs::remove_file(file.path()).unwrap();
+    town.stage.start().await.unwrap();
+    told("the copy of the journal's mark in this folder is lost").await;
+    assert!(!file.is_gone());
     town.leave().await;
 }
