@@ -170,6 +170,7 @@ async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
         (F::ResetAfterEffect, "broken", 1),
         (F::Garbage, "unbelieved: not xml", 1),
         (F::WrongContentType, "another type", 1),
+        (F::Page { code: 200 }, "another type", 0),
         (F::HugeAnswer, "too large", 1),
         (F::TruncatedAnswer, "broken", 1),
         (F::WrongSignature, "unbelieved: signature-mismatch", 1),

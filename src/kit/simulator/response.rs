@@ -54,7 +54,7 @@ pub(super) fn with(
         Some(SimulatedFault::Garbage) => whole(Bytes::from_static(b"\x00\xFF<<{{garbage")),
         Some(SimulatedFault::GarbageInTurn) => garbage_in_turn(body, &mut headers, max_bytes),
         Some(SimulatedFault::WrongContentType) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             whole(body.into())
         }
         Some(SimulatedFault::HugeAnswer) => huge(body, max_bytes),

@@ -181,16 +181,19 @@ impl Shown {
 #[test]
 fn whoever_signs_and_does_not_count_is_told_why() {
     let forge = Forge::new();
-    let verdict = |shown: &Shown, trusted: String, subject: Option<&str>| {
-        let subject = subject.map(|subject| subject.parse().unwrap());
+    let held_against = |shown: &Shown, signers: SignersAsFiles| {
         let profile = AnswerProfile {
             kind: AnswerKind::JwsCompact,
             algorithms: vec![Algorithm::EcdsaSha256],
-            signers: SignersAsFiles::Authority { path: forge.write("trusted.pem", trusted), subject },
+            signers,
             max_clock_skew: SignedDuration::from_secs(60),
             replay_window: SignedDuration::from_secs(300),
         };
         jws::verify_compact(&shown.token(&forge), &AnswerPolicy::load(&profile, now()).unwrap(), now())
+    };
+    let verdict = |shown: &Shown, trusted: String, subject: Option<&str>| {
+        let (path, subject) = (forge.write("trusted.pem", trusted), subject.map(|subject| subject.parse().unwrap()));
+        held_against(shown, SignersAsFiles::Authority { path, subject })
     };
     let ca = forge.authority.pem();
     let signs = || vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -218,6 +221,11 @@ fn whoever_signs_and_does_not_count_is_told_why() {
         assert!(refusal.to_string().contains(expected), "{expected}: {refusal}");
         assert_eq!(refusal.reason(), "signer-not-trusted", "{expected}");
     }
+    let odd = forge.issue(twice);
+    let pinned = SignersAsFiles::Pinned(vec![forge.write("pinned.pem", &odd.pem)]);
+    let refusal = held_against(&Shown::alone(odd), pinned).unwrap_err();
+    assert_eq!(refusal.reason(), "signer-malformed");
+    assert!(refusal.to_string().contains("1.2.3.4 stands in it twice"), "{refusal}");
     assert!(verdict(&Shown::below(&forge, signs()), ca.clone(), None).is_ok());
     assert!(verdict(&Shown::alone(forge.issue(|_| {})), ca, Some("of the forge")).is_ok());
 }
