@@ -1,6 +1,6 @@
 //! A DER certificate comes in; what it says (subject, identifiers, dates, usages, fingerprint) goes out as plain facts.
 
-use super::{CertificateFlaw, PublicKey, certificate_flaw::flaws_of};
+use super::{CertificateFlaw, PublicKey, certificate_flaw::flaws_of, key_usage::names_of};
 use crate::domain::{
     distinguished_name::{Attribute, COMMON_NAME, DistinguishedName, ORGANIZATION_IDENTIFIER, RelativeName, Value},
     lower_hex,
@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, ParsedExtension, X509Certificate, X509Name};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -207,21 +207,6 @@ pub(super) fn name_from(name: &X509Name<'_>) -> DistinguishedName {
         RelativeName::new(attributes.collect())
     });
     DistinguishedName::new(relative.collect())
-}
-
-pub(super) fn names_of(usage: &KeyUsage) -> Vec<&'static str> {
-    let all = [
-        (usage.digital_signature(), "digitalSignature"),
-        (usage.non_repudiation(), "nonRepudiation"),
-        (usage.key_encipherment(), "keyEncipherment"),
-        (usage.data_encipherment(), "dataEncipherment"),
-        (usage.key_agreement(), "keyAgreement"),
-        (usage.key_cert_sign(), "keyCertSign"),
-        (usage.crl_sign(), "cRLSign"),
-        (usage.encipher_only(), "encipherOnly"),
-        (usage.decipher_only(), "decipherOnly"),
-    ];
-    all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
 }
 
 /// An INTEGER's bytes as DER wants them: without the first ones that say nothing (X.690, section 8.3).

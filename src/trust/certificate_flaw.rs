@@ -1,6 +1,6 @@
 //! A parsed certificate comes in; what is wrong with its form, whoever has signed it, goes out by name.
 
-use super::certificate::names_of;
+use super::key_usage::names_of;
 use crate::domain::lower_hex;
 use std::collections::HashSet;
 use x509_parser::prelude::{ParsedExtension, X509Certificate, X509Extension, X509Version};

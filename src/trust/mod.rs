@@ -8,6 +8,7 @@ mod der_file;
 mod pem;
 mod certificate;
 mod certificate_flaw;
+mod key_usage;
 mod purpose;
 mod key;
 mod legacy_sha1;
