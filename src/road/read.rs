@@ -79,6 +79,12 @@ fn unbelieved(received: &Received, fault: Fault, it: &Answering<'_>) -> Fault {
     match soap_fault {
         Some(soap_fault) if !is_not_handled(received, it) => of_soap_fault(&soap_fault, ", unsigned"),
         _ if matches!(class, StatusClass::Success | StatusClass::Odd) => fault,
+        // A page for people: how it begins says whose it is.
+        _ if StatusClass::of(received.status) == StatusClass::Success => {
+            let by_status = of_status(received, it);
+            let detail = format!("{}: {}", by_status.detail, fault.detail);
+            Fault { detail, ..by_status }
+        }
         _ => of_status(received, it),
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     domain::{Code, Fault, Stage, Verdict},
-    wire::Received,
+    wire::{Received, content::charset::is_blank},
 };
 
 /// What a status speaks of.
@@ -95,7 +95,7 @@ impl StatusClass {
 
 /// Nothing at all is often called HTML.
 fn is_page(received: &Received) -> bool {
-    received.is_for_people() && !received.body.is_empty()
+    received.is_for_people() && !is_blank(&received.body)
 }
 
 /// What stands behind a status.
