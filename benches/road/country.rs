@@ -41,9 +41,9 @@ impl Country {
         copy(&model.join("person-lookup"), &adapter.join(service))?;
         // Files may be named, of which no message contains anything.
         let about = self.folder().join("services").join(service).join("service.toml");
-        edit(&about, |text| format!("{text}\n[attachments]\nat_most = 1\n"))?;
+        edit(&about, |text| format!("{text}\n[attachments]\nat_most = 1\nmax_total_bytes = 209715200\n"))?;
         let template = adapter.join(service).join("request.xml");
-        edit(&template, |text| format!("{text}{{% set papers = attachments|length %}}"))?;
+        edit(&template, |text| format!("{text}{{% set papers = attachments|map(attribute='sha256')|list %}}"))?;
         for example in std::fs::read_dir(adapter.join(service).join("examples"))? {
             edit(&example?.path().join("request.json"), |text| text.replace("person-lookup", service))?;
         }
