@@ -144,7 +144,11 @@ async fn a_worker_whose_lease_ran_out_while_it_waited_for_the_journal_sends_noth
     database.batch_execute("ROLLBACK").await.unwrap();
     let mut shown = town.show(&id).await;
     while shown["state"] != "completed" {
-        clock.advance(SignedDuration::from_millis(500));
+        assert!(!["parked", "expired"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+        // However slow this machine is, no lease runs out on an exchange under way.
+        if shown["state"] != "sending" {
+            clock.advance(SignedDuration::from_millis(500));
+        }
         sleep(Duration::from_millis(100)).await;
         shown = town.show(&id).await;
     }
