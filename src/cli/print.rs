@@ -79,8 +79,9 @@ fn attempt(attempt: &Attempt) -> Value {
 pub fn line(record: &Record) -> String {
     let submission = &record.submission;
     let cause = cause(&record.progress.state).unwrap_or_default();
+    let doubt = if record.progress.in_doubt { "  (may have been done)" } else { "" };
     format!(
-        "{}  {:<9}  {:<20}  {:<20}  {:>2} attempts  {}  {cause}",
+        "{}  {:<9}  {:<20}  {:<20}  {:>2} attempts  {}  {cause}{doubt}",
         submission.id,
         record.progress.state.name().as_str(),
         submission.service.as_str(),

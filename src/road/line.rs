@@ -20,6 +20,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::{
+    io::ErrorKind,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -319,7 +320,12 @@ fn usable<T>(result: Result<T, TrustError>, file: &Path, faults: &mut ConfigFaul
         Ok(it) => Some(it),
         Err(error) => {
             let (path, problem) = error.apart();
-            let remedy = "put a usable file there; `punte pki dev` makes throw-away ones";
+            let remedy = match path.map(std::fs::File::open) {
+                Some(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
+                    "let the user that runs Punte read it (chown)"
+                }
+                _ => "put a usable file there; `punte pki dev` makes throw-away ones",
+            };
             faults.add(path.unwrap_or(file), "", problem, remedy);
             None
         }

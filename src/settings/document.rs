@@ -6,7 +6,10 @@ use super::{
 };
 use crate::secret_file;
 use serde::{Serialize, de::DeserializeOwned};
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 use toml::{Table, Value};
 
 /// Sections are taken out one by one, so that a fault in one hides none in another; what is left at the end is unknown.
@@ -27,7 +30,9 @@ impl Document {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             Err(error) => {
-                faults.add(file, "", format!("cannot be read: {error}"), "create it, or name another file");
+                let remedy =
+                    "create it, or name another file (punte.toml: --config FILE, or the variable PUNTE_CONFIG)";
+                faults.add(file, "", format!("cannot be read: {error}"), remedy);
                 return None;
             }
         };
@@ -164,12 +169,17 @@ impl Document {
     /// A file that must be there. Whether it holds what it should is for the room that reads it.
     pub fn existing(&self, key: &str, written: &Path, faults: &mut ConfigFaults) -> Option<PathBuf> {
         let path = self.path(written);
-        if !path.is_file() {
-            let remedy = "put it there, or name another one";
-            faults.add(&self.file, key, format!("{} is not a file", path.display()), remedy);
-            return None;
-        }
-        Some(path)
+        let (problem, remedy) = match path.metadata() {
+            Ok(it) if it.is_file() => return Some(path),
+            // Whoever put another file there would write over a good one.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => (
+                "cannot be looked at: this user may not enter its folder",
+                "let the user that runs Punte read it (chown)",
+            ),
+            Ok(_) | Err(_) => ("is not a file", "put it there, or name another one"),
+        };
+        faults.add(&self.file, key, format!("{} {problem}", path.display()), remedy);
+        None
     }
 
     /// The secret that stands alone in a file.

@@ -4,7 +4,7 @@ use super::{
     beside::beside,
     connection::{self, BUSY_TIMEOUT},
     log_id,
-    ownership::try_own,
+    ownership::{LOCK, try_own},
     wholeness,
 };
 use crate::journal::JournalError;
@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -42,6 +42,8 @@ pub fn put_in_place(file: &Path, journal: &Path) -> Result<Option<PathBuf>, Jour
     let next = beside(journal, ".restoring");
     remove_if_there(&next)?;
     copy(file, &next)?;
+    give_to_owner_of(journal, &next)?;
+    give_to_owner_of(journal, &beside(journal, LOCK))?;
     let aside = unused(journal, &format!(".before-restore-{}", now.strftime("%Y%m%dT%H%M%SZ")));
     let was_there = journal.exists();
     for end in ["", "-wal", "-shm", log_id::NOTE] {
@@ -53,6 +55,17 @@ pub fn put_in_place(file: &Path, journal: &Path) -> Result<Option<PathBuf>, Jour
     std::fs::rename(&next, journal).map_err(|error| at(journal, &error))?;
     sync_folder(journal)?;
     Ok(was_there.then_some(aside))
+}
+
+/// An operator may be somebody else than the user that runs Punte: the file belongs to whom the one in its place belongs, or the
+/// folder.
+fn give_to_owner_of(journal: &Path, next: &Path) -> Result<(), JournalError> {
+    let Ok(before) = journal.metadata().or_else(|_| folder_of(journal).metadata()) else { return Ok(()) };
+    let made = next.metadata().map_err(|error| at(next, &error))?;
+    if (made.uid(), made.gid()) == (before.uid(), before.gid()) {
+        return Ok(());
+    }
+    chown(next, Some(before.uid()), Some(before.gid())).map_err(|error| at(next, &error))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), JournalError> {
@@ -124,8 +137,12 @@ fn remove_if_there(path: &Path) -> Result<(), JournalError> {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn sync_folder(path: &Path) -> Result<(), JournalError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| at(folder, &error))
 }
 

@@ -7,6 +7,9 @@ use std::{
     path::Path,
 };
 
+/// The end of the lock's name.
+pub const LOCK: &str = ".lock";
+
 /// Holds `<path>.lock` until it is dropped or its process ends, however it ends.
 #[derive(Debug)]
 pub struct Ownership {
@@ -15,7 +18,7 @@ pub struct Ownership {
 
 /// `None`: another process has it.
 pub fn try_own(path: &Path) -> Result<Option<Ownership>, JournalError> {
-    let path = beside(path, ".lock");
+    let path = beside(path, LOCK);
     let failed = |error| JournalError::Unavailable(format!("cannot lock {}: {error}", path.display()));
     create_private(&path)?;
     let lock = File::options().append(true).open(&path).map_err(failed)?;

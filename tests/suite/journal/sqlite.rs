@@ -7,7 +7,7 @@ use punte::journal::{
 };
 use std::{
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -556,7 +556,14 @@ async fn a_backup_of_a_running_journal_is_whole_and_says_that_it_is_one() {
     let Err(error) = put_in_place(&backup, &path) else { panic!("a process has it open") };
     assert!(error.to_string().contains("stop it first"), "{error}");
     drop((journal, owned));
+    // Whoever may do so restores for the user that runs Punte.
+    let is_root = home.path().metadata().unwrap().uid() == 0;
+    let owner = if is_root { 65_534 } else { path.metadata().unwrap().uid() };
+    chown(&path, Some(owner), None).unwrap();
     let aside = put_in_place(&backup, &path).unwrap().unwrap();
+    for given in [path.clone(), path.with_extension("db.lock")] {
+        assert_eq!(given.metadata().unwrap().uid(), owner, "{}", given.display());
+    }
     let journal = open(&path);
     assert!(journal.find(before).await.unwrap().is_some());
     assert!(journal.find(after).await.unwrap().is_none());
