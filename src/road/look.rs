@@ -86,7 +86,8 @@ impl Line {
         };
         let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
         let probed = probed.unwrap_or_else(|| "no probe is declared".into());
-        Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning: doubt(handshake) })
+        let warning = doubt(handshake, self.adapter.probe.is_some());
+        Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning })
     }
 
     async fn probe(&self) -> Result<Option<String>, Unwell> {
@@ -126,13 +127,13 @@ pub(super) fn judged(probe: &Probe, answered: &Received) -> Result<String, Unwel
     Err(Unwell { problem: told + why, remedy, is_not_let_in })
 }
 
-fn doubt(handshake: Handshake) -> Option<String> {
+fn doubt(handshake: Handshake, is_probed: bool) -> Option<String> {
     let text = match handshake {
         Handshake { is_mutual: false, .. } => {
             "the server did not ask for our certificate in the handshake; if it does so later, by renegotiation, no request \
              will work: ask the agency to demand it in the first handshake"
         }
-        Handshake { is_proved: false, .. } => {
+        Handshake { is_proved: false, .. } if !is_probed => {
             "the server gives no session tickets, so a new connection does not prove that it takes our certificate: declare \
              a [probe] in agency.toml if it has an address that changes nothing"
         }

@@ -6,6 +6,7 @@ use crate::{
     domain::{Code, Effect, Fault, Stage},
     wire::{Care, ConnectFailure, ExchangeFailure, Received, SendFailure},
 };
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Why there is no answer, and the status of one that had begun.
@@ -34,13 +35,19 @@ pub async fn send(
     match &line.adapter.probe {
         // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it.
         Some(probe) if care == Care::Utmost && !client.take_proof() => {
-            let probed = client.probe(probe.outgoing(), deadline).await;
+            let until = probe_until(Instant::now(), deadline, line.adapter.limits.connect_timeout);
+            let probed = client.probe(probe.outgoing(), until).await;
             let probed = probed.map_err(|failure| heeded(failure.before_request()))?;
             found_well(line, probe, &probed).map_err(|fault| Unanswered { fault, http_status: None })?;
         }
         _ => {}
     }
     client.exchange(sealed.into_outgoing(), deadline, care).await.map_err(heeded)
+}
+
+/// A probe that takes long must not leave its request too little time: what is sent late may end uncertain.
+fn probe_until(now: Instant, deadline: Instant, connect_timeout: Duration) -> Instant {
+    (now + connect_timeout * 2).min(now + deadline.saturating_duration_since(now) / 3)
 }
 
 /// What the probe has met, the request would meet as well: it is not sent.
@@ -95,6 +102,14 @@ fn code_of_exchange(failure: &ExchangeFailure, not_handled: &NotHandled) -> Code
 mod tests {
     use super::*;
     use crate::domain::Verdict;
+
+    #[test]
+    fn a_probe_leaves_its_request_most_of_the_time() {
+        let (now, secs) = (Instant::now(), Duration::from_secs);
+        assert_eq!(probe_until(now, now + secs(6), secs(5)), now + secs(2));
+        assert_eq!(probe_until(now, now + secs(60), secs(5)), now + secs(10));
+        assert_eq!(probe_until(now, now, secs(5)), now);
+    }
 
     fn before() -> [ConnectFailure; 8] {
         let text = || "x".to_owned();

@@ -256,6 +256,8 @@ mod tests {
             (page(200), "waits"),
             (page(204), "waits"),
             (page(400), "waits"),
+            (Received { body: "\u{feff}\n<!DOCTYPE HTML><title>Back soon".into(), ..answer(200) }, "waits"),
+            (Received { body: "<HTML>".into(), ..answer(400) }, "waits"),
             (answer(400), "parked"),
             (page(413), "parked"),
             (Received { body: "".into(), ..page(400) }, "parked"),

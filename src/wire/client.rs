@@ -149,9 +149,16 @@ impl Client {
         Ok(received)
     }
 
-    /// Goes with utmost care before a request with utmost care, which takes the connection that this one has proved.
+    /// Goes with utmost care before a request with utmost care, which takes the connection that this one has proved. Of an answer
+    /// that does not end whole, the status is enough.
     pub async fn probe(&self, outgoing: Outgoing, deadline: Instant) -> Result<Received, SendFailure> {
-        self.answered(outgoing, deadline, Care::Utmost).await.map(|answered| answered.received)
+        match self.answered(outgoing, deadline, Care::Utmost).await {
+            Ok(answered) => Ok(answered.received),
+            Err(failure) => match failure.status().filter(|_| failure.refusal_of_our_certificate().is_none()) {
+                Some(status) => Ok(Received { status, headers: HeaderMap::new(), body: Bytes::new() }),
+                None => Err(failure),
+            },
+        }
     }
 
     /// Whoever wakes up after the deadline sends nothing: it is looked at before each step, because a timer that was made before
@@ -260,9 +267,13 @@ impl Received {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
-    /// Whether it is a page as proxies and balancers show it, and nothing that a program reads.
+    /// Whether it is a page as proxies and balancers show it, and nothing that a program reads. Some call it something else, or
+    /// nothing.
     pub fn is_for_people(&self) -> bool {
-        matches!(self.media_type().as_deref(), Some("text/html" | "application/xhtml+xml"))
+        let is_called_one = matches!(self.media_type().as_deref(), Some("text/html" | "application/xhtml+xml"));
+        let body = self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body).trim_ascii_start();
+        let begins_with = |tag: &str| body.get(..tag.len()).is_some_and(|it| it.eq_ignore_ascii_case(tag.as_bytes()));
+        is_called_one || begins_with("<!doctype html") || begins_with("<html")
     }
 
     /// Of all names and values.

@@ -145,11 +145,15 @@ pub fn open<'a, 'input>(document: &'a Document<'input>) -> Result<Envelope<'a, '
 pub fn read_fault(body: Node<'_, '_>, names: &XmlToJson) -> Result<Option<SoapFault>, SoapRefusal> {
     let Some(version) = SoapVersion::of(body.tag_name().namespace()) else { return Err(SoapRefusal::NoEnvelope) };
     let children: Vec<_> = body.children().filter(Node::is_element).collect();
-    if !children.iter().any(|child| child.has_tag_name((version.namespace(), "Fault"))) {
+    // Some agencies put the other version's into their envelope.
+    let version_of = |child: &Node<'_, '_>| {
+        SoapVersion::of(child.tag_name().namespace()).filter(|_| child.tag_name().name() == "Fault")
+    };
+    if !children.iter().any(|child| version_of(child).is_some()) {
         return Ok(None);
     }
     let [fault] = children.as_slice() else { return Err(SoapRefusal::FaultNotAlone) };
-    let Parts { codes, text, detail } = parts(*fault, version);
+    let Parts { codes, text, detail } = parts(*fault, version_of(fault).unwrap_or(version));
     let detail = detail.map_or(Ok(Value::Null), |detail| names.children(detail))?;
     Ok(Some(fault_of(codes, text.map(text_of).unwrap_or_default(), detail)))
 }
@@ -365,6 +369,16 @@ mod tests {
         for envelope in [FAULT_11, FAULT_12] {
             for (place, more) in [("</s:Body>", "<more/></s:Body>"), ("<s:Body>", "<s:Body><more/>")] {
                 assert_eq!(fault(&envelope.replace(place, more)), Err(SoapRefusal::FaultNotAlone), "{more}");
+            }
+            // So does the other version's.
+            let (one, other) = (SoapVersion::V11.namespace(), SoapVersion::V12.namespace());
+            for namespace in [one, other] {
+                let built = format!("<Fault xmlns='{namespace}'><faultcode xmlns=''>Client</faultcode></Fault>");
+                let (before, _) = envelope.split_once("<s:Fault>").unwrap();
+                let (_, after) = envelope.split_once("</s:Fault>").unwrap();
+                assert_eq!(fault(&format!("{before}{built}{after}")).unwrap().unwrap().code, "Client", "{built}");
+                let beside = format!("{before}<more/>{built}{after}");
+                assert_eq!(fault(&beside), Err(SoapRefusal::FaultNotAlone), "{built}");
             }
         }
     }

@@ -240,7 +240,7 @@ impl Lane {
             course.is_found_well = true;
             return;
         };
-        course.busy += 1;
+        // It takes no place: whom the circuit does not keep waiting goes on meanwhile.
         course.is_probe_under_way = true;
         let ended = Ended { whom: None, submission: None, errand: Errand::Look, sign: Sign::None };
         let (lane, place, stop) = (self.clone(), Place { ended, lane: course.ended.clone() }, stop.clone());
@@ -278,7 +278,7 @@ impl Lane {
 
     fn learn(&self, course: &mut Course, ended: Ended) {
         let Ended { whom, submission, errand, sign } = ended;
-        course.busy = course.busy.saturating_sub(1);
+        course.busy = course.busy.saturating_sub(u32::from(errand != Errand::Look));
         course.is_probe_under_way &= errand == Errand::Ordinary;
         course.is_found_well &= errand != Errand::Probe;
         if errand == Errand::Look {

@@ -141,7 +141,7 @@ async fn an_agency_that_is_too_slow_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_answer_that_has_begun_and_does_not_end_the_status_is_known() {
     let once = |agency: &str, text: String| {
-        let text = patient_circuit(agency, text).replace("timeout_secs = 20", "timeout_secs = 2");
+        let text = patient_circuit(agency, text).replace("timeout_secs = 30", "timeout_secs = 2");
         text.replace("effect = \"idempotent\"", "effect = \"once\"")
     };
     let town = Town::with_adapters(once, impatient).await;

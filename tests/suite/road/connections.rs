@@ -69,14 +69,18 @@ impl Race {
         Self { agency, client: Client::new(settings).unwrap(), outcomes: BTreeMap::new() }
     }
 
-    async fn send(&mut self, care: Care) -> Outcome {
-        let path = format!("/{}", self.outcomes.len());
-        let outgoing = Outgoing {
+    fn outgoing(&self, path: &str) -> Outgoing {
+        Outgoing {
             method: http::Method::POST,
             url: format!("https://localhost:{}{path}", self.agency.port).parse().unwrap(),
             headers: http::HeaderMap::new(),
             body: "an effect".into(),
-        };
+        }
+    }
+
+    async fn send(&mut self, care: Care) -> Outcome {
+        let path = format!("/{}", self.outcomes.len());
+        let outgoing = self.outgoing(&path);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         let outcome = match self.client.exchange(outgoing, deadline, care).await {
             Ok(_) => Outcome::Answered,
@@ -170,6 +174,20 @@ async fn one_proof_is_good_for_one_request_and_only_while_its_connection_stays()
     says(&race, Say::Http("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"));
     race.send(Care::Utmost).await;
     assert!(!race.client.take_proof(), "its connection is closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_probe_that_is_answered_the_status_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let race = Race::open(&pki(folder.path()));
+    for (head, end) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n", End::Stay),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal", End::Fin),
+    ] {
+        race.agency.acts(Act { when: When::AfterRequest, says: vec![Say::Http(head)], end });
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        assert_eq!(race.client.probe(race.outgoing("/health"), deadline).await.unwrap().status, 200, "{head}");
+    }
 }
 
 /// A client certificate of ours, by the agency's own authority, that is valid for so long from now.
