@@ -1,4 +1,4 @@
-# The signature covers the body alone: what decides stands there, with our reference beside it.
+# The signature covers the body alone: what decides stands there, with the event's number beside it.
 if .body.uid then
   {reference: .body.event_id, answer: {uid: .body.uid, registered_at: .body.registered_at}}
 elif .body.code == "unknown-legal-basis" then

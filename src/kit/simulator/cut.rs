@@ -1,4 +1,5 @@
-//! An answer is written to a connection; on demand it goes out up to a place in it, and then what breaks HTTP within good TLS.
+//! An answer is written to a connection; on demand it goes out up to a place in it, and then what breaks HTTP within good TLS,
+//! or it goes out twice.
 
 use std::{
     io,
@@ -36,6 +37,8 @@ pub(super) enum How {
     AnotherAnswer,
     /// Nothing more.
     Silence,
+    /// What has gone out once more, and the connection goes on.
+    Again,
 }
 
 /// Marks a response that is to break, and how.
@@ -49,6 +52,8 @@ pub(super) struct Break {
 const SILENCE: Duration = Duration::from_secs(30);
 
 impl Break {
+    /// The whole answer comes twice.
+    pub const TWICE: Self = Self { place: Place::AfterBody, how: How::Again };
     const PLACES: [Place; 6] =
         [Place::BeforeHead, Place::InHead, Place::AfterHead, Place::InBody, Place::BeforeLastByte, Place::AfterBody];
     const HOWS: [How; 5] = [How::End, How::Drop, How::Garbage, How::AnotherAnswer, How::Silence];
@@ -75,6 +80,7 @@ impl Break {
             How::AnotherAnswer => {
                 answer.extend_from_slice(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
             }
+            How::Again => answer.extend_from_within(..),
             How::End | How::Drop | How::Silence => {}
         }
         answer
@@ -108,6 +114,10 @@ impl CutSwitch {
 
     fn next(&self) -> Option<Break> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -159,6 +169,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cut<S> {
                 let silence = out.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
                 ready!(silence.as_mut().poll(context));
             }
+            How::Again => {
+                this.going_out = None;
+                this.switch.is_over();
+                return Poll::Ready(Ok(()));
+            }
             How::Drop => {}
             How::End | How::Garbage | How::AnotherAnswer => ready!(Pin::new(&mut this.stream).poll_shutdown(context))?,
         }
@@ -199,6 +214,23 @@ mod tests {
             theirs.read_to_string(&mut text).await.unwrap();
             assert_eq!(text, format!("before {out}"), "{place:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_to_come_twice_does_and_nothing_else_does() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (mut cut, switch) = Cut::around(ours);
+        for (text, twice) in [("a", false), ("bc", true), ("d", false)] {
+            if twice {
+                switch.breaks(Break::TWICE);
+            }
+            cut.write_all(text.as_bytes()).await.unwrap();
+            cut.flush().await.unwrap();
+        }
+        drop(cut);
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "abcbcd");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use super::{
     agency::{Agency, Reset},
     behaviour::Shown,
     cut::{Break, Cut},
-    echo::{Echo, Twice},
 };
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -64,17 +63,13 @@ async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, sto
     let Ok(Ok(stream)) = accepted else { return };
     let mut generation = agency.generation.subscribe();
     let (stream, cut) = Cut::around(stream);
-    let (stream, echo) = Echo::around(stream);
     // An agency goes on with what it has begun, also when nobody waits for its answer any longer.
     let service = service_fn(|request| {
         let agency = agency.clone();
         let answering = tokio::spawn(async move { agency.answer(request).await });
-        let (echo, cut) = (echo.clone(), cut.clone());
+        let cut = cut.clone();
         async move {
             let answer = answering.await.unwrap_or(Err(Reset))?;
-            if answer.extensions().get::<Twice>().is_some() {
-                echo.answer_twice();
-            }
             if let Some(it) = answer.extensions().get::<Break>() {
                 cut.breaks(*it);
             }
@@ -98,7 +93,7 @@ async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, sto
     if let Err(error) = ended
         && error.source().is_some_and(|cause| cause.is::<Reset>())
     {
-        reset(connection.into_parts().io.into_inner().into_inner().into_inner());
+        reset(connection.into_parts().io.into_inner().into_inner());
     }
 }
 

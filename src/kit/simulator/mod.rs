@@ -7,7 +7,6 @@ mod behaviour;
 mod clerk;
 mod control;
 mod cut;
-mod echo;
 mod ledger;
 mod listener;
 mod older_words;

@@ -1,6 +1,6 @@
 //! A sealed answer comes in; an HTTP response goes out, whole, or spoilt on its way.
 
-use super::{behaviour::SimulatedFault, echo::Twice};
+use super::{behaviour::SimulatedFault, cut::Break};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -69,7 +69,7 @@ pub(super) fn with(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     if fault == Some(&SimulatedFault::AnswerTwice) {
-        response.extensions_mut().insert(Twice);
+        response.extensions_mut().insert(Break::TWICE);
     }
     response
 }
