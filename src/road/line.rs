@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use std::{
     io::ErrorKind,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -46,6 +46,9 @@ pub struct Line {
     /// By which one office's refusal is told from one of all.
     looks: Looks,
     pub replays: ReplayCache,
+    /// Whether the last probe that went before a request has found the agency unwell: then another one goes first, though there
+    /// is a connection that has proved itself.
+    pub is_probed_unwell: AtomicBool,
 }
 
 /// What waits for a look comes back when that is over.
@@ -129,6 +132,7 @@ impl Line {
             suspicion: Suspicion::default(),
             looks: Looks::default(),
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
+            is_probed_unwell: AtomicBool::default(),
         })
     }
 

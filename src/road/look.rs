@@ -94,7 +94,7 @@ impl Line {
         let Some(probe) = &self.adapter.probe else { return Ok(None) };
         let deadline = Instant::now() + self.adapter.limits.connect_timeout * 2;
         let answered = self.client().probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
-        judged(probe, &answered).map(Some)
+        judged(probe, &answered.received).map(Some)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     domain::{Code, Effect, Fault, Stage},
     wire::{Care, ConnectFailure, ExchangeFailure, Received, SendFailure},
 };
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 /// Why there is no answer, and the status of one that had begun.
@@ -32,18 +32,33 @@ pub async fn send(
         line.heed(&failure);
         Unanswered { http_status: failure.status(), fault: fault(failure, not_handled) }
     };
-    match &line.adapter.probe {
-        // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it.
-        Some(probe) if care == Care::Utmost && !client.take_proof() => {
-            let until = probe_until(Instant::now(), deadline, line.adapter.limits.connect_timeout);
-            let probed = client.probe(probe.outgoing(), until).await;
-            let probed = probed.map_err(|failure| heeded(failure.before_request()))?;
-            found_well(line, probe, &probed).map_err(|fault| Unanswered { fault, http_status: None })?;
+    let outgoing = sealed.into_outgoing();
+    // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it. Another
+    // request may take that one meanwhile.
+    let probe = line.adapter.probe.as_ref().filter(|_| care == Care::Utmost);
+    for probe in std::iter::repeat_n(probe, PROBES_AT_MOST).flatten() {
+        if !line.is_probed_unwell.load(Ordering::Relaxed) {
+            match client.exchange(outgoing.clone(), deadline, Care::Proved).await {
+                Err(SendFailure::NotSent(ConnectFailure::Unproved)) => {}
+                other => return other.map_err(heeded),
+            }
         }
-        _ => {}
+        let until = probe_until(Instant::now(), deadline, line.adapter.limits.connect_timeout);
+        let probed = client.probe(probe.outgoing(), until).await;
+        let probed = probed.map_err(|failure| heeded(failure.before_request()))?;
+        let found = found_well(line, probe, &probed.received);
+        line.is_probed_unwell.store(found.is_err(), Ordering::Relaxed);
+        found.map_err(|fault| Unanswered { fault, http_status: None })?;
+        // Here no connection outlasts its proof.
+        if !probed.is_left_open {
+            break;
+        }
     }
-    client.exchange(sealed.into_outgoing(), deadline, care).await.map_err(heeded)
+    client.exchange(outgoing, deadline, care).await.map_err(heeded)
 }
+
+/// After so many, a request goes over whatever connection there is.
+const PROBES_AT_MOST: usize = 4;
 
 /// A probe that takes long must not leave its request too little time: what is sent late may end uncertain.
 fn probe_until(now: Instant, deadline: Instant, connect_timeout: Duration) -> Instant {
@@ -72,6 +87,7 @@ pub(super) fn fault(failure: SendFailure, not_handled: &NotHandled) -> Fault {
             | ConnectFailure::Timeout
             | ConnectFailure::Closed
             | ConnectFailure::Unasked
+            | ConnectFailure::Unproved
             | ConnectFailure::Probe(_) => Code::NetworkConnect,
             ConnectFailure::ServerCertificate(_) => Code::AgencyCertificate,
             ConnectFailure::OurCertificate(_) => Code::IdentityRefused,
@@ -111,13 +127,14 @@ mod tests {
         assert_eq!(probe_until(now, now, secs(5)), now);
     }
 
-    fn before() -> [ConnectFailure; 8] {
+    fn before() -> [ConnectFailure; 9] {
         let text = || "x".to_owned();
         [
             ConnectFailure::Unreachable(text()),
             ConnectFailure::Timeout,
             ConnectFailure::Closed,
             ConnectFailure::Unasked,
+            ConnectFailure::Unproved,
             ConnectFailure::ServerCertificate(text()),
             ConnectFailure::OurCertificate(text()),
             ConnectFailure::Tls(text()),

@@ -2,10 +2,10 @@
 //! that knows its moment.
 
 use super::{
-    connector::{Connecting, Patience, Proofs},
+    connector::{Connecting, Proofs},
     failure::{ConnectFailure, ExchangeFailure, SendFailure},
     handshake::{Handshake, shake_hands},
-    moment::{Moment, poll_request},
+    moment::{Moment, Wanted, poll_request},
     noted::Renegotiations,
     proof::watched,
     tls_failure::{TlsFailure, tls_failure},
@@ -22,7 +22,7 @@ use std::{
     error::Error,
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -49,6 +49,8 @@ pub enum Care {
     /// What must not be repeated goes over one that has proved itself, if one can be had, and over none that has been idle for
     /// more than a second.
     Utmost,
+    /// The same, and over none that has not proved itself: then nothing is sent, and a probe can open one that has.
+    Proved,
 }
 
 /// A client that follows no redirect, uses no proxy, speaks only https, repeats nothing, and reads no more than it may.
@@ -59,12 +61,7 @@ pub struct Client {
     utmost: reqwest::Client,
     tls: Arc<rustls::ClientConfig>,
     connect_timeout: Duration,
-    proofs: Arc<Proofs>,
     renegotiations: Renegotiations,
-    /// Of each exchange with utmost care that has left its connection idle: when. Whoever goes over that connection takes it.
-    proved: Arc<Mutex<Vec<Instant>>>,
-    /// How long such a connection is certainly there.
-    proof_lasts: Duration,
     answer_max_bytes: usize,
 }
 
@@ -85,10 +82,11 @@ pub struct Received {
     pub body: Bytes,
 }
 
-/// A whole answer, and what has become of its connection.
-struct Answered {
-    received: Received,
-    is_left_open: bool,
+/// An answer, and what has become of its connection.
+pub struct Answered {
+    pub received: Received,
+    /// Whether it is there for the request that follows, as far as the answer tells.
+    pub is_left_open: bool,
 }
 
 /// An idle connection may be closed by the agency at the moment at which we use it, and then nobody knows whether it has
@@ -103,10 +101,9 @@ impl Client {
             true => IDLE_WITH_UTMOST_CARE,
             false => settings.keep_alive.min(IDLE_WITH_UTMOST_CARE),
         };
-        let http = |patience, keep_alive: Duration| {
+        let http = |keep_alive: Duration| {
             let how = Connecting {
                 timeout: settings.connect_timeout,
-                patience,
                 proofs: proofs.clone(),
                 renegotiations: renegotiations.clone(),
             };
@@ -126,36 +123,35 @@ impl Client {
                 .map_err(|error| in_words(&error))
         };
         Ok(Self {
-            usual: http(Patience::Learned, settings.keep_alive)?,
-            utmost: http(Patience::Always, utmost_keep_alive)?,
+            usual: http(settings.keep_alive)?,
+            utmost: http(utmost_keep_alive)?,
             tls: Arc::new(tls.clone()),
             connect_timeout: settings.connect_timeout,
-            proofs: proofs.clone(),
-            renegotiations: renegotiations.clone(),
-            proved: Arc::default(),
-            proof_lasts: utmost_keep_alive / 2,
+            renegotiations,
             answer_max_bytes: settings.answer_max_bytes,
         })
     }
 
     /// Sends and receives until `deadline`, connecting included.
     pub async fn exchange(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Received, SendFailure> {
-        let Answered { received, is_left_open } = self.answered(outgoing, deadline, care).await?;
-        if care == Care::Utmost && is_left_open {
-            let mut proved = self.proved();
-            proved.retain(|at| at.elapsed() <= self.proof_lasts);
-            proved.push(Instant::now());
-        }
-        Ok(received)
+        let (http, wanted) = match care {
+            Care::Usual => (&self.usual, Wanted::Any),
+            Care::Utmost => (&self.utmost, Wanted::ProvedIfPossible),
+            Care::Proved => (&self.utmost, Wanted::Proved),
+        };
+        Ok(self.answered(http, outgoing, deadline, wanted).await?.received)
     }
 
-    /// Goes with utmost care before a request with utmost care, which takes the connection that this one has proved. Of an answer
-    /// that does not end whole, the status is enough.
-    pub async fn probe(&self, outgoing: Outgoing, deadline: Instant) -> Result<Received, SendFailure> {
-        match self.answered(outgoing, deadline, Care::Utmost).await {
-            Ok(answered) => Ok(answered.received),
+    /// Goes before a request with utmost care, which takes the connection that this one has proved. Of an answer that does not
+    /// end whole, the status is enough.
+    pub async fn probe(&self, outgoing: Outgoing, deadline: Instant) -> Result<Answered, SendFailure> {
+        match self.answered(&self.utmost, outgoing, deadline, Wanted::ToBeProved).await {
+            Ok(answered) => Ok(answered),
             Err(failure) => match failure.status().filter(|_| failure.refusal_of_our_certificate().is_none()) {
-                Some(status) => Ok(Received { status, headers: HeaderMap::new(), body: Bytes::new() }),
+                Some(status) => {
+                    let received = Received { status, headers: HeaderMap::new(), body: Bytes::new() };
+                    Ok(Answered { received, is_left_open: false })
+                }
                 None => Err(failure),
             },
         }
@@ -163,10 +159,16 @@ impl Client {
 
     /// Whoever wakes up after the deadline sends nothing: it is looked at before each step, because a timer that was made before
     /// a long pause may not have run out yet when its task goes on.
-    async fn answered(&self, outgoing: Outgoing, deadline: Instant, care: Care) -> Result<Answered, SendFailure> {
+    async fn answered(
+        &self,
+        http: &reqwest::Client,
+        outgoing: Outgoing,
+        deadline: Instant,
+        wanted: Wanted,
+    ) -> Result<Answered, SendFailure> {
         let asked_before = self.renegotiations.load(Ordering::Relaxed);
         let status = OnceLock::new();
-        let mut exchange = pin!(self.whole_exchange(outgoing, care, &status));
+        let mut exchange = pin!(self.whole_exchange(http, outgoing, &status));
         let mut is_late = pin!(sleep_until(deadline));
         let mut moment = Moment::BeforeSending;
         let late = |moment| match moment {
@@ -177,7 +179,7 @@ impl Client {
             if Instant::now() >= deadline {
                 return Poll::Ready(Err(late(moment)));
             }
-            let (polled, now) = poll_request(exchange.as_mut(), cx);
+            let (polled, now) = poll_request(exchange.as_mut(), wanted, cx);
             moment = now;
             if polled.is_pending() && is_late.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(late(moment)));
@@ -208,29 +210,13 @@ impl Client {
         shake_hands(self.tls.clone(), endpoint, self.connect_timeout).await
     }
 
-    /// Whether the next request with utmost care goes over a connection that has proved itself, as far as can be told. It is
-    /// then whoever asks who goes over it: one proof is good for one request.
-    pub fn take_proof(&self) -> bool {
-        let mut proved = self.proved();
-        proved.retain(|at| at.elapsed() <= self.proof_lasts);
-        proved.pop().is_some() || !self.proofs.is_missing()
-    }
-
-    fn proved(&self) -> MutexGuard<'_, Vec<Instant>> {
-        self.proved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// `seen`: the answer's status, as soon as its head is there.
     async fn whole_exchange(
         &self,
+        http: &reqwest::Client,
         outgoing: Outgoing,
-        care: Care,
         seen: &OnceLock<u16>,
     ) -> Result<Answered, SendFailure> {
-        let http = match care {
-            Care::Usual => &self.usual,
-            Care::Utmost => &self.utmost,
-        };
         let request = http.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
         let response = request.send().await.map_err(|error| classify(&error))?;
         crash::here(Point::WorkerSent);

@@ -3,7 +3,7 @@
 
 use super::{
     failure::ConnectFailure,
-    moment::poll_connecting,
+    moment::{Wanted, poll_connecting, wanted},
     noted::{Noted, Renegotiations, noting},
     proof::{Seen, watch},
     tls_failure::{TlsFailure, tls_failure},
@@ -23,25 +23,15 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service};
 
 type AnyError = Box<dyn Error + Send + Sync>;
-
-/// When a new connection is good enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// A server that never proved anything is not waited for.
-    Learned,
-    /// Each connection has its chance.
-    Always,
-}
 
 /// How new connections of one client are made.
 #[derive(Debug, Clone)]
 pub(super) struct Connecting {
     pub timeout: Duration,
-    pub patience: Patience,
     pub proofs: Arc<Proofs>,
     pub renegotiations: Renegotiations,
 }
@@ -61,10 +51,13 @@ const ENOUGH_MISSES: u32 = 2;
 const PROOF_AT_LEAST: Duration = Duration::from_millis(250);
 const PROOF_AT_MOST: Duration = Duration::from_secs(1);
 
+/// A connection is not there again at the very moment at which its answer is.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_millis(20);
+
 impl Proofs {
-    /// Whether the last new connection has shown that the server takes our certificate.
-    pub fn is_missing(&self) -> bool {
-        !self.is_proved.load(Ordering::Relaxed)
+    /// Whether this server's connections prove nothing by themselves.
+    fn are_in_vain(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) >= ENOUGH_MISSES
     }
 
     fn learn(&self, is_proved: bool) {
@@ -106,9 +99,17 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let how = self.how.clone();
+        let wanted = wanted().unwrap_or(Wanted::Any);
+        if wanted == Wanted::Proved && !how.proofs.is_proved.load(Ordering::Relaxed) {
+            // Waiting for this one's proof would most likely be in vain, and a probe opens one that is certain.
+            return Box::pin(async {
+                sleep(GIVEN_BACK_WITHIN).await;
+                Err(ConnectFailure::Unproved.into())
+            });
+        }
         let connecting = self.inner.call(request);
         Box::pin(async move {
-            let mut established = pin!(timeout(how.timeout, how.establish(connecting)));
+            let mut established = pin!(timeout(how.timeout, how.establish(connecting, wanted)));
             let established = poll_fn(|cx| poll_connecting(established.as_mut(), cx)).await;
             Ok(established.unwrap_or(Err(ConnectFailure::Timeout))?)
         })
@@ -116,7 +117,11 @@ where
 }
 
 impl Connecting {
-    async fn establish<C>(&self, connecting: impl Future<Output = Result<C, AnyError>>) -> Result<C, ConnectFailure>
+    async fn establish<C>(
+        &self,
+        connecting: impl Future<Output = Result<C, AnyError>>,
+        wanted_for: Wanted,
+    ) -> Result<C, ConnectFailure>
     where
         C: Read + Unpin,
     {
@@ -130,19 +135,25 @@ impl Connecting {
             polled
         });
         let mut connection = connected.await.map_err(|error| failure(&*error, seen))?;
-        let is_in_vain =
-            self.patience == Patience::Learned && self.proofs.missed.load(Ordering::Relaxed) >= ENOUGH_MISSES;
-        if seen.is_tls13 && !is_in_vain {
+        let mut is_proved = !seen.is_tls13;
+        if seen.is_tls13 && (wanted_for.is_proof_awaited() || !self.proofs.are_in_vain()) {
             let limit = (begun.elapsed() * 2).clamp(PROOF_AT_LEAST, PROOF_AT_MOST);
-            let proved = timeout(limit, until_proved(&mut connection, seen)).await;
-            match proved {
-                Ok(Ok(())) => self.proofs.learn(true),
-                Err(_) => self.proofs.learn(false),
-                // It has not come to the question.
-                Ok(Err(failure)) => return Err(failure),
-            }
-        } else if !seen.is_tls13 {
+            is_proved = match timeout(limit, until_proved(&mut connection, seen)).await {
+                Ok(proved) => proved.map(|()| true)?,
+                Err(_) => false,
+            };
+            self.proofs.learn(is_proved);
+        } else if is_proved {
             self.proofs.learn(true);
+        }
+        let is_good_enough = match wanted_for {
+            Wanted::Any => true,
+            Wanted::Proved => is_proved,
+            // If its request has found another one meanwhile, whoever took this one later would take it for proved.
+            Wanted::ToBeProved | Wanted::ProvedIfPossible => is_proved || wanted().is_some(),
+        };
+        if !is_good_enough {
+            return Err(ConnectFailure::Unproved);
         }
         still_silent(&mut connection, seen).await?;
         Ok(connection)

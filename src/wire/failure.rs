@@ -28,6 +28,8 @@ pub enum ConnectFailure {
     Closed,
     #[error("the server spoke before it was asked, so what it said is no answer")]
     Unasked,
+    #[error("no connection has proved itself")]
+    Unproved,
     #[error("the server's certificate: {0}")]
     ServerCertificate(String),
     #[error("the server says that it refuses our certificate: {0}")]

@@ -82,6 +82,8 @@ struct Shared {
     requests: AtomicU64,
     /// The first line of each.
     lines: Mutex<Vec<String>>,
+    /// The first line of the first one on each connection.
+    openings: Mutex<Vec<String>>,
     /// What requests for `/health` are answered with, if not like all others.
     health: Mutex<Option<&'static str>>,
     handshakes: AtomicU64,
@@ -101,6 +103,7 @@ impl RawAgency {
             act,
             requests: 0.into(),
             lines: Mutex::default(),
+            openings: Mutex::default(),
             health: Mutex::default(),
             handshakes: 0.into(),
             tickets,
@@ -150,6 +153,11 @@ impl RawAgency {
         self.shared.lines.lock().unwrap().clone()
     }
 
+    /// The first line of the first one on each connection.
+    pub fn openings(&self) -> Vec<String> {
+        self.shared.openings.lock().unwrap().clone()
+    }
+
     pub fn handshakes(&self) -> u64 {
         self.shared.handshakes.load(Ordering::Relaxed)
     }
@@ -192,6 +200,9 @@ fn serve(mut stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> O
         let act = shared.act.lock().unwrap().clone();
         if act.when == When::AfterRequest {
             let line = read_request(&mut session, &mut stream, &mut heard)?;
+            if served == 0 {
+                shared.openings.lock().unwrap().push(line.clone());
+            }
             let health = *shared.health.lock().unwrap();
             if let Some(answer) = health.filter(|_| line.contains("/health")) {
                 session.writer().write_all(answer.as_bytes()).ok()?;

@@ -1,7 +1,7 @@
 //! The connections below the road: how long they are kept, what happens to a request that meets the end of one, and what our
 //! own certificate's end does to an agency.
 
-use super::moments::{REGISTRY, STAYS, hasty, town_with_raw_agency, until};
+use super::moments::{REGISTRY, STAYS, hasty, town_with_raw_agency, until, with_probe};
 use crate::{
     raw_agency::{Act, End, RawAgency, Say, When},
     town::Town,
@@ -156,24 +156,64 @@ async fn a_request_that_was_read_before_the_connection_closed_is_unknown_and_nev
     }
 }
 
+/// Sends a request that takes none but a proved connection, and tells whether it had one.
+async fn is_proved(race: &mut Race) -> bool {
+    match race.send(Care::Proved).await {
+        Outcome::Answered => true,
+        Outcome::NotSent => false,
+        Outcome::Unknown => panic!("nothing broke"),
+    }
+}
+
+async fn probe(race: &Race) -> bool {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    race.client.probe(race.outgoing("/health"), deadline).await.unwrap().is_left_open
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn one_proof_is_good_for_one_request_and_only_while_its_connection_stays() {
+async fn a_request_that_wants_a_proved_connection_goes_over_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let mut race = Race::open(&pki(folder.path()));
     let says = |race: &Race, say| race.agency.acts(Act { when: When::AfterRequest, says: vec![say], end: End::Stay });
     race.agency.gives_tickets(0);
     says(&race, STAYS);
-    assert!(!race.client.take_proof(), "there is no connection");
+    assert!(!is_proved(&mut race).await, "there is no connection");
     race.send(Care::Usual).await;
-    assert!(!race.client.take_proof(), "its connections are others");
-    race.send(Care::Utmost).await;
-    assert_eq!([race.client.take_proof(), race.client.take_proof()], [true, false]);
-    race.send(Care::Utmost).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(!race.client.take_proof(), "it may be gone when it is needed");
+    assert!(!is_proved(&mut race).await, "its connections are others");
+    assert!(probe(&race).await);
+    assert!(is_proved(&mut race).await, "the probe has proved one");
+    assert!(is_proved(&mut race).await, "and it stays proved");
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    assert!(!is_proved(&mut race).await, "it may be gone when it is needed");
     says(&race, Say::Http("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"));
-    race.send(Care::Utmost).await;
-    assert!(!race.client.take_proof(), "its connection is closed");
+    assert!(!probe(&race).await);
+    assert!(!is_proved(&mut race).await, "its connection is closed");
+    race.agency.gives_tickets(2);
+    assert_eq!(race.send(Care::Utmost).await, Outcome::Answered, "a ticket is a proof, too");
+    race.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_go_at_once_new_connections_are_proved_by_a_probe_before_they_carry_what_may_be_done_once_only() {
+    let (town, agency) = town_with_raw_agency(&rustls::version::TLS13, with_probe).await;
+    agency.gives_tickets(0);
+    agency.acts(Act { when: When::AfterRequest, says: vec![STAYS], end: End::Stay });
+    for _ in 0..3 {
+        let ids = futures_util::future::join_all((0..40).map(|_| town.post("civil-status-extract"))).await;
+        for id in &ids {
+            town.ends(id, "uncertain").await;
+        }
+        // Until none is left that is idle.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let openings = agency.openings();
+    // A probe whose new connection is ready at the very moment at which it is given another one leaves it to whoever comes.
+    let unproved = openings.iter().filter(|line| !line.contains("/health")).count();
+    assert!(unproved <= 3, "{openings:?}");
+    let submitted = agency.lines().iter().filter(|line| !line.contains("/health")).count();
+    assert_eq!(submitted, 120);
+    println!("{} connections, {} requests", openings.len(), agency.requests());
+    town.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +226,7 @@ async fn of_a_probe_that_is_answered_the_status_is_enough() {
     ] {
         race.agency.acts(Act { when: When::AfterRequest, says: vec![Say::Http(head)], end });
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        assert_eq!(race.client.probe(race.outgoing("/health"), deadline).await.unwrap().status, 200, "{head}");
+        assert_eq!(race.client.probe(race.outgoing("/health"), deadline).await.unwrap().received.status, 200, "{head}");
     }
 }
 
