@@ -9,7 +9,7 @@
 //! | 7 | [`kit`]: for people who write adapters and tests |
 //! | 6 | [`process`]: which roles run, from start to stop |
 //! | 5 | [`roles`]: what a process does for as long as it runs |
-//! | 4 | [`road`]: the way of one submission, one verb per file |
+//! | 4 | [`delivery`]: the way of one submission, one verb per file |
 //! | 3 | [`adapter`]: agencies as data |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
@@ -49,7 +49,7 @@ pub mod catalogue;
 
 pub mod adapter;
 
-pub mod road;
+pub mod delivery;
 
 pub mod roles;
 

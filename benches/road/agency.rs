@@ -26,12 +26,12 @@ use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
 pub struct Agency {
-    pub desk: Arc<Desk>,
+    pub state: Arc<AgencyState>,
     listening: JoinHandle<()>,
 }
 
 /// What all connections share.
-pub struct Desk {
+pub struct AgencyState {
     identity: Arc<Reloading<Identity>>,
     algorithm: Algorithm,
     /// Each with the time when it was signed.
@@ -98,7 +98,7 @@ impl Agency {
         let identity = identity("signing", Purpose::Signatures)?;
         let algorithm = identity.current().signer().default_algorithm();
         let unverified = signed(&identity.current(), algorithm)?;
-        let desk = Arc::new(Desk {
+        let state = Arc::new(AgencyState {
             identity,
             algorithm,
             stock: Mutex::default(),
@@ -108,18 +108,18 @@ impl Agency {
             signed_on_the_spot: AtomicU64::new(0),
         });
         let listener = TcpListener::from_std(door.listener)?;
-        let listening = tokio::spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), desk.clone()));
-        Ok(Self { desk, listening })
+        let listening = tokio::spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), state.clone()));
+        Ok(Self { state, listening })
     }
 
     pub fn answer_after(&self, delay: Duration) {
-        self.desk.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.state.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Sees to it that so many answers lie ready.
     pub async fn stock_up(&self, count: usize) -> anyhow::Result<()> {
-        let desk = self.desk.clone();
-        tokio::task::spawn_blocking(move || desk.stock_up(count)).await?
+        let state = self.state.clone();
+        tokio::task::spawn_blocking(move || state.stock_up(count)).await?
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for Agency {
     }
 }
 
-impl Desk {
+impl AgencyState {
     fn stock_up(&self, count: usize) -> anyhow::Result<()> {
         let missing = {
             let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,10 +186,10 @@ fn signed(identity: &Identity, algorithm: Algorithm) -> anyhow::Result<Vec<u8>> 
     Ok([head.into_bytes(), body.into_bytes()].concat())
 }
 
-async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
+async fn listen(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<AgencyState>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (acceptor, desk) = (acceptor.clone(), desk.clone());
+        let (acceptor, state) = (acceptor.clone(), state.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -200,15 +200,15 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>) {
                 if is_below(SILENT, head) {
                     std::future::pending::<()>().await;
                 }
-                let delay = desk.delay_ms.load(Ordering::Relaxed);
+                let delay = state.delay_ms.load(Ordering::Relaxed);
                 if delay > 0 {
                     tokio::time::sleep(Duration::from_millis(delay)).await;
                 }
-                desk.answered.fetch_add(1, Ordering::Relaxed);
+                state.answered.fetch_add(1, Ordering::Relaxed);
                 let written = if is_unverified {
-                    stream.write_all(&desk.unverified).await
+                    stream.write_all(&state.unverified).await
                 } else {
-                    let Ok(answer) = desk.fresh() else { return };
+                    let Ok(answer) = state.fresh() else { return };
                     stream.write_all(&answer).await
                 };
                 if written.is_err() || stream.flush().await.is_err() {

@@ -2,15 +2,15 @@
 
 use crate::{
     agency::{Agency, Door},
-    counter::{Expected, Question},
-    country::{self, Country},
+    environment::{self, BenchEnvironment},
+    load_client::{Expected, Question},
     process::Running,
 };
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use punte::{
     domain::AgencyName,
-    kit::stage::{OFFICE, Stage, StagePlan},
+    kit::test_stack::{OFFICE, TestStack, TestStackPlan},
     trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
 use rustls::ClientConfig;
@@ -24,10 +24,10 @@ use std::{
 
 /// Everything around the process: files, keys, the agency.
 pub struct Installation {
-    pub stage: Stage,
+    pub stack: TestStack,
     pub agency: Agency,
     pub agency_port: u16,
-    country: Country,
+    env: BenchEnvironment,
 }
 
 /// What an installation is for.
@@ -64,27 +64,27 @@ impl Default for Furnishing<'_> {
 
 impl Installation {
     pub async fn furnish(plan: Furnishing<'_>) -> anyhow::Result<Self> {
-        let country = Country::found(plan.agencies, plan.algorithm)?;
+        let env = BenchEnvironment::found(plan.agencies, plan.algorithm)?;
         let door = Door::open()?;
         let agency_port = door.port()?;
-        let mut stage = StagePlan::of_project(country.folder());
-        stage.services = country.folder().join("services");
-        stage.journal_url = plan.postgres.map(str::to_owned);
-        stage.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
-        for (number, agency) in country.agencies.iter().enumerate() {
+        let mut stack = TestStackPlan::of_project(env.folder());
+        stack.services = env.folder().join("services");
+        stack.journal_url = plan.postgres.map(str::to_owned);
+        stack.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
+        for (number, agency) in env.agencies.iter().enumerate() {
             let endpoint = endpoint(agency_port, number, &plan);
-            stage.played_elsewhere.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
+            stack.played_elsewhere.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
         }
-        let stage = Stage::prepare(stage).await?;
-        country.share_keys(&stage.secrets())?;
+        let stack = TestStack::prepare(stack).await?;
+        env.share_keys(&stack.secrets())?;
         let usual = "requests_per_minute = 100000\n";
         let (first, others) =
             (format!("requests_per_minute = {}\n", plan.first_office), format!("requests_per_minute = {ROOMY}\n"));
-        country::edit(&stage.folder.path().join("offices.toml"), |text| {
+        environment::edit(&stack.folder.path().join("offices.toml"), |text| {
             text.replacen(usual, &first, 1).replace(usual, &others)
         })?;
-        let agency = Agency::begin(door, &stage.secrets().join("simulators").join(&country.agencies[0]))?;
-        Ok(Self { stage, agency, agency_port, country })
+        let agency = Agency::begin(door, &stack.secrets().join("simulators").join(&env.agencies[0]))?;
+        Ok(Self { stack, agency, agency_port, env })
     }
 
     /// Starts Punte's process and waits until it listens.
@@ -94,10 +94,10 @@ impl Installation {
 
     /// The same for another build.
     pub async fn open_build(&self, program: &Path) -> anyhow::Result<Punte> {
-        let log = self.stage.folder.path().join("punte.log");
+        let log = self.stack.folder.path().join("punte.log");
         let child = Command::new(program)
             .args(["serve", "--config"])
-            .arg(self.stage.config())
+            .arg(self.stack.config())
             .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())
             .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_UNUSED_BYTES_PER_OFFICE", (1_u64 << 32).to_string())
             .stdin(Stdio::null())
@@ -120,24 +120,24 @@ impl Installation {
     }
 
     pub fn first_agency(&self) -> &str {
-        &self.country.agencies[0]
+        &self.env.agencies[0]
     }
 
     pub fn services(&self) -> &[String] {
-        &self.country.services
+        &self.env.services
     }
 
     /// Where the journal is, if it is SQLite.
     pub fn journal(&self) -> PathBuf {
-        self.stage.folder.path().join("data/journal.db")
+        self.stack.folder.path().join("data/journal.db")
     }
 
     /// TLS of an office's client.
     pub fn office(&self, name: &str) -> anyhow::Result<Arc<ClientConfig>> {
-        let offices = self.stage.secrets().join("offices");
+        let offices = self.stack.secrets().join("offices");
         let (certificate, key) = (offices.join(format!("{name}.pem")), offices.join(format!("{name}.key")));
         let identity = Identity::load(&certificate, &key, Timestamp::now())?;
-        let roots = AgencyRoots::load(&self.stage.secrets().join("gateway/server-ca.pem"))?;
+        let roots = AgencyRoots::load(&self.stack.secrets().join("gateway/server-ca.pem"))?;
         Ok(Arc::new(client_config(&roots, ClientTls { identity: Some(&identity), ..ClientTls::default() })?))
     }
 

@@ -1,6 +1,6 @@
 //! One round's figures, and the medians over all rounds of one subject; how they are printed.
 
-use crate::{counter::Served, process::Usage};
+use crate::{load_client::Served, process::Usage};
 use serde_json::{Value, json};
 
 /// What was measured in one round.

@@ -7,9 +7,9 @@
 mod agency;
 mod arguments;
 mod bus;
-mod contest;
-mod counter;
-mod country;
+mod interleaved;
+mod load_client;
+mod environment;
 mod exchange;
 mod figures;
 mod floor;
@@ -20,7 +20,7 @@ mod report;
 mod scenarios;
 mod services;
 mod upload;
-mod yardstick;
+mod baseline;
 
 use arguments::{Arguments, Called};
 use std::process::ExitCode;

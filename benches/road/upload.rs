@@ -1,8 +1,8 @@
 //! One attachment, or one submission that names one: bytes go to the gateway, what it answered comes back.
 
 use crate::{
-    counter::Question,
     exchange::{Buffer, find},
+    load_client::Question,
 };
 use anyhow::{Context, ensure};
 use rustls::pki_types::ServerName;

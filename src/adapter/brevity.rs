@@ -373,7 +373,7 @@ fn is_literal(term: &Term<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{Filter, jq_values::text_bytes, stacks::run_here};
+    use crate::adapter::{Filter, jq_values::text_bytes, worker_pool::run_here};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 

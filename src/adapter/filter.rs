@@ -10,7 +10,7 @@ use super::{
     natives,
     numbers_met::{NumbersMet, compares, has_long_decimal, has_made_long_decimal, made_while},
     recursion::recursive_definition,
-    stacks::{self, NotDone},
+    worker_pool::{self, NotDone},
 };
 use jaq_core::{
     Compiler, Ctx, Exn, Vars, data,
@@ -95,7 +95,7 @@ impl Filter {
         let compiled = self.0.clone();
         let work = move || made_while(|| compiled.run(given_in, had_long_decimal));
         let (given, made) =
-            stacks::run(size_bytes > LARGE_BYTES, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
+            worker_pool::run(size_bytes > LARGE_BYTES, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
         if self.may_have_misjudged(input, had_long_decimal, made) {
             return Err(LOOKALIKES.to_owned());
         }

@@ -20,7 +20,7 @@ mod numbers_met;
 mod probe;
 mod reading;
 mod recursion;
-pub mod stacks;
+pub mod worker_pool;
 mod template;
 mod template_values;
 mod unsigned;

@@ -4,13 +4,13 @@
 //! Two implementations behind [`Broker`], proved by one test-suite: RabbitMQ, and one inside the process.
 
 pub mod embedded;
-mod gathering;
+mod batching;
 mod listeners;
 mod message;
 pub mod rabbitmq;
 mod told;
 
-pub use gathering::after_all_that_is_ready;
+pub use batching::after_all_that_is_ready;
 pub use listeners::{Listeners, Watch};
 pub use message::{Announcement, Poison, WorkItem};
 pub use told::Told;

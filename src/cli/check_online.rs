@@ -3,7 +3,7 @@
 
 use crate::{
     process::Installation,
-    roles::courier::resolve_webhook,
+    roles::notifier::resolve_webhook,
     settings::{ConfigFaults, Settings},
 };
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ pub(super) struct Met {
 
 /// `config`: beside it webhooks are written.
 pub(super) async fn meet(installation: &Installation, config: &Path) -> Met {
-    let looks = installation.lines.iter().map(|line| async move {
+    let looks = installation.connections.iter().map(|line| async move {
         let look = line.look().await;
         (line, look)
     });

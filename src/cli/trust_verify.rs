@@ -6,7 +6,7 @@ use super::{
     trust::{PolicyFiles, Verify},
 };
 use crate::{
-    road::headers_that_count,
+    delivery::headers_that_count,
     trust::{
         AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache,
         http_signature::{self, HttpMessage, HttpStart},

@@ -1,6 +1,6 @@
 //! One connection after its handshake: requests come in, answers go out, until an idle, refused or stopped end.
 
-use super::{Door, HttpVersion, ListenerLimits, Visitor};
+use super::{Connection, Door, HttpVersion, ListenerLimits};
 use axum::body::Body;
 use hyper::{
     body::{Body as HttpBody, Frame, SizeHint},
@@ -37,35 +37,35 @@ pub(super) async fn hold<D: Door>(
     door: Arc<D>,
     stream: D::Stream,
     version: HttpVersion,
-    visitor: Arc<Visitor<D::Guest>>,
+    connection: Arc<Connection<D::Peer>>,
     limits: ListenerLimits,
     shutdown: CancellationToken,
 ) {
     let activity = Arc::new(Activity::new(limits));
     let service = {
-        let (activity, visitor) = (activity.clone(), visitor.clone());
+        let (activity, connection) = (activity.clone(), connection.clone());
         service_fn(move |request| {
             let busy = Busy::begin(&activity);
-            let answer = door.clone().answer(visitor.clone(), request);
+            let answer = door.clone().answer(connection.clone(), request);
             async move { Ok::<_, Infallible>(answer.await.map(|body| Body::new(Watched { body, _busy: busy }))) }
         })
     };
     let builder = builder(version, limits);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ending = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = visitor.farewell.cancelled() => {}
+            () = connection.farewell.cancelled() => {}
             () = activity.idle_for_too_long() => {}
         }
     };
     tokio::select! {
-        _ = connection.as_mut() => return,
-        () = ending => connection.as_mut().graceful_shutdown(),
+        _ = served.as_mut() => return,
+        () = ending => served.as_mut().graceful_shutdown(),
     }
     // Requests under way may end; a connection without any is given a moment to say goodbye.
     tokio::select! {
-        _ = connection.as_mut() => {}
+        _ = served.as_mut() => {}
         () = activity.quiet_for(FAREWELL) => {}
         () = async { shutdown.cancelled().await; activity.quiet_for(FAREWELL_AT_A_STOP).await } => {}
     }

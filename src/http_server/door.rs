@@ -28,9 +28,9 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// What is known of one connection: who it is (`guest`), and how to end it.
-pub struct Visitor<G> {
-    pub guest: G,
+/// What is known of one connection: who it is (`peer`), and how to end it.
+pub struct Connection<G> {
+    pub peer: G,
     /// Cancelled by an answer after which nothing more is to be said.
     pub farewell: CancellationToken,
 }
@@ -38,20 +38,20 @@ pub struct Visitor<G> {
 /// Who comes in, and what they are answered.
 pub trait Door: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    type Guest: Send + Sync + 'static;
+    type Peer: Send + Sync + 'static;
 
     /// The handshake; `None` if it fails. It need not watch the time.
     fn greet(
         &self,
         connection: TcpConnection,
-    ) -> impl Future<Output = Option<(Self::Stream, HttpVersion, Self::Guest)>> + Send;
+    ) -> impl Future<Output = Option<(Self::Stream, HttpVersion, Self::Peer)>> + Send;
 
-    /// Whether the guest is somebody; all others are strangers for as long as they stay.
-    fn knows(&self, guest: &Self::Guest) -> bool;
+    /// Whether the peer is somebody; all others are strangers for as long as they stay.
+    fn knows(&self, peer: &Self::Peer) -> bool;
 
     fn answer(
         self: Arc<Self>,
-        visitor: Arc<Visitor<Self::Guest>>,
+        connection: Arc<Connection<Self::Peer>>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send;
 }

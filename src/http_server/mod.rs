@@ -10,7 +10,7 @@ mod framing;
 mod strangers;
 
 pub use client_stream::{ClientStream, TcpConnection};
-pub use door::{Door, HttpVersion, ListenerLimits, Visitor};
+pub use door::{Connection, Door, HttpVersion, ListenerLimits};
 pub use framing::{FramedStream, REFUSED};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -92,10 +92,10 @@ async fn meet<D: Door>(
         // Nothing was asked yet.
         () = shutdown.cancelled() => return,
     };
-    let Ok(Some((stream, version, guest))) = greeted else { return };
-    let is_known = door.knows(&guest);
-    let visitor = Arc::new(Visitor { guest, farewell: CancellationToken::new() });
-    let conversation = conversation::hold(door, stream, version, visitor, limits, shutdown);
+    let Ok(Some((stream, version, peer))) = greeted else { return };
+    let is_known = door.knows(&peer);
+    let connection = Arc::new(Connection { peer, farewell: CancellationToken::new() });
+    let conversation = conversation::hold(door, stream, version, connection, limits, shutdown);
     if is_known {
         drop(stranger);
         return conversation.await;

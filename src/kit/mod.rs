@@ -1,7 +1,7 @@
 //! What is not the bus: for people who write adapters and tests. Nothing that carries a submission passes through here.
 
 pub mod simulator;
-pub mod stage;
+pub mod test_stack;
 
 mod dev_agencies;
 pub mod dev_pki;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     broker::rabbitmq::SettingsError,
     journal::{JournalError, postgres::PlaceFault, sqlite},
-    roles::courier::check_webhook,
+    roles::notifier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
 };
 use jiff::Timestamp;

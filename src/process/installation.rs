@@ -7,8 +7,8 @@ use super::{
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
+    delivery::AgencyConnections,
     domain::{AgencyName, SubjectMatch},
-    road::Lines,
     roles::gateway::check_apart,
     secret_file,
     settings::{AgencyPlace, ConfigFaults, Effective, Folders, JournalPlace, Settings},
@@ -21,7 +21,7 @@ pub struct Installation {
     pub settings: Settings,
     pub catalogue: Arc<Catalogue>,
     pub adapters: Arc<Adapters>,
-    pub lines: Arc<Lines>,
+    pub connections: Arc<AgencyConnections>,
     /// What runs, but should be known.
     pub warnings: Vec<String>,
     /// How each certificate's subject in the configuration is read: where it stands, and its attributes.
@@ -37,7 +37,7 @@ impl Installation {
 
     /// What stops one agency or one office's webhook each, and nothing else.
     pub fn stopped(&self) -> ConfigFaults {
-        let mut stopped = self.lines.stopped();
+        let mut stopped = self.connections.stopped();
         stopped.extend(self.stopped_webhooks.clone());
         stopped
     }
@@ -62,22 +62,23 @@ impl Installation {
         let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
         check_agencies(&settings.folders, &settings.agencies, config, &mut faults);
         let are_adapters_whole = faults.is_empty();
-        let lines = Lines::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
+        let connections =
+            AgencyConnections::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
         let mut warnings = settings.exposed.clone();
         warnings.extend(catalogue.warnings());
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
-        warnings.extend(lines.iter().flat_map(|line| line.warnings(now)));
+        warnings.extend(connections.iter().flat_map(|line| line.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
         let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
             foresee(&settings, config, now, roles);
         faults.extend(foreseen);
         warnings.extend(more);
         warnings.extend(also_exposed(&settings, &warnings));
-        let subjects = subjects_of(&settings, &lines);
+        let subjects = subjects_of(&settings, &connections);
         warnings.extend(subjects.iter().filter_map(|subject| subject.order_warning()));
         if !faults.is_empty() {
-            faults.extend(lines.stopped());
+            faults.extend(connections.stopped());
             faults.extend(stopped_webhooks);
             Settings::locate(config, &mut faults);
             return Err(faults);
@@ -87,7 +88,7 @@ impl Installation {
             settings,
             catalogue: Arc::new(catalogue),
             adapters: Arc::new(adapters),
-            lines: Arc::new(lines),
+            connections: Arc::new(connections),
             warnings,
             subjects: subjects.into_iter().map(|subject| (subject.place, subject.read)).collect(),
             stopped_webhooks,
@@ -108,8 +109,8 @@ fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> Con
         let adapters = Adapters::load(&folders.adapters, &catalogue, &places, &mut faults);
         check_agencies(&folders, &places, config, &mut faults);
         Settings::locate(config, &mut faults);
-        let lines = Lines::open(&adapters, &places, &folders.secrets, now, &mut faults);
-        faults.extend(lines.stopped());
+        let connections = AgencyConnections::open(&adapters, &places, &folders.secrets, now, &mut faults);
+        faults.extend(connections.stopped());
     }
     faults
 }
@@ -142,7 +143,7 @@ impl SubjectRead {
     }
 }
 
-fn subjects_of(settings: &Settings, lines: &Lines) -> Vec<SubjectRead> {
+fn subjects_of(settings: &Settings, connections: &AgencyConnections) -> Vec<SubjectRead> {
     let mut subjects = Vec::new();
     for office in &settings.offices {
         for subject in office.certificates.iter().filter_map(|wanted| wanted.subject.as_ref()) {
@@ -150,7 +151,7 @@ fn subjects_of(settings: &Settings, lines: &Lines) -> Vec<SubjectRead> {
             subjects.push(SubjectRead { place, read: subject.to_string(), is_reversed: subject.is_reversed() });
         }
     }
-    for line in lines.iter() {
+    for line in connections.iter() {
         if let Some(subject) = line.answer_policy().signers.subject() {
             let is_reversed = matches!(subject, SubjectMatch::Whole(name) if name.is_reversed());
             let place = format!("agency {}, seal.answer", line.adapter.agency);

@@ -4,9 +4,9 @@
 use super::take_over::TakeOver;
 use crate::{
     broker::{Broker, BrokerError, BrokerHealth},
+    delivery::{MARK_PERIOD, Marks},
     domain::{Behind, JournalMark, Mark},
     journal::{Found, Journal, JournalError},
-    road::{MARK_PERIOD, Marks},
 };
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};

@@ -12,13 +12,13 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
+    delivery::{AcceptedCache, AgencyConnections, Marks},
     domain::{AgencyName, Clock},
     journal::{
         Journal, MarkFile,
         sqlite::{self, Ownership},
     },
-    road::{Arrivals, Lines, Marks},
-    roles::courier::Postboxes,
+    roles::notifier::WebhookClients,
     settings::{BrokerSettings, JournalPlace},
     telemetry::Metrics,
 };
@@ -47,9 +47,9 @@ pub struct Process {
     pub operations_address: SocketAddr,
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
-    lines: Arc<Lines>,
+    connections: Arc<AgencyConnections>,
     gateway_reload: Option<Arc<Notify>>,
-    postboxes: Option<Arc<Postboxes>>,
+    webhook_clients: Option<Arc<WebhookClients>>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -61,7 +61,7 @@ impl Process {
     pub async fn start(installation: Installation, roles: &[Role], clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let settings = &installation.settings;
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        installation.lines.tell_stopped();
+        installation.connections.tell_stopped();
         let ownership = own_journal(&installation)?;
         let journal = open_journal(&settings.journal).await?;
         let identity = journal.identity().await?;
@@ -78,14 +78,14 @@ impl Process {
             metrics: Metrics::new(),
             attachments,
             outbox_filled: Arc::new(Notify::new()),
-            arrivals: Arc::new(Arrivals::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
-            awaited: Arc::default(),
+            accepted: Arc::new(AcceptedCache::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
+            waiters: Arc::default(),
             marks: marks.clone(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             papers: OnceLock::new(),
-            postboxes: OnceLock::new(),
+            webhook_clients: OnceLock::new(),
         };
         // The journal is ours alone: what the process before was doing has ended with it.
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
@@ -94,17 +94,17 @@ impl Process {
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = shared.run_operations(&installation, roles).await?;
-        let Shared { stop, abort, tasks, postboxes, .. } = shared;
+        let Shared { stop, abort, tasks, webhook_clients, .. } = shared;
         tasks.close();
-        let lines = installation.lines;
+        let connections = installation.connections;
         Ok(Self {
             gateway_address,
             operations_address,
             journal,
             broker,
-            lines,
+            connections,
             gateway_reload,
-            postboxes: postboxes.into_inner(),
+            webhook_clients: webhook_clients.into_inner(),
             clock,
             stop,
             abort,
@@ -119,11 +119,12 @@ impl Process {
         if let Some(gateway) = &self.gateway_reload {
             gateway.notify_one();
         }
-        let (lines, postboxes, now) = (self.lines.clone(), self.postboxes.clone(), self.clock.now());
+        let (connections, webhook_clients, now) =
+            (self.connections.clone(), self.webhook_clients.clone(), self.clock.now());
         // It reads files: whoever asks for it goes on meanwhile.
         drop(tokio::task::spawn_blocking(move || {
-            lines.refresh(now);
-            postboxes.inspect(|postboxes| postboxes.refresh(now));
+            connections.refresh(now);
+            webhook_clients.inspect(|webhook_clients| webhook_clients.refresh(now));
         }));
     }
 

@@ -8,13 +8,13 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, Told},
+    delivery::{AcceptedCache, AgencyConnections, ClockJumpDetector, Contents, Deliverer, LocalWaiters, Marks, Reply},
     domain::{AgencyName, Clock, OfficeName},
     journal::Journal,
-    road::{Arrivals, Awaited, Contents, Lines, Marks, Reply, Road, Steady},
     roles::{
-        courier::{Courier, CourierParts, Postboxes},
         dispatch::Dispatch,
         gateway::{Gateway, GatewayParts, Papers},
+        notifier::{Notifier, NotifierParts, WebhookClients},
         operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
         scheduler::{HOUSEKEEPING_EVERY, Relay, Scheduler},
         worker::Worker,
@@ -40,16 +40,16 @@ pub(super) struct Shared {
     pub metrics: Metrics,
     pub attachments: AttachmentStore,
     pub outbox_filled: Arc<Notify>,
-    pub arrivals: Arc<Arrivals>,
-    pub awaited: Arc<Awaited>,
+    pub accepted: Arc<AcceptedCache>,
+    pub waiters: Arc<LocalWaiters>,
     pub marks: Arc<Marks>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
     /// The gateway's, once it runs here.
     pub papers: OnceLock<Papers>,
-    /// The courier's, once it runs here.
-    pub postboxes: OnceLock<Arc<Postboxes>>,
+    /// The notifier's, once it runs here.
+    pub webhook_clients: OnceLock<Arc<WebhookClients>>,
 }
 
 impl Shared {
@@ -63,7 +63,7 @@ impl Shared {
                 Role::Scheduler => {
                     drop(self.tasks.spawn(Arc::new(self.scheduler(installation)).run(self.stop.clone())));
                 }
-                Role::Courier => self.run_courier(installation)?,
+                Role::Notifier => self.run_courier(installation)?,
             }
         }
         Ok(gateway)
@@ -83,9 +83,9 @@ impl Shared {
             grace: DRAIN,
             outbox_work: Some(self.outbox_filled.clone()),
             dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
-            arrivals: self.arrivals.clone(),
+            accepted: self.accepted.clone(),
             publishes_early: installation.is_alone(),
-            awaited: self.awaited.clone(),
+            waiters: self.waiters.clone(),
         })
         .await?;
         self.tasks.spawn(gateway.ended);
@@ -104,7 +104,7 @@ impl Shared {
     }
 
     fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
-        let courier = Courier::start(CourierParts {
+        let notifier = Notifier::start(NotifierParts {
             offices: installation.settings.offices.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
@@ -113,8 +113,8 @@ impl Shared {
             shutdown: self.stop.clone(),
             wake: None,
         })?;
-        self.tasks.spawn(courier.ended);
-        let _ = self.postboxes.set(courier.postboxes);
+        self.tasks.spawn(notifier.ended);
+        let _ = self.webhook_clients.set(notifier.clients);
         Ok(())
     }
 
@@ -143,10 +143,10 @@ impl Shared {
             let state = move || papers.trouble().map_or(PartState::Up, PartState::Degraded);
             readiness.add("certificates of the gateway", Box::new(move || Box::pin(std::future::ready(state()))));
         }
-        if let Some(postboxes) = self.postboxes.get() {
-            for office in postboxes.offices() {
-                let (postboxes, name) = (postboxes.clone(), office.clone());
-                let state = move || webhook(&postboxes, &name);
+        if let Some(webhook_clients) = self.webhook_clients.get() {
+            for office in webhook_clients.offices() {
+                let (webhook_clients, name) = (webhook_clients.clone(), office.clone());
+                let state = move || webhook(&webhook_clients, &name);
                 readiness.add(format!("webhook of {office}"), Box::new(move || Box::pin(std::future::ready(state()))));
             }
         }
@@ -156,14 +156,14 @@ impl Shared {
                 let circuit = move || circuit(&metrics, &name);
                 let part = Box::new(move || Box::pin(std::future::ready(circuit())) as BoxFuture<'static, PartState>);
                 readiness.add(format!("circuit of {agency}"), part);
-                let (lines, name, clock) = (installation.lines.clone(), agency.clone(), self.clock.clone());
-                let identity = move || identity(&lines, &name, &*clock);
+                let (connections, name, clock) = (installation.connections.clone(), agency.clone(), self.clock.clone());
+                let identity = move || identity(&connections, &name, &*clock);
                 readiness.add(
                     format!("certificate for {agency}"),
                     Box::new(move || Box::pin(std::future::ready(identity()))),
                 );
-                let (lines, name) = (installation.lines.clone(), agency.clone());
-                let keys = move || keys(&lines, &name);
+                let (connections, name) = (installation.connections.clone(), agency.clone());
+                let keys = move || keys(&connections, &name);
                 readiness.add(format!("keys of {agency}"), Box::new(move || Box::pin(std::future::ready(keys()))));
                 let part = of_queues(&sights, &agency, |sights, agency| {
                     Box::pin(async move { sights.consumers(&agency).await })
@@ -179,16 +179,16 @@ impl Shared {
     }
 
     fn worker(&self, installation: &Installation) -> Worker {
-        let road = Road {
+        let deliverer = Deliverer {
             journal: self.journal.clone(),
-            arrivals: self.arrivals.clone(),
-            reply: Reply::new(self.journal.clone(), self.broker.clone(), self.awaited.clone()),
+            accepted: self.accepted.clone(),
+            reply: Reply::new(self.journal.clone(), self.broker.clone(), self.waiters.clone()),
             catalogue: installation.catalogue.clone(),
-            lines: installation.lines.clone(),
+            connections: installation.connections.clone(),
             attachments: self.attachments.clone(),
             contents: Contents::default(),
             clock: self.clock.clone(),
-            steady: Steady::beginning(self.clock.now()),
+            clock_jumps: ClockJumpDetector::beginning(self.clock.now()),
             marks: self.marks.clone(),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
@@ -197,8 +197,8 @@ impl Shared {
         Worker {
             broker: self.broker.clone(),
             adapters: installation.adapters.clone(),
-            road: Arc::new(road),
-            lines: installation.lines.clone(),
+            deliverer: Arc::new(deliverer),
+            connections: installation.connections.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             outbox_filled: self.outbox_filled.clone(),
@@ -227,7 +227,7 @@ fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAd
         [Role::Gateway] => settings.gateway,
         [Role::Worker] => settings.worker,
         [Role::Scheduler] => settings.scheduler,
-        [Role::Courier] => settings.courier,
+        [Role::Notifier] => settings.courier,
         _ => settings.listen,
     }
 }
@@ -246,9 +246,9 @@ fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
 }
 
 /// Whether the agency can be shown our certificate, and takes it.
-fn identity(lines: &Lines, agency: &AgencyName, clock: &dyn Clock) -> PartState {
+fn identity(connections: &AgencyConnections, agency: &AgencyName, clock: &dyn Clock) -> PartState {
     // An agency that is stopped by its key files is told of as such.
-    let Some(Ok(line)) = lines.get(agency) else { return PartState::Up };
+    let Some(Ok(line)) = connections.get(agency) else { return PartState::Up };
     match line.check_identity(clock.now()) {
         Ok(()) => PartState::Up,
         Err(fault) => PartState::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
@@ -256,13 +256,13 @@ fn identity(lines: &Lines, agency: &AgencyName, clock: &dyn Clock) -> PartState 
 }
 
 /// Bad key files stop their own agency, and the process stays ready for the others.
-fn keys(lines: &Lines, agency: &AgencyName) -> PartState {
-    lines.trouble(agency).map_or(PartState::Up, PartState::Degraded)
+fn keys(connections: &AgencyConnections, agency: &AgencyName) -> PartState {
+    connections.trouble(agency).map_or(PartState::Up, PartState::Degraded)
 }
 
 /// Bad files of one office's webhook stop that webhook alone.
-fn webhook(postboxes: &Postboxes, office: &OfficeName) -> PartState {
-    postboxes.trouble(office).map_or(PartState::Up, PartState::Degraded)
+fn webhook(webhook_clients: &WebhookClients, office: &OfficeName) -> PartState {
+    webhook_clients.trouble(office).map_or(PartState::Up, PartState::Degraded)
 }
 
 type Asked = fn(Arc<QueueSights>, AgencyName) -> BoxFuture<'static, PartState>;

@@ -15,9 +15,9 @@ pub enum Role {
     /// Keeps times: outbox, retries, deadlines, repairs, retention
     Scheduler,
     /// Tells offices by webhook
-    Courier,
+    Notifier,
 }
 
 impl Role {
-    pub const ALL: [Role; 4] = [Role::Gateway, Role::Worker, Role::Scheduler, Role::Courier];
+    pub const ALL: [Role; 4] = [Role::Gateway, Role::Worker, Role::Scheduler, Role::Notifier];
 }

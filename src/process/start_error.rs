@@ -4,7 +4,7 @@ use super::stores::OpenError;
 use crate::{
     broker::BrokerError,
     journal::JournalError,
-    roles::{courier::CourierError, gateway::GatewayError},
+    roles::{gateway::GatewayError, notifier::NotifierError},
 };
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -25,7 +25,7 @@ pub enum StartError {
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     #[error(transparent)]
-    Courier(#[from] CourierError),
+    Notifier(#[from] NotifierError),
     #[error(
         "health and metrics cannot be served at {address}: {error}; free the port, or name another address in \
          [operations] of punte.toml"

@@ -6,7 +6,7 @@
 
 mod shares;
 
-use super::scheduler::{Carried, Relay};
+use super::scheduler::{Published, Relay};
 use crate::{
     broker::{WorkItem, after_all_that_is_ready},
     crash::{self, Point},
@@ -38,7 +38,7 @@ pub struct Dispatch {
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoPlace {
+pub enum NoPublishSlot {
     /// It waits for its office's turn, which the relay looks for by itself.
     BeyondShare,
     /// There is too much, or the broker takes nothing: the relay is to take it.
@@ -46,9 +46,9 @@ pub enum NoPlace {
 }
 
 /// A place in the queue: whoever has one may write the outbox row as claimed.
-pub struct Place(mpsc::OwnedPermit<WorkItem>);
+pub struct PublishSlot(mpsc::OwnedPermit<WorkItem>);
 
-struct Carrier {
+struct OutboxPublisher {
     relay: Relay,
     is_resting: Arc<AtomicBool>,
     confirmed: mpsc::UnboundedSender<Vec<SubmissionId>>,
@@ -74,8 +74,8 @@ impl Dispatch {
         let clock = relay.clock.clone();
         let shares = Arc::new(Shares::new(relay.windows()));
         tasks.spawn(shares.clone().listen(relay.broker.announcements(), stop.clone()));
-        let carrier = Carrier { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
-        tasks.spawn(Arc::new(carrier).run(taken));
+        let publisher = OutboxPublisher { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
+        tasks.spawn(Arc::new(publisher).run(taken));
         tasks.spawn(note(to_note, move |ids| {
             let (journal, now) = (journal.clone(), clock.now());
             async move {
@@ -89,15 +89,15 @@ impl Dispatch {
 
     /// An error: it is the relay's. Of what an office has under way beyond its share, the rest waits in the journal, so that
     /// the broker's queue stays short and another office's need not stand behind it.
-    pub fn place(&self, submission: &Submission) -> Result<Place, NoPlace> {
+    pub fn place(&self, submission: &Submission) -> Result<PublishSlot, NoPublishSlot> {
         let is_within_share = self.shares.admit(submission, Instant::now());
         if self.stop.is_cancelled() || self.is_resting.load(Ordering::Relaxed) {
-            return Err(NoPlace::NoRoom);
+            return Err(NoPublishSlot::NoRoom);
         }
         if !is_within_share {
-            return Err(NoPlace::BeyondShare);
+            return Err(NoPublishSlot::BeyondShare);
         }
-        self.queue.clone().try_reserve_owned().map(Place).map_err(|_| NoPlace::NoRoom)
+        self.queue.clone().try_reserve_owned().map(PublishSlot).map_err(|_| NoPublishSlot::NoRoom)
     }
 
     /// It was not accepted.
@@ -106,7 +106,7 @@ impl Dispatch {
     }
 }
 
-impl Place {
+impl PublishSlot {
     /// How long the outbox row of something accepted now is claimed.
     pub fn claimed_until(accepted_at: Timestamp) -> Timestamp {
         later(accepted_at, LEASE)
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-impl Carrier {
+impl OutboxPublisher {
     async fn run(self: Arc<Self>, mut taken: mpsc::Receiver<WorkItem>) {
         let (places, under_way) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
         loop {
@@ -137,9 +137,9 @@ impl Carrier {
             {
                 batch.push(more);
             }
-            let carrier = self.clone();
+            let publisher = self.clone();
             under_way.spawn(async move {
-                carrier.carry(&batch).await;
+                publisher.publish(&batch).await;
                 drop(place);
             });
         }
@@ -153,8 +153,8 @@ impl Carrier {
         under_way.wait().await;
     }
 
-    async fn carry(&self, batch: &[WorkItem]) {
-        let Carried { confirmed, refused } = self.relay.carry(batch).await;
+    async fn publish(&self, batch: &[WorkItem]) {
+        let Published { confirmed, refused } = self.relay.publish(batch).await;
         if !confirmed.is_empty() {
             // An error says that the process is ending; the claims run out.
             let _ = self.confirmed.send(confirmed);

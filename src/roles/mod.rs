@@ -1,6 +1,6 @@
 //! The long-running roles: each takes its parts and a token that stops it.
 
-pub mod courier;
+pub mod notifier;
 pub mod gateway;
 pub mod operations;
 pub mod scheduler;

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// `["road", "line"]` for `src/road/line.rs`, `["road"]` for `src/road/mod.rs`, `[]` for `src/lib.rs`.
+/// `["road", "line"]` for `src/delivery/line.rs`, `["road"]` for `src/delivery/mod.rs`, `[]` for `src/lib.rs`.
 pub type Module = Vec<String>;
 
 pub struct House {

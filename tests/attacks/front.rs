@@ -4,5 +4,5 @@
 #[path = "../suite/gateway/raw.rs"]
 pub mod raw;
 #[allow(dead_code)]
-#[path = "../suite/gateway/town.rs"]
-pub mod town;
+#[path = "../suite/gateway/environment.rs"]
+pub mod environment;

@@ -25,5 +25,5 @@ mod security_page;
 mod tls;
 // Written for the other program; each uses a part of it.
 #[allow(dead_code)]
-#[path = "../suite/town.rs"]
-mod town;
+#[path = "../suite/environment.rs"]
+mod environment;

@@ -1,7 +1,7 @@
 //! The program itself as a process of its own, over a stage's configuration: its log, memory and handles are its own.
 
 use http::StatusCode;
-use punte::kit::stage::Stage;
+use punte::kit::test_stack::TestStack;
 use std::{
     fs::File,
     path::PathBuf,
@@ -18,14 +18,14 @@ pub struct Program {
 impl Program {
     /// Served when this returns.
     pub async fn start(
-        stage: &Stage,
+        stack: &TestStack,
         office: &reqwest::Client,
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
-        let (port, log) = (free_port(), stage.folder.path().join(format!("{}.log", uuid::Uuid::new_v4())));
+        let (port, log) = (free_port(), stack.folder.path().join(format!("{}.log", uuid::Uuid::new_v4())));
         let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
-        command.arg("serve").arg("--config").arg(stage.config()).args(arguments);
+        command.arg("serve").arg("--config").arg(stack.config()).args(arguments);
         command.env("PUNTE__GATEWAY__LISTEN", format!("127.0.0.1:{port}")).envs(variables.iter().copied());
         let output = File::create(&log).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);

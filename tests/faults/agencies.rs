@@ -1,6 +1,6 @@
 //! Agencies have every kind of bad day while offices post: slow, dead, flapping, late, garbled, with other certificates.
 
-use crate::harness::{ALL, House, agency::Agency, clients::SERVICES, is_long, outside, over_rabbitmq};
+use crate::harness::{ALL, ProcessCluster, agency::Agency, clients::SERVICES, is_long, outside, over_rabbitmq};
 use jiff::Timestamp;
 use punte::{
     domain::{Code, StateName},
@@ -60,35 +60,35 @@ fn bad_days() -> Vec<(&'static str, Value, Met)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agencies_with_every_kind_of_bad_day_get_everything_once() {
-    let mut house = House::build(&[ALL], over_rabbitmq).await;
-    house.post("person-lookup").await;
-    let counters = house.open_counters(2, Duration::from_millis(20));
+    let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
+    cluster.post("person-lookup").await;
+    let counters = cluster.open_counters(2, Duration::from_millis(20));
     for (name, behaviour, met) in bad_days() {
-        house.behave(&behaviour);
-        let before: Vec<u64> = house.agencies.values().map(met).collect();
+        cluster.behave(&behaviour);
+        let before: Vec<u64> = cluster.agencies.values().map(met).collect();
         sleep(Duration::from_millis(900)).await;
-        let is_met = || house.agencies.values().zip(&before).all(|(agency, before)| met(agency) > *before);
+        let is_met = || cluster.agencies.values().zip(&before).all(|(agency, before)| met(agency) > *before);
         until(name, is_met).await;
-        house.behave(&Value::Null);
-        house.figures.fault(&format!("agency {name}"));
+        cluster.behave(&Value::Null);
+        cluster.figures.fault(&format!("agency {name}"));
     }
-    let journal = outside::journal(&house.stage.config()).await;
+    let journal = outside::journal(&cluster.stack.config()).await;
     for agency in AGENCIES {
-        house.agency(agency).die().await;
+        cluster.agency(agency).die().await;
         sleep(Duration::from_millis(600)).await;
         until_nobody_answers(&journal, agency).await;
-        house.agency(agency).come_back().await;
-        house.figures.fault("agency is dead");
+        cluster.agency(agency).come_back().await;
+        cluster.figures.fault("agency is dead");
     }
     for _ in 0..5 {
-        house.agency("legal-events").die().await;
+        cluster.agency("legal-events").die().await;
         until_nobody_answers(&journal, "legal-events").await;
-        house.agency("legal-events").come_back().await;
-        until("flaps", || house.agencies["legal-events"].requests() > 0).await;
+        cluster.agency("legal-events").come_back().await;
+        until("flaps", || cluster.agencies["legal-events"].requests() > 0).await;
     }
-    house.figures.fault("agency is flapping");
+    cluster.figures.fault("agency is flapping");
     counters.close().await;
-    house.audit().await;
+    cluster.audit().await;
 }
 
 const AGENCIES: [&str; 3] = ["civil-registry", "legal-events", "once-registry"];
@@ -121,52 +121,52 @@ async fn until_nobody_answers(journal: &Arc<dyn Journal>, agency: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_for_long_harms_nobody() {
     let length = Duration::from_secs(if is_long() { 3600 } else { 10 });
-    let mut house = House::build(&[ALL], over_rabbitmq).await;
-    house.warm_up().await;
-    let counters = house.open_counters(2, Duration::from_millis(if is_long() { 2000 } else { 200 }));
-    house.agencies["civil-registry"].behave(&json!({"fault": "garbage-in-turn"}));
-    let (begun, before) = (Instant::now(), house.agencies["civil-registry"].requests());
+    let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
+    cluster.warm_up().await;
+    let counters = cluster.open_counters(2, Duration::from_millis(if is_long() { 2000 } else { 200 }));
+    cluster.agencies["civil-registry"].behave(&json!({"fault": "garbage-in-turn"}));
+    let (begun, before) = (Instant::now(), cluster.agencies["civil-registry"].requests());
     while begun.elapsed() < length {
         let posted = Instant::now();
-        let id = house.post("legal-event").await;
-        house.until(&id, &["completed"]).await;
+        let id = cluster.post("legal-event").await;
+        cluster.until(&id, &["completed"]).await;
         assert!(posted.elapsed() < LIMIT, "another agency's office waited {:?}", posted.elapsed());
         sleep(Duration::from_millis(500)).await;
     }
     // Each of the six sorts.
-    until("sends garbage in turn", || house.agencies["civil-registry"].requests() >= before + 6).await;
-    house.behave(&Value::Null);
-    house.figures.fault("agency sends garbage in turn");
+    until("sends garbage in turn", || cluster.agencies["civil-registry"].requests() >= before + 6).await;
+    cluster.behave(&Value::Null);
+    cluster.figures.fault("agency sends garbage in turn");
     counters.close().await;
-    house.audit().await;
+    cluster.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_answer_on_the_same_connection_is_nobodys_answer() {
-    let mut house = House::build(&[ALL], |_| {}).await;
-    house.behave(&json!({"fault": "answer-twice"}));
+    let mut cluster = ProcessCluster::build(&[ALL], |_| {}).await;
+    cluster.behave(&json!({"fault": "answer-twice"}));
     for _ in 0..5 {
         for service in SERVICES {
-            let id = house.post(service).await;
-            house.until(&id, &["completed"]).await;
+            let id = cluster.post(service).await;
+            cluster.until(&id, &["completed"]).await;
         }
     }
-    let figures = house.audit().await;
+    let figures = cluster.audit().await;
     assert_eq!(figures.ends["completed"], 20, "{figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agency_that_renews_its_certificate_is_noticed_by_nobody() {
-    let mut house = House::build(&[ALL], |_| {}).await;
-    let first = house.post("civil-status-extract").await;
-    house.until(&first, &["completed"]).await;
-    let certificate = |name: &str| std::fs::read(house.stage.secrets().join("simulators/civil-registry").join(name));
+    let mut cluster = ProcessCluster::build(&[ALL], |_| {}).await;
+    let first = cluster.post("civil-status-extract").await;
+    cluster.until(&first, &["completed"]).await;
+    let certificate = |name: &str| std::fs::read(cluster.stack.secrets().join("simulators/civil-registry").join(name));
     assert_ne!(certificate("server-renewed.pem").unwrap(), certificate("server.pem").unwrap());
-    house.behave(&json!({"fault": "renewed-certificate"}));
+    cluster.behave(&json!({"fault": "renewed-certificate"}));
     for service in SERVICES {
-        let id = house.post(service).await;
-        let shown = house.until(&id, &["completed", "parked", "uncertain"]).await;
+        let id = cluster.post(service).await;
+        let shown = cluster.until(&id, &["completed", "parked", "uncertain"]).await;
         assert_eq!((&shown["state"], &shown["attempts"]), (&json!("completed"), &json!(1)), "{shown:#}");
     }
-    house.audit().await;
+    cluster.audit().await;
 }

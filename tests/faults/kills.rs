@@ -1,7 +1,7 @@
 //! Processes are killed and frozen at random moments while offices post and agencies have bad days: nothing accepted is
 //! lost, nothing is done twice that must not be, and nothing stays silent.
 
-use crate::harness::{ALL, House, chance, over_rabbitmq, shared};
+use crate::harness::{ALL, ProcessCluster, chance, over_rabbitmq, shared};
 use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
@@ -34,45 +34,45 @@ fn mood(random: &mut StdRng) -> Value {
 }
 
 /// Kills one process after the other while offices post, then lets everything come to its end.
-async fn survives(mut house: House) {
+async fn survives(mut cluster: ProcessCluster) {
     let mut random = chance();
-    house.post("person-lookup").await;
-    let counters = house.open_counters(3, Duration::from_millis(20));
+    cluster.post("person-lookup").await;
+    let counters = cluster.open_counters(3, Duration::from_millis(20));
     let (begun, mut frozen) = (Instant::now(), BTreeMap::new());
     while begun.elapsed() < trouble() {
-        for agency in house.agencies.values() {
+        for agency in cluster.agencies.values() {
             agency.behave(&mood(&mut random));
         }
         sleep(Duration::from_millis(random.random_range(50..400))).await;
-        let number = random.random_range(0..house.processes.len());
-        if house.processes.len() > 1 && frozen.len() < 2 && random.random_bool(0.2) {
+        let number = random.random_range(0..cluster.processes.len());
+        if cluster.processes.len() > 1 && frozen.len() < 2 && random.random_bool(0.2) {
             // For longer than a lease in a long soak alone: at the end of the trouble all are thawed.
-            house.signal(number, "STOP");
+            cluster.signal(number, "STOP");
             let thawed_at = Instant::now() + Duration::from_millis(random.random_range(500..25_000));
             frozen.entry(number).or_insert(thawed_at);
             continue;
         }
-        thaw(&mut house, &mut frozen, |other, at| other == number || Instant::now() >= at);
-        house.kill(number);
+        thaw(&mut cluster, &mut frozen, |other, at| other == number || Instant::now() >= at);
+        cluster.kill(number);
         sleep(Duration::from_millis(random.random_range(0..200))).await;
-        house.start(number);
-        if house.processes.len() == 1 {
+        cluster.start(number);
+        if cluster.processes.len() == 1 {
             // It has to come up, or there is nothing to kill.
-            house.post("person-lookup").await;
+            cluster.post("person-lookup").await;
         }
     }
-    thaw(&mut house, &mut frozen, |_, _| true);
+    thaw(&mut cluster, &mut frozen, |_, _| true);
     counters.close().await;
-    house.behave(&Value::Null);
-    let figures = house.audit().await;
+    cluster.behave(&Value::Null);
+    let figures = cluster.audit().await;
     assert!(figures.deaths() >= 3, "hardly anything was killed: {figures:?}");
 }
 
-fn thaw(house: &mut House, frozen: &mut BTreeMap<usize, Instant>, is_over: impl Fn(usize, Instant) -> bool) {
+fn thaw(cluster: &mut ProcessCluster, frozen: &mut BTreeMap<usize, Instant>, is_over: impl Fn(usize, Instant) -> bool) {
     frozen.retain(|number, thawed_at| {
         let stays = !is_over(*number, *thawed_at);
         if !stays {
-            house.signal(*number, "CONT");
+            cluster.signal(*number, "CONT");
         }
         stays
     });
@@ -80,35 +80,35 @@ fn thaw(house: &mut House, frozen: &mut BTreeMap<usize, Instant>, is_over: impl 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_is_killed_again_and_again() {
-    survives(House::build(&[ALL], |_| {}).await).await;
+    survives(ProcessCluster::build(&[ALL], |_| {}).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_over_rabbitmq_is_killed_again_and_again() {
-    survives(House::build(&[ALL], over_rabbitmq).await).await;
+    survives(ProcessCluster::build(&[ALL], over_rabbitmq).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_postgres_and_rabbitmq_are_killed_in_turn() {
     let processes: [&[&str]; 7] =
         [&["gateway"], &["gateway"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["courier"]];
-    let house = House::build(&processes, shared);
-    survives(house.await).await;
+    let cluster = ProcessCluster::build(&processes, shared);
+    survives(cluster.await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_and_handles_are_back_where_they_were_after_a_bad_day() {
-    let mut house = House::build(&[ALL], over_rabbitmq).await;
-    house.warm_up().await;
+    let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
+    cluster.warm_up().await;
     let mut random = chance();
-    let counters = house.open_counters(3, Duration::from_millis(5));
+    let counters = cluster.open_counters(3, Duration::from_millis(5));
     for _ in 0..10 {
-        for agency in house.agencies.values() {
+        for agency in cluster.agencies.values() {
             agency.behave(&mood(&mut random));
         }
         sleep(Duration::from_millis(400)).await;
     }
     counters.close().await;
-    house.behave(&Value::Null);
-    house.audit().await;
+    cluster.behave(&Value::Null);
+    cluster.audit().await;
 }

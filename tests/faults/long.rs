@@ -1,7 +1,7 @@
 //! One run in which submissions flow at full speed from many clients while deaths are spread over it. `tests/faults/long`
 //! asks for a thousand deaths and a million submissions; otherwise it is short.
 
-use crate::harness::{House, chance, shared};
+use crate::harness::{ProcessCluster, chance, shared};
 use punte::crash::Point;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
@@ -24,37 +24,37 @@ fn unhurried(_: &str, text: String) -> String {
 async fn deaths_are_spread_over_a_run_at_full_speed() {
     let (kills, submissions) = (asked_for("PUNTE_FAULTS_KILLS", 12), asked_for("PUNTE_FAULTS_SUBMISSIONS", 250));
     let mut random = chance();
-    let mut house = House::furnished(&PROCESSES, shared, unhurried).await;
-    house.post("person-lookup").await;
-    let counters = house.open_counters(16, Duration::ZERO);
+    let mut cluster = ProcessCluster::furnished(&PROCESSES, shared, unhurried).await;
+    cluster.post("person-lookup").await;
+    let counters = cluster.open_counters(16, Duration::ZERO);
     for death in 0..kills {
         while counters.posted() * kills < submissions * death {
             sleep(Duration::from_millis(5)).await;
-            come_back(&mut house);
+            come_back(&mut cluster);
         }
-        die(&mut house, &mut random);
+        die(&mut cluster, &mut random);
     }
     while counters.posted() < submissions {
         sleep(Duration::from_millis(10)).await;
-        come_back(&mut house);
+        come_back(&mut cluster);
     }
     counters.close().await;
-    house.behave(&Value::Null);
-    (0..PROCESSES.len()).for_each(|number| disarm(&mut house, number));
-    let figures = house.audit().await;
+    cluster.behave(&Value::Null);
+    (0..PROCESSES.len()).for_each(|number| disarm(&mut cluster, number));
+    let figures = cluster.audit().await;
     assert!(figures.deaths() >= kills, "{figures:?}");
 }
 
 /// By `kill -9` now, or at a point before long when it comes back.
-fn die(house: &mut House, random: &mut StdRng) {
+fn die(cluster: &mut ProcessCluster, random: &mut StdRng) {
     let number = random.random_range(0..PROCESSES.len());
     let role = PROCESSES[number][0];
     let points: Vec<_> = Point::ALL.into_iter().filter(|it| is_of(*it, role)).collect();
-    house.kill(number);
+    cluster.kill(number);
     let armed = points.choose(random).filter(|_| random.random_bool(0.5));
     let failpoints = armed.map(|point| format!("{}={}*off->return(kill)", point.name(), random.random_range(0..40)));
-    house.start_armed(number, &failpoints.unwrap_or_default());
-    let agency = house.agencies.values().nth(random.random_range(0..house.agencies.len())).unwrap();
+    cluster.start_armed(number, &failpoints.unwrap_or_default());
+    let agency = cluster.agencies.values().nth(random.random_range(0..cluster.agencies.len())).unwrap();
     let moods = [json!({"fault": "reset-after-effect", "times": 2}), json!({"delay_ms": 50, "times": 20}), Value::Null];
     agency.behave(moods.choose(random).unwrap());
 }
@@ -65,20 +65,20 @@ fn is_of(point: Point, role: &str) -> bool {
 }
 
 /// Whoever has died at a point begins again.
-fn come_back(house: &mut House) {
+fn come_back(cluster: &mut ProcessCluster) {
     for (number, roles) in PROCESSES.iter().enumerate() {
-        if let Some(point) = house.died_at_a_point(number) {
-            house.figures.met(&point, roles[0]);
-            house.start(number);
+        if let Some(point) = cluster.died_at_a_point(number) {
+            cluster.figures.met(&point, roles[0]);
+            cluster.start(number);
         }
     }
 }
 
 /// An armed process could still die when nobody looks.
-fn disarm(house: &mut House, number: usize) {
-    if let Some(point) = house.died_at_a_point(number) {
-        house.figures.met(&point, PROCESSES[number][0]);
+fn disarm(cluster: &mut ProcessCluster, number: usize) {
+    if let Some(point) = cluster.died_at_a_point(number) {
+        cluster.figures.met(&point, PROCESSES[number][0]);
     }
-    house.kill(number);
-    house.start(number);
+    cluster.kill(number);
+    cluster.start(number);
 }

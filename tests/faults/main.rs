@@ -3,8 +3,8 @@
 mod harness;
 // The suite's own; not every word of it is used here.
 #[allow(dead_code)]
-#[path = "../suite/town.rs"]
-mod town;
+#[path = "../suite/environment.rs"]
+mod environment;
 
 mod agencies;
 mod infra;

@@ -2,7 +2,7 @@
 //! it repairs what the death before has left, and nothing is lost or done twice.
 
 use crate::harness::{
-    ALL, House, PATIENCE, chance, is_long, over_rabbitmq,
+    ALL, PATIENCE, ProcessCluster, chance, is_long, over_rabbitmq,
     receiver::{Bound, Receiver},
     shared, variable,
 };
@@ -110,35 +110,35 @@ fn arming(point: Point) -> String {
 }
 
 /// The process of that number dies at the point, under load. It stays dead. `workers` are those that deliver.
-async fn meets(house: &mut House, number: usize, workers: &[usize], point: Point) {
+async fn meets(cluster: &mut ProcessCluster, number: usize, workers: &[usize], point: Point) {
     let way = way(point);
-    house.behave(&behaviour(way));
+    cluster.behave(&behaviour(way));
     match way {
-        Way::Interrupted => interrupt(house, number, workers).await,
-        Way::Left => leave_to_the_relay(house, number).await,
+        Way::Interrupted => interrupt(cluster, number, workers).await,
+        Way::Left => leave_to_the_relay(cluster, number).await,
         // Whoever asks has to be the one that is armed.
-        Way::Unseen => workers.iter().for_each(|worker| house.kill(*worker)),
+        Way::Unseen => workers.iter().for_each(|worker| cluster.kill(*worker)),
         _ => {}
     }
-    house.start_armed(number, &arming(point));
+    cluster.start_armed(number, &arming(point));
     if way == Way::Interrupted && !workers.contains(&number) {
-        workers.iter().for_each(|worker| house.start(*worker));
+        workers.iter().for_each(|worker| cluster.start(*worker));
     }
     if way == Way::Purge {
-        purge_until_dead(house, number).await;
+        purge_until_dead(cluster, number).await;
     }
-    let met = house.dies_at(number, point.name(), PATIENCE).await;
-    assert!(met, "{} was never reached\n{}", point.name(), house.processes[number].last_words());
-    house.behave(&Value::Null);
+    let met = cluster.dies_at(number, point.name(), PATIENCE).await;
+    assert!(met, "{} was never reached\n{}", point.name(), cluster.processes[number].last_words());
+    cluster.behave(&Value::Null);
 }
 
 /// Kills the process and the workers while agencies take their time.
-async fn interrupt(house: &mut House, number: usize, workers: &[usize]) {
-    let journal = crate::harness::outside::journal(&house.stage.config()).await;
+async fn interrupt(cluster: &mut ProcessCluster, number: usize, workers: &[usize]) {
+    let journal = crate::harness::outside::journal(&cluster.stack.config()).await;
     let all: BTreeSet<_> = workers.iter().copied().chain([number]).collect();
     for number in &all {
-        if !house.processes[*number].is_started() {
-            house.start(*number);
+        if !cluster.processes[*number].is_started() {
+            cluster.start(*number);
         }
     }
     let begun = Instant::now();
@@ -150,34 +150,34 @@ async fn interrupt(house: &mut House, number: usize, workers: &[usize]) {
         assert!(begun.elapsed() < PATIENCE, "nothing is ever sent");
         sleep(Duration::from_millis(20)).await;
     }
-    all.into_iter().for_each(|number| house.kill(number));
+    all.into_iter().for_each(|number| cluster.kill(number));
 }
 
 /// A gateway publishes what it accepts: the relay of a process that accepts nothing has nothing to do, unless a gateway dies
 /// before.
-async fn leave_to_the_relay(house: &mut House, number: usize) {
-    let accepts = |number: usize, house: &House| house.processes[number].gateway_port.is_some();
-    if accepts(number, house) {
+async fn leave_to_the_relay(cluster: &mut ProcessCluster, number: usize) {
+    let accepts = |number: usize, cluster: &ProcessCluster| cluster.processes[number].gateway_port.is_some();
+    if accepts(number, cluster) {
         return;
     }
     let point = Point::RelayClaimed;
-    let gateway = (0..house.processes.len()).find(|it| accepts(*it, house)).unwrap();
-    house.kill(gateway);
-    house.start_armed(gateway, &arming(point));
-    assert!(house.dies_at(gateway, point.name(), PATIENCE).await, "that gateway has accepted nothing");
-    house.start(gateway);
+    let gateway = (0..cluster.processes.len()).find(|it| accepts(*it, cluster)).unwrap();
+    cluster.kill(gateway);
+    cluster.start_armed(gateway, &arming(point));
+    assert!(cluster.dies_at(gateway, point.name(), PATIENCE).await, "that gateway has accepted nothing");
+    cluster.start(gateway);
 }
 
 /// Empties the agencies' queues again and again, so that the broker holds less than the journal says.
-async fn purge_until_dead(house: &mut House, number: usize) {
-    let settings = Settings::load(&house.stage.config()).unwrap_or_else(|faults| panic!("{faults}"));
+async fn purge_until_dead(cluster: &mut ProcessCluster, number: usize) {
+    let settings = Settings::load(&cluster.stack.config()).unwrap_or_else(|faults| panic!("{faults}"));
     let BrokerSettings::Rabbitmq(place) = &settings.broker else { panic!("there are no queues to purge") };
     let names = Names::new(&place.prefix).unwrap();
     let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), Default::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let begun = Instant::now();
-    while house.processes[number].is_alive() && begun.elapsed() < PATIENCE {
-        for agency in house.agencies.values() {
+    while cluster.processes[number].is_alive() && begun.elapsed() < PATIENCE {
+        for agency in cluster.agencies.values() {
             let queue = names.work_queue(&agency.name, Priority::Ordinary);
             let _ = channel.queue_purge(queue, QueuePurgeOptions::default()).await;
         }
@@ -186,8 +186,8 @@ async fn purge_until_dead(house: &mut House, number: usize) {
     let _ = connection.close(200, "done".into()).await;
 }
 
-async fn office_was_told_of_all(house: &House, receiver: &Receiver) {
-    let evidence = house.evidence().await;
+async fn office_was_told_of_all(cluster: &ProcessCluster, receiver: &Receiver) {
+    let evidence = cluster.evidence().await;
     let begun = Instant::now();
     let untold = || {
         let told = receiver.told();
@@ -244,7 +244,7 @@ fn every_pair_of_points_is_there_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     let bound = Bound::new();
-    let mut house = House::empty(
+    let mut cluster = ProcessCluster::empty(
         &[ALL],
         |plan| {
             over_rabbitmq(plan);
@@ -253,55 +253,56 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
         |_, text| text,
     )
     .await;
-    let receiver = bound.open(house.stage.folder.path());
-    let counters = house.open_counters(4, Duration::from_millis(10));
+    let receiver = bound.open(cluster.stack.folder.path());
+    let counters = cluster.open_counters(4, Duration::from_millis(10));
     for point in of_one_process() {
-        meets(&mut house, 0, &[0], point).await;
+        meets(&mut cluster, 0, &[0], point).await;
     }
     let mut again: Vec<_> =
         of_one_process().into_iter().filter(|point| matches!(way(*point), Way::Work | Way::Left)).collect();
     again.shuffle(&mut chance());
     for point in if is_long() { in_all_pairs(&again) } else { again } {
-        meets(&mut house, 0, &[0], point).await;
+        meets(&mut cluster, 0, &[0], point).await;
     }
-    house.start(0);
+    cluster.start(0);
     counters.close().await;
-    house.audit().await;
-    office_was_told_of_all(&house, &receiver).await;
+    cluster.audit().await;
+    office_was_told_of_all(&cluster, &receiver).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on() {
     let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["courier"], &["gateway"], &["worker"]];
-    let mut house = House::build(&processes, shared).await;
-    let counters = house.open_counters(4, Duration::from_millis(10));
+    let mut cluster = ProcessCluster::build(&processes, shared).await;
+    let counters = cluster.open_counters(4, Duration::from_millis(10));
     for point in of_many_processes() {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
-        house.kill(number);
-        meets(&mut house, number, &[1, 5], point).await;
-        let dead = [1, 5, number].into_iter().filter(|it| !house.processes[*it].is_started()).collect::<BTreeSet<_>>();
-        dead.into_iter().for_each(|dead| house.start(dead));
+        cluster.kill(number);
+        meets(&mut cluster, number, &[1, 5], point).await;
+        let dead =
+            [1, 5, number].into_iter().filter(|it| !cluster.processes[*it].is_started()).collect::<BTreeSet<_>>();
+        dead.into_iter().for_each(|dead| cluster.start(dead));
     }
     counters.close().await;
-    house.audit().await;
+    cluster.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduler_that_dies_while_deadlines_pass_ends_them_at_the_next_start() {
-    let mut house = House::empty(&[ALL], |_| {}, |_, text| with_deadlines(&text, 8)).await;
-    for agency in house.agencies.values_mut() {
+    let mut cluster = ProcessCluster::empty(&[ALL], |_| {}, |_, text| with_deadlines(&text, 8)).await;
+    for agency in cluster.agencies.values_mut() {
         agency.die().await;
     }
-    house.start(0);
+    cluster.start(0);
     for service in crate::harness::clients::SERVICES {
-        house.post(service).await;
+        cluster.post(service).await;
     }
-    house.kill(0);
+    cluster.kill(0);
     let point = Point::SchedulerExpired;
-    house.start_armed(0, &arming(point));
-    assert!(house.dies_at(0, point.name(), PATIENCE).await, "no deadline has passed");
-    house.start(0);
-    let figures = house.audit().await;
+    cluster.start_armed(0, &arming(point));
+    assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "no deadline has passed");
+    cluster.start(0);
+    let figures = cluster.audit().await;
     // What was on its way when the process was killed is in doubt, and does not simply expire.
     assert!(figures.ends["expired"] >= 1 && !figures.ends.contains_key("completed"), "{figures:?}");
 }
@@ -310,20 +311,20 @@ async fn a_scheduler_that_dies_while_deadlines_pass_ends_them_at_the_next_start(
 async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everything() {
     // Messages wait in the worker's hands for their turn.
     let slowly = |_: &str, text: String| text.replace("requests_per_second = 50", "requests_per_second = 3");
-    let mut house = House::empty(&[ALL], over_rabbitmq, slowly).await;
-    house.start(0);
-    house.agency("civil-registry").die().await;
+    let mut cluster = ProcessCluster::empty(&[ALL], over_rabbitmq, slowly).await;
+    cluster.start(0);
+    cluster.agency("civil-registry").die().await;
     for _ in 0..20 {
-        house.post("civil-status-extract").await;
+        cluster.post("civil-status-extract").await;
     }
-    house.kill(0);
-    house.agency("civil-registry").come_back().await;
-    house.behave(&json!({"fault": {"status": {"code": 503}}, "times": 6}));
+    cluster.kill(0);
+    cluster.agency("civil-registry").come_back().await;
+    cluster.behave(&json!({"fault": {"status": {"code": 503}}, "times": 6}));
     let point = Point::WorkerPutBack;
-    house.start_armed(0, &arming(point));
-    assert!(house.dies_at(0, point.name(), PATIENCE).await, "nothing was put back");
-    house.start(0);
-    let figures = house.audit().await;
+    cluster.start_armed(0, &arming(point));
+    assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "nothing was put back");
+    cluster.start(0);
+    let figures = cluster.audit().await;
     assert_eq!(figures.ends["completed"], 20, "{figures:?}");
 }
 
@@ -332,27 +333,27 @@ async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everyth
 async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_if_that_never_comes() {
     const SLOW: &str = "sqlite.committing=sleep(300)";
     const VERY_SLOW: &str = "sqlite.committing=sleep(1500)";
-    let mut house = House::empty(&[ALL], over_rabbitmq, |_, text| text).await;
-    house.start_armed(0, SLOW);
+    let mut cluster = ProcessCluster::empty(&[ALL], over_rabbitmq, |_, text| text).await;
+    cluster.start_armed(0, SLOW);
     for service in crate::harness::clients::SERVICES {
-        let id = house.post(service).await;
-        house.until(&id, &["completed"]).await;
+        let id = cluster.post(service).await;
+        cluster.until(&id, &["completed"]).await;
     }
-    let is_dropped = |house: &House| {
-        let log = std::fs::read_to_string(&house.processes[0].log).unwrap();
+    let is_dropped = |cluster: &ProcessCluster| {
+        let log = std::fs::read_to_string(&cluster.processes[0].log).unwrap();
         log.contains("the journal knows no such submission")
     };
-    assert!(!is_dropped(&house));
-    house.kill(0);
+    assert!(!is_dropped(&cluster));
+    cluster.kill(0);
     let point = Point::RelayPublished;
-    house.start_armed(0, &format!("{VERY_SLOW};{}", arming(point)));
-    let counters = house.open_counters(1, Duration::from_millis(10));
-    assert!(house.dies_at(0, point.name(), PATIENCE).await, "nothing was published");
-    house.start(0);
+    cluster.start_armed(0, &format!("{VERY_SLOW};{}", arming(point)));
+    let counters = cluster.open_counters(1, Duration::from_millis(10));
+    assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "nothing was published");
+    cluster.start(0);
     sleep(Duration::from_secs(2)).await;
     counters.close().await;
-    house.audit().await;
-    assert!(is_dropped(&house), "its submission was in the journal after all");
+    cluster.audit().await;
+    assert!(is_dropped(&cluster), "its submission was in the journal after all");
 }
 
 fn with_deadlines(text: &str, secs: u64) -> String {

@@ -3,10 +3,10 @@
 //! effects.
 
 use crate::{
-    harness::{ALL, House, PATIENCE, agency::Agency, clients::SERVICES, furniture::TIMEOUT_SECS, outside},
+    harness::{ALL, PATIENCE, ProcessCluster, agency::Agency, clients::SERVICES, fixtures::TIMEOUT_SECS, outside},
     infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
 };
-use punte::{domain::AgencyName, kit::stage::StagePlan, trust::TlsVersions};
+use punte::{domain::AgencyName, kit::test_stack::TestStackPlan, trust::TlsVersions};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ const HTTP_KINDS: u64 = 30;
 const KINDS: usize = RECORDS * How::ALL.len() * 2;
 
 /// One before each agency.
-fn interpose(plan: &mut StagePlan, breakers: &Breakers) {
+fn interpose(plan: &mut TestStackPlan, breakers: &Breakers) {
     let agencies: Vec<AgencyName> = plan.played_elsewhere.keys().cloned().collect();
     for agency in agencies {
         let begin = plan.played_elsewhere.remove(&agency).unwrap();
@@ -63,23 +63,23 @@ const VERSIONS: [TlsVersions; 2] = [&[&rustls::version::TLS13], &[&rustls::versi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agencies_that_break_tls_or_http_at_every_record_do_nothing_twice() {
     let breakers = Breakers::default();
-    let mut house = House::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
-    house.post("person-lookup").await;
+    let mut cluster = ProcessCluster::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
+    cluster.post("person-lookup").await;
     for versions in VERSIONS {
-        for agency in house.agencies.values_mut() {
+        for agency in cluster.agencies.values_mut() {
             agency.speaks_only(versions).await;
         }
         breakers.lock().unwrap().iter().for_each(RecordBreaker::begin_anew);
-        break_all(&mut house, &breakers, &format!("{:?}", versions[0].version)).await;
+        break_all(&mut cluster, &breakers, &format!("{:?}", versions[0].version)).await;
     }
-    break_http(&mut house).await;
-    let figures = house.audit().await;
+    break_http(&mut cluster).await;
+    let figures = cluster.audit().await;
     assert!(figures.ends["uncertain"] > 0 && figures.ends["completed"] > SUBMISSIONS / 2, "{figures:?}");
 }
 
-async fn post_a_third(house: &House) {
+async fn post_a_third(cluster: &ProcessCluster) {
     let begun = Instant::now();
-    let counters = house.open_counters(8, Duration::ZERO);
+    let counters = cluster.open_counters(8, Duration::ZERO);
     while counters.posted() <= SUBMISSIONS / 3 {
         assert!(begun.elapsed() < 2 * PATIENCE, "only {} were posted", counters.posted());
         sleep(Duration::from_millis(20)).await;
@@ -88,39 +88,39 @@ async fn post_a_third(house: &House) {
 }
 
 /// Every other answer, until each agency has broken one in each way.
-async fn break_http(house: &mut House) {
-    house.behave(&json!({"fault": "broken-http-in-turn"}));
-    let before: Vec<_> = house.agencies.values().map(Agency::requests).collect();
+async fn break_http(cluster: &mut ProcessCluster) {
+    cluster.behave(&json!({"fault": "broken-http-in-turn"}));
+    let before: Vec<_> = cluster.agencies.values().map(Agency::requests).collect();
     let begun = Instant::now();
-    post_a_third(house).await;
-    let made = |house: &House| -> Vec<u64> {
-        house.agencies.values().zip(&before).map(|(agency, before)| (agency.requests() - before) / 2).collect()
+    post_a_third(cluster).await;
+    let made = |cluster: &ProcessCluster| -> Vec<u64> {
+        cluster.agencies.values().zip(&before).map(|(agency, before)| (agency.requests() - before) / 2).collect()
     };
-    while made(house).iter().any(|made| *made < HTTP_KINDS) {
-        assert!(begun.elapsed() < 4 * PATIENCE, "HTTP was broken only so often: {:?}", made(house));
+    while made(cluster).iter().any(|made| *made < HTTP_KINDS) {
+        assert!(begun.elapsed() < 4 * PATIENCE, "HTTP was broken only so often: {:?}", made(cluster));
         for service in SERVICES {
-            house.post(service).await;
+            cluster.post(service).await;
         }
     }
-    let made = made(house);
+    let made = made(cluster);
     println!("HTTP: broken {made:?} times, {HTTP_KINDS} kinds at each agency, in {:?}", begun.elapsed());
-    (0..made.iter().sum()).for_each(|_| house.figures.fault("http: an answer that breaks"));
-    house.behave(&Value::Null);
+    (0..made.iter().sum()).for_each(|_| cluster.figures.fault("http: an answer that breaks"));
+    cluster.behave(&Value::Null);
 }
 
 /// Until each kind was made, over the version that the agencies speak now.
-async fn break_all(house: &mut House, breakers: &Breakers, version: &str) {
+async fn break_all(cluster: &mut ProcessCluster, breakers: &Breakers, version: &str) {
     let arm = |is_armed| breakers.lock().unwrap().iter().for_each(|breaker| breaker.arm(is_armed));
     arm(true);
     let begun = Instant::now();
-    post_a_third(house).await;
-    let journal = outside::journal(&house.stage.config()).await;
+    post_a_third(cluster).await;
+    let journal = outside::journal(&cluster.stack.config()).await;
     loop {
         let left = outside::under_way(&journal).await.unwrap_or(u64::MAX);
         let (all, fewest) = made(breakers);
         match left > 100 {
             // An agency that nothing is sent to breaks nothing.
-            false if all.len() < KINDS => _ = house.post("person-lookup").await,
+            false if all.len() < KINDS => _ = cluster.post("person-lookup").await,
             false => break,
             true => sleep(Duration::from_millis(50)).await,
         }
@@ -133,6 +133,6 @@ async fn break_all(house: &mut House, breakers: &Breakers, version: &str) {
     assert!(fewest > KINDS / 2, "at one agency only {fewest} kinds");
     for (Break { towards, how, .. }, times) in all {
         let arrow = if towards == Towards::Agency { "→" } else { "←" };
-        (0..times).for_each(|_| house.figures.fault(&format!("tls: {} {arrow} agency", how.as_str())));
+        (0..times).for_each(|_| cluster.figures.fault(&format!("tls: {} {arrow} agency", how.as_str())));
     }
 }

@@ -1,6 +1,6 @@
 //! A rolling upgrade: new processes join while old ones drain, under load; messages of two releases lie side by side.
 
-use crate::harness::{House, PATIENCE, clients::SERVICES, shared, variable};
+use crate::harness::{PATIENCE, ProcessCluster, clients::SERVICES, shared, variable};
 use lapin::{
     BasicProperties, Channel,
     options::{BasicGetOptions, BasicPublishOptions},
@@ -15,86 +15,86 @@ use std::time::{Duration, Instant};
 use tokio::{net::TcpStream, time::sleep};
 
 /// Joins, and is there to be used.
-async fn joins(house: &mut House, roles: &[&'static str]) -> usize {
-    let number = house.add(roles);
-    house.start(number);
-    is_open(house, number).await;
+async fn joins(cluster: &mut ProcessCluster, roles: &[&'static str]) -> usize {
+    let number = cluster.add(roles);
+    cluster.start(number);
+    is_open(cluster, number).await;
     number
 }
 
 /// Whoever is not up yet refuses connections.
-async fn is_open(house: &House, number: usize) {
+async fn is_open(cluster: &ProcessCluster, number: usize) {
     let begun = Instant::now();
-    if let Some(port) = house.processes[number].gateway_port {
+    if let Some(port) = cluster.processes[number].gateway_port {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(begun.elapsed() < PATIENCE, "{:?} never came up", house.processes[number].roles);
+            assert!(begun.elapsed() < PATIENCE, "{:?} never came up", cluster.processes[number].roles);
             sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
 /// Is told to end, and ends in order.
-async fn drains(house: &mut House, number: usize) {
-    house.signal(number, "TERM");
-    let status = house.processes[number].end(Duration::from_secs(60)).await;
-    assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", house.processes[number].last_words());
-    house.figures.fault("process replaced");
+async fn drains(cluster: &mut ProcessCluster, number: usize) {
+    cluster.signal(number, "TERM");
+    let status = cluster.processes[number].end(Duration::from_secs(60)).await;
+    assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", cluster.processes[number].last_words());
+    cluster.figures.fault("process replaced");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing() {
     let processes: [&[&str]; 5] = [&["gateway"], &["gateway"], &["worker"], &["scheduler"], &["courier"]];
-    let mut house = House::build(&processes, shared).await;
+    let mut cluster = ProcessCluster::build(&processes, shared).await;
     for number in 0..processes.len() {
-        is_open(&house, number).await;
+        is_open(&cluster, number).await;
     }
-    house.post("person-lookup").await;
-    house.post("person-lookup").await;
-    let doors = house.office.doors.clone();
+    cluster.post("person-lookup").await;
+    cluster.post("person-lookup").await;
+    let doors = cluster.office.doors.clone();
     let refused = || (doors.server_errors(), doors.unanswered());
     let before = refused();
-    let counters = house.open_counters(4, Duration::from_millis(5));
-    let mut gateways: Vec<_> = house.processes.iter().filter_map(|it| it.gateway_port).collect();
-    house.behave(&json!({"delay_ms": 200}));
+    let counters = cluster.open_counters(4, Duration::from_millis(5));
+    let mut gateways: Vec<_> = cluster.processes.iter().filter_map(|it| it.gateway_port).collect();
+    cluster.behave(&json!({"delay_ms": 200}));
     for (old, roles) in processes.iter().enumerate() {
-        let new = joins(&mut house, roles).await;
-        if let (Some(old), Some(new)) = (house.processes[old].gateway_port, house.processes[new].gateway_port) {
+        let new = joins(&mut cluster, roles).await;
+        if let (Some(old), Some(new)) = (cluster.processes[old].gateway_port, cluster.processes[new].gateway_port) {
             gateways.retain(|port| *port != old);
             gateways.push(new);
             doors.are(gateways.clone());
         }
         sleep(Duration::from_millis(300)).await;
-        drains(&mut house, old).await;
+        drains(&mut cluster, old).await;
     }
     counters.close().await;
     // Nobody is sent to a gateway that is about to go, so that not even a refused connection has an excuse.
     assert_eq!(refused(), before, "an office met a server error, or was not answered");
-    let figures = house.audit().await;
+    let figures = cluster.audit().await;
     assert_eq!(figures.ends["completed"], figures.submissions, "somebody was interrupted: {figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_a_newer_release_is_understood_or_set_aside_and_replaced() {
     let processes: [&[&str]; 2] = [&["gateway", "scheduler", "courier"], &["worker"]];
-    let mut house = House::empty(&processes, shared, |_, text| text).await;
-    house.start(0);
-    let (extended, other) = (house.post("civil-status-extract").await, house.post("certified-extract").await);
+    let mut cluster = ProcessCluster::empty(&processes, shared, |_, text| text).await;
+    cluster.start(0);
+    let (extended, other) = (cluster.post("civil-status-extract").await, cluster.post("certified-extract").await);
     for id in [&extended, &other] {
-        house.until(id, &["queued"]).await;
+        cluster.until(id, &["queued"]).await;
     }
-    let (names, channel) = amqp(&house).await;
+    let (names, channel) = amqp(&cluster).await;
     let dead = names.dead_queue(&"once-registry".parse().unwrap());
     rewrite(&channel, &names, "civil-registry", of_the_next).await;
     rewrite(&channel, &names, "once-registry", of_another_version).await;
-    house.start(1);
-    let shown = house.until(&extended, &["completed"]).await;
+    cluster.start(1);
+    let shown = cluster.until(&extended, &["completed"]).await;
     assert_eq!(shown["attempts"], 1, "{shown:#}");
-    let shown = house.until(&other, &["completed"]).await;
+    let shown = cluster.until(&other, &["completed"]).await;
     let timeline = shown["timeline"].as_array().unwrap();
     assert!(timeline.iter().any(|change| change["cause"] == "requeued"), "{shown:#}");
-    house.explained.insert(dead.to_string(), 1);
-    house.figures.fault("message of a newer release");
-    house.audit().await;
+    cluster.explained.insert(dead.to_string(), 1);
+    cluster.figures.fault("message of a newer release");
+    cluster.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,15 +103,15 @@ async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_pos
     let releases: [fn(Value) -> String; 4] = [of_the_first, of_this, of_the_next, of_another_version];
     // A busy machine must not look like a slow agency.
     let patient = |_: &str, text: String| text.replace("timeout_secs = 3\n", "timeout_secs = 20\n");
-    let mut house = House::empty(&processes, shared, patient).await;
-    house.start(0);
+    let mut cluster = ProcessCluster::empty(&processes, shared, patient).await;
+    cluster.start(0);
     // An agency has its queue once a submission to it is queued.
     for service in SERVICES {
-        let first = house.post(service).await;
-        house.until(&first, &["queued"]).await;
+        let first = cluster.post(service).await;
+        cluster.until(&first, &["queued"]).await;
     }
-    let counters = house.open_counters(2, Duration::from_millis(20));
-    let (names, channel) = amqp(&house).await;
+    let counters = cluster.open_counters(2, Duration::from_millis(20));
+    let (names, channel) = amqp(&cluster).await;
     for agency in ["civil-registry", "legal-events", "once-registry"] {
         let mut messages = Vec::new();
         for _ in releases {
@@ -120,13 +120,13 @@ async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_pos
         for (message, written) in messages.into_iter().zip(releases) {
             put(&channel, &names, agency, &written(message)).await;
         }
-        house.explained.insert(names.dead_queue(&agency.parse().unwrap()).to_string(), 1);
+        cluster.explained.insert(names.dead_queue(&agency.parse().unwrap()).to_string(), 1);
     }
-    house.start(1);
+    cluster.start(1);
     sleep(Duration::from_secs(1)).await;
     counters.close().await;
-    house.figures.fault("messages of older and newer releases");
-    let figures = house.audit().await;
+    cluster.figures.fault("messages of older and newer releases");
+    let figures = cluster.audit().await;
     assert_eq!(figures.ends["completed"], figures.submissions, "{figures:?}");
     let set_aside = figures.faults.get("message left among the dead letters");
     assert_eq!(set_aside, Some(&3), "only the other version is set aside: {figures:?}");
@@ -155,8 +155,8 @@ fn of_another_version(mut message: Value) -> String {
     message.to_string()
 }
 
-async fn amqp(house: &House) -> (Names, Channel) {
-    let settings = Settings::load(&house.stage.config()).unwrap_or_else(|faults| panic!("{faults}"));
+async fn amqp(cluster: &ProcessCluster) -> (Names, Channel) {
+    let settings = Settings::load(&cluster.stack.config()).unwrap_or_else(|faults| panic!("{faults}"));
     let BrokerSettings::Rabbitmq(place) = &settings.broker else { panic!("there is no RabbitMQ") };
     let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), Default::default()).await.unwrap();
     (Names::new(&place.prefix).unwrap(), connection.create_channel().await.unwrap())

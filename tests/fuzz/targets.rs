@@ -11,7 +11,7 @@ use punte::{
     domain::{AgencyName, AttachmentId, OfficeName, ServiceName, SubmissionId, TraceParent},
     json::{self, Rules},
     kit::dev_pki::{self, DevAgency},
-    roles::{courier, gateway::readers},
+    roles::{gateway::readers, notifier},
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, Certificate, ClientTrust, ClientTrustFiles, Identity, ReplayCache,
         SealAsWritten,
@@ -370,10 +370,10 @@ fn webhook_address(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(url) = reqwest::Url::parse(&text) else { return };
     let Some(host) = url.host_str() else { return };
-    let is_allowed = courier::check_host(host).is_ok();
+    let is_allowed = notifier::check_host(host).is_ok();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse() {
-        assert_eq!(is_allowed, courier::is_public(address), "{host}");
+        assert_eq!(is_allowed, notifier::is_public(address), "{host}");
     }
 }
 

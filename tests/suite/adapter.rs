@@ -1,6 +1,6 @@
 //! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
 
-use crate::town::services_of_small_attachments;
+use crate::environment::services_of_small_attachments;
 use punte::{
     adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
     catalogue::Catalogue,

@@ -8,5 +8,5 @@ pub mod private;
 mod rabbitmq;
 mod recovery;
 mod rights;
-pub mod stage;
+pub mod fixture;
 mod tls;

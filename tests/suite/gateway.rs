@@ -4,7 +4,7 @@
 mod attachments;
 mod attacks;
 pub mod bad_requests;
-mod courier;
+mod notifier;
 mod document;
 mod following;
 mod operations;
@@ -12,4 +12,4 @@ mod raw;
 mod recognition;
 mod slowness;
 mod submitting;
-pub mod town;
+pub mod environment;

@@ -4,8 +4,8 @@
 use super::Hall;
 use crate::{
     bus::{Installation, Punte, request},
-    counter::Question,
     figures::rounded,
+    load_client::Question,
     process::{Usage, forget_peak},
     upload,
 };

@@ -4,10 +4,10 @@
 use super::Hall;
 use crate::{
     bus::Installation,
-    contest::Subject,
-    counter::{Shift, ask},
     figures::rounded,
+    interleaved::Subject,
     journal_rows,
+    load_client::{Shift, ask},
     process::Usage,
 };
 use anyhow::ensure;
@@ -30,7 +30,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || journal_rows::copy_as_accepted(&journal, count)).await??;
     installation.agency.stock_up(usize::try_from(count)? + usize::try_from(count / 50)?).await?;
 
-    let answered = &installation.agency.desk.answered;
+    let answered = &installation.agency.state.answered;
     let before = answered.load(Ordering::Relaxed);
     let begun = Instant::now();
     let punte = installation.open().await?;

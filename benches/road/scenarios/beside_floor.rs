@@ -2,11 +2,11 @@
 
 use super::Hall;
 use crate::{
+    baseline::Baseline,
     bus::{Furnishing, Installation, Punte},
-    contest::{Rules, Subject},
     figures::{Figures, median, rounded},
+    interleaved::{Rules, Subject},
     raw_queue::RawQueue,
-    yardstick::Yardstick,
 };
 use serde_json::json;
 use std::{sync::atomic::Ordering, time::Duration};
@@ -62,7 +62,7 @@ impl Hall {
         let installation = Installation::furnish(case.furnishing).await?;
         installation.agency.answer_after(case.delay);
         let punte = installation.open().await?;
-        let floor = Yardstick::begin(&installation, self.amqp())?;
+        let floor = Baseline::begin(&installation, self.amqp())?;
         let question = floor.question(&installation)?;
         let floor = Subject { name: "floor", pid: floor.process.pid(), question, agency: None, beside: None };
         let rival = self.rival(case.furnishing, case.delay).await?;
@@ -86,7 +86,7 @@ impl Hall {
                 figures.iter().for_each(|it| self.beside_ideal(it, case.delay));
             }
         }
-        let spot = installation.agency.desk.signed_on_the_spot.load(Ordering::Relaxed);
+        let spot = installation.agency.state.signed_on_the_spot.load(Ordering::Relaxed);
         self.report.note(
             &format!("         answers that the agency had to sign while it was asked: {spot}"),
             json!({"scenario": case.scenario, "signed_on_the_spot": spot}),

@@ -4,10 +4,10 @@
 use super::Hall;
 use crate::{
     bus::{Furnishing, Installation, Punte},
-    contest::{Beside, Subject},
-    counter::Expected,
+    interleaved::{Beside, Subject},
+    load_client::Expected,
 };
-use punte::kit::stage::OFFICE;
+use punte::kit::test_stack::OFFICE;
 
 /// What is asked of each agency that is dead, or could be.
 const PER_SECOND: f64 = 10.0;

@@ -4,10 +4,10 @@
 use super::Hall;
 use crate::{
     bus::{Furnishing, Installation},
-    contest::{Beside, Subject},
-    counter::Expected,
+    interleaved::{Beside, Subject},
+    load_client::Expected,
 };
-use punte::kit::{dev_pki, stage::OFFICE};
+use punte::kit::{dev_pki, test_stack::OFFICE};
 
 const FLOODERS: usize = 20;
 const PER_SECOND: f64 = 1000.0;

@@ -3,9 +3,9 @@
 use super::Hall;
 use crate::{
     bus::Installation,
-    contest::Subject,
-    counter::{Shift, ask},
+    interleaved::Subject,
     journal_rows,
+    load_client::{Shift, ask},
 };
 use std::time::Instant;
 

@@ -10,7 +10,7 @@ mod full_journal;
 use crate::{
     arguments::{Arguments, Scenario},
     bus::{Furnishing, Installation, Punte},
-    contest::{Rules, Subject},
+    interleaved::{Rules, Subject},
     report::Report,
     services::Service,
 };

@@ -4,14 +4,14 @@
 //! queue takes at most [`EmbeddedSettings::capacity`] messages of a few hundred bytes, and what is given back to a full
 //! queue exceeds that by what consumers had in hand (their prefetch).
 
-mod lane;
+mod memory_queue;
 
 use super::{
     Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
 };
 use crate::domain::{AgencyName, Priority, SubmissionId};
 use async_trait::async_trait;
-use lane::Lane;
+use memory_queue::MemoryQueue;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -48,19 +48,19 @@ pub struct EmbeddedBroker {
 
 #[derive(Clone)]
 struct AgencyQueues {
-    urgent: Arc<Lane>,
-    ordinary: Arc<Lane>,
+    urgent: Arc<MemoryQueue>,
+    ordinary: Arc<MemoryQueue>,
     dead_letters: Arc<AtomicU64>,
 }
 
 impl AgencyQueues {
     fn new(settings: &EmbeddedSettings) -> Self {
         let dead_letters = Arc::new(AtomicU64::new(0));
-        let lane = || Arc::new(Lane::new(dead_letters.clone(), settings.delivery_limit, settings.capacity));
-        Self { urgent: lane(), ordinary: lane(), dead_letters: dead_letters.clone() }
+        let queue = || Arc::new(MemoryQueue::new(dead_letters.clone(), settings.delivery_limit, settings.capacity));
+        Self { urgent: queue(), ordinary: queue(), dead_letters: dead_letters.clone() }
     }
 
-    fn lane(&self, priority: Priority) -> &Arc<Lane> {
+    fn queue(&self, priority: Priority) -> &Arc<MemoryQueue> {
         match priority {
             Priority::Urgent => &self.urgent,
             Priority::Ordinary => &self.ordinary,
@@ -87,9 +87,9 @@ impl EmbeddedBroker {
         self.agencies().entry(agency.clone()).or_insert_with(|| AgencyQueues::new(&self.settings)).clone()
     }
 
-    fn tap(&self, lane: Arc<Lane>, prefetch: u16) -> mpsc::Receiver<Delivery> {
+    fn tap(&self, queue: Arc<MemoryQueue>, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
-        self.tasks.spawn(lane.pour(sender, prefetch, self.stop.clone()));
+        self.tasks.spawn(queue.pour(sender, prefetch, self.stop.clone()));
         receiver
     }
 
@@ -121,7 +121,7 @@ impl Broker for EmbeddedBroker {
     async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
         let publish = |item: &WorkItem| {
             self.open()?;
-            self.queues(&item.agency)?.lane(item.priority).push(item.clone())
+            self.queues(&item.agency)?.queue(item.priority).push(item.clone())
         };
         items.iter().map(publish).collect()
     }

@@ -20,7 +20,7 @@ pub(super) struct Announcer {
 }
 
 /// What the task works with.
-struct Desk {
+struct Announcing {
     link: Link,
     topology: Arc<Topology>,
     /// Of this process, so that it knows its own announcements again.
@@ -53,7 +53,7 @@ impl Announcer {
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
         let (plain, asking) = (OpenChannel::plain(), OpenChannel::confirming());
-        let desk = Desk { link, topology, sender, patience, plain, asking, audience: None };
+        let desk = Announcing { link, topology, sender, patience, plain, asking, audience: None };
         tasks.spawn(desk.run(taken, stop));
         Self { waiting }
     }
@@ -64,7 +64,7 @@ impl Announcer {
     }
 }
 
-impl Desk {
+impl Announcing {
     async fn run(mut self, mut taken: mpsc::Receiver<Announcement>, stop: CancellationToken) {
         loop {
             let announcement = tokio::select! {

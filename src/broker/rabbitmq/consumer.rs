@@ -30,7 +30,7 @@ const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One queue to consume.
-pub(super) struct Lane {
+pub(super) struct QueueConsumer {
     pub link: Link,
     pub topology: Arc<Topology>,
     pub agency: AgencyName,
@@ -59,7 +59,7 @@ struct Tap {
     settled: mpsc::UnboundedReceiver<Settled>,
 }
 
-impl Lane {
+impl QueueConsumer {
     /// Consumes until the receiver is closed or the broker's side of this process is.
     pub(super) async fn run(mut self, deliveries: mpsc::Sender<Delivery>) {
         let (mut pauses, told) = (Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST), Told::default());
@@ -165,7 +165,7 @@ impl Lane {
     }
 }
 
-impl Lane {
+impl QueueConsumer {
     /// It has consumed for a while without any trouble.
     fn is_well(&self, told: &Told) {
         self.topology.findings.fits(&self.thing());

@@ -39,7 +39,7 @@ use super::{
 use crate::domain::{AgencyName, Mark, Priority, SubmissionId};
 use announcer::Announcer;
 use async_trait::async_trait;
-use consumer::Lane;
+use consumer::QueueConsumer;
 use inspection::inspect;
 use link::{Link, LinkState};
 use mark::MarkQueue;
@@ -147,7 +147,7 @@ impl RabbitmqBroker {
 
     fn tap(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
-        let lane = Lane {
+        let consumer_of = QueueConsumer {
             link: self.to_consume.clone(),
             topology: self.topology.clone(),
             agency: agency.clone(),
@@ -156,7 +156,7 @@ impl RabbitmqBroker {
             renew_after: self.renew_after,
             stop: self.consumers.stop.clone(),
         };
-        self.consumers.tasks.spawn(lane.run(sender));
+        self.consumers.tasks.spawn(consumer_of.run(sender));
         receiver
     }
 }

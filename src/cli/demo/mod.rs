@@ -7,7 +7,7 @@ mod tally;
 
 use super::{exit, output, signals::StopSignals};
 use crate::{
-    kit::stage::{Stage, StagePlan},
+    kit::test_stack::{TestStack, TestStackPlan},
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;
@@ -67,42 +67,42 @@ impl Demo {
         let picture = Picture { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
         picture.title();
         let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
-        let stage = Stage::set(StagePlan { rabbitmq, ..StagePlan::of_project(&self.project) }).await?;
+        let stack = TestStack::set(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;
         let went_as_planned = tokio::select! {
-            played = self.played(&stage, &picture, queues.as_ref()) => played,
+            played = self.played(&stack, &picture, queues.as_ref()) => played,
             () = stop.told_to_stop() => {
                 picture.interrupted();
                 Ok(false)
             }
         };
         if self.stay && matches!(went_as_planned, Ok(true)) {
-            picture.invitation(&stage);
+            picture.invitation(&stack);
             stop.told_to_stop().await;
         }
-        let agencies: Vec<_> = stage.simulators.keys().cloned().collect();
-        stage.strike(Duration::from_secs(10)).await;
+        let agencies: Vec<_> = stack.simulators.keys().cloned().collect();
+        stack.strike(Duration::from_secs(10)).await;
         if let Some(queues) = &queues {
             picture.removal(queues.remove(&agencies).await);
         }
         went_as_planned
     }
 
-    async fn played(&self, stage: &Stage, picture: &Picture, queues: Option<&Queues>) -> anyhow::Result<bool> {
-        if let (Some(queues), Some(process)) = (queues, stage.process()) {
+    async fn played(&self, stack: &TestStack, picture: &Picture, queues: Option<&Queues>) -> anyhow::Result<bool> {
+        if let (Some(queues), Some(process)) = (queues, stack.process()) {
             queues.wait_for(process.broker.as_ref()).await?;
         }
-        picture.stage(stage);
+        picture.stack(stack);
         let refusal = async {
-            match (queues, stage.process()) {
+            match (queues, stack.process()) {
                 (Some(queues), Some(process)) => queues.refusal(process.broker.as_ref()).await,
                 _ => std::future::pending().await,
             }
         };
         let play = tokio::select! {
-            play = play::all(stage, picture) => play?,
+            play = play::all(stack, picture) => play?,
             why = refusal => anyhow::bail!("{why}"),
         };
-        picture.broker(stage, &play.tallies).await;
+        picture.broker(stack, &play.tallies).await;
         picture.summary(&play);
         Ok(play.is_as_planned())
     }

@@ -5,7 +5,7 @@ use crate::{
     broker::BrokerError,
     cli::output,
     domain::AgencyName,
-    kit::stage::{OFFICE, Stage},
+    kit::test_stack::{OFFICE, TestStack},
 };
 use serde_json::{Value, json};
 
@@ -21,11 +21,11 @@ impl Picture {
         self.say("Making throw-away keys and certificates, and starting a gateway, a worker and both agencies ...\n");
     }
 
-    pub fn stage(&self, stage: &Stage) {
-        self.say(&format!("  gateway   {}", stage.gateway()));
+    pub fn stack(&self, stack: &TestStack) {
+        self.say(&format!("  gateway   {}", stack.gateway()));
         self.say(&format!("            takes requests over mutual TLS; this office is `{OFFICE}`"));
-        for (agency, simulator) in &stage.simulators {
-            let protocol = stage.protocols.get(agency).map_or("", |protocol| protocol.as_str());
+        for (agency, simulator) in &stack.simulators {
+            let protocol = stack.protocols.get(agency).map_or("", |protocol| protocol.as_str());
             self.say(&format!("  agency    {}", simulator.endpoint()));
             self.say(&format!(
                 "            simulated `{agency}`, speaks {protocol}, checks our signature, signs its answers"
@@ -69,10 +69,10 @@ impl Picture {
         }
     }
 
-    pub fn end(&self, stage: &Stage, agency: &AgencyName, shown: &Value, planned: &str) {
+    pub fn end(&self, stack: &TestStack, agency: &AgencyName, shown: &Value, planned: &str) {
         let state = shown["state"].as_str().unwrap_or_default();
         if self.json {
-            let protocol = stage.protocols.get(agency).map(|protocol| protocol.as_str());
+            let protocol = stack.protocols.get(agency).map(|protocol| protocol.as_str());
             output::json(&json!({
                 "id": shown["id"], "service": shown["service"], "agency": agency, "protocol": protocol,
                 "state": state, "attempts": shown["attempts"], "cause": cause(shown),
@@ -83,7 +83,7 @@ impl Picture {
                 self.say(&format!("   {label} {}", shown[key]));
             }
         }
-        if let (Some(simulator), true) = (stage.simulators.get(agency), shown["attempts"].as_u64() > Some(1)) {
+        if let (Some(simulator), true) = (stack.simulators.get(agency), shown["attempts"].as_u64() > Some(1)) {
             let id = shown["id"].as_str();
             let times = simulator.ledger().iter().filter(|entry| entry.reference.as_deref() == id).count();
             if times > 0 {
@@ -96,15 +96,15 @@ impl Picture {
     }
 
     /// What has passed the queues, and how they stand now.
-    pub async fn broker(&self, stage: &Stage, tallies: &Tallies) {
-        let (Some(prefix), Some(process)) = (&self.queue_prefix, stage.process()) else { return };
+    pub async fn broker(&self, stack: &TestStack, tallies: &Tallies) {
+        let (Some(prefix), Some(process)) = (&self.queue_prefix, stack.process()) else { return };
         self.say("\nRabbitMQ's quorum queues:");
         for ((agency, is_urgent), messages) in tallies {
             let urgent = if *is_urgent { ".urgent" } else { "" };
             let queue = format!("{prefix}.work.{agency}{urgent}");
             self.say(&format!("  {queue:<50} {messages} carried to the worker"));
         }
-        for agency in stage.simulators.keys() {
+        for agency in stack.simulators.keys() {
             let depth = process.broker.depth(agency).await;
             let dead = process.broker.dead_letter_count(agency).await;
             if let (Ok(depth), Ok(dead)) = (depth, dead) {
@@ -118,9 +118,9 @@ impl Picture {
         self.say(&format!("\n{}.", play.in_words()));
     }
 
-    pub fn invitation(&self, stage: &Stage) {
-        let secrets = stage.secrets();
-        let (secrets, gateway) = (secrets.display(), stage.gateway());
+    pub fn invitation(&self, stack: &TestStack) {
+        let secrets = stack.secrets();
+        let (secrets, gateway) = (secrets.display(), stack.gateway());
         let office = format!("{secrets}/offices/{OFFICE}");
         let curl = format!("curl --cacert {secrets}/gateway/server-ca.pem --cert {office}.pem --key {office}.key");
         self.say("\nIt keeps running until Ctrl-C. To try it by hand, in another terminal:\n");
@@ -131,12 +131,12 @@ impl Picture {
             r#"{"service":"person-lookup","context":{"clerk":"2000000000900","entity":"1000000000001","legal_basis":"Law 100/2020, art. 5","reason":"Application 124"},"subject":{"scheme":"idnp","id":"2000000000001"},"data":{}}"#
         ));
         self.say(&format!("  {curl} {gateway}/v1/submissions\n"));
-        if let Some(process) = stage.process() {
+        if let Some(process) = stack.process() {
             self.say(&format!("  curl http://{}/healthz/ready", process.operations_address));
             self.say(&format!("  curl http://{}/metrics\n", process.operations_address));
         }
         let program = std::env::current_exe().map_or_else(|_| "punte".into(), |path| path.display().to_string());
-        let config = stage.config();
+        let config = stack.config();
         for command in ["submissions list", "parked list", "parked replay --all"] {
             self.say(&format!("  {program} {command} --config {}", config.display()));
         }

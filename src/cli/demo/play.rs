@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::AgencyName,
-    kit::stage::{OFFICE, Stage},
+    kit::test_stack::{OFFICE, TestStack},
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -26,12 +26,12 @@ const NOBODY: &str = "2000000000404";
 
 /// The clerk's side: the stage, and one HTTP client for all requests.
 struct Counter<'a> {
-    stage: &'a Stage,
+    stack: &'a TestStack,
     http: reqwest::Client,
 }
 
-pub async fn all(stage: &Stage, picture: &Picture) -> Result<Play> {
-    let counter = Counter { stage, http: stage.client(OFFICE)? };
+pub async fn all(stack: &TestStack, picture: &Picture) -> Result<Play> {
+    let counter = Counter { stack, http: stack.client(OFFICE)? };
     let scenes = scenes();
     let mut play = Play { scenes: scenes.len(), as_planned: 0, tallies: Tallies::new() };
     for (number, scene) in scenes.into_iter().enumerate() {
@@ -40,8 +40,8 @@ pub async fn all(stage: &Stage, picture: &Picture) -> Result<Play> {
         let shown = watch(&counter, picture, &id).await?;
         play.as_planned += usize::from(shown["state"] == scene.ends_as);
         count(&mut play.tallies, &agency, &shown);
-        picture.end(stage, &agency, &shown, scene.ends_as);
-        behave(stage, &agency, Value::Null)?;
+        picture.end(stack, &agency, &shown, scene.ends_as);
+        behave(stack, &agency, Value::Null)?;
     }
     Ok(play)
 }
@@ -117,10 +117,10 @@ fn event() -> Value {
 
 async fn post(counter: &Counter<'_>, scene: &Scene) -> Result<(String, AgencyName)> {
     let agency = agency_of(counter, scene.request["service"].as_str().unwrap_or_default()).await?;
-    behave(counter.stage, &agency, scene.mischief.clone().unwrap_or_default())?;
+    behave(counter.stack, &agency, scene.mischief.clone().unwrap_or_default())?;
     let response = counter
         .http
-        .post(format!("{}/v1/submissions", counter.stage.gateway()))
+        .post(format!("{}/v1/submissions", counter.stack.gateway()))
         .header("idempotency-key", uuid::Uuid::new_v4().to_string())
         .header("content-type", "application/json")
         .body(scene.request.to_string())
@@ -140,8 +140,8 @@ async fn agency_of(counter: &Counter<'_>, service: &str) -> Result<AgencyName> {
     Ok(service["agency"].as_str().context("the catalogue names no agency")?.parse()?)
 }
 
-fn behave(stage: &Stage, agency: &AgencyName, mischief: Value) -> Result<()> {
-    let simulator = stage.simulators.get(agency).context("the agency is not simulated")?;
+fn behave(stack: &TestStack, agency: &AgencyName, mischief: Value) -> Result<()> {
+    let simulator = stack.simulators.get(agency).context("the agency is not simulated")?;
     Ok(simulator.behave(mischief)?)
 }
 
@@ -168,7 +168,7 @@ async fn watch(counter: &Counter<'_>, picture: &Picture, id: &str) -> Result<Val
 }
 
 async fn get(counter: &Counter<'_>, path: &str) -> Result<Value> {
-    let response = counter.http.get(format!("{}{path}", counter.stage.gateway())).send().await?;
+    let response = counter.http.get(format!("{}{path}", counter.stack.gateway())).send().await?;
     let status = response.status();
     let body = response.bytes().await?;
     serde_json::from_slice(&body).with_context(|| format!("{path} answered {status} with something other than JSON"))

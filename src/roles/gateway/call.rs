@@ -1,6 +1,6 @@
 //! Call: what a handler is given of a request whose office was recognised, and what it gives back.
 
-use super::{Problem, body::RequestBody, doorman::KnownOffice, limits::UnderWay};
+use super::{Problem, body::RequestBody, limits::UnderWay, office_directory::KnownOffice};
 use crate::domain::{Code, SubmissionId, TraceParent};
 use axum::body::Body;
 use http::{HeaderMap, Response};

@@ -2,15 +2,15 @@
 //! and whatever comes back leaves with its trace, its headers and its count.
 
 use super::{
-    Call, Desk, Problem, Reply,
+    Call, GatewayState, Problem, Reply,
     body::RequestBody,
-    doorman::{Doorman, KnownOffice},
     framing,
+    office_directory::{KnownOffice, OfficeDirectory},
     routes::{self, Route},
 };
 use crate::{
     domain::{Code, TraceParent},
-    http_server::{Door, FramedStream, HttpVersion, TcpConnection, Visitor},
+    http_server::{Connection, Door, FramedStream, HttpVersion, TcpConnection},
     wire::{TlsFailure, tls_failure},
 };
 use axum::body::Body;
@@ -33,12 +33,12 @@ const JUDGE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 pub struct FrontDoor {
     tls: TlsAcceptor,
-    doorman: Doorman,
-    desk: Arc<Desk>,
+    doorman: OfficeDirectory,
+    state: Arc<GatewayState>,
 }
 
 /// The other end of one connection: what it has shown, and what was thought of it when.
-pub struct Guest {
+pub struct Peer {
     chain: Vec<CertificateDer<'static>>,
     verdict: Mutex<Verdict>,
     /// Its office's, if it has one and may have another connection.
@@ -60,43 +60,43 @@ impl Drop for OpenConnection {
 }
 
 impl FrontDoor {
-    pub fn new(tls: ServerConfig, doorman: Doorman, desk: Desk) -> Self {
-        Self { tls: TlsAcceptor::from(Arc::new(tls)), doorman, desk: Arc::new(desk) }
+    pub fn new(tls: ServerConfig, doorman: OfficeDirectory, state: GatewayState) -> Self {
+        Self { tls: TlsAcceptor::from(Arc::new(tls)), doorman, state: Arc::new(state) }
     }
 
-    fn office(&self, guest: &Guest) -> Result<Arc<KnownOffice>, Problem> {
-        let now = self.desk.clock.now();
-        let mut verdict = guest.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+    fn office(&self, peer: &Peer) -> Result<Arc<KnownOffice>, Problem> {
+        let now = self.state.clock.now();
+        let mut verdict = peer.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(verdict.at) >= JUDGE_AGAIN_AFTER {
-            *verdict = Verdict { at: now, office: self.doorman.judge(&guest.chain) };
+            *verdict = Verdict { at: now, office: self.doorman.judge(&peer.chain) };
         }
         verdict.office.clone()
     }
 
-    async fn handle(&self, visitor: &Visitor<Guest>, trace: TraceParent, request: Request<Incoming>) -> Reply {
-        framing::check(&request).inspect_err(|_| visitor.farewell.cancel())?;
+    async fn handle(&self, connection: &Connection<Peer>, trace: TraceParent, request: Request<Incoming>) -> Reply {
+        framing::check(&request).inspect_err(|_| connection.farewell.cancel())?;
         let (head, body) = request.into_parts();
         let body = RequestBody::new(body, head.version);
-        let office = self.office(&visitor.guest).inspect_err(|_| visitor.farewell.cancel())?;
+        let office = self.office(&connection.peer).inspect_err(|_| connection.farewell.cancel())?;
         tracing::Span::current().record("office", office.office.name.as_str());
-        if self.desk.shutdown.is_cancelled() {
+        if self.state.shutdown.is_cancelled() {
             return Err(Code::ShuttingDown.into());
         }
         office.limits.take_request()?;
-        let under_way = self.desk.limits.request(&office.limits)?;
+        let under_way = self.state.limits.request(&office.limits)?;
         let method = if head.method == Method::HEAD { Method::GET } else { head.method };
         let (route, parameter) = routes::find(&method, head.uri.path())?;
         let query = head.uri.query().map(str::to_owned);
         let call = Call { office, trace, headers: head.headers, query, parameter, body, under_way };
-        (route.handler)(self.desk.clone(), call).await
+        (route.handler)(self.state.clone(), call).await
     }
 }
 
 impl Door for FrontDoor {
     type Stream = FramedStream<TlsStream<TcpConnection>>;
-    type Guest = Guest;
+    type Peer = Peer;
 
-    async fn greet(&self, mut connection: TcpConnection) -> Option<(Self::Stream, HttpVersion, Guest)> {
+    async fn greet(&self, mut connection: TcpConnection) -> Option<(Self::Stream, HttpVersion, Peer)> {
         if framing::answers_plain_http(&mut connection).await {
             return None;
         }
@@ -110,36 +110,41 @@ impl Door for FrontDoor {
         let office = self.doorman.judge(&chain);
         let place = office.as_ref().ok().and_then(|office| office.limits.connection());
         let office = if place.is_some() { office } else { office.and(Err(Code::RateLimited.into())) };
-        let verdict = Verdict { at: self.desk.clock.now(), office };
-        self.desk.metrics.connection_opened();
-        let open = OpenConnection(self.desk.metrics.clone());
+        let verdict = Verdict { at: self.state.clock.now(), office };
+        self.state.metrics.connection_opened();
+        let open = OpenConnection(self.state.metrics.clone());
         let stream = match version {
             HttpVersion::Http1 => FramedStream::http1(stream),
             HttpVersion::Http2 => FramedStream::http2(stream),
         };
-        Some((stream, version, Guest { chain, verdict: Mutex::new(verdict), place, _open: open }))
+        Some((stream, version, Peer { chain, verdict: Mutex::new(verdict), place, _open: open }))
     }
 
-    fn knows(&self, guest: &Guest) -> bool {
-        guest.place.is_some()
+    fn knows(&self, peer: &Peer) -> bool {
+        peer.place.is_some()
     }
 
-    async fn answer(self: Arc<Self>, visitor: Arc<Visitor<Guest>>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, connection: Arc<Connection<Peer>>, request: Request<Incoming>) -> Response<Body> {
         let begun = Instant::now();
         let trace = taken_up(request.headers());
         let (method, version) = (known(request.method()), request.version());
         let route = route_of(&request);
         let span =
             tracing::info_span!("request", trace = trace.trace_id(), method, route, office = tracing::field::Empty);
-        let handled = AssertUnwindSafe(self.handle(&visitor, trace, request).instrument(span.clone()));
+        let handled = AssertUnwindSafe(self.handle(&connection, trace, request).instrument(span.clone()));
         let reply = handled.catch_unwind().await.unwrap_or_else(|_| {
             let _inside = span.enter();
             tracing::error!("a handler panicked; the request was answered with an error");
             Err(Code::Internal.into())
         });
         let mut response = reply.unwrap_or_else(|problem| self.refuse(&problem, &trace));
-        finish(&mut response, &trace, version, visitor.farewell.is_cancelled() || self.desk.shutdown.is_cancelled());
-        self.desk.metrics.request(method, route, response.status().as_u16(), begun.elapsed());
+        finish(
+            &mut response,
+            &trace,
+            version,
+            connection.farewell.is_cancelled() || self.state.shutdown.is_cancelled(),
+        );
+        self.state.metrics.request(method, route, response.status().as_u16(), begun.elapsed());
         let _inside = span.enter();
         tracing::debug!(status = response.status().as_u16(), "answered");
         response
@@ -148,7 +153,7 @@ impl Door for FrontDoor {
 
 impl FrontDoor {
     fn refuse(&self, problem: &Problem, trace: &TraceParent) -> Response<Body> {
-        self.desk.metrics.refusal(problem.code);
+        self.state.metrics.refusal(problem.code);
         problem.to_response(trace)
     }
 }

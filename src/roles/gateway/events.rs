@@ -1,6 +1,6 @@
 //! `GET /v1/submissions/{id}/events`: the changes of one submission go out as server-sent events until it is settled.
 
-use super::{Call, Desk, Problem, Reply, limits::Waiting, view};
+use super::{Call, GatewayState, Problem, Reply, limits::Waiting, view};
 use crate::{
     broker::Watch,
     domain::{Change, Code, SubmissionId},
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One stream, and how far it has come.
 struct Follower {
-    desk: Arc<Desk>,
+    state: Arc<GatewayState>,
     id: SubmissionId,
     watch: Watch,
     /// How many changes were sent: the number of the last one is its event's id.
@@ -31,15 +31,15 @@ struct Follower {
     _permit: Waiting,
 }
 
-pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn events(state: Arc<GatewayState>, call: Call) -> Reply {
     let id = call.submission_id()?;
     let sent = last_event_id(&call)?;
-    let watch = desk.broker.watch(id);
-    let record = desk.find(&call.office, id).await?;
-    let Some(permit) = desk.limits.wait(&call.office.limits) else {
+    let watch = state.broker.watch(id);
+    let record = state.find(&call.office, id).await?;
+    let Some(permit) = state.limits.wait(&call.office.limits) else {
         return Err(Problem::from(Code::RateLimited).retry_after(KEEP_ALIVE));
     };
-    let timeline = desk.journal.timeline(id).await?;
+    let timeline = state.journal.timeline(id).await?;
     if record.progress.state.name().is_settled() && sent >= timeline.len() {
         // The client has everything; 204 tells an EventSource not to come back (HTML, section 9.2.3).
         let mut response = Response::new(Body::empty());
@@ -48,7 +48,7 @@ pub async fn events(desk: Arc<Desk>, call: Call) -> Reply {
     }
     let now = Instant::now();
     let (waiting, ends_at) = (unsent(timeline, sent), now + LONGEST_STREAM);
-    let follower = Follower { desk, id, watch, sent, waiting, ends_at, spoke_at: now, _permit: permit };
+    let follower = Follower { state, id, watch, sent, waiting, ends_at, spoke_at: now, _permit: permit };
     Ok(streamed(follower))
 }
 
@@ -84,10 +84,10 @@ impl Follower {
             if !self.waiting.is_empty() {
                 return Some(self.speak());
             }
-            let is_over = Instant::now() >= self.ends_at || self.desk.shutdown.is_cancelled();
-            let record = if is_over { None } else { self.desk.journal.find(self.id).await.ok().flatten() };
+            let is_over = Instant::now() >= self.ends_at || self.state.shutdown.is_cancelled();
+            let record = if is_over { None } else { self.state.journal.find(self.id).await.ok().flatten() };
             let is_settled = record?.progress.state.name().is_settled();
-            self.waiting = unsent(self.desk.journal.timeline(self.id).await.ok()?, self.sent);
+            self.waiting = unsent(self.state.journal.timeline(self.id).await.ok()?, self.sent);
             if !self.waiting.is_empty() {
                 continue;
             }
@@ -101,7 +101,7 @@ impl Follower {
             tokio::select! {
                 _ = self.watch.news() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = self.desk.shutdown.cancelled() => {}
+                () = self.state.shutdown.cancelled() => {}
             }
         }
     }

@@ -6,9 +6,9 @@
 
 mod body;
 mod call;
-mod desk;
+mod state;
 mod door;
-mod doorman;
+mod office_directory;
 mod events;
 mod framing;
 mod headers;
@@ -25,11 +25,11 @@ mod submissions;
 mod submit;
 mod upload;
 mod view;
-mod wish;
+mod submission_request;
 
-pub use desk::GatewayParts;
-pub use doorman::{Ambiguous, check_apart};
+pub use office_directory::{Ambiguous, check_apart};
 pub use problem::{Problem, status_of};
+pub use state::GatewayParts;
 
 use crate::{
     attachments::AttachmentStore,
@@ -39,10 +39,10 @@ use crate::{
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TrustError},
 };
 use call::{Call, Reply};
-use desk::Desk;
 use door::FrontDoor;
-use doorman::Doorman;
 use limits::Capacity;
+use office_directory::OfficeDirectory;
+use state::GatewayState;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -107,16 +107,17 @@ impl Gateway {
             ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
         let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
         let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
-        let doorman = Doorman::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
+        let doorman =
+            OfficeDirectory::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
         let bound = http_server::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
         let (socket, address) = bound?;
         let limits = limits_of(settings, parts.grace);
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
-        let desk = Desk::new(parts, attachments);
-        let keeping = desk.keeping.clone();
-        let door = Arc::new(FrontDoor::new(tls, doorman, desk));
+        let state = GatewayState::new(parts, attachments);
+        let keeping = state.keeping.clone();
+        let door = Arc::new(FrontDoor::new(tls, doorman, state));
         let reload = Arc::new(Notify::new());
         let papers = Papers { identity: identity.clone(), trusted: trusted.clone() };
         let refreshing = refresh(identity, trusted, clock, reload.clone());

@@ -1,6 +1,6 @@
 //! The API's own document: OpenAPI 3.1, written by hand, served as it is, and the source of the envelope's schema.
 
-use super::{Call, Desk, Reply};
+use super::{Call, GatewayState, Reply};
 use crate::catalogue::Schema;
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 pub const DOCUMENT: &str = include_str!("../../../schemas/openapi.json");
 
-pub async fn show(_: Arc<Desk>, _: Call) -> Reply {
+pub async fn show(_: Arc<GatewayState>, _: Call) -> Reply {
     let mut response = Response::new(Body::from(DOCUMENT));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

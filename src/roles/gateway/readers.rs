@@ -5,7 +5,7 @@ pub use super::{
     submissions::{cursor, filter_of, submission_of},
 };
 
-use super::{openapi, wish::Wish};
+use super::{openapi, submission_request::SubmissionRequest};
 use crate::{
     journal::{JournalError, postgres},
     json::{self, Rules},
@@ -15,7 +15,7 @@ use crate::{
 pub fn wish_sha256(body: &[u8]) -> Option<[u8; 32]> {
     let value = json::parse(body, Rules::OFFICE).ok()?;
     let envelope = openapi::new_submission().ok()?;
-    let wish: Wish = envelope.faults(&value).is_empty().then(|| serde_json::from_value(value).ok())??;
+    let wish: SubmissionRequest = envelope.faults(&value).is_empty().then(|| serde_json::from_value(value).ok())??;
     Some(wish.sha256())
 }
 

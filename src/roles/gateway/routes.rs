@@ -1,12 +1,12 @@
 //! The one table of routes: a method and a path come in, the handler and the path's parameter go out.
 
-use super::{Call, Desk, Problem, Reply, events, openapi, services, submissions, submit, upload};
+use super::{Call, GatewayState, Problem, Reply, events, openapi, services, submissions, submit, upload};
 use crate::domain::Code;
 use futures_util::future::BoxFuture;
 use http::Method;
 use std::sync::Arc;
 
-pub type Handler = fn(Arc<Desk>, Call) -> BoxFuture<'static, Reply>;
+pub type Handler = fn(Arc<GatewayState>, Call) -> BoxFuture<'static, Reply>;
 
 pub struct Route {
     pub method: Method,
@@ -19,7 +19,7 @@ macro_rules! table {
     ($($method:ident $path:literal $handler:path;)*) => {
         /// Every address of the front door.
         pub static ROUTES: &[Route] = &[
-            $(Route { method: Method::$method, path: $path, handler: |desk, call| Box::pin($handler(desk, call)) },)*
+            $(Route { method: Method::$method, path: $path, handler: |state, call| Box::pin($handler(state, call)) },)*
         ];
     };
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/services`: the part of the catalogue that an office may use goes out, in its language.
 
-use super::{Call, Desk, Problem, Reply, doorman::KnownOffice, view};
+use super::{Call, GatewayState, Problem, Reply, office_directory::KnownOffice, view};
 use crate::{
     catalogue::Service,
     domain::{Code, ServiceName},
@@ -9,23 +9,23 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub async fn list(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn list(state: Arc<GatewayState>, call: Call) -> Reply {
     let mut names: Vec<&ServiceName> = call.office.office.services.iter().collect();
     names.sort_unstable();
-    let usable = names.into_iter().filter_map(|name| desk.service(&call.office, name));
-    let services: Vec<_> = usable.filter_map(|service| described(&desk, service, &call)).collect();
+    let usable = names.into_iter().filter_map(|name| state.service(&call.office, name));
+    let services: Vec<_> = usable.filter_map(|service| described(&state, service, &call)).collect();
     Ok(in_their_language(view::json_response(StatusCode::OK, &json!({"services": services}))))
 }
 
-pub async fn show(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn show(state: Arc<GatewayState>, call: Call) -> Reply {
     let name = call.parameter.as_deref().and_then(|name| name.parse::<ServiceName>().ok());
-    let service = name.and_then(|name| desk.service(&call.office, &name));
-    let described = service.and_then(|service| described(&desk, service, &call));
+    let service = name.and_then(|name| state.service(&call.office, &name));
+    let described = service.and_then(|service| described(&state, service, &call));
     let described = described.ok_or(Problem::from(Code::RequestNotFound))?;
     Ok(in_their_language(view::json_response(StatusCode::OK, &described)))
 }
 
-impl Desk {
+impl GatewayState {
     /// The service, if this office may use it and some agency does it.
     pub fn service(&self, office: &KnownOffice, name: &ServiceName) -> Option<&Service> {
         let is_usable = office.office.may_use(name) && self.adapters.for_service(name).is_some();
@@ -33,8 +33,8 @@ impl Desk {
     }
 }
 
-fn described(desk: &Desk, service: &Service, call: &Call) -> Option<Value> {
-    let (adapter, operation) = desk.adapters.for_service(&service.name)?;
+fn described(state: &GatewayState, service: &Service, call: &Call) -> Option<Value> {
+    let (adapter, operation) = state.adapters.for_service(&service.name)?;
     let accepted = call.headers.get(header::ACCEPT_LANGUAGE).and_then(|field| field.to_str().ok());
     let (language, title) = service.title(accepted);
     Some(json!({

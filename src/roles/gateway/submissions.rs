@@ -1,6 +1,6 @@
 //! `GET` and `DELETE` below `/v1/submissions`: an office's own submissions, one, many, or one to be taken back.
 
-use super::{Call, Desk, Problem, Reply, moment, view};
+use super::{Call, GatewayState, Problem, Reply, moment, view};
 use crate::{
     broker::Announcement,
     domain::{Code, Event, ServiceName, StateName, Submission, SubmissionId},
@@ -17,24 +17,24 @@ const MAX_PAGE: u32 = 200;
 /// What a cursor begins with, so that its form can change.
 const CURSOR_VERSION: u8 = 1;
 
-pub async fn show(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn show(state: Arc<GatewayState>, call: Call) -> Reply {
     let id = call.submission_id()?;
-    let record = desk.find(&call.office, id).await?;
-    respond(&desk, &record).await
+    let record = state.find(&call.office, id).await?;
+    respond(&state, &record).await
 }
 
-async fn respond(desk: &Desk, record: &Record) -> Reply {
-    let timeline = desk.journal.timeline(record.submission.id).await?;
+async fn respond(state: &GatewayState, record: &Record) -> Reply {
+    let timeline = state.journal.timeline(record.submission.id).await?;
     Ok(view::json_response(StatusCode::OK, &view::whole(record, &timeline)))
 }
 
-pub async fn list(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn list(state: Arc<GatewayState>, call: Call) -> Reply {
     let query = call.query_pairs();
     let (mut filter, limit) = filter_of(&query)
         .map_err(|(name, problem)| Problem::at(Code::RequestParameter, format!("?{name}"), problem))?;
     filter.office = Some(call.office.office.name.clone());
     // One more than asked for tells whether there is a next page.
-    let mut records = desk.journal.list(&filter, limit + 1).await?;
+    let mut records = state.journal.list(&filter, limit + 1).await?;
     let has_more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = records.last().filter(|_| has_more).map(|last| cursor(last.submission.id));
@@ -46,27 +46,27 @@ pub async fn list(desk: Arc<Desk>, call: Call) -> Reply {
     Ok(view::json_response(StatusCode::OK, &page))
 }
 
-pub async fn cancel(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn cancel(state: Arc<GatewayState>, call: Call) -> Reply {
     let id = call.submission_id()?;
-    let record = desk.find(&call.office, id).await?;
+    let record = state.find(&call.office, id).await?;
     if record.progress.state.name() == StateName::Cancelled {
-        return respond(&desk, &record).await;
+        return respond(&state, &record).await;
     }
-    let at = desk.clock.now();
+    let at = state.clock.now();
     let event = Event::CancelledByOffice { by: call.office.office.name.to_string() };
-    match desk.journal.record(id, Entry::new(event, at)).await {
+    match state.journal.record(id, Entry::new(event, at)).await {
         Ok(_) => {}
         Err(JournalError::Forbidden(_)) => return Err(Code::NotCancellable.into()),
         Err(other) => return Err(other.into()),
     }
-    desk.metrics.submission(StateName::Cancelled, &record.submission.service, &record.submission.agency);
-    announce_cancelled(&desk, record.submission, at).await;
-    let record = desk.find(&call.office, id).await?;
-    respond(&desk, &record).await
+    state.metrics.submission(StateName::Cancelled, &record.submission.service, &record.submission.agency);
+    announce_cancelled(&state, record.submission, at).await;
+    let record = state.find(&call.office, id).await?;
+    respond(&state, &record).await
 }
 
 /// Who listens reads the journal as well.
-async fn announce_cancelled(desk: &Desk, submission: Submission, at: Timestamp) {
+async fn announce_cancelled(state: &GatewayState, submission: Submission, at: Timestamp) {
     let announcement = Announcement {
         submission: submission.id,
         office: submission.office,
@@ -76,7 +76,7 @@ async fn announce_cancelled(desk: &Desk, submission: Submission, at: Timestamp) 
         at,
         trace: submission.trace,
     };
-    if desk.broker.announce(&announcement).await.is_err() {
+    if state.broker.announce(&announcement).await.is_err() {
         tracing::debug!(submission = %announcement.submission, "a cancellation was not announced");
     }
 }

@@ -1,22 +1,22 @@
 //! `POST /v1/submissions`: a standard request comes in; once the journal has it, its number or its answer goes out.
 
 use super::{
-    Call, Desk, Problem, Reply,
+    Call, GatewayState, Problem, Reply,
     body::{BodyReader, Pace},
-    doorman::KnownOffice,
     headers,
     limits::Waiting,
+    office_directory::KnownOffice,
+    submission_request::SubmissionRequest,
     view,
-    wish::Wish,
 };
 use crate::{
     broker::{Watch, WorkItem},
     crash::{self, Point},
+    delivery::{PendingAccept, Whole},
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
-    road::{Coming, Whole},
-    roles::dispatch::{NoPlace, Place},
+    roles::dispatch::{NoPublishSlot, PublishSlot},
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -28,11 +28,11 @@ const ASK_AGAIN_SECS: u64 = 2;
 /// Announcements may be lost: the journal is read this often in any case.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn submit(state: Arc<GatewayState>, call: Call) -> Reply {
     let key = headers::idempotency_key(&call.headers)?;
     let wait = headers::preferred_wait(&call.headers)?;
     headers::require_json(&call.headers)?;
-    let (limits, settings) = (&desk.limits, &desk.settings);
+    let (limits, settings) = (&state.limits, &state.settings);
     let max_bytes = settings.max_body_bytes as u64;
     let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
     let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
@@ -41,10 +41,10 @@ pub async fn submit(desk: Arc<Desk>, call: Call) -> Reply {
     // Many small values take more than their text: as much as they need, if the gateway has so much at all.
     let tree_bytes = (counted.values * json::BYTES_PER_VALUE).min(settings.max_memory_bytes / 4);
     let tree_memory = limits.memory(&call.office.limits, tree_bytes)?;
-    let wish = Wish::read(&desk, &call.office, counted.value)?;
-    let taken = accept(&desk, &call.office, key, wish, call.trace).await?;
+    let wish = SubmissionRequest::read(&state, &call.office, counted.value)?;
+    let taken = accept(&state, &call.office, key, wish, call.trace).await?;
     drop((body, tree_memory, call.under_way));
-    reply(&desk, &call.office, taken, wait).await
+    reply(&state, &call.office, taken, wait).await
 }
 
 /// What the journal has.
@@ -56,57 +56,57 @@ struct Taken {
 }
 
 async fn accept(
-    desk: &Desk,
+    state: &GatewayState,
     office: &KnownOffice,
     key: String,
-    wish: Wish,
+    wish: SubmissionRequest,
     trace: TraceParent,
 ) -> Result<Taken, Problem> {
     let key = IdempotencyKey { key, body_sha256: wish.sha256() };
-    let submission = match wish.into_submission(desk, office, trace).await {
+    let submission = match wish.into_submission(state, office, trace).await {
         Ok(submission) => submission,
         // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
         Err(problem) => {
-            return repeated(desk, desk.journal.find_key(&office.office.name, &key).await?).ok_or(problem)?;
+            return repeated(state, state.journal.find_key(&office.office.name, &key).await?).ok_or(problem)?;
         }
     };
     let record = Arc::new(Record::accepted(submission));
     let submission = &record.submission;
-    let watch = desk.broker.watch(submission.id);
-    let claimed_until = |_: &Place| Place::claimed_until(submission.accepted_at);
+    let watch = state.broker.watch(submission.id);
+    let claimed_until = |_: &PublishSlot| PublishSlot::claimed_until(submission.accepted_at);
     crash::here(Point::GatewayValidated);
-    let placed = desk.dispatch.as_ref().map_or(Err(NoPlace::NoRoom), |dispatch| dispatch.place(submission));
-    let is_relays = placed.as_ref().err() == Some(&NoPlace::NoRoom);
-    let mut place = placed.ok();
-    let journaled = desk.journal.accept(submission, &key, office.office.has_webhook, place.as_ref().map(claimed_until));
-    let coming = desk.arrivals.put(&record);
-    let early = if desk.publishes_early && coming.is_some() { place.take() } else { None };
-    let published = async { early.into_iter().for_each(|place| place.fill(work_item(submission))) };
+    let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.place(submission));
+    let is_relays = slot_found.as_ref().err() == Some(&NoPublishSlot::NoRoom);
+    let mut slot = slot_found.ok();
+    let journaled = state.journal.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
+    let coming = state.accepted.put(&record);
+    let early = if state.publishes_early && coming.is_some() { slot.take() } else { None };
+    let published = async { early.into_iter().for_each(|slot| slot.fill(work_item(submission))) };
     let (acceptance, ()) = tokio::join!(biased; journaled, published);
     if !matches!(acceptance, Ok(Acceptance::New)) {
-        desk.dispatch.iter().for_each(|dispatch| dispatch.forget(submission));
+        state.dispatch.iter().for_each(|dispatch| dispatch.forget(submission));
     }
     let acceptance = acceptance?;
     crash::here(Point::GatewayJournaled);
     if acceptance != Acceptance::New {
-        return repeated(desk, Some(acceptance)).ok_or(Code::Internal)?;
+        return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }
-    coming.into_iter().for_each(Coming::is_accepted);
-    desk.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
+    coming.into_iter().for_each(PendingAccept::is_accepted);
+    state.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
-    match place {
-        Some(place) => place.fill(work_item(submission)),
-        None if is_relays => desk.outbox_work.iter().for_each(|work| work.notify_one()),
+    match slot {
+        Some(slot) => slot.fill(work_item(submission)),
+        None if is_relays => state.outbox_work.iter().for_each(|work| work.notify_one()),
         None => {}
     }
     Ok(Taken { id: submission.id, is_repeated: false, watch })
 }
 
 /// `None` if the key did not come before.
-fn repeated(desk: &Desk, acceptance: Option<Acceptance>) -> Option<Result<Taken, Problem>> {
+fn repeated(state: &GatewayState, acceptance: Option<Acceptance>) -> Option<Result<Taken, Problem>> {
     match acceptance? {
         Acceptance::New => None,
-        Acceptance::Repeated(id) => Some(Ok(Taken { id, is_repeated: true, watch: desk.broker.watch(id) })),
+        Acceptance::Repeated(id) => Some(Ok(Taken { id, is_repeated: true, watch: state.broker.watch(id) })),
         Acceptance::KeyReused(first) => Some(Err(Problem::reused_key(first))),
     }
 }
@@ -116,20 +116,20 @@ fn work_item(submission: &Submission) -> WorkItem {
     WorkItem { submission: id, agency: agency.clone(), office: Some(office.clone()), priority, trace }
 }
 
-async fn reply(desk: &Desk, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {
+async fn reply(state: &GatewayState, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {
     // A preference may be passed over: an office with too many waits open gets its number at once.
-    let waiting = wait.and_then(|wait| desk.limits.wait(&office.limits).map(|permit| (wait, permit)));
+    let waiting = wait.and_then(|wait| state.limits.wait(&office.limits).map(|permit| (wait, permit)));
     let applied = waiting.as_ref().map(|(wait, _)| *wait);
     let Taken { id, is_repeated, watch } = taken;
     let found = match waiting {
-        Some((wait, permit)) => until_settled(desk, id, is_repeated, wait, watch, permit).await?,
-        None => whole(desk, id).await?,
+        Some((wait, permit)) => until_settled(state, id, is_repeated, wait, watch, permit).await?,
+        None => whole(state, id).await?,
     };
     Ok(written(&found.0, &found.1, is_repeated, applied))
 }
 
-async fn whole(desk: &Desk, id: SubmissionId) -> Result<Whole, Problem> {
-    Ok(Arc::new(desk.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
+async fn whole(state: &GatewayState, id: SubmissionId) -> Result<Whole, Problem> {
+    Ok(Arc::new(state.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
 }
 
 fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {
@@ -153,22 +153,22 @@ fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Opt
 
 /// The record once it is settled, or as it is when the time is up or the gateway is being stopped.
 async fn until_settled(
-    desk: &Desk,
+    state: &GatewayState,
     id: SubmissionId,
     mut may_be_settled: bool,
     wait: Duration,
     mut watch: Watch,
     _permit: Waiting,
 ) -> Result<Whole, Problem> {
-    let awaiting = desk.awaited.wait(id);
+    let awaiting = state.waiters.wait(id);
     let deadline = Instant::now() + wait;
     loop {
-        let is_over = Instant::now() >= deadline || desk.shutdown.is_cancelled();
+        let is_over = Instant::now() >= deadline || state.shutdown.is_cancelled();
         if let Some(settled) = awaiting.settled() {
             return Ok(settled);
         }
         if may_be_settled || is_over {
-            let found = whole(desk, id).await?;
+            let found = whole(state, id).await?;
             if is_over || found.0.progress.state.name().is_settled() {
                 return Ok(found);
             }
@@ -177,7 +177,7 @@ async fn until_settled(
         may_be_settled = tokio::select! {
             state = watch.news() => state.is_none_or(StateName::is_settled),
             () = tokio::time::sleep_until(look_at) => true,
-            () = desk.shutdown.cancelled() => true,
+            () = state.shutdown.cancelled() => true,
         };
     }
 }

@@ -1,10 +1,10 @@
 //! `POST /v1/attachments`: a file's bytes come in as a stream and go to disk; its identifier and digest go out.
 
 use super::{
-    Call, Desk, Problem, Reply,
+    Call, GatewayState, Problem, Reply,
     body::{BodyReader, Pace},
-    doorman::KnownOffice,
     headers,
+    office_directory::KnownOffice,
     quota::Share,
     view,
 };
@@ -20,9 +20,9 @@ use std::{io, sync::Arc};
 const BEGINNINGS: [(&str, &[u8]); 3] =
     [("application/pdf", b"%PDF-"), ("image/png", b"\x89PNG\r\n\x1a\n"), ("image/jpeg", b"\xff\xd8\xff")];
 
-pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
+pub async fn upload(state: Arc<GatewayState>, call: Call) -> Reply {
     headers::require_plain(&call.headers)?;
-    let settings = &desk.settings.attachments;
+    let settings = &state.settings.attachments;
     let media_type = headers::media_type(&call.headers).unwrap_or_default();
     if !settings.media_types.contains(&media_type) {
         let missing = if media_type.is_empty() { "is missing or doubled: " } else { "" };
@@ -30,24 +30,24 @@ pub async fn upload(desk: Arc<Desk>, call: Call) -> Reply {
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
     let wanted = headers::content_sha256(&call.headers)?;
-    let mut share = Share::begin(&desk.quota, &*desk.journal, settings, &call.office.office.name).await?;
-    let pace = Pace { timeout: desk.settings.body_timeout * 10, window: desk.settings.body_timeout / 3 };
+    let mut share = Share::begin(&state.quota, &*state.journal, settings, &call.office.office.name).await?;
+    let pace = Pace { timeout: state.settings.body_timeout * 10, window: state.settings.body_timeout / 3 };
     let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
-    let mut arriving = desk.attachments.begin().map_err(disk_fault)?;
+    let mut arriving = state.attachments.begin().map_err(disk_fault)?;
     receive(&mut body, &mut arriving, &mut share, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {
         return Err(Code::AttachmentDigest.into());
     }
     let name = headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into());
-    let keeping = keep(desk.clone(), call.office, arriving, share, media_type, name);
+    let keeping = keep(state.clone(), call.office, arriving, share, media_type, name);
     // In a task of its own: an office that goes away now must not end it between the file and its row.
-    let attachment = desk.keeping.spawn(keeping).await.map_err(|_| Code::Internal)??;
+    let attachment = state.keeping.spawn(keeping).await.map_err(|_| Code::Internal)??;
     Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
 }
 
 /// The file is written before its row, so that no row lacks its file; a file without a row is removed by housekeeping.
 async fn keep(
-    desk: Arc<Desk>,
+    state: Arc<GatewayState>,
     office: Arc<KnownOffice>,
     arriving: Arriving,
     share: Share,
@@ -58,10 +58,10 @@ async fn keep(
     let id = AttachmentId::new();
     let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
     let attachment = AttachmentRef { id, sha256: lower_hex(sha256), size_bytes, media_type, name };
-    if let Err(error) = desk.journal.add_attachment(office, &attachment, desk.clock.now()).await {
+    if let Err(error) = state.journal.add_attachment(office, &attachment, state.clock.now()).await {
         // It may have been recorded all the same.
-        if let Ok(None) = desk.journal.attachment(office, id).await {
-            let _ = desk.attachments.remove(id).await;
+        if let Ok(None) = state.journal.attachment(office, id).await {
+            let _ = state.attachments.remove(id).await;
         }
         return Err(error.into());
     }

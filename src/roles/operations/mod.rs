@@ -10,7 +10,7 @@ pub use queue_sights::QueueSights;
 pub use readiness::Readiness;
 
 use crate::{
-    http_server::{self, Door, HttpVersion, ListenerLimits, TcpConnection, Visitor},
+    http_server::{self, Connection, Door, HttpVersion, ListenerLimits, TcpConnection},
     telemetry::Metrics,
 };
 use axum::body::Body;
@@ -59,7 +59,7 @@ impl Operations {
 
 impl Door for BackDoor {
     type Stream = TcpConnection;
-    type Guest = ();
+    type Peer = ();
 
     async fn greet(&self, connection: TcpConnection) -> Option<(TcpConnection, HttpVersion, ())> {
         Some((connection, HttpVersion::Http1, ()))
@@ -69,7 +69,7 @@ impl Door for BackDoor {
         true
     }
 
-    async fn answer(self: Arc<Self>, _: Arc<Visitor<()>>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, _: Arc<Connection<()>>, request: Request<Incoming>) -> Response<Body> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/healthz/live" | "/healthz/ready" | "/metrics" if !is_read => {

@@ -3,9 +3,9 @@
 use super::Scheduler;
 use crate::{
     crash::{self, Point},
+    delivery::{Case, settle},
     domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId, Verdict},
     journal::{Due, Entry, JournalError},
-    road::{Case, settle},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;

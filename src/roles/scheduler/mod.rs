@@ -7,15 +7,15 @@ mod relay;
 
 pub use deadlines::{after_due_time, deadline_fault};
 pub use reconcile::missing;
-pub use relay::{Carried, Relay, Relayed};
+pub use relay::{Published, Relay, Relayed};
 
 use super::lasting::lasting;
 use crate::{
     adapter::Adapters,
     broker::{Broker, Told},
+    delivery::Reply,
     domain::{Clock, Schedule},
     journal::{Journal, JournalError},
-    road::Reply,
     settings::Retention,
     telemetry::Metrics,
 };

@@ -29,7 +29,7 @@ pub struct Relayed {
 
 /// What became of what was to be published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Carried {
+pub struct Published {
     pub confirmed: Vec<SubmissionId>,
     pub refused: Vec<SubmissionId>,
 }
@@ -68,7 +68,7 @@ impl Relay {
             return Ok(Relayed::default());
         }
         let items: Vec<WorkItem> = known.into_iter().map(work_item).collect();
-        let Carried { confirmed, refused } = self.carry(&items).await;
+        let Published { confirmed, refused } = self.publish(&items).await;
         for item in items.iter().filter(|item| refused.contains(&item.submission)) {
             if !refused_by.contains(&item.agency) {
                 refused_by.push(item.agency.clone());
@@ -86,14 +86,14 @@ impl Relay {
     }
 
     /// Publishes; the journal is left as it is.
-    pub async fn carry(&self, items: &[WorkItem]) -> Carried {
+    pub async fn publish(&self, items: &[WorkItem]) -> Published {
         crash::here(Point::RelayClaimed);
         let results = self.broker.publish(items).await;
         crash::here(Point::RelayPublished);
         self.declare_missing(&results).await;
         self.tell(&results);
         let (confirmed, refused) = sort(items, results);
-        Carried { confirmed, refused }
+        Published { confirmed, refused }
     }
 
     /// Its adapter was removed: no worker would ever take it.

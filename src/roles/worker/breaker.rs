@@ -3,8 +3,8 @@
 use super::hand::Whom;
 use crate::{
     adapter::BreakerPolicy,
+    delivery::HealthSignal,
     domain::{OfficeName, SubmissionId, later},
-    road::Sign,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -119,17 +119,29 @@ impl Breaker {
         &self.circuit
     }
 
-    pub fn learn(&mut self, office: &Whom, submission: SubmissionId, sign: Sign, errand: Errand, now: Timestamp) {
+    pub fn learn(
+        &mut self,
+        office: &Whom,
+        submission: SubmissionId,
+        signal: HealthSignal,
+        errand: Errand,
+        now: Timestamp,
+    ) {
         let decides = self.is_decided_by(office, errand);
-        match sign {
-            Sign::None => {}
-            Sign::Well if decides => self.close(),
+        match signal {
+            HealthSignal::None => {}
+            HealthSignal::Well if decides => self.close(),
             // An answer shows that somebody is there; but it clears nobody's failures.
-            Sign::Answered if decides && self.circuit != Circuit::Closed => self.close(),
-            Sign::Well | Sign::Answered => {}
-            Sign::Ill { .. } | Sign::Away => {
-                self.remember(Failure { office: office.clone(), submission, at: now, is_away: sign == Sign::Away });
-                let asked = if let Sign::Ill { retry_after } = sign { retry_after } else { None };
+            HealthSignal::Answered if decides && self.circuit != Circuit::Closed => self.close(),
+            HealthSignal::Well | HealthSignal::Answered => {}
+            HealthSignal::Ill { .. } | HealthSignal::Away => {
+                self.remember(Failure {
+                    office: office.clone(),
+                    submission,
+                    at: now,
+                    is_away: signal == HealthSignal::Away,
+                });
+                let asked = if let HealthSignal::Ill { retry_after } = signal { retry_after } else { None };
                 if decides {
                     self.opens(office, asked, now);
                 }
@@ -225,7 +237,7 @@ mod tests {
     use super::*;
     use std::num::NonZeroU32;
 
-    const ILL: Sign = Sign::Ill { retry_after: None };
+    const ILL: HealthSignal = HealthSignal::Ill { retry_after: None };
 
     fn breaker() -> Breaker {
         let failures = NonZeroU32::new(3).unwrap();
@@ -241,12 +253,12 @@ mod tests {
     }
 
     /// Each time of another submission.
-    fn learn(breaker: &mut Breaker, name: &str, sign: Sign, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), sign, Errand::Ordinary, at(second));
+    fn learn(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
+        breaker.learn(&office(name), SubmissionId::new(), signal, Errand::Ordinary, at(second));
     }
 
-    fn probed(breaker: &mut Breaker, name: &str, sign: Sign, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), sign, Errand::Probe, at(second));
+    fn probed(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
+        breaker.learn(&office(name), SubmissionId::new(), signal, Errand::Probe, at(second));
     }
 
     fn open(until: i64, whose: Whose) -> Circuit {
@@ -256,14 +268,14 @@ mod tests {
     #[test]
     fn failures_of_two_offices_open_it_for_all_and_one_good_probe_closes_it() {
         let mut breaker = breaker();
-        for (name, sign) in [("one", ILL), ("two", ILL), ("one", Sign::Well), ("one", ILL), ("two", ILL)] {
-            learn(&mut breaker, name, sign, 0);
+        for (name, signal) in [("one", ILL), ("two", ILL), ("one", HealthSignal::Well), ("one", ILL), ("two", ILL)] {
+            learn(&mut breaker, name, signal, 0);
             assert_eq!(*breaker.circuit(), Circuit::Closed);
         }
         learn(&mut breaker, "one", ILL, 0);
         assert_eq!(*breaker.tick(at(29)), open(30, Whose::All));
         assert_eq!(*breaker.tick(at(30)), Circuit::HalfOpen { whose: Whose::All });
-        probed(&mut breaker, "two", Sign::Well, 31);
+        probed(&mut breaker, "two", HealthSignal::Well, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
@@ -274,9 +286,9 @@ mod tests {
         let circuit = breaker.circuit().clone();
         assert_eq!(circuit, open(30, Whose::Office(office("one"))));
         assert!(matches!(circuit, Circuit::Open { whose, .. } if !whose.covers(&office("two"))));
-        learn(&mut breaker, "one", Sign::Well, 1);
+        learn(&mut breaker, "one", HealthSignal::Well, 1);
         assert_ne!(*breaker.circuit(), Circuit::Closed, "what was under way before does not decide");
-        learn(&mut breaker, "two", Sign::Well, 1);
+        learn(&mut breaker, "two", HealthSignal::Well, 1);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
@@ -296,7 +308,7 @@ mod tests {
         let submission = SubmissionId::new();
         for _ in 0..9 {
             silent.learn(&office("one"), submission, ILL, Errand::Ordinary, at(0));
-            away.learn(&office("one"), submission, Sign::Away, Errand::Ordinary, at(0));
+            away.learn(&office("one"), submission, HealthSignal::Away, Errand::Ordinary, at(0));
         }
         assert_eq!(*silent.circuit(), Circuit::Closed);
         assert_eq!(*away.circuit(), open(30, Whose::All));
@@ -305,34 +317,34 @@ mod tests {
     #[test]
     fn an_answered_fault_opens_nothing_and_clears_nothing_but_shows_a_probe_that_somebody_is_there() {
         let mut breaker = breaker();
-        (0..9).for_each(|_| learn(&mut breaker, "one", Sign::Answered, 0));
+        (0..9).for_each(|_| learn(&mut breaker, "one", HealthSignal::Answered, 0));
         assert_eq!(*breaker.circuit(), Circuit::Closed);
-        for sign in [ILL, Sign::Answered, ILL, Sign::Answered] {
-            learn(&mut breaker, "one", sign, 0);
+        for signal in [ILL, HealthSignal::Answered, ILL, HealthSignal::Answered] {
+            learn(&mut breaker, "one", signal, 0);
         }
         learn(&mut breaker, "two", ILL, 0);
         assert_eq!(*breaker.circuit(), open(30, Whose::All));
         breaker.tick(at(30));
-        probed(&mut breaker, "one", Sign::Answered, 31);
+        probed(&mut breaker, "one", HealthSignal::Answered, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
     #[test]
     fn a_bad_probe_opens_it_again_and_stragglers_change_nothing() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| learn(&mut breaker, "one", Sign::Away, 0));
-        for sign in [Sign::Well, Sign::Answered, Sign::Away] {
-            learn(&mut breaker, "one", sign, 1);
-            assert_eq!(*breaker.circuit(), open(30, Whose::All), "{sign:?}");
+        (0..3).for_each(|_| learn(&mut breaker, "one", HealthSignal::Away, 0));
+        for signal in [HealthSignal::Well, HealthSignal::Answered, HealthSignal::Away] {
+            learn(&mut breaker, "one", signal, 1);
+            assert_eq!(*breaker.circuit(), open(30, Whose::All), "{signal:?}");
         }
         breaker.tick(at(30));
-        for sign in [Sign::Well, Sign::Answered, ILL, Sign::Away] {
-            learn(&mut breaker, "two", sign, 31);
-            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All }, "{sign:?}");
+        for signal in [HealthSignal::Well, HealthSignal::Answered, ILL, HealthSignal::Away] {
+            learn(&mut breaker, "two", signal, 31);
+            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All }, "{signal:?}");
         }
-        probed(&mut breaker, "one", Sign::None, 31);
+        probed(&mut breaker, "one", HealthSignal::None, 31);
         assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All });
-        probed(&mut breaker, "one", Sign::Away, 32);
+        probed(&mut breaker, "one", HealthSignal::Away, 32);
         assert_eq!(*breaker.circuit(), open(62, Whose::All));
     }
 
@@ -354,21 +366,21 @@ mod tests {
 
     #[test]
     fn while_one_office_waits_for_its_probe_the_others_still_decide() {
-        for (sign, expected) in [(Sign::Well, Circuit::Closed), (ILL, open(61, Whose::All))] {
+        for (signal, expected) in [(HealthSignal::Well, Circuit::Closed), (ILL, open(61, Whose::All))] {
             let mut breaker = breaker();
             (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
             breaker.tick(at(30));
-            learn(&mut breaker, "one", sign, 31);
+            learn(&mut breaker, "one", signal, 31);
             assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::Office(office("one")) });
-            learn(&mut breaker, "two", sign, 31);
-            assert_eq!(*breaker.circuit(), expected, "{sign:?}");
+            learn(&mut breaker, "two", signal, 31);
+            assert_eq!(*breaker.circuit(), expected, "{signal:?}");
         }
     }
 
     #[test]
     fn the_wait_that_the_agency_asks_for_makes_the_cooldown_longer() {
         let mut breaker = breaker();
-        let asks = Sign::Ill { retry_after: Some(Duration::from_secs(120)) };
+        let asks = HealthSignal::Ill { retry_after: Some(Duration::from_secs(120)) };
         ["one", "two", "one"].iter().for_each(|name| learn(&mut breaker, name, asks, 0));
         assert_eq!(*breaker.circuit(), open(120, Whose::All));
     }
@@ -376,7 +388,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_does_not_make_the_cooldown_longer() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| learn(&mut breaker, "one", Sign::Away, 36_000));
+        (0..3).for_each(|_| learn(&mut breaker, "one", HealthSignal::Away, 36_000));
         assert_eq!(*breaker.tick(at(36_010)), open(36_030, Whose::All));
         assert_eq!(*breaker.tick(at(20)), open(50, Whose::All));
         assert_eq!(*breaker.tick(at(50)), Circuit::HalfOpen { whose: Whose::All });

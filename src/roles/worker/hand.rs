@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 /// `None`: nobody knows whose it is.
 pub type Whom = Option<OfficeName>;
 
-/// What a lane has taken from its queues and not begun.
+/// What a consumer has taken from its queues and not begun.
 #[derive(Default)]
 pub struct Hand {
     offices: HashMap<Whom, OfficeLine>,
@@ -44,13 +44,13 @@ impl Hand {
             Ok(item) => (item.office.clone(), item.priority),
             Err(_) => (None, Priority::Ordinary),
         };
-        let line = self.offices.entry(whom).or_default();
-        if line.is_empty() {
-            line.turn = line.turn.max(self.turn);
+        let connection = self.offices.entry(whom).or_default();
+        if connection.is_empty() {
+            connection.turn = connection.turn.max(self.turn);
         }
         let queue = match priority {
-            Priority::Urgent => &mut line.urgent,
-            Priority::Ordinary => &mut line.ordinary,
+            Priority::Urgent => &mut connection.urgent,
+            Priority::Ordinary => &mut connection.ordinary,
         };
         queue.push_back((self.arrived, delivery));
         self.arrived += 1;
@@ -68,44 +68,49 @@ impl Hand {
     /// The next of an office that may go: of those with the least rank the one whose turn it is; between offices whose turn
     /// is the same an urgent one first, then the one that came first.
     pub fn next<R: Ord>(&mut self, rank: impl Fn(&Whom, Standing) -> Option<R>) -> Option<(Whom, Delivery)> {
-        let ranked = self.offices.iter().filter_map(|(whom, line)| {
-            let (is_ordinary, arrived) = line.first()?;
-            Some(((rank(whom, line.standing())?, line.turn, is_ordinary, arrived), whom))
+        let ranked = self.offices.iter().filter_map(|(whom, connection)| {
+            let (is_ordinary, arrived) = connection.first()?;
+            Some(((rank(whom, connection.standing())?, connection.turn, is_ordinary, arrived), whom))
         });
         let whom = ranked.min_by(|(left, _), (right, _)| left.cmp(right))?.1.clone();
-        let line = self.offices.get_mut(&whom)?;
-        let (_, delivery) = line.urgent.pop_front().or_else(|| line.ordinary.pop_front())?;
+        let connection = self.offices.get_mut(&whom)?;
+        let (_, delivery) = connection.urgent.pop_front().or_else(|| connection.ordinary.pop_front())?;
         self.size -= 1;
-        self.turn = self.turn.max(line.turn);
-        line.turn += 1;
-        line.under_way += 1;
+        self.turn = self.turn.max(connection.turn);
+        connection.turn += 1;
+        connection.under_way += 1;
         Some((whom, delivery))
     }
 
     /// One that `next` has given out is over.
     pub fn ended(&mut self, whom: &Whom, has_failed: Option<bool>) {
-        let Some(line) = self.offices.get_mut(whom) else { return };
-        line.under_way = line.under_way.saturating_sub(1);
+        let Some(connection) = self.offices.get_mut(whom) else { return };
+        connection.under_way = connection.under_way.saturating_sub(1);
         match has_failed {
-            Some(true) => line.failures = line.failures.saturating_add(1),
-            Some(false) => line.failures = 0,
+            Some(true) => connection.failures = connection.failures.saturating_add(1),
+            Some(false) => connection.failures = 0,
             None => {}
         }
-        if line.is_empty() && line.under_way == 0 && line.failures == 0 && line.turn <= self.turn {
+        if connection.is_empty()
+            && connection.under_way == 0
+            && connection.failures == 0
+            && connection.turn <= self.turn
+        {
             self.offices.remove(whom);
         }
     }
 
     /// Whether there is anything of such an office.
     pub fn has(&self, is_meant: impl Fn(&Whom) -> bool) -> bool {
-        self.offices.iter().any(|(whom, line)| !line.is_empty() && is_meant(whom))
+        self.offices.iter().any(|(whom, connection)| !connection.is_empty() && is_meant(whom))
     }
 
     /// All of these offices.
     pub fn take(&mut self, is_meant: impl Fn(&Whom) -> bool) -> Vec<Delivery> {
         let mut taken = Vec::new();
-        for (_, line) in self.offices.iter_mut().filter(|(whom, _)| is_meant(whom)) {
-            taken.extend(line.urgent.drain(..).chain(line.ordinary.drain(..)).map(|(_, delivery)| delivery));
+        for (_, connection) in self.offices.iter_mut().filter(|(whom, _)| is_meant(whom)) {
+            taken
+                .extend(connection.urgent.drain(..).chain(connection.ordinary.drain(..)).map(|(_, delivery)| delivery));
         }
         self.size -= taken.len();
         taken

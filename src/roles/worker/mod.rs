@@ -1,4 +1,4 @@
-//! The worker: deliveries of the broker come in, each goes the whole road; one lane an agency, so none delays another.
+//! The worker: deliveries of the broker come in, each goes the whole way; one consumer an agency, so none delays another.
 
 mod breaker;
 mod hand;
@@ -6,18 +6,18 @@ mod pace;
 mod rate;
 mod settlement;
 mod standstill;
-mod lane;
+mod agency_consumer;
 
+pub use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
 pub use breaker::{Breaker, Circuit, Failure, Whose};
 pub use hand::Hand;
-pub use lane::{Lane, LaneParts};
 
 use super::lasting::lasting;
 use crate::{
     adapter::Adapters,
     broker::Broker,
+    delivery::{AgencyConnections, Deliverer},
     domain::Clock,
-    road::{Lines, Road},
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
@@ -27,8 +27,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Worker {
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
-    pub road: Arc<Road>,
-    pub lines: Arc<Lines>,
+    pub deliverer: Arc<Deliverer>,
+    pub connections: Arc<AgencyConnections>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     /// Tells a relay in this process that there is something to publish.
@@ -41,24 +41,26 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 impl Worker {
     /// Runs until stopped, and then until what is under way has ended.
     pub async fn run(self, stop: CancellationToken) {
-        let lanes = TaskTracker::new();
+        let consumers = TaskTracker::new();
         for adapter in self.adapters.iter() {
-            let lane = Lane::new(LaneParts {
+            let consumer = AgencyConsumer::new(AgencyConsumerParts {
                 adapter: adapter.clone(),
                 broker: self.broker.clone(),
-                road: self.road.clone(),
+                deliverer: self.deliverer.clone(),
                 clock: self.clock.clone(),
                 metrics: self.metrics.clone(),
                 outbox_filled: self.outbox_filled.clone(),
             });
             let (agency, stop) = (adapter.agency.clone(), stop.clone());
-            lanes.spawn(async move { lasting(format!("lane of {agency}"), || lane.clone().run(stop.clone())).await });
+            consumers.spawn(async move {
+                lasting(format!("consumer of {agency}"), || consumer.clone().run(stop.clone())).await
+            });
         }
-        lanes.close();
+        consumers.close();
         lasting("key files", || self.refresh(&stop)).await;
-        lanes.wait().await;
-        for line in self.lines.iter() {
-            line.end_looks().await;
+        consumers.wait().await;
+        for connection in self.connections.iter() {
+            connection.end_looks().await;
         }
     }
 
@@ -67,9 +69,9 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(REFRESH_EVERY) => {
-                    let (lines, now) = (self.lines.clone(), self.clock.now());
+                    let (connections, now) = (self.connections.clone(), self.clock.now());
                     // What was refused is logged by the room that refuses it.
-                    let _ = tokio::task::spawn_blocking(move || lines.refresh(now)).await;
+                    let _ = tokio::task::spawn_blocking(move || connections.refresh(now)).await;
                 }
             }
         }

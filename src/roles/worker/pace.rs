@@ -10,7 +10,7 @@ pub struct Pace {
     most: u32,
     places: u32,
     /// Submissions that have waited since before this moment may be woken. It is the moment at which the agency came back,
-    /// or at which this lane began.
+    /// or at which this consumer began.
     waking: Option<Timestamp>,
     /// Whether the agency has answered since: only then more than one is woken.
     is_proved: bool,

@@ -1,12 +1,12 @@
-//! What a lane does with deliveries that it does not send: put back when it stops, or held back while the agency is away.
+//! What a consumer does with deliveries that it does not send: put back when it stops, or held back while the agency is away.
 
-use super::Lane;
+use super::AgencyConsumer;
 use crate::{
     broker::{BrokerError, Delivery},
     crash::{self, Point},
+    delivery::tell_unknown,
     domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId, later},
     journal::{Entry, JournalError},
-    road::tell_unknown,
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +19,7 @@ pub(super) struct Left {
     pub error: Option<JournalError>,
 }
 
-impl Lane {
+impl AgencyConsumer {
     /// Into the journal's outbox, so that the stop costs no message a redelivery.
     pub(super) async fn put_back(&self, deliveries: Vec<Delivery>) {
         join_all(deliveries.into_iter().map(|delivery| self.put_one_back(delivery))).await;
@@ -28,7 +28,7 @@ impl Lane {
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
         let entry = Entry::new(Event::GivenBack, self.clock.now());
-        let recorded = self.road.journal().record(item.submission, entry).await;
+        let recorded = self.deliverer.journal().record(item.submission, entry).await;
         crash::here(Point::WorkerPutBack);
         match recorded {
             // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
@@ -51,7 +51,7 @@ impl Lane {
     async fn hold_one_back(&self, delivery: Delivery, since: Timestamp) -> Option<(Delivery, Option<JournalError>)> {
         let Ok(item) = &delivery.item else { return None };
         // Its message was quicker than the journal, which will know of it before long.
-        if self.road.arrivals.is_coming(item.submission) {
+        if self.deliverer.accepted.is_coming(item.submission) {
             return Some((delivery, None));
         }
         match self.held_back(item.submission, since).await {
@@ -69,7 +69,7 @@ impl Lane {
     }
 
     async fn held_back(&self, id: SubmissionId, since: Timestamp) -> Result<(), JournalError> {
-        let record = self.road.journal().find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let record = self.deliverer.journal().find(id).await?.ok_or(JournalError::NotFound(id))?;
         let now = self.clock.now();
         let since = record.progress.waiting_since.unwrap_or(since).min(now);
         let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Lane {
         let due_at = later(now, wait.unwrap_or(SignedDuration::MAX));
         let fault = Fault::new(Code::AgencyAway, Stage::Send, "its circuit is open; this one was not sent");
         let entry = Entry::new(Event::HeldBack { due_at, since, fault }, now);
-        self.road.reply.record(&record.submission, entry).await.map(drop)
+        self.deliverer.reply.record(&record.submission, entry).await.map(drop)
     }
 }
 

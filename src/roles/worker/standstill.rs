@@ -1,23 +1,23 @@
 //! Standstill: while our certificate is past its dates, or the agency does not take it, nothing is sent to it by anybody, and
 //! no submission is the probe.
 
-use super::{Lane, lane::PAUSE};
-use crate::road::Line;
+use super::{AgencyConsumer, agency_consumer::PAUSE};
+use crate::delivery::AgencyConnection;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
-impl Lane {
-    pub(super) async fn stand_still(&self, line: &Line, stop: &CancellationToken) {
+impl AgencyConsumer {
+    pub(super) async fn stand_still(&self, connection: &AgencyConnection, stop: &CancellationToken) {
         let agency = &self.adapter.agency;
         self.metrics.halted(agency, true);
-        let dates = line.check_dates(self.clock.now());
+        let dates = connection.check_dates(self.clock.now());
         if let Err(fault) = &dates {
             tracing::error!(%agency, %fault, "nothing is sent there until a pair that is valid is in its place");
         }
-        while let Some(rest) = self.rest_of_standstill(line).await {
+        while let Some(rest) = self.rest_of_standstill(connection).await {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -30,19 +30,23 @@ impl Lane {
     }
 
     /// How long nothing will change by itself; `None`: it is over.
-    async fn rest_of_standstill(&self, line: &Line) -> Option<Duration> {
-        if line.check_dates(self.clock.now()).is_err() {
+    async fn rest_of_standstill(&self, connection: &AgencyConnection) -> Option<Duration> {
+        if connection.check_dates(self.clock.now()).is_err() {
             return Some(PAUSE);
         }
-        let halted = line.halt.halted()?;
+        let halted = connection.halt.halted()?;
         if halted.next_look > Instant::now() {
             return Some(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now())));
         }
-        line.look_again().await;
-        line.halt.halted().map(|_| Duration::ZERO)
+        connection.look_again().await;
+        connection.halt.halted().map(|_| Duration::ZERO)
     }
 
-    pub(super) fn halted_line(&self) -> Option<Arc<Line>> {
-        self.road.lines.get(&self.adapter.agency)?.ok().filter(|line| line.check_identity(self.clock.now()).is_err())
+    pub(super) fn halted_line(&self) -> Option<Arc<AgencyConnection>> {
+        self.deliverer
+            .connections
+            .get(&self.adapter.agency)?
+            .ok()
+            .filter(|connection| connection.check_identity(self.clock.now()).is_err())
     }
 }

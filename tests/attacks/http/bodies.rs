@@ -1,7 +1,7 @@
 //! Bodies that readers of JSON disagree about: each is refused with a problem, or reaches the agency as exactly the value
 //! that every reader sees.
 
-use crate::front::town::{open, wish};
+use crate::front::environment::{open, wish};
 use http::{Method, StatusCode};
 
 /// The wish as text, with something else where the number of copies is.
@@ -68,7 +68,7 @@ async fn what_is_no_json_or_not_one_value_is_refused() {
             said.text
         );
     }
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn numbers_at_the_edges_are_kept_to_the_last_digit_or_refused() {
     {
         let said = office.send(office.posting(&format!("kept-{number}"), with_copies(text))).await;
         assert_eq!(said.status, StatusCode::ACCEPTED, "{text}: {}", said.text);
-        let record = open.town.journal.find(said.id()).await.unwrap().unwrap();
+        let record = open.env.journal.find(said.id()).await.unwrap().unwrap();
         assert_eq!(record.submission.data["copies"].to_string(), *text);
     }
     for text in [

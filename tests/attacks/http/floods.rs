@@ -5,7 +5,7 @@ use super::frames::{
     ASKING, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, number,
 };
-use crate::front::town::{Open, open, wish};
+use crate::front::environment::{Open, open, wish};
 use http::{Method, StatusCode};
 use std::time::{Duration, Instant};
 
@@ -124,5 +124,5 @@ async fn bodies_that_would_have_to_be_unpacked_are_refused_unread() {
     let file = office.request(Method::POST, "/v1/attachments").header("content-type", "application/xml");
     let said = office.send(file.header("content-encoding", "gzip").body("<a/>")).await;
     assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"));
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty());
 }

@@ -1,6 +1,6 @@
 //! A client that writes frames of HTTP/2 by hand (RFC 9113), and reads what comes back until the connection ends.
 
-use crate::front::{raw::raw, town::Open};
+use crate::front::{environment::Open, raw::raw};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -4,7 +4,7 @@ use crate::program::Program;
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
-    kit::stage::{OFFICE, Stage, StagePlan},
+    kit::test_stack::{OFFICE, TestStack, TestStackPlan},
     trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
 use std::{
@@ -26,8 +26,8 @@ const WINDOW: usize = 300;
 /// Beside the idle ones: files, libraries' own, the honest office.
 const OTHER_HANDLES: usize = 500;
 
-struct House {
-    stage: Stage,
+struct ProcessCluster {
+    stack: TestStack,
     program: Program,
     office: reqwest::Client,
     url: String,
@@ -42,7 +42,7 @@ enum Idle {
 async fn ten_thousand_idle_connections_leave_an_honest_offices_p99_within_twice() {
     let idle = raise_handles(IDLE);
     // Two gateways alike, one of which is besieged. What else happens on this machine hits both.
-    let (quiet, besieged) = (House::open(idle).await, House::open(idle).await);
+    let (quiet, besieged) = (ProcessCluster::open(idle).await, ProcessCluster::open(idle).await);
     probe(&quiet, &besieged, WARM_UP).await;
     let held = hold(&besieged, idle).await;
     assert_eq!(held.len(), idle);
@@ -65,11 +65,11 @@ async fn ten_thousand_idle_connections_leave_an_honest_offices_p99_within_twice(
     assert!(worked[1] <= 2.0 * worked[0] + 0.1, "idle connections keep the processor busy: {worked:?}");
 }
 
-impl House {
+impl ProcessCluster {
     async fn open(idle: usize) -> Self {
-        let plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
-        let stage = Stage::prepare(plan).await.unwrap();
-        let office = stage.client(OFFICE).unwrap();
+        let plan = TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let stack = TestStack::prepare(plan).await.unwrap();
+        let office = stack.client(OFFICE).unwrap();
         // Room for all of them: strangers get half of it. They are not asked to hurry, or they would not be idle for long.
         let most = (2 * idle + 2_000).to_string();
         let variables = [
@@ -77,9 +77,9 @@ impl House {
             ("PUNTE__GATEWAY__HANDSHAKE_TIMEOUT_SECS", "600"),
             ("PUNTE__GATEWAY__HEADER_TIMEOUT_SECS", "600"),
         ];
-        let program = Program::start(&stage, &office, &[], &variables).await;
+        let program = Program::start(&stack, &office, &[], &variables).await;
         let url = program.url("/v1/services");
-        Self { stage, program, office, url }
+        Self { stack, program, office, url }
     }
 
     /// Of the program, in user and kernel mode (proc(5), fields 14 and 15 in ticks of 10 ms).
@@ -123,23 +123,23 @@ fn raise_handles(wanted: usize) -> usize {
     fewer
 }
 
-fn tls_of(stage: &Stage, office: &str, alpn: &[u8]) -> TlsConnector {
-    let file = |end: &str| stage.secrets().join("offices").join(format!("{office}.{end}"));
+fn tls_of(stack: &TestStack, office: &str, alpn: &[u8]) -> TlsConnector {
+    let file = |end: &str| stack.secrets().join("offices").join(format!("{office}.{end}"));
     let identity = Identity::load(&file("pem"), &file("key"), Timestamp::now()).unwrap();
-    let roots = AgencyRoots::load(&stage.secrets().join("gateway/server-ca.pem")).unwrap();
+    let roots = AgencyRoots::load(&stack.secrets().join("gateway/server-ca.pem")).unwrap();
     let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], ..ClientTls::default() };
     TlsConnector::from(Arc::new(client_config(&roots, tls).unwrap()))
 }
 
-pub async fn connect(stage: &Stage, office: &str, port: u16, alpn: &[u8]) -> TlsStream<TcpStream> {
+pub async fn connect(stack: &TestStack, office: &str, port: u16, alpn: &[u8]) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    tls_of(stage, office, alpn).connect("localhost".try_into().unwrap(), stream).await.unwrap()
+    tls_of(stack, office, alpn).connect("localhost".try_into().unwrap(), stream).await.unwrap()
 }
 
-async fn hold(house: &House, idle: usize) -> Vec<Idle> {
+async fn hold(cluster: &ProcessCluster, idle: usize) -> Vec<Idle> {
     // Another office's, so that what it holds is not the honest one's.
-    let tls = tls_of(&house.stage, "shkoder", b"h2");
-    let address = format!("127.0.0.1:{}", house.program.port);
+    let tls = tls_of(&cluster.stack, "shkoder", b"h2");
+    let address = format!("127.0.0.1:{}", cluster.program.port);
     let mut held = Vec::with_capacity(idle);
     // Not more at once than fit into the queue of connections that wait to be accepted.
     for batch in (0..idle).collect::<Vec<_>>().chunks(250) {
@@ -173,7 +173,7 @@ fn still_there(held: &[Idle]) -> bool {
 }
 
 /// So many requests to each, in turns.
-async fn probe(quiet: &House, besieged: &House, count: usize) -> [Vec<f64>; 2] {
+async fn probe(quiet: &ProcessCluster, besieged: &ProcessCluster, count: usize) -> [Vec<f64>; 2] {
     let mut took = [Vec::with_capacity(count), Vec::with_capacity(count)];
     for turn in 0..count {
         // Who comes first changes, because the second finds a warmer processor.

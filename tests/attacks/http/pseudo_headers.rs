@@ -1,7 +1,7 @@
 //! Requests of HTTP/2 that no HTTP/1.1 could say: none reaches a handler as another request, and none gets a second answer.
 
 use super::frames::{ASKING, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PUSH_PROMISE, block, frame};
-use crate::front::town::{open, wish};
+use crate::front::environment::{open, wish};
 use std::time::Duration;
 
 const QUIET: Duration = Duration::from_millis(300);
@@ -91,7 +91,7 @@ async fn a_body_of_another_length_than_was_said_is_not_accepted() {
         client.write(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
         client.write(&frame(DATA, END_STREAM, 1, body.as_bytes())).await;
         client.hear(QUIET).await;
-        assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty(), "{length}");
+        assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty(), "{length}");
     }
 }
 

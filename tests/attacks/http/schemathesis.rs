@@ -1,7 +1,7 @@
 //! schemathesis asks a whole town everything that its OpenAPI document allows, and much that it does not. Each answer is
 //! held against the document by its checks, and once more by ours.
 
-use crate::town::Town;
+use crate::environment::TestEnvironment;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,15 +20,15 @@ type Seen = BTreeMap<(String, String, u64), usize>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_5xx_nothing_undocumented_and_only_problems() {
-    let town = Town::found().await;
-    let answered = town.post("person-lookup").await;
-    town.ends(&answered, "completed").await;
+    let env = TestEnvironment::found().await;
+    let answered = env.post("person-lookup").await;
+    env.ends(&answered, "completed").await;
     let mut seen = Seen::new();
     let known = format!("[parameters]\n\"path.id\" = \"{answered}\"\n\"path.service\" = \"person-lookup\"\n");
     // Once as a stranger to all identifiers, and once with some that exist; again on a machine that is too busy for many.
     for seed in 20_261_122..20_261_126 {
-        run(&town, "", seed, &mut seen).await;
-        run(&town, &known, seed, &mut seen).await;
+        run(&env, "", seed, &mut seen).await;
+        run(&env, &known, seed, &mut seen).await;
         if seen.values().sum::<usize>() > ENOUGH {
             break;
         }
@@ -53,14 +53,14 @@ async fn schemathesis_finds_no_5xx_nothing_undocumented_and_only_problems() {
     ] {
         assert!(succeeded.contains(&operation), "{operation:?} never succeeded: {seen:?}");
     }
-    town.leave().await;
+    env.leave().await;
 }
 
-async fn run(town: &Town, config: &str, seed: u32, seen: &mut Seen) {
+async fn run(env: &TestEnvironment, config: &str, seed: u32, seen: &mut Seen) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("schemathesis.toml"), config).unwrap();
     let report = folder.path().join("report.ndjson");
-    let (gateway, secrets, at) = (town.stage.gateway(), town.stage.secrets(), folder.path().to_owned());
+    let (gateway, secrets, at) = (env.stack.gateway(), env.stack.secrets(), folder.path().to_owned());
     let finished = {
         let report = report.clone();
         tokio::task::spawn_blocking(move || command(&gateway, &secrets, &at, &report, seed).output().unwrap())

@@ -2,8 +2,8 @@
 //! carried out, whatever is done with the first.
 
 use crate::front::{
+    environment::{Open, open, wish},
     raw::{raw, until_end},
-    town::{Open, open, wish},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -117,10 +117,10 @@ fn statuses(said: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_hidden_in_another_is_never_carried_out() {
-    let mut town = crate::front::town::Town::new();
-    town.settings.body_timeout = std::time::Duration::from_millis(900);
-    town.settings.header_timeout = std::time::Duration::from_millis(900);
-    let open = town.open().await;
+    let mut env = crate::front::environment::TestEnvironment::new();
+    env.settings.body_timeout = std::time::Duration::from_millis(900);
+    env.settings.header_timeout = std::time::Duration::from_millis(900);
+    let open = env.open().await;
     let forms = forms();
     assert!(forms.len() >= 45);
     for (what, bytes) in forms {
@@ -129,7 +129,7 @@ async fn a_request_that_is_hidden_in_another_is_never_carried_out() {
         assert!(statuses.len() <= 1, "{what}: {said}");
         let is_refused = statuses.iter().all(|status| status.starts_with('4') || *status == "505");
         assert!(is_refused || what == "version 1.2", "{what}: {said}");
-        let accepted = open.town.journal.list(&Default::default(), 10).await.unwrap();
+        let accepted = open.env.journal.list(&Default::default(), 10).await.unwrap();
         assert!(accepted.is_empty(), "{what}: {} submissions, {said}", accepted.len());
     }
 }
@@ -211,7 +211,7 @@ async fn a_request_whose_framing_readers_understand_differently_is_not_carried_o
         assert_eq!(statuses(&said), ["400"], "{what}: {said}");
         assert!(said.contains("office.request.framing"), "{what}: {said}");
         assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{what} took {:?}", begun.elapsed());
-        let accepted = open.town.journal.list(&Default::default(), 10).await.unwrap();
+        let accepted = open.env.journal.list(&Default::default(), 10).await.unwrap();
         assert!(accepted.is_empty(), "{what}: {said}");
     }
 }

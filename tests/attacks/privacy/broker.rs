@@ -7,7 +7,7 @@ use super::{
 };
 use crate::program::Program;
 use lapin::{Channel, Connection, ConnectionProperties, options::*, types::FieldTable};
-use punte::kit::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::test_stack::{OFFICE, TestStack, TestStackPlan};
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -21,11 +21,11 @@ fn new_prefix() -> String {
     format!("canary-{}", uuid::Uuid::new_v4().simple())
 }
 
-async fn stage(prefix: &str) -> Stage {
-    let mut plan = StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
+async fn stack(prefix: &str) -> TestStack {
+    let mut plan = TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
     plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix.to_owned()));
     plan.journal_url = Some(journal_url());
-    Stage::prepare(plan).await.unwrap()
+    TestStack::prepare(plan).await.unwrap()
 }
 
 /// With a password: the tests' PostgreSQL trusts whoever comes from this machine, and does not ask for it.
@@ -75,9 +75,9 @@ async fn delete_queues(channel: &Channel, prefix: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_over_rabbitmq_and_postgresql_names_nobody_and_no_password() {
     let prefix = new_prefix();
-    let stage = stage(&prefix).await;
-    let office = stage.client(OFFICE).unwrap();
-    let program = Program::start(&stage, &office, &["--log", TALKATIVE], &[("RUST_BACKTRACE", "full")]).await;
+    let stack = stack(&prefix).await;
+    let office = stack.client(OFFICE).unwrap();
+    let program = Program::start(&stack, &office, &["--log", TALKATIVE], &[("RUST_BACKTRACE", "full")]).await;
     let mut walk = Walk::new(&program, &office);
     for service in SERVICES {
         let shown = walk.submit(service).await;
@@ -97,11 +97,11 @@ async fn the_log_over_rabbitmq_and_postgresql_names_nobody_and_no_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_events_and_dead_letters_carry_identifiers_only() {
     let prefix = new_prefix();
-    let stage = stage(&prefix).await;
-    let office = stage.client(OFFICE).unwrap();
+    let stack = stack(&prefix).await;
+    let office = stack.client(OFFICE).unwrap();
     // Nobody takes the work from its queues.
     let arguments = ["--role", "gateway", "--role", "scheduler", "--log", TALKATIVE];
-    let program = Program::start(&stage, &office, &arguments, &[("RUST_BACKTRACE", "full")]).await;
+    let program = Program::start(&stack, &office, &arguments, &[("RUST_BACKTRACE", "full")]).await;
     let (_connection, channel) = channel().await;
     let events = channel
         .queue_declare("".into(), QueueDeclareOptions { exclusive: true, ..Default::default() }, FieldTable::default())

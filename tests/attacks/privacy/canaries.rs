@@ -1,6 +1,6 @@
 //! What must stay where it belongs: texts that are looked for, and requests that carry them.
 
-use crate::town::request;
+use crate::environment::request;
 use serde_json::{Value, json};
 
 pub const PERSON: &str = "2000000099911";

@@ -4,7 +4,7 @@
 use super::canaries::{Canaries, FILE_NAME, FILE_TEXT, PASSWORD, PERSON, TALKATIVE, WEBHOOK_KEY, canary};
 use crate::program::Program;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use punte::kit::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::test_stack::{OFFICE, TestStack, TestStackPlan};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -38,12 +38,12 @@ fn faults() -> Vec<Value> {
 }
 
 /// With the office's webhook, which nobody answers.
-pub async fn stage(folder: &Path) -> Stage {
+pub async fn stack(folder: &Path) -> TestStack {
     std::fs::write(folder.join("whsec"), format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY))).unwrap();
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut plan = StagePlan::of_project(project);
+    let mut plan = TestStackPlan::of_project(project);
     plan.adapters = folder.join("adapters");
-    crate::town::copy(&project.join("adapters"), &plan.adapters);
+    crate::environment::copy(&project.join("adapters"), &plan.adapters);
     // So many faults in a row would open the circuit, and everything else would wait for it.
     for agency in ["civil-registry", "legal-events"] {
         let file = plan.adapters.join(agency).join("agency.toml");
@@ -56,7 +56,7 @@ pub async fn stage(folder: &Path) -> Stage {
         "[offices.causeni.webhook]\nurl = \"https://localhost:1/hook\"\nsecret_files = [{:?}]\nallow_private_addresses = true\n",
         folder.join("whsec").display().to_string()
     );
-    Stage::prepare(plan).await.unwrap()
+    TestStack::prepare(plan).await.unwrap()
 }
 
 pub struct Walk<'a> {
@@ -199,12 +199,12 @@ impl<'a> Walk<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = stage(folder.path()).await;
-    let office = stage.client(OFFICE).unwrap();
+    let stack = stack(folder.path()).await;
+    let office = stack.client(OFFICE).unwrap();
     let operations = format!("127.0.0.1:{}", rand::random_range(9_000..12_000));
     let variables =
         [("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("PUNTE__OPERATIONS__LISTEN", operations.as_str())];
-    let program = Program::start(&stage, &office, &["--log", TALKATIVE], &variables).await;
+    let program = Program::start(&stack, &office, &["--log", TALKATIVE], &variables).await;
     let mut walk = Walk::new(&program, &office);
     for service in SERVICES {
         let shown = walk.submit(service).await;
@@ -220,13 +220,13 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
         ("legal-events", "legal-event"),
     ] {
         for fault in faults() {
-            stage.simulators[&agency.parse().unwrap()].behave(json!({"fault": fault, "times": 1})).unwrap();
+            stack.simulators[&agency.parse().unwrap()].behave(json!({"fault": fault, "times": 1})).unwrap();
             walk.submit(service).await;
         }
     }
     walk.err().await;
     for secret in ["gateway/server.key", "agencies/civil-registry/client.key", "agencies/civil-registry/signing.key"] {
-        walk.canaries.add_key(&std::fs::read_to_string(stage.secrets().join(secret)).unwrap());
+        walk.canaries.add_key(&std::fs::read_to_string(stack.secrets().join(secret)).unwrap());
     }
     let canaries = &walk.canaries;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -246,8 +246,8 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
     let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     for id in &walk.ids {
-        told(&["submissions", "show", id], &stage, canaries);
-        told(&["submissions", "show", id, "--json"], &stage, canaries);
+        told(&["submissions", "show", id], &stack, canaries);
+        told(&["submissions", "show", id, "--json"], &stack, canaries);
     }
     for arguments in [
         &["submissions", "list"][..],
@@ -257,25 +257,25 @@ async fn nothing_personal_and_no_secret_leaves_the_program_unasked() {
         &["check"],
         &["check", "--json"],
     ] {
-        told(arguments, &stage, canaries);
+        told(arguments, &stack, canaries);
     }
-    urls(&stage, &walk.ids, canaries).await;
+    urls(&stack, &walk.ids, canaries).await;
     let log = program.said();
     assert!(log.lines().count() > 300 && log.contains("DEBUG") && log.contains("the agency answered"), "{log}");
     canaries.assert_absent("the log", &log);
 }
 
-pub fn told(arguments: &[&str], stage: &Stage, canaries: &Canaries) {
+pub fn told(arguments: &[&str], stack: &TestStack, canaries: &Canaries) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
-    let done = command.args(arguments).arg("--config").arg(stage.config()).output().unwrap();
+    let done = command.args(arguments).arg("--config").arg(stack.config()).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(!text.is_empty(), "{arguments:?} says nothing");
     canaries.assert_absent(&format!("{arguments:?}"), &text);
 }
 
 /// Method, path and headers of every request that went to an agency.
-async fn urls(stage: &Stage, ids: &[String], canaries: &Canaries) {
-    let journal = punte::journal::sqlite::SqliteJournal::open(&stage.folder.path().join("data/journal.db"));
+async fn urls(stack: &TestStack, ids: &[String], canaries: &Canaries) {
+    let journal = punte::journal::sqlite::SqliteJournal::open(&stack.folder.path().join("data/journal.db"));
     let Ok(journal) = journal else { panic!("the journal cannot be read beside the program") };
     let mut seen = 0;
     for id in ids {
@@ -294,7 +294,7 @@ async fn urls(stage: &Stage, ids: &[String], canaries: &Canaries) {
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_in_no_error_of_a_start_that_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = stage(folder.path()).await;
+    let stack = stack(folder.path()).await;
     let canaries = Canaries::new();
     let journal = format!("postgres://punte:{PASSWORD}@127.0.0.1:1/punte");
     let broker = format!("amqp://punte:{PASSWORD}@127.0.0.1:1/%2f");
@@ -310,7 +310,7 @@ async fn passwords_are_in_no_error_of_a_start_that_fails() {
     ] {
         for arguments in [&["check"][..], &["serve", "--log", "trace"], &["submissions", "list"]] {
             let mut command = Command::new("timeout");
-            command.args(["3", env!("CARGO_BIN_EXE_punte")]).args(arguments).arg("--config").arg(stage.config());
+            command.args(["3", env!("CARGO_BIN_EXE_punte")]).args(arguments).arg("--config").arg(stack.config());
             command.env("PUNTE__GATEWAY__LISTEN", "127.0.0.1:0").envs(variables.iter().copied());
             let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
             let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));

@@ -2,10 +2,10 @@
 
 use super::{
     canaries::{NOTE, PERSON, TALKATIVE, canary},
-    everywhere::{Walk, stage, told},
+    everywhere::{Walk, stack, told},
 };
 use crate::program::Program;
-use punte::{crash::Point, kit::stage::OFFICE};
+use punte::{crash::Point, kit::test_stack::OFFICE};
 use std::time::{Duration, Instant};
 
 /// In a handler of the gateway, in a worker's task, on the road and in a delivery of the courier.
@@ -20,11 +20,11 @@ const POINTS: [Point; 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_panic_of_the_program_quotes_is_in_no_log_and_no_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = stage(folder.path()).await;
-    let office = stage.client(OFFICE).unwrap();
+    let stack = stack(folder.path()).await;
+    let office = stack.client(OFFICE).unwrap();
     let armed = POINTS.map(|point| format!("{}=1*panic({PERSON} {NOTE})", point.name())).join(";");
     let variables = [("FAILPOINTS", armed.as_str()), ("RUST_BACKTRACE", "full")];
-    let program = Program::start(&stage, &office, &["--log", TALKATIVE], &variables).await;
+    let program = Program::start(&stack, &office, &["--log", TALKATIVE], &variables).await;
     let walk = Walk::new(&program, &office);
     let begun = Instant::now();
     while program.said().matches("its text is not shown").count() < POINTS.len() {
@@ -33,7 +33,7 @@ async fn what_a_panic_of_the_program_quotes_is_in_no_log_and_no_answer() {
         walk.canaries.assert_absent("an answer", &text);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    told(&["submissions", "list", "--json"], &stage, &walk.canaries);
+    told(&["submissions", "list", "--json"], &stack, &walk.canaries);
     let log = program.said();
     assert!(log.contains("a panic at") && log.contains("a handler panicked"), "{log}");
     walk.canaries.assert_absent("the log", &log);

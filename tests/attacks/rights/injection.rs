@@ -2,12 +2,12 @@
 //! stay texts, or are refused.
 
 use crate::{
-    front::town::open,
+    environment::{TestEnvironment, request},
+    front::environment::open,
     program::Program,
-    town::{Town, request},
 };
 use http::Method;
-use punte::kit::stage::{OFFICE, Stage, StagePlan};
+use punte::kit::test_stack::{OFFICE, TestStack, TestStackPlan};
 use serde_json::{Value, json};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;
@@ -50,7 +50,7 @@ const TEXTS: [&str; 32] = [
 const IMPOSSIBLE: [&str; 4] = ["\u{1b}[31mred", "\u{0}", "\u{8}", "\u{fffe}"];
 
 fn with(service: &str, text: &str) -> Value {
-    let mut request = request(service, crate::town::CITIZEN);
+    let mut request = request(service, crate::environment::CITIZEN);
     for field in ["clerk", "entity", "legal_basis", "reason"] {
         request["context"][field] = json!(text);
     }
@@ -60,8 +60,8 @@ fn with(service: &str, text: &str) -> Value {
 }
 
 /// The bodies that were sent for a submission.
-async fn sent(town: &Town, id: &str) -> Vec<String> {
-    let journal = &town.stage.process().unwrap().journal;
+async fn sent(env: &TestEnvironment, id: &str) -> Vec<String> {
+    let journal = &env.stack.process().unwrap().journal;
     let attempts = journal.attempts(id.parse().unwrap()).await.unwrap();
     let bytes = attempts.into_iter().filter_map(|attempt| Some(attempt.wire?.sent));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().split_once("\r\n\r\n").unwrap().1.to_owned();
@@ -92,43 +92,44 @@ const FIELDS: [&str; 5] = ["CallingUser", "CallingEntity", "CallBasis", "CallRea
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offices_text_is_a_text_in_every_message() {
-    let town =
-        Town::planned(|plan| plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 1\n").await;
-    let plain = town.post_request(&with("civil-status-extract", "plain")).await;
-    town.ends(&plain, "completed").await;
-    let (elements, _) = texts_in(&sent(&town, &plain).await[0], &FIELDS);
+    let env =
+        TestEnvironment::planned(|plan| plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 1\n")
+            .await;
+    let plain = env.post_request(&with("civil-status-extract", "plain")).await;
+    env.ends(&plain, "completed").await;
+    let (elements, _) = texts_in(&sent(&env, &plain).await[0], &FIELDS);
     for text in TEXTS {
-        let extract = town.post_request(&with("civil-status-extract", text)).await;
-        let event = town.post_request(&with("legal-event", text)).await;
-        town.until(&extract, &["completed", "refused", "parked"]).await;
-        town.until(&event, &["completed", "refused", "parked"]).await;
-        let (seen, texts) = texts_in(&sent(&town, &extract).await[0], &FIELDS);
+        let extract = env.post_request(&with("civil-status-extract", text)).await;
+        let event = env.post_request(&with("legal-event", text)).await;
+        env.until(&extract, &["completed", "refused", "parked"]).await;
+        env.until(&event, &["completed", "refused", "parked"]).await;
+        let (seen, texts) = texts_in(&sent(&env, &extract).await[0], &FIELDS);
         assert_eq!((seen, texts), (elements, vec![text.to_owned(); 5]), "{text}");
-        let body = payload(&sent(&town, &event).await[0]);
+        let body = payload(&sent(&env, &event).await[0]);
         for member in ["event_message", "legal_basis", "legal_reason", "user", "legal_entity"] {
             assert_eq!(body[member], text, "{body}");
         }
         assert_eq!(body.as_object().unwrap().len(), 12, "{body}");
     }
     for text in IMPOSSIBLE {
-        let (status, shown) = town.post_raw(&with("civil-status-extract", text)).await;
+        let (status, shown) = env.post_raw(&with("civil-status-extract", text)).await;
         if status >= 400 {
             continue;
         }
         let id = shown["id"].as_str().unwrap();
-        town.ends(id, "parked").await;
-        assert!(sent(&town, id).await.is_empty(), "{text:?} was sent");
+        env.ends(id, "parked").await;
+        assert!(sent(&env, id).await.is_empty(), "{text:?} was sent");
     }
-    town.leave().await;
+    env.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_an_office_sends_begins_a_line_of_the_log() {
     for format in ["text", "json"] {
-        let stage = Stage::prepare(StagePlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")))).await.unwrap();
-        let office = stage.client(OFFICE).unwrap();
+        let stack = TestStack::prepare(TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")))).await.unwrap();
+        let office = stack.client(OFFICE).unwrap();
         let arguments = ["--log-format", format, "--log", "trace"];
-        let program = Program::start(&stage, &office, &arguments, &[]).await;
+        let program = Program::start(&stack, &office, &arguments, &[]).await;
         let forged = "2026-01-01T00:00:00Z  INFO punte: forged";
         for path in [
             "/v1/services/%0a",
@@ -160,7 +161,7 @@ async fn nothing_that_an_office_sends_begins_a_line_of_the_log() {
             "idempotency-key: \u{e9}\u{9b}forged",
         ] {
             raw(
-                &stage,
+                &stack,
                 &program,
                 &format!("POST /v1/submissions HTTP/1.1\r\nhost: x\r\n{field}\r\ncontent-length: 0\r\n\r\n"),
             )
@@ -179,8 +180,8 @@ async fn nothing_that_an_office_sends_begins_a_line_of_the_log() {
     }
 }
 
-async fn raw(stage: &Stage, program: &Program, text: &str) {
-    let mut stream = crate::http::idle::connect(stage, OFFICE, program.port, b"http/1.1").await;
+async fn raw(stack: &TestStack, program: &Program, text: &str) {
+    let mut stream = crate::http::idle::connect(stack, OFFICE, program.port, b"http/1.1").await;
     let _ = stream.write_all(text.as_bytes()).await;
     let _ = stream.flush().await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -1,7 +1,7 @@
 //! Every operation of the API's document, asked by one office with another's things: it gets exactly what it would get for
 //! things that do not exist, and nothing of the other's changes.
 
-use crate::front::town::{Open, Said, Town, Visitor, open, wish};
+use crate::front::environment::{Open, Said, TestEnvironment, Visitor, open, wish};
 use http::Method;
 use punte::{domain::SubmissionId, roles::gateway::openapi::DOCUMENT};
 use serde_json::{Value, json};
@@ -273,7 +273,7 @@ async fn pages_never_show_anothers_submissions() {
 /// The time of an answer tells hardly more than the answer does.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_a_refusal_does_not_tell_whether_a_submission_exists() {
-    let open = Town::new().open().await;
+    let open = TestEnvironment::new().open().await;
     let (one, other) = (open.office("causeni"), open.office("shkoder"));
     let things = things_of(&open, &one).await;
     let mut took = [Vec::new(), Vec::new()];

@@ -1,13 +1,13 @@
 //! Webhooks that lead where they must not: every notation of a private address, and names that change their meaning.
 
 use crate::{
-    front::town::{Open, Town, wish},
+    front::environment::{Open, TestEnvironment, wish},
     tls::papers::Papers,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use punte::{
     domain::{Schedule, SystemClock},
-    roles::courier::{Courier, CourierError, CourierParts},
+    roles::notifier::{Notifier, NotifierError, NotifierParts},
     settings::WebhookSettings,
 };
 use serde_json::json;
@@ -35,24 +35,24 @@ fn counter(address: &str) -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-fn courier(town: &mut Town, url: &str, ca: Option<&Path>) -> Result<Courier, CourierError> {
-    let secret = town.folder.path().join("webhook-secret");
+fn courier(env: &mut TestEnvironment, url: &str, ca: Option<&Path>) -> Result<Notifier, NotifierError> {
+    let secret = env.folder.path().join("webhook-secret");
     std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
-    town.offices[0].webhook = Some(WebhookSettings {
+    env.offices[0].webhook = Some(WebhookSettings {
         url: url.into(),
         secret_files: vec![secret],
         allow_private_addresses: false,
         ca: ca.map(Path::to_path_buf),
     });
-    town.offices[0].office.has_webhook = true;
+    env.offices[0].office.has_webhook = true;
     let millis = Duration::from_millis;
-    Courier::start(CourierParts {
-        offices: town.offices.clone(),
-        journal: town.journal.clone(),
+    Notifier::start(NotifierParts {
+        offices: env.offices.clone(),
+        journal: env.journal.clone(),
         clock: Arc::new(SystemClock),
-        metrics: town.metrics.clone(),
+        metrics: env.metrics.clone(),
         schedule: Schedule::new(millis(50), millis(100), 1.0, 0.0, 1000, millis(1500)).unwrap(),
-        shutdown: town.shutdown.clone(),
+        shutdown: env.shutdown.clone(),
         wake: None,
     })
 }
@@ -63,7 +63,7 @@ async fn completed(open: &Open, key: &str) {
 }
 
 fn tries(open: &Open) -> u64 {
-    let text = open.town.metrics.to_text();
+    let text = open.env.metrics.to_text();
     let lines = text.lines().filter(|line| line.starts_with("punte_webhooks_total"));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
@@ -120,8 +120,9 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "[fec0::1]",
         "[ff02::1]",
     ] {
-        let outcome = courier(&mut Town::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
-        assert!(matches!(outcome, Err(CourierError::Webhook { .. })), "{host}");
+        let outcome =
+            courier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+        assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
     // Neither users, other schemes, nor what is no URL.
     for url in [
@@ -133,16 +134,17 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "https://".into(),
         format!("https://[::1%25lo]:{port}/"),
     ] {
-        assert!(courier(&mut Town::new(), &url, Some(&papers.authority())).is_err(), "{url}");
+        assert!(courier(&mut TestEnvironment::new(), &url, Some(&papers.authority())).is_err(), "{url}");
     }
     // Names of this machine: those that are its own everywhere at once, the others when they are resolved.
     for host in ["localhost", "LOCALHOST", "localhost.", "hooks.localhost"] {
-        let outcome = courier(&mut Town::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
-        assert!(matches!(outcome, Err(CourierError::Webhook { .. })), "{host}");
+        let outcome =
+            courier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+        assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
-    let mut town = Town::new();
-    courier(&mut town, &format!("https://ip6-localhost:{port}/"), Some(&papers.authority())).unwrap();
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    courier(&mut env, &format!("https://ip6-localhost:{port}/"), Some(&papers.authority())).unwrap();
+    let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 2).await;
     open.close().await;
@@ -180,9 +182,9 @@ async fn rebind(hosts: &Path) {
     let (same_port, private) = counter(&format!("127.0.0.1:{port}"));
     assert_eq!(port, same_port);
     is("9.9.9.9 hooks.example");
-    let mut town = Town::new();
-    courier(&mut town, &format!("https://hooks.example:{port}/"), Some(&papers.authority())).unwrap();
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    courier(&mut env, &format!("https://hooks.example:{port}/"), Some(&papers.authority())).unwrap();
+    let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 3).await;
     assert!(public.load(Ordering::SeqCst) >= 1, "the public address was never connected to");

@@ -4,7 +4,7 @@ use super::{
     papers::{Flaw, Papers, Side},
     stranger::{Stranger, Switchboard},
 };
-use crate::town::Town;
+use crate::environment::TestEnvironment;
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -12,9 +12,9 @@ use std::{
 
 const AGENCY: &str = "civil-registry";
 /// In every request to the agency: its envelope, its SOAP action, the citizen.
-const PAYLOAD: [&str; 4] = ["POST /", "Envelope", "soapaction", crate::town::CITIZEN];
+const PAYLOAD: [&str; 4] = ["POST /", "Envelope", "soapaction", crate::environment::CITIZEN];
 
-async fn town_with(papers: &Papers, board: &Switchboard) -> Town {
+async fn town_with(papers: &Papers, board: &Switchboard) -> TestEnvironment {
     let (authority, port) = (papers.authority_with_revocations(), board.port);
     let begin = move |keys: &Path| {
         let secrets = keys.parent().unwrap().parent().unwrap();
@@ -24,7 +24,7 @@ async fn town_with(papers: &Papers, board: &Switchboard) -> Town {
     let patient = |_: &str, text: String| {
         text.replace("failures = 5", "failures = 1000").replace("timeout_secs = 20", "timeout_secs = 4")
     };
-    Town::with_adapters(patient, |plan| {
+    TestEnvironment::with_adapters(patient, |plan| {
         plan.retry = "first_wait_secs = 5\nmax_wait_secs = 5\nmax_attempts = 1\n";
         plan.played_elsewhere.insert(AGENCY.parse().unwrap(), Box::new(begin));
     })
@@ -32,12 +32,12 @@ async fn town_with(papers: &Papers, board: &Switchboard) -> Town {
 }
 
 /// The code with which the submission waits for the agency; it is taken back, so that it meets no other agency.
-async fn code(town: &Town, what: &str) -> String {
+async fn code(env: &TestEnvironment, what: &str) -> String {
     let begun = Instant::now();
-    let id = town.post("person-lookup").await;
-    let shown = town.until(&id, &["retrying"]).await;
+    let id = env.post("person-lookup").await;
+    let shown = env.until(&id, &["retrying"]).await;
     assert!(begun.elapsed() < Duration::from_secs(15), "{what} took {:?}", begun.elapsed());
-    while town.cancel(&id).await.0 != 200 {
+    while env.cancel(&id).await.0 != 200 {
         assert!(begun.elapsed() < Duration::from_secs(25), "{what}: it cannot be taken back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -47,7 +47,7 @@ async fn code(town: &Town, what: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
     let (papers, board) = (Papers::new(), Switchboard::open());
-    let town = town_with(&papers, &board).await;
+    let env = town_with(&papers, &board).await;
     let certificate = "agency.certificate";
     for (flaw, more, wanted) in [
         (Flaw::Expired, &[][..], certificate),
@@ -74,28 +74,28 @@ async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
         let what = format!("{flaw:?} {more:?}");
         let stranger = Stranger::begin(&papers.issue(Side::Server, flaw), more);
         board.connect_to(Some(stranger.port));
-        let code = code(&town, &what).await;
+        let code = code(&env, &what).await;
         assert!(code == wanted || (wanted == "network.tls" && code == certificate), "{what}: {code}");
         let heard = stranger.heard();
         assert!(PAYLOAD.iter().all(|part| !heard.contains(part)), "{what} was told {heard}");
     }
     board.connect_to(None);
-    assert_eq!(code(&town, "plain HTTP").await, "network.tls");
+    assert_eq!(code(&env, "plain HTTP").await, "network.tls");
     let said = board.said_plainly.lock().unwrap().clone();
     assert_eq!(said[..2], [0x16, 3], "a handshake and nothing else");
     assert!(PAYLOAD.iter().all(|part| !String::from_utf8_lossy(&said).contains(part)));
-    town.leave().await;
+    env.leave().await;
 }
 
 /// The same agency with good papers hears the request: the test above could fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again() {
     let (papers, board) = (Papers::new(), Switchboard::open());
-    let town = town_with(&papers, &board).await;
+    let env = town_with(&papers, &board).await;
     for more in [&["-tls1_2"][..], &["-tls1_3"]] {
         let mut stranger = Stranger::begin(&papers.issue(Side::Server, Flaw::None), more);
         board.connect_to(Some(stranger.port));
-        let id = town.post("person-lookup").await;
+        let id = env.post("person-lookup").await;
         let begun = Instant::now();
         while !PAYLOAD.iter().all(|part| stranger.heard().contains(part)) {
             assert!(begun.elapsed() < Duration::from_secs(15), "{more:?}: {}", stranger.heard());
@@ -105,7 +105,7 @@ async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again
         stranger.say("R\n");
         tokio::time::sleep(Duration::from_millis(300)).await;
         stranger.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-        let shown = town.until(&id, &["parked", "retrying"]).await;
+        let shown = env.until(&id, &["parked", "retrying"]).await;
         let code = shown["fault"]["code"].as_str().unwrap();
         match more {
             ["-tls1_2"] => assert_eq!(code, "agency.tls.renegotiation", "{shown:#}"),
@@ -117,7 +117,7 @@ async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again
             "the request was said again: {}",
             stranger.heard()
         );
-        town.cancel(&id).await;
+        env.cancel(&id).await;
     }
-    town.leave().await;
+    env.leave().await;
 }

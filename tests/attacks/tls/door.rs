@@ -2,11 +2,11 @@
 
 use super::papers::{ANYTHING_GOES, Flaw, Papers, Side};
 use crate::{
+    environment,
     front::{
+        environment::{Open, TestEnvironment, wish},
         raw::until_end,
-        town::{Open, Town, wish},
     },
-    town,
 };
 use std::{
     io::Write,
@@ -17,11 +17,11 @@ use std::{
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 async fn open(papers: &Papers) -> Open {
-    let mut town = Town::new();
-    town.settings.client_ca = vec![papers.authority()];
-    town.settings.client_crl = vec![papers.revocations()];
-    town.settings.handshake_timeout = Duration::from_secs(3);
-    town.open().await
+    let mut env = TestEnvironment::new();
+    env.settings.client_ca = vec![papers.authority()];
+    env.settings.client_crl = vec![papers.revocations()];
+    env.settings.handshake_timeout = Duration::from_secs(3);
+    env.open().await
 }
 
 /// Everything that OpenSSL's client says and hears, with this request after the handshake.
@@ -56,7 +56,7 @@ fn posting() -> String {
 }
 
 async fn nothing_was_accepted(open: &Open, what: &str) {
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty(), "{what}");
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty(), "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,23 +176,26 @@ async fn plain_http_on_the_port_of_tls_is_told_so_and_noise_gets_an_end() {
 /// It speaks plain HTTP, on loopback unless the operator says otherwise, and holds nothing of anybody.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_listener_knows_no_submissions_and_ends_what_is_not_http() {
-    let town = town::Town::found().await;
-    let id = town.post("person-lookup").await;
-    town.ends(&id, "completed").await;
+    let env = environment::TestEnvironment::found().await;
+    let id = env.post("person-lookup").await;
+    env.ends(&id, "completed").await;
     for path in
         ["/v1/submissions", &format!("/v1/submissions/{id}"), "/v1/services", "/", "/../etc/passwd", "/debug/pprof"]
     {
-        assert!(town.operations(path).await.starts_with("HTTP/1.1 404"), "{path}");
+        assert!(env.operations(path).await.starts_with("HTTP/1.1 404"), "{path}");
     }
     for path in ["/metrics", "/healthz/ready", "/healthz/live"] {
-        let said = town.operations(path).await;
-        assert!(said.starts_with("HTTP/1.1 200") && !said.contains(&id) && !said.contains(town::CITIZEN), "{said}");
+        let said = env.operations(path).await;
+        assert!(
+            said.starts_with("HTTP/1.1 200") && !said.contains(&id) && !said.contains(environment::CITIZEN),
+            "{said}"
+        );
     }
-    let address = town.stage.process().unwrap().operations_address;
+    let address = env.stack.process().unwrap().operations_address;
     assert!(address.ip().is_loopback());
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]).await.unwrap();
     let (said, _) = until_end(stream).await;
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said:?}");
-    town.leave().await;
+    env.leave().await;
 }

@@ -1,16 +1,16 @@
 //! testssl.sh grades the gateway's listener: protocols, ciphers, forward secrecy, certificate, known weaknesses.
 
 use super::papers::{Flaw, Papers, Side};
-use crate::front::town::Town;
+use crate::front::environment::TestEnvironment;
 use serde_json::Value;
 use std::{collections::BTreeMap, process::Command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn testssl_has_no_finding_above_low() {
     let papers = Papers::new();
-    let mut town = Town::new();
-    (town.settings.certificate, town.settings.key) = papers.issue(Side::Server, Flaw::None);
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    (env.settings.certificate, env.settings.key) = papers.issue(Side::Server, Flaw::None);
+    let open = env.open().await;
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");
     let mut command = Command::new("timeout");

@@ -4,14 +4,14 @@ use super::{
     papers::{Flaw, Papers, Side},
     stranger::{Stranger, Switchboard},
 };
-use crate::town::Town;
+use crate::environment::TestEnvironment;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::time::{Duration, Instant};
 
 const PAYLOAD: [&str; 3] = ["POST /", "webhook-signature", "submission.completed"];
 
-async fn tried(town: &Town) -> u64 {
-    let text = town.operations("/metrics").await;
+async fn tried(env: &TestEnvironment) -> u64 {
+    let text = env.operations("/metrics").await;
     let counted = text.lines().filter(|line| line.starts_with("punte_webhooks_total"));
     counted.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
@@ -21,7 +21,7 @@ async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
     let (papers, board) = (Papers::new(), Switchboard::open());
     let secret = papers.authority().with_file_name("whsec");
     std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
-    let town = Town::planned(|plan| {
+    let env = TestEnvironment::planned(|plan| {
         plan.more_office = format!(
             "[offices.causeni.webhook]\nurl = \"https://localhost:{}/hook\"\nsecret_files = [{:?}]\nca = {:?}\n\
              allow_private_addresses = true\n",
@@ -50,35 +50,35 @@ async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
         let what = format!("{flaw:?} {more:?}");
         let stranger = Stranger::begin(&papers.issue(Side::Server, flaw), more);
         board.connect_to(Some(stranger.port));
-        notify(&town).await;
+        notify(&env).await;
         let heard = stranger.heard();
         assert!(PAYLOAD.iter().all(|part| !heard.contains(part)), "{what} was told {heard}");
     }
     board.connect_to(None);
-    notify(&town).await;
+    notify(&env).await;
     let said = board.said_plainly.lock().unwrap().clone();
     assert_eq!(said[..2], [0x16, 3], "a handshake and nothing else");
     assert!(PAYLOAD.iter().all(|part| !String::from_utf8_lossy(&said).contains(part)));
     // And with good papers it is told.
     let stranger = Stranger::begin(&papers.issue(Side::Server, Flaw::None), &["-tls1_3"]);
     board.connect_to(Some(stranger.port));
-    town.post("person-lookup").await;
+    env.post("person-lookup").await;
     let begun = Instant::now();
     while !PAYLOAD.iter().all(|part| stranger.heard().contains(part)) {
         assert!(begun.elapsed() < Duration::from_secs(15), "{}", stranger.heard());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(stranger);
-    town.leave().await;
+    env.leave().await;
 }
 
 /// One submission to its end, and its notice until it was given up.
-async fn notify(town: &Town) {
-    let before = tried(town).await;
-    let id = town.post("person-lookup").await;
-    town.ends(&id, "completed").await;
+async fn notify(env: &TestEnvironment) {
+    let before = tried(env).await;
+    let id = env.post("person-lookup").await;
+    env.ends(&id, "completed").await;
     let begun = Instant::now();
-    while tried(town).await == before {
+    while tried(env).await == before {
         assert!(begun.elapsed() < Duration::from_secs(30), "the notice was never tried");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }

@@ -1,6 +1,6 @@
 //! Offices: they post, and write down what they ask for and which number they get, on disk before they go on.
 
-use crate::town;
+use crate::environment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -166,7 +166,7 @@ pub const SERVICES: [&str; 4] = ["person-lookup", "civil-status-extract", "legal
 
 fn request(service: &str) -> Value {
     let like = if service == "certified-extract" { "civil-status-extract" } else { service };
-    let mut request = town::request(like, town::CITIZEN);
+    let mut request = environment::request(like, environment::CITIZEN);
     request["service"] = json!(service);
     request
 }

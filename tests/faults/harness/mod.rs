@@ -6,15 +6,15 @@ pub mod checker;
 mod checker_tests;
 pub mod clients;
 pub mod figures;
-pub mod furniture;
-pub mod house;
+pub mod fixtures;
+pub mod process_cluster;
 pub mod outside;
 pub mod process;
 pub mod receiver;
 pub mod replay;
 
-pub use crate::town::{over_rabbitmq, variable};
-pub use house::{ALL, House};
+pub use crate::environment::{over_rabbitmq, variable};
+pub use process_cluster::{ALL, ProcessCluster};
 use rand::{SeedableRng, rngs::StdRng};
 
 /// How long anything may take on a busy machine before it counts as never.
@@ -34,7 +34,7 @@ pub fn is_long() -> bool {
 }
 
 /// As several processes need it.
-pub fn shared(plan: &mut punte::kit::stage::StagePlan) {
+pub fn shared(plan: &mut punte::kit::test_stack::TestStackPlan) {
     over_rabbitmq(plan);
-    crate::town::in_postgres(plan);
+    crate::environment::in_postgres(plan);
 }

@@ -1,7 +1,7 @@
 //! An office's webhook: it takes every notice and remembers which submissions it was told of.
 
 use punte::{
-    kit::stage::StagePlan,
+    kit::test_stack::TestStackPlan,
     trust::{Identity, IdentityFiles, Purpose, Reloading, server_config},
 };
 use std::{
@@ -29,7 +29,7 @@ impl Bound {
     }
 
     /// The office is told here. The secret's file is written by [`Bound::open`].
-    pub fn plan(&self, plan: &mut StagePlan) {
+    pub fn plan(&self, plan: &mut TestStackPlan) {
         let port = self.0.local_addr().unwrap().port();
         plan.more_office = format!(
             "[offices.causeni.webhook]\nurl = \"https://localhost:{port}/hook\"\nsecret_files = [\"webhook-secret\"]\n\
@@ -37,9 +37,9 @@ impl Bound {
         );
     }
 
-    pub fn open(self, stage: &Path) -> Receiver {
-        std::fs::write(stage.join("webhook-secret"), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
-        let file = |name: &str| stage.join("secrets/gateway").join(name);
+    pub fn open(self, stack: &Path) -> Receiver {
+        std::fs::write(stack.join("webhook-secret"), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap();
+        let file = |name: &str| stack.join("secrets/gateway").join(name);
         let files =
             IdentityFiles { certificate: file("server.pem"), key: file("server.key"), purpose: Purpose::TlsServer };
         let identity = Arc::new(Reloading::<Identity>::load(files, jiff::Timestamp::now()).unwrap());

@@ -2,7 +2,7 @@
 //! and all goes on when there is room.
 
 use super::trial::Trial;
-use crate::harness::{House, is_long};
+use crate::harness::{ProcessCluster, is_long};
 use std::{
     fs::File,
     io::Write,
@@ -90,8 +90,8 @@ impl Drop for Protected {
     }
 }
 
-fn files_of(house: &House) -> Vec<PathBuf> {
-    let data: PathBuf = house.stage.folder.path().join("data");
+fn files_of(cluster: &ProcessCluster) -> Vec<PathBuf> {
+    let data: PathBuf = cluster.stack.folder.path().join("data");
     ["journal.db", "journal.db-wal"].map(|file| Path::new(&data).join(file)).to_vec()
 }
 
@@ -99,7 +99,7 @@ fn files_of(house: &House) -> Vec<PathBuf> {
 async fn a_journal_that_cannot_be_written_refuses_new_work_and_everything_goes_on_when_it_can() {
     let mut trial = Trial::begin("read-only disk", &[&[]], |_| {}).await;
     for _ in 0..if is_long() { 10 } else { 2 } {
-        let files = files_of(&trial.house);
+        let files = files_of(&trial.cluster);
         if !make_unchangeable(&files, true) {
             break;
         }

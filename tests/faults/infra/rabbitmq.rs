@@ -93,7 +93,7 @@ async fn queues_that_are_tampered_with_lose_nothing() {
     }
     for (agency, _) in &queues {
         let dead = names.dead_queue(&agency.parse().unwrap());
-        trial.house.explained.insert(dead.to_string(), 3);
+        trial.cluster.explained.insert(dead.to_string(), 3);
     }
     let hang_up = async { drop(node.ctl(&["close_all_connections", "--vhost", "/", "tried"]).await) };
     trial.blow("all connections closed by the operator", hang_up).await;

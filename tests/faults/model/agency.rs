@@ -2,7 +2,7 @@
 
 use super::{
     moves::Model,
-    town::{Agency, Came, Town},
+    world::{Agency, Came, World},
 };
 use punte::{
     adapter::Reading,
@@ -44,8 +44,8 @@ pub const MOVES: [Move; 7] = [
     Move::BringsAnswer,
 ];
 
-pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
-    let agency = &mut town.agency;
+pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
+    let agency = &mut world.agency;
     match it {
         Move::MeetsStray(deed) => {
             agency.strays = agency.strays.checked_sub(1)?;
@@ -64,7 +64,7 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
                 0 => Event::RefusedByAgency { attempt, refusal },
                 _ => Event::Answered { attempt, answer: Answer(serde_json::Value::Null) },
             };
-            (attempt > 0 && model.record(town, event)).then_some(())?;
+            (attempt > 0 && model.record(world, event)).then_some(())?;
         }
     }
     Some(())

@@ -9,8 +9,8 @@ use super::{
 };
 use jiff::SignedDuration;
 use punte::{
+    delivery::{Asked, Case, after_asking, settle},
     domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
-    road::{Asked, Case, after_asking, settle},
 };
 use stateright::{Checker, HasDiscoveries, Model as _};
 
@@ -345,7 +345,7 @@ fn a_machine_that_has_uncertain_done_again_is_found() {
 fn messages_that_nobody_misses_are_found() {
     let graph = Graph::of(&model(Effect::Idempotent, 1, |rules| rules.missing = |_, _| 0));
     let lost = graph.lost_on_the_way();
-    assert!(lost.iter().any(|town| town.state() == StateName::Queued), "{} are lost", lost.len());
+    assert!(lost.iter().any(|world| world.state() == StateName::Queued), "{} are lost", lost.len());
     assert!(graph.without_end().is_empty(), "the deadline still ends them");
 }
 
@@ -357,5 +357,5 @@ fn leases_that_nobody_looks_at_are_found() {
             _ => punte::roles::scheduler::after_due_time(progress, effect, schedule, now),
         }
     }));
-    assert!(graph.without_end().iter().any(|town| town.state() == StateName::Sending));
+    assert!(graph.without_end().iter().any(|world| world.state() == StateName::Sending));
 }

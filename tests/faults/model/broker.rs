@@ -2,7 +2,7 @@
 
 use super::{
     moves::{Model, goes_wrong},
-    town::{Doubt, Relay, Town},
+    world::{Doubt, Relay, World},
 };
 use punte::domain::{Event, StateName};
 
@@ -28,59 +28,59 @@ pub const MOVES: [Move; 7] = [
     Move::LanePutsBack,
 ];
 
-pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
+pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
     match it {
         Move::RelayClaims => {
-            let row = town.journal.outbox.as_mut().filter(|row| !row.claimed)?;
-            let is_due = !row.waits_for_agency || town.journal.doubt != Doubt::Fresh;
-            (town.relay == Relay::Idle && is_due).then_some(())?;
+            let row = world.journal.outbox.as_mut().filter(|row| !row.claimed)?;
+            let is_due = !row.waits_for_agency || world.journal.doubt != Doubt::Fresh;
+            (world.relay == Relay::Idle && is_due).then_some(())?;
             (row.claimed, row.was_claimed) = (true, true);
-            town.relay = Relay::Claimed;
+            world.relay = Relay::Claimed;
         }
         Move::RelayPublishes => {
-            (town.relay == Relay::Claimed).then_some(())?;
-            town.ready += 1;
-            town.relay = Relay::Published;
+            (world.relay == Relay::Claimed).then_some(())?;
+            world.ready += 1;
+            world.relay = Relay::Published;
         }
         Move::RelayConfirms => {
-            (town.relay == Relay::Published).then_some(())?;
-            town.relay = Relay::Idle;
-            if is_confirmed(model, town) {
-                model.record(town, Event::Published);
+            (world.relay == Relay::Published).then_some(())?;
+            world.relay = Relay::Idle;
+            if is_confirmed(model, world) {
+                model.record(world, Event::Published);
             }
         }
         Move::RelayCrashes => {
-            (town.relay != Relay::Idle).then_some(())?;
-            goes_wrong(town)?;
-            town.relay = Relay::Idle;
+            (world.relay != Relay::Idle).then_some(())?;
+            goes_wrong(world)?;
+            world.relay = Relay::Idle;
         }
         Move::ClaimRunsOut => {
-            town.journal.outbox.filter(|row| row.claimed)?;
-            if town.relay != Relay::Idle {
+            world.journal.outbox.filter(|row| row.claimed)?;
+            if world.relay != Relay::Idle {
                 // The relay is frozen, and goes on later.
-                goes_wrong(town)?;
+                goes_wrong(world)?;
             }
-            town.journal.outbox.as_mut()?.claimed = false;
+            world.journal.outbox.as_mut()?.claimed = false;
         }
         Move::LosesAll => {
-            (town.ready > 0 || town.workers.iter().any(|worker| worker.holds_message)).then_some(())?;
-            goes_wrong(town)?;
-            town.ready = 0;
-            town.workers.iter_mut().for_each(|worker| worker.holds_message = false);
+            (world.ready > 0 || world.workers.iter().any(|worker| worker.holds_message)).then_some(())?;
+            goes_wrong(world)?;
+            world.ready = 0;
+            world.workers.iter_mut().for_each(|worker| worker.holds_message = false);
         }
         Move::LanePutsBack => {
-            (town.ready > 0 && town.acceptance.is_in_journal()).then_some(())?;
+            (world.ready > 0 && world.acceptance.is_in_journal()).then_some(())?;
             // Once is as good as many times, and a lane stops only when something has failed.
-            goes_wrong(town)?;
-            town.ready -= 1;
-            model.record(town, Event::GivenBack);
+            goes_wrong(world)?;
+            world.ready -= 1;
+            model.record(world, Event::GivenBack);
         }
     }
     Some(())
 }
 
 /// The condition of the journal's statement for `published`.
-fn is_confirmed(model: &Model, town: &Town) -> bool {
-    let was_claimed = town.journal.outbox.is_some_and(|row| row.was_claimed);
-    town.state() == StateName::Accepted && (was_claimed || !model.rules.order.confirms_only_what_is_claimed)
+fn is_confirmed(model: &Model, world: &World) -> bool {
+    let was_claimed = world.journal.outbox.is_some_and(|row| row.was_claimed);
+    world.state() == StateName::Accepted && (was_claimed || !model.rules.order.confirms_only_what_is_claimed)
 }

@@ -5,14 +5,14 @@
 use super::{
     moves::{Model, Move},
     scheduler,
-    town::Town,
+    world::World,
 };
 use punte::domain::StateName;
 use std::collections::HashMap;
 
 /// The towns that can be reached, and from where the ordinary moves come.
 pub struct Graph {
-    towns: Vec<Town>,
+    towns: Vec<World>,
     before: Vec<Vec<(u32, Move)>>,
 }
 
@@ -20,13 +20,13 @@ impl Graph {
     pub fn of(model: &Model) -> Self {
         let mut numbers = HashMap::new();
         let mut graph = Self { towns: vec![], before: vec![] };
-        for town in stateright::Model::init_states(model) {
-            graph.number(&mut numbers, town);
+        for world in stateright::Model::init_states(model) {
+            graph.number(&mut numbers, world);
         }
         let mut next = 0;
         while next < graph.towns.len() {
-            let town = graph.towns[next].clone();
-            for (it, after) in stateright::Model::next_steps(model, &town) {
+            let world = graph.towns[next].clone();
+            for (it, after) in stateright::Model::next_steps(model, &world) {
                 let number = graph.number(&mut numbers, after);
                 if Model::is_ordinary(it) {
                     graph.before[number as usize].push((next as u32, it));
@@ -37,9 +37,9 @@ impl Graph {
         graph
     }
 
-    fn number(&mut self, numbers: &mut HashMap<Town, u32>, town: Town) -> u32 {
-        *numbers.entry(town).or_insert_with_key(|town| {
-            self.towns.push(town.clone());
+    fn number(&mut self, numbers: &mut HashMap<World, u32>, world: World) -> u32 {
+        *numbers.entry(world).or_insert_with_key(|world| {
+            self.towns.push(world.clone());
             self.before.push(vec![]);
             self.towns.len() as u32 - 1
         })
@@ -50,20 +50,20 @@ impl Graph {
     }
 
     /// Without the help of any person, everything ends or comes before an operator.
-    pub fn without_end(&self) -> Vec<&Town> {
-        self.stuck(Town::is_settled, |_| true)
+    pub fn without_end(&self) -> Vec<&World> {
+        self.stuck(World::is_settled, |_| true)
     }
 
     /// The same, and it is no deadline that ends it: what only a deadline would end has been lost on the way.
-    pub fn lost_on_the_way(&self) -> Vec<&Town> {
+    pub fn lost_on_the_way(&self) -> Vec<&World> {
         let passes = Move::Scheduler(scheduler::Move::DeadlinePasses);
         self.stuck(
-            |town| town.deadline_passed || town.is_settled() || town.state() == StateName::Waiting,
+            |world| world.deadline_passed || world.is_settled() || world.state() == StateName::Waiting,
             |it| it != passes,
         )
     }
 
-    fn stuck(&self, is_good: impl Fn(&Town) -> bool, is_taken: impl Fn(Move) -> bool) -> Vec<&Town> {
+    fn stuck(&self, is_good: impl Fn(&World) -> bool, is_taken: impl Fn(Move) -> bool) -> Vec<&World> {
         let mut escapes: Vec<bool> = self.towns.iter().map(is_good).collect();
         let mut pending: Vec<usize> = (0..self.towns.len()).filter(|number| escapes[*number]).collect();
         while let Some(number) = pending.pop() {
@@ -73,6 +73,6 @@ impl Graph {
                 }
             }
         }
-        self.towns.iter().zip(escapes).filter(|(_, escapes)| !escapes).map(|(town, _)| town).collect()
+        self.towns.iter().zip(escapes).filter(|(_, escapes)| !escapes).map(|(world, _)| world).collect()
     }
 }

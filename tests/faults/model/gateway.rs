@@ -2,8 +2,8 @@
 
 use super::{
     moves::goes_wrong,
-    town::{Acceptance, OutboxRow, Relay, Town},
     worker,
+    world::{Acceptance, OutboxRow, Relay, World},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,21 +27,21 @@ pub const MOVES: [Move; 5] = [
     Move::Dies { journaled: false },
 ];
 
-pub fn step(town: &mut Town, it: Move) -> Option<()> {
-    (town.acceptance == Acceptance::UnderWay).then_some(())?;
-    town.acceptance = match it {
+pub fn step(world: &mut World, it: Move) -> Option<()> {
+    (world.acceptance == Acceptance::UnderWay).then_some(())?;
+    world.acceptance = match it {
         Move::Journals => Acceptance::Accepted,
         Move::JournalsUnheard => Acceptance::Unheard,
         Move::GivesUp => Acceptance::Never,
         Move::Dies { journaled } => {
-            goes_wrong(town)?;
-            (0..town.workers.len()).for_each(|place| worker::dies(town, place));
-            (town.relay, town.is_kept) = (Relay::Idle, false);
+            goes_wrong(world)?;
+            (0..world.workers.len()).for_each(|place| worker::dies(world, place));
+            (world.relay, world.is_kept) = (Relay::Idle, false);
             if journaled { Acceptance::Accepted } else { Acceptance::Never }
         }
     };
-    if town.acceptance.is_in_journal() {
-        town.journal.outbox = Some(OutboxRow { claimed: true, was_claimed: true, waits_for_agency: false });
+    if world.acceptance.is_in_journal() {
+        world.journal.outbox = Some(OutboxRow { claimed: true, was_claimed: true, waits_for_agency: false });
     }
     Some(())
 }

@@ -29,7 +29,7 @@
 //! submissions in the same queue, two schedulers that have looked at the same moment, an adapter that changes its effect.
 
 mod rules;
-mod town;
+mod world;
 mod events;
 mod moves;
 mod gateway;

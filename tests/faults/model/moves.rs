@@ -5,9 +5,8 @@ use super::{
     events::Recorded,
     gateway, people,
     rules::{Rules, schedule},
-    scheduler,
-    town::{Acceptance, Breach, Doubt, OutboxRow, Step, Town},
-    worker,
+    scheduler, worker,
+    world::{Acceptance, Breach, Doubt, OutboxRow, Step, World},
 };
 use punte::{
     domain::{AttemptOutcome, Effect, Event, EventName, Facts, Schedule, StateName},
@@ -47,27 +46,27 @@ impl Model {
 
     /// Records an event as the journal does, in one transaction: the progress and the rows beside it. `false`: forbidden, or
     /// there is no such submission.
-    pub fn record(&self, town: &mut Town, event: Event) -> bool {
-        let facts = Facts { is_overdue: town.deadline_passed, ..self.effect.into() };
-        self.record_with(town, facts, event)
+    pub fn record(&self, world: &mut World, event: Event) -> bool {
+        let facts = Facts { is_overdue: world.deadline_passed, ..self.effect.into() };
+        self.record_with(world, facts, event)
     }
 
     /// It came to pass earlier than it is recorded.
-    pub fn record_of_before_deadline(&self, town: &mut Town, event: Event) -> bool {
-        self.record_with(town, self.effect.into(), event)
+    pub fn record_of_before_deadline(&self, world: &mut World, event: Event) -> bool {
+        self.record_with(world, self.effect.into(), event)
     }
 
-    fn record_with(&self, town: &mut Town, facts: Facts, event: Event) -> bool {
-        if !town.acceptance.is_in_journal() {
+    fn record_with(&self, world: &mut World, facts: Facts, event: Event) -> bool {
+        if !world.acceptance.is_in_journal() {
             return false;
         }
-        let Ok(after) = (self.rules.apply)(&town.journal.progress, facts, event.clone()) else {
+        let Ok(after) = (self.rules.apply)(&world.journal.progress, facts, event.clone()) else {
             return false;
         };
         self.recorded.note(event.name());
-        let before = std::mem::replace(&mut town.journal.progress, after);
-        let side = SideRows::of(&before, &event, &town.journal.progress);
-        let journal = &mut town.journal;
+        let before = std::mem::replace(&mut world.journal.progress, after);
+        let side = SideRows::of(&before, &event, &world.journal.progress);
+        let journal = &mut world.journal;
         match side.outbox {
             Some(true) => {
                 let waits_for_agency = event.name() == EventName::PutBack;
@@ -84,42 +83,42 @@ impl Model {
             journal.doubt = Doubt::Fresh;
         }
         journal.forget_words();
-        let (from, to) = (before.state.name(), town.state());
+        let (from, to) = (before.state.name(), world.state());
         if from.is_terminal() && to != from {
-            town.breach = Some(Breach::AnEndHasChanged);
+            world.breach = Some(Breach::AnEndHasChanged);
         }
         let may_leave = matches!(
             event.name(),
             EventName::Answered | EventName::RefusedByAgency | EventName::Replayed | EventName::Discarded
         );
         if from == StateName::Uncertain && !may_leave {
-            town.breach = Some(Breach::TheMachineLeftUncertain);
+            world.breach = Some(Breach::TheMachineLeftUncertain);
         }
         true
     }
 
     /// What cannot matter any more is forgotten, so that fewer towns differ.
-    fn forget(&self, town: &mut Town) {
-        if town.state() != StateName::Sending {
-            town.journal.lease_over = false;
+    fn forget(&self, world: &mut World) {
+        if world.state() != StateName::Sending {
+            world.journal.lease_over = false;
         }
-        let may_be_told = town.is_kept || town.workers.iter().any(|it| it.step == Step::Waits);
-        if town.acceptance == Acceptance::Unheard && !may_be_told {
-            town.acceptance = Acceptance::Accepted;
+        let may_be_told = world.is_kept || world.workers.iter().any(|it| it.step == Step::Waits);
+        if world.acceptance == Acceptance::Unheard && !may_be_told {
+            world.acceptance = Acceptance::Accepted;
         }
         if self.effect != Effect::Lookup {
-            town.journal.doubt = Doubt::None;
+            world.journal.doubt = Doubt::None;
         }
-        for worker in &mut town.workers {
+        for worker in &mut world.workers {
             let is_over = matches!(worker.step, Step::Heard { .. });
             if let Some(turn) = worker.step.turn_mut() {
                 turn.kept &= !turn.recorded && !is_over;
             }
         }
-        if town.state().is_terminal() {
-            town.journal.doubt = Doubt::None;
-            if town.restores_left == 0 {
-                (town.deadline_passed, town.faults_left, town.replays_left) = (false, 0, 0);
+        if world.state().is_terminal() {
+            world.journal.doubt = Doubt::None;
+            if world.restores_left == 0 {
+                (world.deadline_passed, world.faults_left, world.replays_left) = (false, 0, 0);
             }
         }
     }
@@ -139,21 +138,21 @@ impl Model {
 }
 
 impl stateright::Model for Model {
-    type State = Town;
+    type State = World;
     type Action = Move;
 
-    fn init_states(&self) -> Vec<Town> {
-        [Town::new, Town::early]
-            .map(|begins| Town { restores_left: self.restores, ..begins(self.workers, self.faults, self.replays) })
+    fn init_states(&self) -> Vec<World> {
+        [World::new, World::early]
+            .map(|begins| World { restores_left: self.restores, ..begins(self.workers, self.faults, self.replays) })
             .into()
     }
 
-    fn actions(&self, town: &Town, moves: &mut Vec<Move>) {
+    fn actions(&self, world: &World, moves: &mut Vec<Move>) {
         moves.extend(gateway::MOVES.map(Move::Gateway));
         moves.extend(broker::MOVES.map(Move::Broker));
-        for (place, worker) in town.workers.iter().enumerate() {
+        for (place, worker) in world.workers.iter().enumerate() {
             // Workers in the same place of their work are one as good as the other.
-            let is_twin = place > 0 && town.workers[place - 1] == *worker;
+            let is_twin = place > 0 && world.workers[place - 1] == *worker;
             if worker.step != Step::Absent && !is_twin {
                 moves.extend(worker::moves(worker).into_iter().map(|it| Move::Worker(place, it)));
             }
@@ -164,27 +163,27 @@ impl stateright::Model for Model {
         moves.extend(disaster::MOVES.map(Move::Disaster));
     }
 
-    fn next_state(&self, before: &Town, it: Move) -> Option<Town> {
-        let mut town = before.clone();
+    fn next_state(&self, before: &World, it: Move) -> Option<World> {
+        let mut world = before.clone();
         match it {
             Move::Gateway(_) | Move::Broker(_) | Move::Worker(..) | Move::Scheduler(_) | Move::People(_)
-                if town.is_held =>
+                if world.is_held =>
             {
                 None
             }
-            Move::Disaster(it) => disaster::step(self, &mut town, it),
-            Move::Gateway(it) => gateway::step(&mut town, it),
-            Move::Broker(it) => broker::step(self, &mut town, it),
-            Move::Worker(place, it) => worker::step(self, &mut town, place, it),
-            Move::Agency(it) => agency::step(self, &mut town, it),
+            Move::Disaster(it) => disaster::step(self, &mut world, it),
+            Move::Gateway(it) => gateway::step(&mut world, it),
+            Move::Broker(it) => broker::step(self, &mut world, it),
+            Move::Worker(place, it) => worker::step(self, &mut world, place, it),
+            Move::Agency(it) => agency::step(self, &mut world, it),
             // Neither knows of it but from the journal.
-            Move::Scheduler(_) | Move::People(_) if !town.acceptance.is_in_journal() => None,
-            Move::Scheduler(it) => scheduler::step(self, &mut town, it),
-            Move::People(it) => people::step(self, &mut town, it),
+            Move::Scheduler(_) | Move::People(_) if !world.acceptance.is_in_journal() => None,
+            Move::Scheduler(it) => scheduler::step(self, &mut world, it),
+            Move::People(it) => people::step(self, &mut world, it),
         }?;
-        self.forget(&mut town);
-        town.workers.sort_unstable();
-        (town != *before).then_some(town)
+        self.forget(&mut world);
+        world.workers.sort_unstable();
+        (world != *before).then_some(world)
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
@@ -193,7 +192,7 @@ impl stateright::Model for Model {
 }
 
 /// One of the few faults that a run allows.
-pub fn goes_wrong(town: &mut Town) -> Option<()> {
-    town.faults_left = town.faults_left.checked_sub(1)?;
+pub fn goes_wrong(world: &mut World) -> Option<()> {
+    world.faults_left = world.faults_left.checked_sub(1)?;
     Some(())
 }

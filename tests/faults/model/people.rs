@@ -1,7 +1,7 @@
 //! People: an office that takes its submission back, and an operator who replays or discards. The deadline stands here too:
 //! it was people who set it.
 
-use super::{moves::Model, town::Town};
+use super::{moves::Model, world::World};
 use punte::domain::{Event, EventName};
 
 pub const OFFICE: &str = "office";
@@ -21,8 +21,8 @@ pub enum Move {
 pub const MOVES: [Move; 5] =
     [Move::Cancel, Move::Replay, Move::ReplayThoughItMayRepeat, Move::ReplayOfAnEarlierAttempt, Move::Discard];
 
-pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
-    let progress = &town.journal.progress;
+pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
+    let progress = &world.journal.progress;
     let may_repeat = progress.may_repeat(model.effect);
     let replayed = |accepts_repeat| Event::Replayed { by: OPERATOR.into(), accepts_repeat };
     let event = match it {
@@ -34,8 +34,8 @@ pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
         Move::ReplayOfAnEarlierAttempt => replayed(Some(progress.attempts.checked_sub(1)?)),
     };
     if event.name() == EventName::Replayed {
-        town.replays_left = town.replays_left.checked_sub(1)?;
-        town.repeats_allowed += u8::from(it == Move::ReplayThoughItMayRepeat);
+        world.replays_left = world.replays_left.checked_sub(1)?;
+        world.repeats_allowed += u8::from(it == Move::ReplayThoughItMayRepeat);
     }
-    model.record(town, event).then_some(())
+    model.record(world, event).then_some(())
 }

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     adapter::Reading,
+    delivery::{Asked, Case, after_asking, begins_first, is_to_do, may_leave, settle, unsendable},
     domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
-    road::{Asked, Case, after_asking, begins_first, is_to_do, may_leave, settle, unsendable},
     roles::scheduler::{after_due_time, deadline_fault, missing},
 };
 use std::time::Duration;

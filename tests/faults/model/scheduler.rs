@@ -4,7 +4,7 @@
 use super::{
     moves::{Model, goes_wrong},
     rules::{START, lease_end},
-    town::{Doubt, Step, Town, Turn},
+    world::{Doubt, Step, Turn, World},
 };
 use punte::domain::{Event, State, StateName};
 
@@ -32,69 +32,69 @@ pub const MOVES: [Move; 8] = [
     Move::Reconciles,
 ];
 
-pub fn step(model: &Model, town: &mut Town, it: Move) -> Option<()> {
-    let state = town.state();
+pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
+    let state = world.state();
     match it {
         Move::LeaseRunsOut => {
-            (state == StateName::Sending && !town.journal.lease_over).then_some(())?;
-            let current = town.journal.progress.attempts;
+            (state == StateName::Sending && !world.journal.lease_over).then_some(())?;
+            let current = world.journal.progress.attempts;
             let is_it = |turn: &Turn| turn.recorded && turn.attempt == current;
-            if town.workers.iter_mut().any(|it| it.step.turn_mut().is_some_and(|turn| is_it(turn))) {
+            if world.workers.iter_mut().any(|it| it.step.turn_mut().is_some_and(|turn| is_it(turn))) {
                 // The worker is frozen, and goes on later.
-                goes_wrong(town)?;
+                goes_wrong(world)?;
             }
-            town.journal.lease_over = true;
-            let turns = town.workers.iter_mut().filter_map(|worker| worker.step.turn_mut());
+            world.journal.lease_over = true;
+            let turns = world.workers.iter_mut().filter_map(|worker| worker.step.turn_mut());
             turns.filter(|turn| is_it(turn)).for_each(|turn| turn.lease_over = true);
         }
         Move::TakesOver => {
-            let is_anybody_there = town.workers.iter().any(|it| !matches!(it.step, Step::Idle | Step::Absent));
-            (state == StateName::Sending && !town.journal.lease_over && !is_anybody_there).then_some(())?;
-            let event = Event::LeaseVoided { attempt: town.journal.progress.attempts, at: lease_end() };
-            model.record(town, event).then_some(())?;
-            town.journal.lease_over = true;
+            let is_anybody_there = world.workers.iter().any(|it| !matches!(it.step, Step::Idle | Step::Absent));
+            (state == StateName::Sending && !world.journal.lease_over && !is_anybody_there).then_some(())?;
+            let event = Event::LeaseVoided { attempt: world.journal.progress.attempts, at: lease_end() };
+            model.record(world, event).then_some(())?;
+            world.journal.lease_over = true;
         }
         Move::RetryFallsDue => {
             (state == StateName::Retrying).then_some(())?;
-            town.journal.retry_due = true;
+            world.journal.retry_due = true;
         }
         // That an agency acts within twice an exchange's time or never is what `lookup` rests on.
         Move::AgencyMustBeThrough => {
-            (town.journal.doubt == Doubt::Fresh && !is_anything_on_its_way(town)).then_some(())?;
-            town.journal.doubt = Doubt::Old;
+            (world.journal.doubt == Doubt::Fresh && !is_anything_on_its_way(world)).then_some(())?;
+            world.journal.doubt = Doubt::Old;
         }
         Move::DeadlinePasses => {
             (!state.is_terminal()).then_some(())?;
-            town.deadline_passed = true;
+            world.deadline_passed = true;
         }
         Move::SeesDue => {
-            let is_due = match town.journal.progress.state {
-                State::Sending { .. } => town.journal.lease_over,
-                State::Retrying { .. } => town.journal.retry_due,
+            let is_due = match world.journal.progress.state {
+                State::Sending { .. } => world.journal.lease_over,
+                State::Retrying { .. } => world.journal.retry_due,
                 _ => false,
             };
             is_due.then_some(())?;
-            let event = (model.rules.after_due_time)(&town.journal.progress, model.effect, &model.schedule, START)?;
-            model.record(town, event).then_some(())?;
+            let event = (model.rules.after_due_time)(&world.journal.progress, model.effect, &model.schedule, START)?;
+            model.record(world, event).then_some(())?;
         }
         Move::SeesDeadline => {
-            town.deadline_passed.then_some(())?;
-            let fault = (model.rules.deadline_fault)(&town.journal.progress, model.effect);
-            model.record(town, Event::DeadlinePassed { fault }).then_some(())?;
+            world.deadline_passed.then_some(())?;
+            let fault = (model.rules.deadline_fault)(&world.journal.progress, model.effect);
+            model.record(world, Event::DeadlinePassed { fault }).then_some(())?;
         }
         Move::Reconciles => {
             let queued = u64::from(state == StateName::Queued);
-            ((model.rules.missing)(queued, town.ready.into()) > 0).then_some(())?;
-            if town.workers.iter().any(|it| it.holds_message) {
+            ((model.rules.missing)(queued, world.ready.into()) > 0).then_some(())?;
+            if world.workers.iter().any(|it| it.holds_message) {
                 // A worker has it in hand, and takes very long to begin.
-                goes_wrong(town)?;
+                goes_wrong(world)?;
             }
-            model.record(town, Event::Requeued).then_some(())?;
+            model.record(world, Event::Requeued).then_some(())?;
         }
     }
     Some(())
 }
 
-fn is_anything_on_its_way(town: &Town) -> bool {
-    town.agency.strays > 0 || town.workers.iter().any(|it| matches!(it.step, Step::Sent { said: None, .. }))
+fn is_anything_on_its_way(world: &World) -> bool {
+    world.agency.strays > 0 || world.workers.iter().any(|it| matches!(it.step, Step::Sent { said: None, .. }))
 }

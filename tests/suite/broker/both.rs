@@ -1,6 +1,6 @@
 //! The contract of `Broker`, played on the embedded broker and on RabbitMQ.
 
-use super::stage::*;
+use super::fixture::*;
 use punte::broker::{Broker, BrokerError, BrokerHealth, QueueDepth};
 use std::{collections::HashSet, sync::Arc};
 use tokio::time::timeout;
@@ -14,13 +14,13 @@ macro_rules! on_both_brokers {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::Stage::embedded(super::DELIVERY_LIMIT).await.play(super::$test).await;
+                super::Fixture::embedded(super::DELIVERY_LIMIT).await.play(super::$test).await;
             })*
         }
         mod rabbitmq {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::Stage::rabbitmq(super::DELIVERY_LIMIT).await.play(super::$test).await;
+                super::Fixture::rabbitmq(super::DELIVERY_LIMIT).await.play(super::$test).await;
             })*
         }
     };

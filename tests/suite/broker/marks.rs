@@ -1,6 +1,6 @@
 //! The copy of the journal's mark in RabbitMQ: the newest alone, for whoever asks.
 
-use super::stage::*;
+use super::fixture::*;
 use jiff::Timestamp;
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use punte::{
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_mark_is_kept_and_can_be_read_again_and_again() {
-    Stage::rabbitmq(5).await.play(kept).await;
+    Fixture::rabbitmq(5).await.play(kept).await;
 }
 
 async fn kept(broker: Arc<dyn Broker>) {
@@ -35,7 +35,7 @@ async fn kept(broker: Arc<dyn Broker>) {
 async fn what_lies_in_the_marks_queue_and_is_no_mark_is_not_taken_for_none() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings.clone())
+    Fixture::with(settings.clone())
         .await
         .play(|broker| async move {
             assert_eq!(broker.mark().await.unwrap(), None);

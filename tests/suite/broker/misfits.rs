@@ -1,6 +1,6 @@
 //! What is in RabbitMQ already and not as Punte would make it: it is used as it is, and where it cannot be, one agency waits.
 
-use super::stage::*;
+use super::fixture::*;
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
@@ -58,7 +58,7 @@ async fn a_delivery_limit_that_was_changed_stops_nobody() {
     let before = RabbitmqBroker::start(settings.clone()).unwrap();
     connected(&before).await;
     before.declare(&[ours(), theirs()]).await.unwrap();
-    Stage::with(RabbitmqSettings { delivery_limit: 9, ..settings })
+    Fixture::with(RabbitmqSettings { delivery_limit: 9, ..settings })
         .await
         .play(|after| async move {
             work_flows(&*after).await;
@@ -83,7 +83,7 @@ async fn a_delivery_limit_that_was_changed_is_warned_of_once_a_queue_with_its_ke
     let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(lines.reopen().unwrap())).finish();
     let _guard = tracing::subscriber::set_default(log);
     let queue = Names::new(&settings.prefix).unwrap().work_queue(&ours(), Priority::Ordinary).to_string();
-    Stage::with(RabbitmqSettings { delivery_limit: 9, ..settings })
+    Fixture::with(RabbitmqSettings { delivery_limit: 9, ..settings })
         .await
         .play(|after| async move {
             for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn queues_of_any_make_but_a_stream_carry_the_work() {
     ];
     make_queue(names.work_queue(&ours(), Priority::Urgent), true, &elsewhere).await;
     make_queue(names.dead_queue(&ours()), false, &[]).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             work_flows(&*broker).await;
@@ -127,7 +127,7 @@ async fn exchanges_of_another_type_are_used_if_they_carry_the_work() {
     make_exchange(names.work_exchange(), ExchangeKind::Topic, false).await;
     make_exchange(names.dead_exchange(), ExchangeKind::Fanout, true).await;
     make_exchange(names.events_exchange(), ExchangeKind::Direct, true).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             work_flows(&*broker).await;
@@ -142,7 +142,7 @@ async fn what_can_carry_no_work_is_named_and_keeps_no_other_agency_waiting() {
     let names = Names::new(&settings.prefix).unwrap();
     let wrong = names.work_queue(&ours(), Priority::Urgent);
     make_queue(wrong.clone(), true, &[("x-queue-type", text("stream"))]).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             let said = broker.declare(&[ours(), theirs()]).await.unwrap_err();

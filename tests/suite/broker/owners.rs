@@ -1,6 +1,6 @@
 //! Two installations with one prefix: the second is refused, and a message of another journal goes back as it was.
 
-use super::stage::*;
+use super::fixture::*;
 use lapin::{
     BasicProperties,
     options::{BasicGetOptions, BasicNackOptions, BasicPublishOptions},
@@ -26,7 +26,7 @@ async fn a_prefix_belongs_to_one_journal_until_it_is_taken_over() {
     let prefix = format!("{}-{}", settings().prefix, "x".repeat(26));
     let settings = RabbitmqSettings { prefix, ..settings() };
     let second = of("5f2e", &settings);
-    Stage::with(of("41ca", &settings))
+    Fixture::with(of("41ca", &settings))
         .await
         .play(|first| async move {
             first.declare(&[ours()]).await.unwrap();
@@ -67,7 +67,7 @@ async fn who_has_the_prefix_is_named() {
     let prefix = format!("t{:08x}", rand::random::<u32>());
     let settings = RabbitmqSettings { prefix, ..settings() };
     let second = of("5f2e", &settings);
-    Stage::with(of("41ca", &settings))
+    Fixture::with(of("41ca", &settings))
         .await
         .play(|_| async move {
             let stranger = RabbitmqBroker::start(second).unwrap();
@@ -81,7 +81,7 @@ async fn who_has_the_prefix_is_named() {
 async fn another_journals_message_goes_back_as_it_was_and_its_owner_gets_it() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(of("41ca", &settings))
+    Fixture::with(of("41ca", &settings))
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();

@@ -1,6 +1,6 @@
 //! A RabbitMQ node of a test's own, which it may stop, kill and starve without disturbing others.
 
-use super::stage::{fresh_prefix, raw};
+use super::fixture::{fresh_prefix, raw};
 use punte::broker::rabbitmq::RabbitmqSettings;
 use std::{path::PathBuf, process::Command, time::Duration};
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! What only RabbitMQ can show: its messages, its topology, and what others do to it.
 
-use super::stage::*;
+use super::fixture::*;
 use futures_util::future::join_all;
 use lapin::{
     BasicProperties,
@@ -38,7 +38,7 @@ fn uri() -> String {
 async fn bytes_that_are_no_work_item_are_delivered_as_poison_and_rejected_to_the_dead_letters() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();
@@ -67,7 +67,7 @@ async fn bytes_that_are_no_work_item_are_delivered_as_poison_and_rejected_to_the
 async fn a_message_is_persistent_and_says_what_it_is_and_which_trace_it_belongs_to() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_message_is_persistent_and_says_what_it_is_and_which_trace_it_belongs_
 async fn a_consumer_whose_queue_is_deleted_makes_it_again_and_messages_flow() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             let mut deliveries = broker.consume(&ours(), 1).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_consumer_that_the_broker_has_forgotten_begins_anew_when_it_is_idle() 
     let names = Names::new(&settings.prefix).unwrap();
     let other = RabbitmqBroker::start(settings.clone()).unwrap();
     connected(&other).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             let mut deliveries = broker.consume(&ours(), 1).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_consumer_that_the_broker_has_forgotten_begins_anew_when_it_is_idle() 
 async fn a_publisher_whose_queue_is_deleted_says_so_once_and_makes_it_again() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();
@@ -164,7 +164,7 @@ async fn announcements_reach_two_processes() {
     let settings = settings();
     let there = RabbitmqBroker::start(settings.clone()).unwrap();
     connected(&there).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|here| async move {
             let (mut ours, mut theirs) = (here.announcements(), there.announcements());
@@ -183,7 +183,7 @@ async fn a_process_that_ends_without_settling_leaves_its_messages_to_another() {
     let settings = settings();
     let dying = RabbitmqBroker::start(settings.clone()).unwrap();
     connected(&dying).await;
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_peer_that_stays_silent_is_hung_up_on_and_nothing_waits_for_it() {
 async fn thousands_of_messages_are_published_with_pipelined_confirms() {
     let settings = settings();
     let names = Names::new(&settings.prefix).unwrap();
-    Stage::with(settings)
+    Fixture::with(settings)
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();
@@ -274,7 +274,7 @@ async fn what_is_sent_together_is_not_a_write_a_message() {
     const MESSAGES: usize = 200;
     let (uri, writes) = counted_line().await;
     let since = move |before: usize| writes.load(Ordering::Relaxed) - before;
-    Stage::with(RabbitmqSettings { uri, ..settings() })
+    Fixture::with(RabbitmqSettings { uri, ..settings() })
         .await
         .play(|broker| async move {
             broker.declare(&[ours()]).await.unwrap();

@@ -1,6 +1,6 @@
 //! RabbitMQ that is away, dies, or runs out of memory: everything goes on when it is back, and nothing confirmed is lost.
 
-use super::{private::PrivateNode, stage::*};
+use super::{fixture::*, private::PrivateNode};
 use punte::broker::{Broker, BrokerError, BrokerHealth, rabbitmq::RabbitmqBroker};
 use std::{
     collections::HashSet,

@@ -1,7 +1,7 @@
 //! Users of RabbitMQ with few rights or none, wrong passwords, virtual hosts and ports: what can work works, and what cannot is
 //! told in words that name the key.
 
-use super::{private::PrivateNode, stage::*};
+use super::{fixture::*, private::PrivateNode};
 use punte::{
     broker::{
         Broker, BrokerError, BrokerHealth,

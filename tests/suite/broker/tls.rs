@@ -1,6 +1,6 @@
 //! `amqps`: our trust anchor and our certificate only, and never a password on a line that is not encrypted.
 
-use super::stage::*;
+use super::fixture::*;
 use punte::broker::{
     Broker, BrokerHealth,
     rabbitmq::{RabbitmqBroker, RabbitmqSettings},
@@ -64,7 +64,7 @@ async fn is_refused(settings: RabbitmqSettings, reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn amqps_with_our_certificate_carries_messages_both_ways() {
     let settings = settings(tls(broker_ca(), true));
-    let plain = Stage::with(RabbitmqSettings { prefix: settings.prefix.clone(), ..super::stage::settings() }).await;
+    let plain = Fixture::with(RabbitmqSettings { prefix: settings.prefix.clone(), ..super::fixture::settings() }).await;
     plain
         .play(|_| async move {
             let broker = RabbitmqBroker::start(settings).unwrap();

@@ -1,6 +1,6 @@
 //! Uploading files, and naming them in a submission.
 
-use super::town::{Open, Said, Town, Visitor, open, wish};
+use super::environment::{Open, Said, TestEnvironment, Visitor, open, wish};
 use crate::journal::Schema;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
@@ -25,7 +25,7 @@ fn refused(said: &Said, status: u16, code: &str) {
 }
 
 fn stored(open: &Open) -> usize {
-    files(&open.town.settings.attachments.folder)
+    files(&open.env.settings.attachments.folder)
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -46,8 +46,8 @@ async fn a_file_is_stored_and_can_be_named_in_a_submission() {
     let mut wish = wish();
     wish["attachments"] = json!([said.json["id"]]);
     let submission = office.post("k1", &wish).await.id();
-    let attachment = open.town.journal.find(submission).await.unwrap().unwrap().submission.attachments.pop().unwrap();
-    let store = AttachmentStore::open(&open.town.settings.attachments.folder).unwrap();
+    let attachment = open.env.journal.find(submission).await.unwrap().unwrap().submission.attachments.pop().unwrap();
+    let store = AttachmentStore::open(&open.env.settings.attachments.folder).unwrap();
     assert_eq!(store.read(&attachment).await.unwrap(), PDF);
     let other = open.office("shkoder").post("k1", &wish).await;
     refused(&other, 422, "office.attachment.unknown");
@@ -101,7 +101,7 @@ async fn many_uploads_at_once_get_no_more_room_than_one_by_one_and_what_submissi
     for round in 0..4 {
         let requests = (0..40).map(|at| if at % 2 == 0 { sized() } else { in_pieces() }).collect();
         let ids = kept(requests).await;
-        let unused = open.town.journal.attachment_bytes(&"causeni".parse().unwrap()).await.unwrap();
+        let unused = open.env.journal.attachment_bytes(&"causeni".parse().unwrap()).await.unwrap();
         assert!(unused.unused <= 1_000_000 && unused.office <= 3_000_000, "{unused:?}");
         total += ids.len();
         // Named in submissions they are used, and still take their room.
@@ -158,9 +158,9 @@ async fn attachments_that_are_too_large_together_are_refused_before_they_could_o
 /// Each of them has room left, and the disk has not.
 #[tokio::test]
 async fn files_of_all_offices_together_have_an_end_too() {
-    let mut town = Town::new();
-    town.settings.attachments.max_stored_bytes = 4 * 4096;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.attachments.max_stored_bytes = 4 * 4096;
+    let open = env.open().await;
     let (one, other) = (open.office("causeni"), open.office("shkoder"));
     let upload = async |office: &Visitor| office.send(uploading(office, "application/pdf", PDF)).await;
     for office in [&one, &one, &other, &other] {
@@ -175,9 +175,9 @@ async fn files_of_all_offices_together_have_an_end_too() {
 /// What a file takes of the disk, and not what it says.
 #[tokio::test]
 async fn a_small_file_counts_as_the_room_that_it_takes() {
-    let mut town = Town::new();
-    town.settings.attachments.max_unused_bytes_per_office = 2 * 4096;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.attachments.max_unused_bytes_per_office = 2 * 4096;
+    let open = env.open().await;
     let office = open.office("causeni");
     for expected in [201, 201, 429] {
         let said = office.send(uploading(&office, "application/pdf", PDF)).await;
@@ -241,24 +241,24 @@ async fn an_upload_that_breaks_off_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_office_that_goes_away_at_the_last_moment_leaves_no_file_without_a_record() {
     let schema = Schema::new();
-    let mut town = Town::new();
-    town.journal = Arc::new(schema.open().await);
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.journal = Arc::new(schema.open().await);
+    let open = env.open().await;
     let office = open.office("causeni");
     let mut raw = schema.raw().await;
     let lock = raw.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE attachments IN EXCLUSIVE MODE").await.unwrap();
     let upload = tokio::spawn(uploading(&office, "application/pdf", PDF).send());
-    let folder = open.town.settings.attachments.folder.clone();
+    let folder = open.env.settings.attachments.folder.clone();
     let named = || files(&folder) - files(&folder.join("incoming"));
     until(|| async { named() == 1 }).await;
     upload.abort();
     tokio::time::sleep(Duration::from_millis(500)).await;
     lock.rollback().await.unwrap();
     let name = "causeni".parse().unwrap();
-    until(|| async { open.town.journal.attachment_bytes(&name).await.unwrap().office == 4096 }).await;
+    until(|| async { open.env.journal.attachment_bytes(&name).await.unwrap().office == 4096 }).await;
     assert_eq!(named(), 1);
-    open.town.shutdown.cancel();
+    open.env.shutdown.cancel();
     open.ended.await.unwrap();
     schema.remove().await;
 }
@@ -275,7 +275,7 @@ async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_used_stops_the_start() {
-    let mut town = Town::new();
-    town.settings.attachments.folder = town.pki.gateway("server.pem").join("below-a-file");
-    assert!(town.try_open().await.is_err());
+    let mut env = TestEnvironment::new();
+    env.settings.attachments.folder = env.pki.gateway("server.pem").join("below-a-file");
+    assert!(env.try_open().await.is_err());
 }

@@ -1,8 +1,8 @@
 //! Clients that bend HTTP: each gets an answer or an end, no request is taken for another, and other offices notice nothing.
 
 use super::{
+    environment::{Open, open, wish},
     raw::{raw, until_end},
-    town::{Open, open, wish},
 };
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
@@ -87,7 +87,7 @@ async fn headers_that_come_twice_are_not_chosen_from() {
     assert_eq!(statuses(&said_to(&open, twice.as_bytes()).await), ["400"]);
     let twice = post("content-type: application/json\r\ncontent-type: text/plain\r\nidempotency-key: a\r\n");
     assert_eq!(statuses(&said_to(&open, twice.as_bytes()).await), ["415"]);
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Bad input: each kind has its code, its place, and no echo of what was sent.
 
-use super::town::{CANARY, Town, open, wish};
+use super::environment::{CANARY, TestEnvironment, open, wish};
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::{
@@ -32,7 +32,7 @@ async fn every_bad_body_has_its_code_and_place() {
     assert_eq!((said.status.as_u16(), said.code()), (413, "office.request.too-large"));
     let said = office.send(office.posting("k", vec![b'{', 0xff, b'}'])).await;
     assert_eq!((said.status.as_u16(), said.code()), (400, "office.request.not-utf8"));
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_subject_that_the_service_does_not_take_is_refused_at_its_place() {
     let mut wish = wish();
     wish["subject"]["id"] = json!("2009999");
     assert_eq!(office.post("fine", &wish).await.status, StatusCode::ACCEPTED);
-    assert_eq!(open.town.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
+    assert_eq!(open.env.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
 }
 
 /// JSON Schema counts them as integers; an agency's contract does not, and to write them otherwise would change them.
@@ -131,7 +131,7 @@ async fn an_integer_that_is_not_written_in_digits_alone_is_refused_in_words() {
         assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{number}: {}", said.text);
         assert!(said.pointers().contains(&"/data/copies") && said.text.contains("digits alone"), "{}", said.text);
     }
-    assert!(open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty());
+    assert!(open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -191,9 +191,9 @@ async fn an_address_or_method_that_is_not_there_is_a_problem() {
 
 #[tokio::test]
 async fn an_office_that_asks_too_often_is_held_back_and_others_are_not() {
-    let mut town = Town::new();
-    town.offices[0].office.requests_per_minute = 3;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.offices[0].office.requests_per_minute = 3;
+    let open = env.open().await;
     let office = open.office("causeni");
     for _ in 0..3 {
         assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
@@ -239,14 +239,14 @@ async fn a_personal_number_is_in_no_log_line_no_metric_and_no_problem() {
     told.push(office.get(&format!("/v1/submissions/{CANARY}")).await);
     assert!(told.iter().all(|said| said.status.is_client_error() && !said.text.contains(CANARY)), "{told:?}");
     office.send(office.request(Method::DELETE, &format!("/v1/submissions/{id}"))).await;
-    let town = open.close().await;
+    let env = open.close().await;
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     // What the client's and TLS libraries say at the finest level is theirs; ours is what begins with our name.
     let ours: Vec<_> = log.lines().filter(|line| line.contains("punte::")).collect();
     assert!(ours.iter().any(|line| line.contains("accepted")), "{log}");
     assert!(!ours.iter().any(|line| line.contains(CANARY)), "{ours:#?}");
-    assert!(town.metrics.to_text().contains("office.request.schema"));
-    assert!(!town.metrics.to_text().contains(CANARY));
+    assert!(env.metrics.to_text().contains("office.request.schema"));
+    assert!(!env.metrics.to_text().contains(CANARY));
 }
 
 /// Fails as a fault of ours would, when it is told to.
@@ -261,10 +261,10 @@ impl punte::domain::Clock for BrokenClock {
 
 #[tokio::test]
 async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
-    let mut town = Town::new();
+    let mut env = TestEnvironment::new();
     let clock = Arc::new(BrokenClock(false.into()));
-    town.clock = clock.clone();
-    let open = town.open().await;
+    env.clock = clock.clone();
+    let open = env.open().await;
     let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
     clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -297,7 +297,7 @@ async fn texts_that_no_message_can_carry_are_found_at_the_door() {
     let mut wish = wish();
     wish["data"]["note"] = json!("ă\tб\n\u{1F600}");
     assert_eq!(office.post("fine", &wish).await.status.as_u16(), 202);
-    let records = open.town.journal.list(&Default::default(), 10).await.unwrap();
+    let records = open.env.journal.list(&Default::default(), 10).await.unwrap();
     assert_eq!(records.len(), 1);
 }
 
@@ -308,7 +308,7 @@ async fn curl_hears_over_either_version_of_http_why_a_body_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let large = folder.path().join("large");
     std::fs::write(&large, vec![b'x'; 3_000_000]).unwrap();
-    let pki = &open.town.pki;
+    let pki = &open.env.pki;
     let (ca, certificate, key) = (pki.gateway("server-ca.pem"), pki.office("causeni.pem"), pki.office("causeni.key"));
     let address = format!("https://localhost:{}", open.address.port());
     for version in ["--http2", "--http1.1"] {

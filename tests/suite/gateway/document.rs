@@ -1,6 +1,6 @@
 //! The API's document and the API itself say the same.
 
-use super::town::{open, wish};
+use super::environment::{open, wish};
 use http::{Method, StatusCode};
 use punte::{
     catalogue::Schema,

@@ -1,6 +1,6 @@
 //! Following a submission: reading, listing, streaming, taking back.
 
-use super::town::{Open, Said, Visitor, open, wish};
+use super::environment::{Open, Said, Visitor, open, wish};
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -50,7 +50,7 @@ async fn a_submission_shows_its_timeline_and_its_fault_without_inner_detail() {
             assert_eq!(said.json["fault"]["code"], "network.connect");
             assert!(!said.text.contains("10.0.0.7"), "{}", said.text);
         }
-        open.town.journal.record(id, Entry::new(event, at)).await.unwrap();
+        open.env.journal.record(id, Entry::new(event, at)).await.unwrap();
     }
     let said = office.get(&format!("/v1/submissions/{id}")).await;
     let states: Vec<_> = said.json["timeline"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
@@ -93,7 +93,7 @@ async fn a_submission_can_be_taken_back_until_it_is_sent() {
     let open = open().await;
     let office = open.office("causeni");
     let first = office.post("k1", &wish()).await.id();
-    let mut heard = open.town.broker.announcements();
+    let mut heard = open.env.broker.announcements();
     for _ in 0..2 {
         let said = delete(&office, first).await;
         assert_eq!((said.status, &said.json["state"]), (StatusCode::OK, &json!("cancelled")));

@@ -1,20 +1,20 @@
 //! Health and metrics.
 
-use super::town::{Town, wish};
+use super::environment::{TestEnvironment, wish};
 use punte::roles::operations::{Operations, OperationsParts, PartState, QueueSights, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-async fn started(town: &Town) -> (Operations, Arc<Readiness>) {
-    let readiness = Arc::new(Readiness::new(town.shutdown.clone(), town.metrics.clone()));
-    readiness.add_journal(town.journal.clone());
-    let sights = QueueSights::new(town.broker.clone(), Vec::new(), town.metrics.clone());
-    readiness.add_broker(town.broker.clone(), Arc::new(sights));
+async fn started(env: &TestEnvironment) -> (Operations, Arc<Readiness>) {
+    let readiness = Arc::new(Readiness::new(env.shutdown.clone(), env.metrics.clone()));
+    readiness.add_journal(env.journal.clone());
+    let sights = QueueSights::new(env.broker.clone(), Vec::new(), env.metrics.clone());
+    readiness.add_broker(env.broker.clone(), Arc::new(sights));
     let parts = OperationsParts {
         listen: ([127, 0, 0, 1], 0).into(),
         readiness: readiness.clone(),
-        metrics: town.metrics.clone(),
+        metrics: env.metrics.clone(),
         shutdown: CancellationToken::new(),
     };
     (Operations::start(parts).await.unwrap(), readiness)
@@ -29,11 +29,11 @@ async fn get(operations: &Operations, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_process_is_ready_without_its_broker_but_not_without_its_journal() {
-    let town = Town::new();
-    let (operations, readiness) = started(&town).await;
+    let env = TestEnvironment::new();
+    let (operations, readiness) = started(&env).await;
     assert_eq!(get(&operations, "/healthz/live").await.0, 200);
     assert_eq!(get(&operations, "/healthz/ready").await.0, 200);
-    town.broker.close().await;
+    env.broker.close().await;
     let (status, text) = get(&operations, "/healthz/ready").await;
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &report["parts"]["journal"]["state"]), (200, &"up".into()));
@@ -44,18 +44,18 @@ async fn a_process_is_ready_without_its_broker_but_not_without_its_journal() {
 
 #[tokio::test]
 async fn a_process_that_stops_is_not_ready_but_lives() {
-    let town = Town::new();
-    let (operations, _) = started(&town).await;
-    town.shutdown.cancel();
+    let env = TestEnvironment::new();
+    let (operations, _) = started(&env).await;
+    env.shutdown.cancel();
     assert_eq!(get(&operations, "/healthz/ready").await.0, 503);
     assert_eq!(get(&operations, "/healthz/live").await.0, 200);
 }
 
 #[tokio::test]
 async fn what_offices_did_is_in_the_metrics() {
-    let town = Town::new();
-    let (operations, _) = started(&town).await;
-    let open = town.open().await;
+    let env = TestEnvironment::new();
+    let (operations, _) = started(&env).await;
+    let open = env.open().await;
     let office = open.office("causeni");
     office.post("k1", &wish()).await;
     office.get("/v1/submissions/not-an-id").await;
@@ -76,8 +76,8 @@ async fn what_offices_did_is_in_the_metrics() {
 
 #[tokio::test]
 async fn nothing_else_is_there() {
-    let town = Town::new();
-    let (operations, _) = started(&town).await;
+    let env = TestEnvironment::new();
+    let (operations, _) = started(&env).await;
     assert_eq!(get(&operations, "/").await.0, 404);
     assert_eq!(get(&operations, "/v1/submissions").await.0, 404);
 }

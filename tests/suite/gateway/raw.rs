@@ -1,6 +1,6 @@
 //! An office's connection without an HTTP client on it: what is written goes out as it is.
 
-use super::town::Open;
+use super::environment::Open;
 use jiff::Timestamp;
 use punte::trust::{AgencyRoots, ClientTls, Identity, client_config};
 use std::{
@@ -11,7 +11,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
-    let roots = AgencyRoots::load(&open.town.pki.gateway("server-ca.pem")).unwrap();
+    let roots = AgencyRoots::load(&open.env.pki.gateway("server-ca.pem")).unwrap();
     let (certificate, key) = open.identity("causeni");
     let identity = Identity::load(&certificate, &key, Timestamp::now()).unwrap();
     let tls = ClientTls { identity: Some(&identity), alpn: &[alpn], ..ClientTls::default() };

@@ -2,7 +2,7 @@
 
 use super::{
     bad_requests::Lines,
-    town::{Town, office, open, wish},
+    environment::{TestEnvironment, office, open, wish},
 };
 use http::StatusCode;
 use punte::{domain::ManualClock, roles::gateway::GatewayError, settings::CertificateMatch};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 #[tokio::test]
 async fn each_certificate_that_is_refused_gets_its_own_code() {
     let open = open().await;
-    let rogue = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
-    let server = (open.town.pki.gateway("server.pem"), open.town.pki.gateway("server.key"));
+    let rogue = (open.env.pki.rogue("office.pem"), open.env.pki.rogue("office.key"));
+    let server = (open.env.pki.gateway("server.pem"), open.env.pki.gateway("server.key"));
     for (identity, code) in [
         (None, "office.certificate.missing"),
         (Some(open.identity("expired")), "office.certificate.expired"),
@@ -42,7 +42,7 @@ async fn nobody_is_refused_without_a_line_in_the_log() {
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let open = open().await;
-    let rogue = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    let rogue = (open.env.pki.rogue("office.pem"), open.env.pki.rogue("office.key"));
     let identity = |name| Some(open.identity(name));
     for (identity, expected) in [
         (None, "has shown no certificate"),
@@ -84,36 +84,36 @@ async fn an_office_is_served_over_both_versions_of_http() {
 
 #[tokio::test]
 async fn a_certificate_that_fits_two_offices_is_nobodys() {
-    let mut town = Town::new();
-    let subject = punte::trust::CertificateFacts::from_der(&der(&town)).unwrap().name;
-    town.offices[1].certificates = vec![CertificateMatch { subject: Some(subject), ..CertificateMatch::default() }];
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    let subject = punte::trust::CertificateFacts::from_der(&der(&env)).unwrap().name;
+    env.offices[1].certificates = vec![CertificateMatch { subject: Some(subject), ..CertificateMatch::default() }];
+    let open = env.open().await;
     let said = open.office("causeni").get("/v1/services").await;
     assert_eq!(said.code(), "office.certificate.unknown-office");
 }
 
-fn der(town: &Town) -> Vec<u8> {
+fn der(env: &TestEnvironment) -> Vec<u8> {
     use rustls::pki_types::pem::PemObject;
-    let path = town.pki.office("causeni.pem");
+    let path = env.pki.office("causeni.pem");
     rustls::pki_types::CertificateDer::from_pem_file(path).unwrap().to_vec()
 }
 
 #[tokio::test]
 async fn two_offices_that_one_certificate_would_certainly_fit_stop_the_start() {
-    let mut town = Town::new();
-    let mut twin = office("causeni", &town.pki);
+    let mut env = TestEnvironment::new();
+    let mut twin = office("causeni", &env.pki);
     twin.office.name = "twin".parse().unwrap();
     twin.certificates[0].serial_number = Some("01".into());
-    town.offices.push(twin);
-    assert!(matches!(town.try_open().await, Err(GatewayError::Offices(_))));
+    env.offices.push(twin);
+    assert!(matches!(env.try_open().await, Err(GatewayError::Offices(_))));
 }
 
 #[tokio::test]
 async fn a_certificate_is_judged_by_the_clock_of_the_gateway() {
-    let mut town = Town::new();
+    let mut env = TestEnvironment::new();
     let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
-    town.clock = clock.clone();
-    let open = town.open().await;
+    env.clock = clock.clone();
+    let open = env.open().await;
     assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
     clock.advance(jiff::SignedDuration::from_hours(24 * 400));
     assert_eq!(open.office("causeni").get("/v1/services").await.code(), "office.certificate.expired");
@@ -121,10 +121,10 @@ async fn a_certificate_is_judged_by_the_clock_of_the_gateway() {
 
 #[tokio::test]
 async fn a_certificate_is_judged_again_while_its_connection_lasts() {
-    let mut town = Town::new();
+    let mut env = TestEnvironment::new();
     let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
-    town.clock = clock.clone();
-    let open = town.open().await;
+    env.clock = clock.clone();
+    let open = env.open().await;
     let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
     clock.advance(jiff::SignedDuration::from_hours(24 * 400));
@@ -133,12 +133,12 @@ async fn a_certificate_is_judged_again_while_its_connection_lasts() {
 
 #[tokio::test]
 async fn an_authority_that_is_replaced_counts_without_a_restart_and_a_broken_file_does_not() {
-    let mut town = Town::new();
+    let mut env = TestEnvironment::new();
     let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
-    town.clock = clock.clone();
-    town.settings.client_crl = Vec::new();
-    let open = town.open().await;
-    let (path, rogue) = (open.town.pki.gateway("office-ca.pem"), open.town.pki.rogue("ca.pem"));
+    env.clock = clock.clone();
+    env.settings.client_crl = Vec::new();
+    let open = env.open().await;
+    let (path, rogue) = (open.env.pki.gateway("office-ca.pem"), open.env.pki.rogue("ca.pem"));
     let code = async || {
         open.reload.notify_one();
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -152,6 +152,6 @@ async fn an_authority_that_is_replaced_counts_without_a_restart_and_a_broken_fil
     assert_eq!(code().await, "office.certificate.unknown-issuer");
     clock.advance(jiff::SignedDuration::from_secs(61));
     assert_eq!(long_lived.get("/v1/services").await.code(), "office.certificate.unknown-issuer");
-    let theirs = (open.town.pki.rogue("office.pem"), open.town.pki.rogue("office.key"));
+    let theirs = (open.env.pki.rogue("office.pem"), open.env.pki.rogue("office.key"));
     assert_eq!(open.visitor(Some(theirs), &[b"h2"]).get("/v1/services").await.status, StatusCode::OK);
 }

@@ -1,8 +1,8 @@
 //! Slow, silent and greedy clients: they cost little, for a short time, and nobody else notices.
 
 use super::{
+    environment::{Open, TestEnvironment, wish},
     raw::{raw, until_end},
-    town::{Open, Town, wish},
 };
 use http::StatusCode;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use tokio_rustls::client::TlsStream;
 const DEADLINE: Duration = Duration::from_millis(600);
 
 async fn hasty() -> Open {
-    let mut town = Town::new();
-    town.settings.handshake_timeout = DEADLINE;
-    town.settings.header_timeout = DEADLINE;
-    town.settings.body_timeout = DEADLINE;
-    town.open().await
+    let mut env = TestEnvironment::new();
+    env.settings.handshake_timeout = DEADLINE;
+    env.settings.header_timeout = DEADLINE;
+    env.settings.body_timeout = DEADLINE;
+    env.open().await
 }
 
 #[tokio::test]
@@ -89,9 +89,9 @@ async fn held(open: &Open, bytes: usize) -> TlsStream<TcpStream> {
 
 #[tokio::test]
 async fn bodies_in_memory_have_a_limit_that_comes_back() {
-    let mut town = Town::new();
-    town.settings.max_memory_bytes = 64 << 10;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_memory_bytes = 64 << 10;
+    let open = env.open().await;
     let office = open.office("shkoder");
     let greedy = held(&open, 64_000).await;
     let mut large = wish();
@@ -106,9 +106,9 @@ async fn bodies_in_memory_have_a_limit_that_comes_back() {
 
 #[tokio::test]
 async fn requests_under_way_have_a_limit_that_comes_back() {
-    let mut town = Town::new();
-    town.settings.max_requests = 1;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_requests = 1;
+    let open = env.open().await;
     let office = open.office("shkoder");
     let slow = held(&open, 10).await;
     assert_eq!(office.get("/v1/services").await.code(), "bus.overloaded");
@@ -119,10 +119,10 @@ async fn requests_under_way_have_a_limit_that_comes_back() {
 
 #[tokio::test]
 async fn connections_have_a_limit_and_silent_ones_make_room() {
-    let mut town = Town::new();
-    town.settings.max_connections = 2;
-    town.settings.handshake_timeout = DEADLINE;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_connections = 2;
+    env.settings.handshake_timeout = DEADLINE;
+    let open = env.open().await;
     let silent = [TcpStream::connect(open.address).await.unwrap(), TcpStream::connect(open.address).await.unwrap()];
     let begun = Instant::now();
     assert_eq!(open.office("causeni").get("/v1/services").await.status, StatusCode::OK);
@@ -132,9 +132,9 @@ async fn connections_have_a_limit_and_silent_ones_make_room() {
 
 #[tokio::test]
 async fn a_flood_of_silent_connections_shows_out_its_own() {
-    let mut town = Town::new();
-    town.settings.max_connections = 64;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_connections = 64;
+    let open = env.open().await;
     let mut flood = Vec::new();
     for _ in 0..60 {
         flood.push(TcpStream::connect(open.address).await.unwrap());
@@ -151,9 +151,9 @@ async fn a_flood_of_silent_connections_shows_out_its_own() {
 
 #[tokio::test]
 async fn one_offices_connections_leave_room_for_anothers() {
-    let mut town = Town::new();
-    town.settings.max_connections = 6;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_connections = 6;
+    let open = env.open().await;
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(raw(&open, b"h2").await);
@@ -170,9 +170,9 @@ async fn one_offices_connections_leave_room_for_anothers() {
 
 #[tokio::test]
 async fn one_offices_bodies_leave_memory_for_anothers() {
-    let mut town = Town::new();
-    town.settings.max_memory_bytes = 160 << 10;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_memory_bytes = 160 << 10;
+    let open = env.open().await;
     let greedy = held(&open, 64_000).await;
     let mut large = wish();
     large["context"]["clerk"] = "x".repeat(30_000).into();
@@ -183,9 +183,9 @@ async fn one_offices_bodies_leave_memory_for_anothers() {
 
 #[tokio::test]
 async fn many_small_values_count_as_the_memory_they_take() {
-    let mut town = Town::new();
-    town.settings.max_body_bytes = 1 << 20;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_body_bytes = 1 << 20;
+    let open = env.open().await;
     let office = open.office("causeni");
     let mut bomb = wish();
     bomb["data"] = serde_json::json!(vec![serde_json::json!({"": {}}); 60_000]);
@@ -197,7 +197,7 @@ async fn many_small_values_count_as_the_memory_they_take() {
 
 #[tokio::test]
 async fn a_request_under_way_ends_before_the_gateway_does() {
-    let open = super::town::open().await;
+    let open = super::environment::open().await;
     let mut stream = raw(&open, b"http/1.1").await;
     let body = wish().to_string();
     let head = format!(
@@ -207,7 +207,7 @@ async fn a_request_under_way_ends_before_the_gateway_does() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    open.town.shutdown.cancel();
+    open.env.shutdown.cancel();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(TcpStream::connect(open.address).await.is_err());
     stream.write_all(body.as_bytes()).await.unwrap();
@@ -219,7 +219,7 @@ async fn a_request_under_way_ends_before_the_gateway_does() {
 
 #[tokio::test]
 async fn idle_connections_do_not_keep_a_gateway_that_stops() {
-    let open = super::town::open().await;
+    let open = super::environment::open().await;
     // Kept alive by a client that reads nothing and never hangs up, before and after its first request.
     let mut used = raw(&open, b"http/1.1").await;
     used.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
@@ -230,7 +230,7 @@ async fn idle_connections_do_not_keep_a_gateway_that_stops() {
     let quiet_http_2 = raw(&open, b"h2").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let begun = Instant::now();
-    open.town.shutdown.cancel();
+    open.env.shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), open.ended).await.expect("it waits for idle connections").unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     drop((used, unused, silent, quiet_http_2));

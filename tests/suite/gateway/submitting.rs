@@ -1,6 +1,6 @@
 //! Submitting: once, often, at once with others, and waiting for the answer.
 
-use super::town::{CANARY, Open, Town, open, wish};
+use super::environment::{CANARY, Open, TestEnvironment, open, wish};
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
@@ -23,7 +23,7 @@ async fn an_accepted_submission_has_a_number_a_place_and_a_deadline() {
     assert!(said.header("retry-after").is_some() && said.header("preference-applied").is_none());
     assert!(said.header("idempotent-replayed").is_none());
     assert_eq!((&said.json["state"], &said.json["agency"]), (&json!("accepted"), &json!("ledger")));
-    let record = open.town.journal.find(said.id()).await.unwrap().unwrap().submission;
+    let record = open.env.journal.find(said.id()).await.unwrap().unwrap().submission;
     assert_eq!(record.subject.id, CANARY);
     assert_eq!(record.expires_at.duration_since(record.accepted_at).as_secs(), 3600);
 }
@@ -60,17 +60,17 @@ async fn a_hundred_requests_at_once_with_one_key_are_one_submission() {
         ids.insert(said.id());
     }
     assert_eq!((ids.len(), replayed), (1, 99));
-    assert_eq!(open.town.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
+    assert_eq!(open.env.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_key_is_known_after_a_restart_and_belongs_to_one_body_of_one_office() {
     let open = open().await;
     let first = open.office("causeni").post("k1", &wish()).await;
-    let mut town = open.close().await;
-    town.shutdown = Default::default();
-    town.journal = Arc::new(SqliteJournal::open(&town.folder.path().join("journal.db")).unwrap());
-    let open = town.open().await;
+    let mut env = open.close().await;
+    env.shutdown = Default::default();
+    env.journal = Arc::new(SqliteJournal::open(&env.folder.path().join("journal.db")).unwrap());
+    let open = env.open().await;
     let office = open.office("causeni");
     let again = office.post("k1", &wish()).await;
     assert_eq!((again.id(), again.header("idempotent-replayed")), (first.id(), Some("true")));
@@ -95,14 +95,14 @@ async fn a_repeated_request_is_answered_even_if_it_could_not_be_made_anew() {
     assert_eq!(office.post("k2", &wish).await.code(), "office.request.expires-at");
 }
 
-async fn answered_while_waiting(open: &Open, is_announced: bool) -> (super::town::Said, Duration) {
+async fn answered_while_waiting(open: &Open, is_announced: bool) -> (super::environment::Said, Duration) {
     let begun = Instant::now();
     let office = open.office("causeni");
     let request = office.posting("k1", wish().to_string()).header("prefer", "respond-async, wait=20");
     let waiting = tokio::spawn(async move { office.send(request).await });
     let record = loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if let Some(record) = open.town.journal.list(&Default::default(), 1).await.unwrap().pop() {
+        if let Some(record) = open.env.journal.list(&Default::default(), 1).await.unwrap().pop() {
             break record;
         }
     };
@@ -150,7 +150,7 @@ async fn a_request_that_waits_does_not_outlive_the_gateway() {
     let office = open.office("causeni");
     let request = office.posting("k1", wish().to_string()).header("prefer", "wait=60");
     let waiting = tokio::spawn(async move { office.send(request).await });
-    while open.town.journal.list(&Default::default(), 1).await.unwrap().is_empty() {
+    while open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     open.close().await;
@@ -160,9 +160,9 @@ async fn a_request_that_waits_does_not_outlive_the_gateway() {
 
 #[tokio::test]
 async fn an_office_with_too_many_waits_gets_its_number_at_once() {
-    let mut town = Town::new();
-    town.settings.max_requests = 4;
-    let open = town.open().await;
+    let mut env = TestEnvironment::new();
+    env.settings.max_requests = 4;
+    let open = env.open().await;
     let office = open.office("causeni");
     let request = office.posting("k1", wish().to_string()).header("prefer", "wait=3");
     let patient = office.clone();
@@ -179,7 +179,7 @@ async fn the_callers_trace_is_taken_up_and_a_bad_one_does_no_harm() {
     let office = open.office("causeni");
     let theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let said = office.send(office.posting("k1", wish().to_string()).header("traceparent", theirs)).await;
-    let record = open.town.journal.find(said.id()).await.unwrap().unwrap();
+    let record = open.env.journal.find(said.id()).await.unwrap().unwrap();
     assert_eq!(record.submission.trace.trace_id(), "0af7651916cd43dd8448eb211c80319c");
     for (key, bad) in [("k2", "x"), ("k3", ""), ("k4", "00-00000000000000000000000000000000-0000000000000000-00")] {
         let said = office.send(office.posting(key, wish().to_string()).header("traceparent", bad)).await;
@@ -194,7 +194,7 @@ async fn the_callers_trace_is_taken_up_and_a_bad_one_does_no_harm() {
 async fn what_the_journal_cannot_record_is_not_accepted_and_can_be_sent_again() {
     let open = open().await;
     let office = open.office("causeni");
-    let other = rusqlite::Connection::open(open.town.folder.path().join("journal.db")).unwrap();
+    let other = rusqlite::Connection::open(open.env.folder.path().join("journal.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let said = office.post("k1", &wish()).await;
     assert_eq!((said.status, said.code()), (StatusCode::SERVICE_UNAVAILABLE, "bus.journal.unavailable"));

@@ -4,7 +4,7 @@ use super::{
     forge::{Forge, Forged, client_with, meet_server, organisation},
     pki::now,
 };
-use crate::gateway::town::{Said, Town, Visitor};
+use crate::gateway::environment::{Said, TestEnvironment, Visitor};
 use punte::{
     domain::{DistinguishedName, SubjectMatch},
     settings::CertificateMatch,
@@ -170,17 +170,18 @@ fn a_subject_is_what_its_attributes_say_in_whatever_string_they_are_written() {
         CertificateFacts::from_der(&forged.der).unwrap()
     };
     let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
-    let configured: DistinguishedName = "C=MD, O=Town hall, CN=desk".parse().unwrap();
+    let configured: DistinguishedName = "C=MD, O=TestEnvironment hall, CN=desk".parse().unwrap();
     let honest = facts(&[
         (DnType::CountryName, utf8("MD")),
-        (DnType::OrganizationName, utf8("Town hall")),
+        (DnType::OrganizationName, utf8("TestEnvironment hall")),
         (DnType::CommonName, utf8("desk")),
     ]);
     assert_eq!(honest.name, configured);
-    assert_eq!(honest.subject, "C=MD, O=Town hall, CN=desk");
-    let forged = facts(&[(DnType::CountryName, utf8("MD")), (DnType::OrganizationName, utf8("Town hall, CN=desk"))]);
+    assert_eq!(honest.subject, "C=MD, O=TestEnvironment hall, CN=desk");
+    let forged =
+        facts(&[(DnType::CountryName, utf8("MD")), (DnType::OrganizationName, utf8("TestEnvironment hall, CN=desk"))]);
     assert_ne!(forged.name, configured);
-    assert_eq!(forged.subject, r"C=MD, O=Town hall\, CN=desk");
+    assert_eq!(forged.subject, r"C=MD, O=TestEnvironment hall\, CN=desk");
     let signer: SubjectMatch = "C=MD, O=Registry, CN=signer".parse().unwrap();
     assert!(!signer.fits(&facts(&[(DnType::CommonName, utf8("C=MD, O=Registry, CN=signer"))]).name));
     let bmp = DnValue::BmpString("Căușeni".try_into().unwrap());
@@ -231,15 +232,15 @@ type Rewrite = fn(&mut Vec<Vec<u8>>);
 
 /// What the gateway's door says to whoever shows this certificate, over both versions of TLS.
 async fn told_at_the_door(forge: &Forge, forged: &Forged, subject: Option<&str>) -> Vec<Said> {
-    let mut town = Town::new();
-    town.settings.client_ca = vec![forge.path("ca.pem")];
-    town.settings.client_crl = Vec::new();
+    let mut env = TestEnvironment::new();
+    env.settings.client_ca = vec![forge.path("ca.pem")];
+    env.settings.client_crl = Vec::new();
     let subject = subject.map(|subject| subject.parse().unwrap());
-    town.offices[0].certificates = vec![CertificateMatch { subject, ..CertificateMatch::default() }];
-    let open = town.open().await;
+    env.offices[0].certificates = vec![CertificateMatch { subject, ..CertificateMatch::default() }];
+    let open = env.open().await;
     let mut said = Vec::new();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let tls = client_with(forged, &open.town.pki.gateway("server-ca.pem"), &[version]);
+        let tls = client_with(forged, &open.env.pki.gateway("server-ca.pem"), &[version]);
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
         let visitor = Visitor { client, base: format!("https://localhost:{}", open.address.port()) };
         said.push(visitor.get("/v1/services").await);
@@ -291,11 +292,11 @@ async fn what_no_library_reads_is_refused_in_words_in_a_real_handshake_on_both_s
 
 /// Whether the handshake itself ends.
 async fn is_refused_by_the_door(forge: &Forge, tls: rustls::ClientConfig) -> bool {
-    let mut town = Town::new();
+    let mut env = TestEnvironment::new();
     let server = forge.issue(|_| {});
-    town.settings.certificate = forge.write("server.pem", &server.pem);
-    town.settings.key = forge.write("server.key", server.key.serialize_pem());
-    let open = town.open().await;
+    env.settings.certificate = forge.write("server.pem", &server.pem);
+    env.settings.key = forge.write("server.key", server.key.serialize_pem());
+    let open = env.open().await;
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
     let said = client.get(format!("https://localhost:{}/v1/services", open.address.port())).send().await;
     said.is_err()

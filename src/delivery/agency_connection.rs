@@ -1,0 +1,337 @@
+//! How one agency is reached now: its adapter and key files come in; client, signing identity and answer policy go out,
+//! each renewed when its files change.
+
+use super::{
+    Halt,
+    halt::Found,
+    look::{Look, Looks, Unwell},
+    suspicion::Suspicion,
+};
+use crate::{
+    adapter::{Adapter, Reading},
+    domain::{Code, Fault, Stage, Submission},
+    settings::{ConfigFaults, SecretFiles},
+    trust::{
+        AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Purpose, Refreshed, Reloading, ReplayCache,
+        Seal, SealProfile, TrustError, client_config,
+    },
+    wire::{Client, ClientSettings, SendFailure, attentive_provider, server_is_proved},
+};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use std::{
+    io::ErrorKind,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+#[derive(Debug)]
+pub struct AgencyConnection {
+    pub adapter: Arc<Adapter>,
+    pub seal: Seal,
+    profile_warnings: Vec<String>,
+    roots: Reloading<AgencyRoots>,
+    client_identity: Reloading<Identity>,
+    /// `None` where the profile does not sign.
+    signing_identity: Option<Reloading<Identity>>,
+    answers: Reloading<AnswerPolicy>,
+    client: ArcSwap<Client>,
+    /// Why none could be made of the newest files; the one that was made before sends on.
+    client_trouble: Mutex<Option<String>>,
+    /// While the agency does not take our certificate.
+    pub halt: Halt,
+    /// Of that, by what the agency says over HTTP.
+    suspicion: Suspicion,
+    /// By which one office's refusal is told from one of all.
+    looks: Looks,
+    pub replays: ReplayCache,
+    /// Whether the last probe that went before a request has found the agency unwell: then another one goes first, though there
+    /// is a connection that has proved itself.
+    pub is_probed_unwell: AtomicBool,
+}
+
+/// What waits for a look comes back when that is over.
+const LOOK_TAKES: Duration = Duration::from_secs(2);
+const REPLAYS_REMEMBERED: usize = 100_000;
+
+impl AgencyConnection {
+    /// How the agency's messages are signed; what is wrong in its `agency.toml` goes to `faults`.
+    pub(super) fn check_profile(adapter: &Adapter, base: &Path, faults: &mut ConfigFaults) -> Option<SealProfile> {
+        match adapter.seal.check(base) {
+            Ok(profile) => Some(profile),
+            Err(problems) => {
+                for problem in problems {
+                    let key = format!("seal.{}", problem.key);
+                    faults.add(adapter.folder.join("agency.toml"), key, problem.text, problem.remedy);
+                }
+                None
+            }
+        }
+    }
+
+    /// The line, or everything that is wrong with its key files.
+    pub(super) fn open(
+        adapter: Arc<Adapter>,
+        files: &SecretFiles,
+        profile: SealProfile,
+        now: Timestamp,
+    ) -> Result<Self, ConfigFaults> {
+        let mut faults = ConfigFaults::default();
+        match Self::opened(adapter, files, profile, now, &mut faults) {
+            Some(connection) if faults.is_empty() => Ok(connection),
+            _ => Err(faults),
+        }
+    }
+
+    fn opened(
+        adapter: Arc<Adapter>,
+        files: &SecretFiles,
+        profile: SealProfile,
+        now: Timestamp,
+        faults: &mut ConfigFaults,
+    ) -> Option<Self> {
+        let tls = IdentityFiles {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            purpose: Purpose::TlsClient,
+        };
+        let roots = usable(Reloading::<AgencyRoots>::load(files.ca.clone(), now), &files.ca, faults);
+        let client_identity = usable(Reloading::<Identity>::load(tls, now), &files.certificate, faults);
+        let profile_warnings = profile.warnings();
+        let signing = match profile.seal {
+            Seal::None => None,
+            Seal::Wss(_) | Seal::Jws(_) | Seal::HttpSignature(_) => {
+                let signing = IdentityFiles {
+                    certificate: files.signing_certificate.clone(),
+                    key: files.signing_key.clone(),
+                    purpose: Purpose::Signatures,
+                };
+                Some(usable(Reloading::<Identity>::load(signing, now), &files.signing_certificate, faults))
+            }
+        };
+        let answers = usable(Reloading::<AnswerPolicy>::load(profile.answer, now), &files.folder, faults);
+        let (roots, client_identity, answers) = (roots?, client_identity?, answers?);
+        let signing_identity = match signing {
+            None => None,
+            Some(signing) => Some(signing?),
+        };
+        let halt = Halt::new(adapter.breaker.cooldown);
+        let client = usable(client(&adapter, &roots.current(), &client_identity.current()), &files.ca, faults)?;
+        Some(Self {
+            adapter,
+            seal: profile.seal,
+            profile_warnings,
+            roots,
+            client_identity,
+            signing_identity,
+            answers,
+            client: ArcSwap::from_pointee(client),
+            client_trouble: Mutex::default(),
+            halt,
+            suspicion: Suspicion::default(),
+            looks: Looks::default(),
+            replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
+            is_probed_unwell: AtomicBool::default(),
+        })
+    }
+
+    pub fn client(&self) -> Arc<Client> {
+        self.client.load_full()
+    }
+
+    pub fn signing_identity(&self) -> Option<Arc<Identity>> {
+        self.signing_identity.as_ref().map(Reloading::current)
+    }
+
+    pub fn answer_policy(&self) -> Arc<AnswerPolicy> {
+        self.answers.current()
+    }
+
+    /// What the operator should know: weak algorithms, keys that others can read, certificates that end soon, and what the
+    /// other side will have against ours.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let signing = self.signing_identity.iter().flat_map(|identity| identity.warnings(now));
+        let of_files = self.client_identity.warnings(now).into_iter().chain(signing);
+        let of_others = self.roots.warnings(now).into_iter().chain(self.answers.warnings(now));
+        let all = self.profile_warnings.iter().cloned().chain(self.adapter.warnings()).chain(of_files).chain(of_others);
+        all.map(|text| format!("{}: {text}", self.adapter.agency)).collect()
+    }
+
+    /// Whether anything may be sent now, as far as our certificate goes.
+    pub fn check_identity(&self, now: Timestamp) -> Result<(), Fault> {
+        self.check_dates(now)?;
+        match self.halt.halted() {
+            None => Ok(()),
+            Some(halted) => {
+                let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
+                let text =
+                    format!("nothing is sent to this agency now, because it refused an earlier request: {halted}");
+                Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
+            }
+        }
+    }
+
+    /// Of our certificate, as it was last taken up.
+    pub fn check_dates(&self, now: Timestamp) -> Result<(), Fault> {
+        let identity = self.client_identity.current();
+        if !identity.facts().is_valid_at(now) {
+            let text = format!(
+                "our TLS client certificate is valid from {} to {}, and not now: put a new pair in its place",
+                identity.facts().not_before,
+                identity.facts().not_after
+            );
+            return Err(Fault::new(Code::IdentityUnusable, Stage::Seal, text));
+        }
+        Ok(())
+    }
+
+    /// One refusal of our certificate is enough: every other request would meet the same.
+    pub(super) fn heed(&self, failure: &SendFailure) {
+        if failure.refusal_of_our_certificate().is_none() {
+            return;
+        }
+        let why = failure.to_string();
+        if self.halt.begin(&why, Instant::now()) {
+            let agency = &self.adapter.agency;
+            let text = "nothing more is sent there until a look at it finds that it takes our certificate";
+            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
+        }
+    }
+
+    /// Answers by which the agency does not let us in speak of the installation if the declared probe meets the same, or if
+    /// requests of two offices have.
+    pub(super) fn heed_answer(self: &Arc<Self>, submission: &Submission, reading: &Result<Reading, Fault>) {
+        match reading {
+            Ok(_) => self.suspicion.let_in(),
+            Err(fault) if fault.code == Code::CredentialsRefused => {
+                if self.suspicion.refused(&submission.office, submission.id) {
+                    self.stop(&format!("requests of two offices were answered with {}", fault.detail));
+                } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
+                    let connection = self.clone();
+                    self.looks.begin(async move { _ = connection.look_and_heed().await });
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A look, by which the agency is halted if it does not let us in. One that cannot be reached now has said nothing about us.
+    pub async fn look_and_heed(&self) -> Result<Look, Unwell> {
+        let found = self.look().await;
+        if let Err(unwell) = &found
+            && let Found::NotLetIn(why) = unwell.found()
+        {
+            self.stop(why);
+        }
+        found
+    }
+
+    /// No look that a refusal has caused goes on.
+    pub async fn end_looks(&self) {
+        self.looks.end().await;
+    }
+
+    pub(super) fn stop(&self, why: &str) {
+        if self.halt.begin(why, Instant::now()) {
+            let agency = &self.adapter.agency;
+            let text =
+                "the agency does not let this installation in; nothing more is sent there until a look finds it well";
+            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate, key and token are registered");
+        }
+    }
+
+    /// Whether the agency takes our certificate again.
+    pub async fn look_again(&self) {
+        let agency = &self.adapter.agency;
+        match self.look().await {
+            Ok(_) => {
+                tracing::warn!(%agency, "the agency's server takes our certificate; sending goes on");
+                // A handshake alone says nothing of what the agency says over HTTP.
+                if self.adapter.probe.is_some() {
+                    self.suspicion.let_in();
+                }
+                self.halt.end(Instant::now());
+            }
+            Err(unwell) => {
+                tracing::error!(%agency, %unwell, remedy = unwell.remedy, "nothing is sent there yet");
+                self.halt.go_on(unwell.found(), Instant::now());
+            }
+        }
+    }
+
+    /// New files that are refused, while the old ones are still used.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let signing = self.signing_identity.as_ref().and_then(Reloading::trouble);
+        let client = self.client_trouble();
+        let client = client.map(|why| format!("the new files are not used, and the old connection sends on: {why}"));
+        let all = [self.roots.trouble(), self.client_identity.trouble(), client, signing, self.answers.trouble()];
+        all.into_iter().flatten().next()
+    }
+
+    pub(super) fn refresh(&self, now: Timestamp) {
+        let roots = self.roots.refresh(now);
+        let identity = self.client_identity.refresh(now);
+        if let Some(signing) = &self.signing_identity {
+            signing.refresh(now);
+        }
+        self.answers.refresh(now);
+        let is_new = matches!(roots, Refreshed::Reloaded) || matches!(identity, Refreshed::Reloaded);
+        let trouble = self.client_trouble();
+        if !is_new && trouble.is_none() {
+            return;
+        }
+        let failure = match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
+            Ok(client) => {
+                self.client.store(Arc::new(client));
+                self.halt.look_now(Instant::now());
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failure.as_ref().filter(|_| failure != trouble) {
+            tracing::error!(agency = %self.adapter.agency, %error, "the old client stays in use");
+        }
+        *self.client_trouble.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn client_trouble(&self) -> Option<String> {
+        self.client_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn client(adapter: &Adapter, roots: &AgencyRoots, identity: &Identity) -> Result<Client, TrustError> {
+    let wanted = ClientTls {
+        identity: Some(identity),
+        provider: Some(attentive_provider()),
+        alpn: &[b"http/1.1"],
+        on_proved: Some(server_is_proved),
+        ..ClientTls::default()
+    };
+    let settings = ClientSettings {
+        tls: client_config(roots, wanted)?,
+        connect_timeout: adapter.limits.connect_timeout,
+        answer_max_bytes: adapter.limits.answer_max_bytes,
+        idle_connections: adapter.limits.concurrency.get() as usize,
+        keep_alive: adapter.limits.keep_alive,
+        is_probed: adapter.probe.is_some(),
+    };
+    Client::new(settings).map_err(TrustError::Tls)
+}
+
+fn usable<T>(result: Result<T, TrustError>, file: &Path, faults: &mut ConfigFaults) -> Option<T> {
+    match result {
+        Ok(it) => Some(it),
+        Err(error) => {
+            let (path, problem) = error.apart();
+            let remedy = match path.map(std::fs::File::open) {
+                Some(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
+                    "let the user that runs Punte read it (chown)"
+                }
+                _ => "put a usable file there; `punte pki dev` makes throw-away ones",
+            };
+            faults.add(path.unwrap_or(file), "", problem, remedy);
+            None
+        }
+    }
+}

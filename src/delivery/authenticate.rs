@@ -1,0 +1,193 @@
+//! Believe: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
+
+use super::{
+    AnswerExpectation,
+    unpack::{check_media_type, headers_that_count, text, unpack},
+};
+use crate::{
+    adapter::{Form, Protocol, WireAnswer},
+    domain::{Code, Fault, Stage},
+    trust::{
+        AnswerKind, AnswerPolicy, Mark,
+        http_signature::{self, HttpMessage, HttpStart},
+        jws, wss,
+    },
+    wire::{
+        self, Received,
+        content::{Content, Part, TextKind, charset},
+    },
+    xml,
+};
+use http::StatusCode;
+use jiff::Timestamp;
+
+/// An answer that may be believed to be the agency's.
+pub(super) struct Believed {
+    pub answer: WireAnswer,
+    /// By which it is known if it comes again; `None` where a repetition cannot be told.
+    pub mark: Option<Mark>,
+    /// When the agency signed it, by its own clock; `None` where the seal tells no time.
+    pub signed_at: Option<Timestamp>,
+}
+
+/// Media type, form and signature: what is left may be believed to be the agency's.
+pub(super) fn believe(received: &Received, it: &AnswerExpectation<'_>) -> Result<Believed, Fault> {
+    let policy = it.connection.answer_policy();
+    if received.body.is_empty() {
+        return believe_empty(received, it, &policy);
+    }
+    // It says which headers count, and is about what was sent.
+    let beside = match &policy.kind {
+        AnswerKind::HttpSignature { .. } if received.headers.contains_key("signature") => {
+            Some(verify_beside(received, &[], it, &policy)?)
+        }
+        _ => None,
+    };
+    let covered = beside.as_ref().map(|beside| beside.covered.as_slice()).unwrap_or_default();
+    let content = unpack(received, it, headers_that_count(&policy.kind, covered))?;
+    if is_empty(&content, &policy.kind) {
+        return believe_empty(received, it, &policy);
+    }
+    check_media_type(&content, it, &policy.kind)?;
+    match it.exchange.expects() {
+        Form::Xml => believe_xml(received, &content, it, &policy, beside),
+        Form::Json => believe_json(received, &content, it, &policy, beside),
+    }
+}
+
+/// What is signed as bytes is what it is, white space too.
+fn is_empty(content: &Content, kind: &AnswerKind) -> bool {
+    match kind {
+        AnswerKind::None | AnswerKind::Wss | AnswerKind::JwsCompact => content.is_blank(),
+        AnswerKind::JwsDetached { .. } | AnswerKind::HttpSignature { .. } => content.whole.is_empty(),
+    }
+}
+
+/// Empty answers, as 202 and 204 have them. Where the signature stands inside the body, an empty answer cannot be signed.
+fn believe_empty(received: &Received, it: &AnswerExpectation<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+    let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", received.status));
+    let beside = match &policy.kind {
+        AnswerKind::Wss | AnswerKind::JwsCompact => Err(unsigned()),
+        AnswerKind::JwsDetached { header } if !received.headers.contains_key(header) => Err(unsigned()),
+        AnswerKind::HttpSignature { .. } if !received.headers.contains_key("signature") => Err(unsigned()),
+        _ => verify_beside(received, &[], it, policy),
+    }?;
+    Ok(believed(WireAnswer::of_body(serde_json::Value::Null), received, it, beside))
+}
+
+fn believed(answer: WireAnswer, received: &Received, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Believed {
+    let answer = answer.with_head(it.exchange.coverage(), received.status, &received.headers, &beside.covered);
+    Believed { answer, mark: beside.mark, signed_at: beside.signed_at }
+}
+
+/// What a signature covers that stands in headers beside the body.
+#[derive(Default)]
+struct SignedBeside {
+    covered: Vec<String>,
+    mark: Option<Mark>,
+    signed_at: Option<Timestamp>,
+}
+
+fn believe_xml(
+    received: &Received,
+    content: &Content,
+    it: &AnswerExpectation<'_>,
+    policy: &AnswerPolicy,
+    beside: Option<SignedBeside>,
+) -> Result<Believed, Fault> {
+    let read = text(content, it)?;
+    let not_xml = |refusal| Fault::new(Code::AnswerNotXml, Stage::Read, refusal);
+    let document = xml::parse(&read.text).map_err(not_xml)?;
+    let unexpected = |refusal| Fault::new(Code::AnswerUnexpected, Stage::Read, refusal);
+    match &policy.kind {
+        AnswerKind::Wss => {
+            let verified = wss::verify_but_for_replay(&document, policy, it.now).map_err(bad_signature)?;
+            // The node that was verified is the node that is read.
+            let body = document.get_node(verified.body).ok_or_else(|| bad_signature("the Body is gone"))?;
+            let headers = wire::open(&document).map_err(unexpected)?.headers;
+            let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
+            let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
+            // The signature covers the envelope and what was included in it; other parts are unsigned.
+            answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
+            let (mark, signed_at) = (Some(verified.mark), Some(verified.created));
+            let beside = SignedBeside { mark, signed_at, ..SignedBeside::default() };
+            Ok(believed(answer, received, it, beside))
+        }
+        AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
+            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
+            let answer = if it.connection.adapter.protocol != Protocol::Rest {
+                let envelope = wire::open(&document).map_err(unexpected)?;
+                it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
+            } else {
+                it.exchange.answer_of_root(&document)
+            };
+            Ok(believed(with_parts(answer.map_err(unexpected)?, &read.parts, it), received, it, beside))
+        }
+        AnswerKind::JwsCompact => Err(bad_signature("a compact JWS cannot carry XML here")),
+    }
+}
+
+fn believe_json(
+    received: &Received,
+    content: &Content,
+    it: &AnswerExpectation<'_>,
+    policy: &AnswerPolicy,
+    beside: Option<SignedBeside>,
+) -> Result<Believed, Fault> {
+    let not_json = |problem: String| Fault::new(Code::AnswerNotJson, Stage::Read, problem);
+    let of_text = |text: &str| WireAnswer::from_json(text.as_bytes()).map_err(|error| not_json(error.problem));
+    match &policy.kind {
+        AnswerKind::JwsCompact => {
+            let token = std::str::from_utf8(content.root()).map_err(bad_signature)?;
+            let verified = jws::verify_compact(token, policy, it.now).map_err(bad_signature)?;
+            let read = charset::decode(&verified.payload, None, TextKind::Json);
+            let answer = of_text(&read.map_err(|refusal| not_json(refusal.to_string()))?)?;
+            Ok(believed(answer, received, it, SignedBeside::default()))
+        }
+        _ => {
+            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
+            let read = text(content, it)?;
+            Ok(believed(with_parts(of_text(&read.text)?, &read.parts, it), received, it, beside))
+        }
+    }
+}
+
+/// Whatever signs a whole message, or nothing, vouches for all of its parts.
+fn with_parts(mut answer: WireAnswer, parts: &[&Part], it: &AnswerExpectation<'_>) -> WireAnswer {
+    answer.vouched.parts = it.exchange.seen_parts(parts);
+    answer
+}
+
+/// Signatures that stand in headers beside the body. `whole`: the content, no longer compressed, which a JWS is about; a
+/// digest is about what was sent (RFC 9530, section 2).
+fn verify_beside(
+    received: &Received,
+    whole: &[u8],
+    it: &AnswerExpectation<'_>,
+    policy: &AnswerPolicy,
+) -> Result<SignedBeside, Fault> {
+    match &policy.kind {
+        AnswerKind::None => Ok(SignedBeside::default()),
+        AnswerKind::JwsDetached { header } => {
+            let token = received.headers.get(header).and_then(|token| token.to_str().ok());
+            let token = token.ok_or_else(|| bad_signature("missing"))?;
+            jws::verify_detached(token, whole, policy, it.now).map_err(bad_signature)?;
+            Ok(SignedBeside::default())
+        }
+        AnswerKind::HttpSignature { .. } => {
+            let status = StatusCode::from_u16(received.status).map_err(bad_signature)?;
+            let start = HttpStart::Response { status };
+            let message = HttpMessage { start, headers: &received.headers, body: &received.body };
+            let verified = http_signature::verify_but_for_replay(&message, policy, it.now).map_err(bad_signature)?;
+            let signed_at = Some(verified.created);
+            Ok(SignedBeside { covered: verified.covered, mark: verified.mark, signed_at })
+        }
+        AnswerKind::Wss | AnswerKind::JwsCompact => {
+            Err(bad_signature("the answer is not of the kind that is signed so"))
+        }
+    }
+}
+
+pub(super) fn bad_signature(reason: impl std::fmt::Display) -> Fault {
+    Fault::new(Code::AnswerSignature, Stage::Read, reason)
+}

@@ -1,0 +1,97 @@
+//! What the gateway is made of, and what its handlers work with.
+
+use super::{Problem, limits::Limits, office_directory::KnownOffice, quota::Quota};
+use crate::{
+    adapter::Adapters,
+    attachments::AttachmentStore,
+    broker::Broker,
+    catalogue::Catalogue,
+    delivery::{AcceptedCache, LocalWaiters},
+    domain::{Clock, Code, SubmissionId},
+    journal::{Journal, Record},
+    roles::dispatch::Dispatch,
+    settings::{GatewaySettings, OfficeSettings},
+    telemetry::Metrics,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    pub settings: GatewaySettings,
+    pub offices: Vec<OfficeSettings>,
+    pub journal: Arc<dyn Journal>,
+    pub broker: Arc<dyn Broker>,
+    pub catalogue: Arc<Catalogue>,
+    pub adapters: Arc<Adapters>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub shutdown: CancellationToken,
+    /// For requests under way once `shutdown` is cancelled.
+    pub grace: Duration,
+    /// Notified when the outbox has something new.
+    pub outbox_work: Option<Arc<Notify>>,
+    /// What was accepted goes to the broker through it at once; otherwise by the relay.
+    pub dispatch: Option<Dispatch>,
+    /// What is accepted, for a worker in this process.
+    pub accepted: Arc<AcceptedCache>,
+    /// Whether a message may be with the broker before the journal has its submission: all who may get it wait for the
+    /// journal, because they live in this process.
+    pub publishes_early: bool,
+    /// Who waits here for what a worker of this process settles.
+    pub waiters: Arc<LocalWaiters>,
+}
+
+/// Everything that handlers work with.
+pub struct GatewayState {
+    pub(super) settings: GatewaySettings,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) adapters: Arc<Adapters>,
+    pub(super) attachments: AttachmentStore,
+    /// Files that are given their names and rows; the gateway ends after them.
+    pub(super) keeping: TaskTracker,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
+    pub(super) limits: Limits,
+    pub(super) quota: Arc<Quota>,
+    pub(super) outbox_work: Option<Arc<Notify>>,
+    pub(super) dispatch: Option<Dispatch>,
+    pub(super) accepted: Arc<AcceptedCache>,
+    pub(super) publishes_early: bool,
+    pub(super) waiters: Arc<LocalWaiters>,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl GatewayState {
+    pub(super) fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
+        Self {
+            quota: Arc::default(),
+            keeping: TaskTracker::new(),
+            limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
+            settings: parts.settings,
+            journal: parts.journal,
+            broker: parts.broker,
+            catalogue: parts.catalogue,
+            adapters: parts.adapters,
+            attachments,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            outbox_work: parts.outbox_work,
+            dispatch: parts.dispatch,
+            accepted: parts.accepted,
+            publishes_early: parts.publishes_early,
+            waiters: parts.waiters,
+            shutdown: parts.shutdown,
+        }
+    }
+
+    /// The submission, if it is this office's: another's does not exist for it.
+    pub(super) async fn find(&self, office: &KnownOffice, id: SubmissionId) -> Result<Record, Problem> {
+        let record = self.journal.find(id).await?;
+        let own = record.filter(|record| record.submission.office == office.office.name);
+        own.ok_or_else(|| Code::RequestNotFound.into())
+    }
+}

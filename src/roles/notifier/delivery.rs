@@ -1,0 +1,100 @@
+//! One notice comes in; it is told to its office, and what became of that is settled in the journal.
+
+use super::{
+    Round,
+    webhook_client::{PostError, Posted, WebhookClient},
+};
+use crate::{
+    crash::{self, Point},
+    domain::{Code, later, told},
+    journal::{Journal, Notice, NoticeOutcome},
+    telemetry::{Metrics, WebhookEnd},
+};
+use jiff::SignedDuration;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+pub(super) async fn deliver(round: &Round, client: &WebhookClient, notice: &Notice) {
+    let body = match body_of(round, notice).await {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::warn!(%error, notice = %notice.id, "a notice could not be written");
+            return settle(round, notice, again(round, notice, None)).await;
+        }
+    };
+    crash::here(Point::CourierClaimed);
+    let posted = client.post(&notice.id.to_string(), round.clock.now(), body).await;
+    crash::here(Point::CourierPosted);
+    let outcome = match posted {
+        Ok(Posted::Taken) => NoticeOutcome::Delivered,
+        Ok(Posted::Gone) => NoticeOutcome::GivenUp,
+        Ok(Posted::NotTaken { retry_after, .. }) => again(round, notice, retry_after),
+        Err(_) => again(round, notice, None),
+    };
+    report(notice, &posted, &outcome);
+    settle(round, notice, outcome).await;
+    crash::here(Point::CourierSettled);
+}
+
+pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {
+    tracing::warn!(notice = %notice.id, office = %notice.office, "the office has no webhook any more");
+    metrics.webhook(WebhookEnd::GivenUp);
+    if let Err(error) = journal.settle_notice(notice.id, NoticeOutcome::GivenUp).await {
+        tracing::warn!(%error, notice = %notice.id, "a notice could not be settled");
+    }
+}
+
+/// No personal data: the office fetches the answer itself, with its certificate.
+async fn body_of(round: &Round, notice: &Notice) -> Result<Vec<u8>, crate::journal::JournalError> {
+    let record = round.journal.find(notice.submission).await?;
+    let submission = record.map(|record| record.submission);
+    let service = submission.as_ref().map(|it| it.service.as_str());
+    let agency = submission.as_ref().map(|it| it.agency.as_str());
+    let body = json!({
+        "type": format!("submission.{}", notice.state),
+        "timestamp": notice.happened_at,
+        "data": {
+            "id": notice.submission,
+            "service": service,
+            "agency": agency,
+            "state": notice.state,
+        },
+    });
+    Ok(body.to_string().into_bytes())
+}
+
+fn again(round: &Round, notice: &Notice, retry_after: Option<Duration>) -> NoticeOutcome {
+    let Some(wait) = round.schedule.wait_after(notice.tries + 1, retry_after) else {
+        return NoticeOutcome::GivenUp;
+    };
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    NoticeOutcome::RetryAt(later(round.clock.now(), wait))
+}
+
+fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeOutcome) {
+    let code = match posted {
+        Err(PostError::Address(_)) => Code::WebhookAddress,
+        _ => Code::WebhookFailed,
+    };
+    let why = match posted {
+        Ok(Posted::Taken) => return tracing::debug!(notice = %notice.id, office = %notice.office, "delivered"),
+        Ok(Posted::Gone) => "410: the webhook is gone".to_owned(),
+        Ok(Posted::NotTaken { status, .. }) => format!("HTTP status {status}"),
+        Err(error) => told(&error.to_string(), 300),
+    };
+    let is_over = *outcome == NoticeOutcome::GivenUp;
+    tracing::warn!(%code, why, is_over, tries = notice.tries + 1, notice = %notice.id, office = %notice.office,
+        "a webhook did not take its notice");
+}
+
+async fn settle(round: &Round, notice: &Notice, outcome: NoticeOutcome) {
+    round.metrics.webhook(match outcome {
+        NoticeOutcome::Delivered => WebhookEnd::Delivered,
+        NoticeOutcome::RetryAt(_) => WebhookEnd::Retried,
+        NoticeOutcome::GivenUp => WebhookEnd::GivenUp,
+    });
+    if let Err(error) = round.journal.settle_notice(notice.id, outcome).await {
+        // Its lease runs out, and it is delivered again: the receiver knows repeats by the id.
+        tracing::warn!(%error, notice = %notice.id, "a notice could not be settled");
+    }
+}
