@@ -3,7 +3,7 @@
 //! and the answer goes to the waiting client.
 //!
 //! No journal, no validation, no templates, no verification, no retries: nobody should run this. It is a process of its
-//! own, so that its processor time and memory are measured as Punte's are, and written to be quick: it is the yardstick.
+//! own, so that its processor time and memory are measured as Punte's are, and written to be quick: it is the baseline.
 
 mod agency_client;
 mod envelope;

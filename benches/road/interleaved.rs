@@ -54,7 +54,7 @@ const ANSWERS_AT_MOST: f64 = 4000.0;
 
 impl Rules {
     /// The figures of each subject, in their order.
-    pub async fn contest(&self, subjects: &[Subject<'_>], clients: usize) -> anyhow::Result<Vec<Figures>> {
+    pub async fn interleaved(&self, subjects: &[Subject<'_>], clients: usize) -> anyhow::Result<Vec<Figures>> {
         self.contest_with(subjects, clients, async || Ok(())).await
     }
 

@@ -1,4 +1,4 @@
-//! A whole small country in one process: adapters and a plan come in; a running gateway, worker and simulated agencies go
+//! A whole installation and its surroundings in one process: adapters and a plan come in; a running gateway, worker and simulated agencies go
 //! out, on free ports, with throw-away keys. The demo and the tests stand on it.
 
 use super::{
@@ -34,7 +34,7 @@ pub struct TestStack {
 pub struct TestStackPlan {
     pub adapters: PathBuf,
     pub services: PathBuf,
-    /// The `[journal]` table's url; `None`: SQLite in the stage's folder.
+    /// The `[journal]` table's url; `None`: SQLite in the stack's folder.
     pub journal_url: Option<String>,
     /// RabbitMQ's URI and the prefix of all names in it; `None`: the embedded broker.
     pub rabbitmq: Option<(String, String)>,
@@ -69,7 +69,7 @@ pub enum StageError {
     Client(#[from] reqwest::Error),
 }
 
-/// The office whose certificate the stage's HTTP client shows.
+/// The office whose certificate the stack's HTTP client shows.
 pub const OFFICE: &str = "causeni";
 
 /// Quick, because somebody is watching.
@@ -105,7 +105,7 @@ impl TestStack {
         let mut plan =
             TestStackPlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
         let folder =
-            tempfile::Builder::new().prefix("punte-stage.").tempdir().map_err(|error| at("temporary", error))?;
+            tempfile::Builder::new().prefix("punte-test-stack.").tempdir().map_err(|error| at("temporary", error))?;
         let keys = dev_agencies(&plan.adapters).map_err(|error| at(&plan.adapters, error))?;
         let agencies = keys.iter().filter_map(|agency| agency.name.parse::<AgencyName>().ok()).collect::<Vec<_>>();
         let secrets = folder.path().join("secrets");

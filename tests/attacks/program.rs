@@ -1,4 +1,4 @@
-//! The program itself as a process of its own, over a stage's configuration: its log, memory and handles are its own.
+//! The program itself as a process of its own, over a test stack's configuration: its log, memory and handles are its own.
 
 use http::StatusCode;
 use punte::kit::test_stack::TestStack;

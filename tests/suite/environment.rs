@@ -1,4 +1,4 @@
-//! A town for tests: a whole stage with an office's client, and few words for what tests do with it.
+//! The environment of a test: a whole test stack with an office's client, and few words for what tests do with it.
 
 use punte::{
     domain::AgencyName,
@@ -18,7 +18,7 @@ pub const CITIZEN: &str = "2000000000001";
 pub struct TestEnvironment {
     pub stack: TestStack,
     pub office: reqwest::Client,
-    /// Adapters that were changed for this town.
+    /// Adapters that were changed for this environment.
     changed_adapters: Option<tempfile::TempDir>,
 }
 
@@ -30,7 +30,8 @@ impl TestEnvironment {
     pub async fn planned(change: impl FnOnce(&mut TestStackPlan)) -> Self {
         let mut plan = TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
         change(&mut plan);
-        let stack = TestStack::set(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
+        let stack =
+            TestStack::set(plan).await.unwrap_or_else(|error| panic!("the test stack cannot be started: {error}"));
         let office = stack.client(OFFICE).unwrap();
         Self { stack, office, changed_adapters: None }
     }
@@ -81,7 +82,7 @@ impl TestEnvironment {
         Self { changed_adapters: Some(folder), ..env.await }
     }
 
-    /// The folder of the adapters that were changed for this town.
+    /// The folder of the adapters that were changed for this environment.
     pub fn adapters(&self) -> PathBuf {
         self.changed_adapters.as_ref().unwrap().path().join("adapters")
     }

@@ -50,7 +50,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
 
     hall.report.title(&format!("A backlog of {count} submissions, and clients who wait afterwards"));
     let subjects = [Subject::punte("waiting clients", &punte, &installation)?];
-    let figures = hall.rules("backlog").contest(&subjects, hall.most_clients()).await?;
+    let figures = hall.rules("backlog").interleaved(&subjects, hall.most_clients()).await?;
     figures.iter().for_each(|it| hall.report.figures(it));
     let (rate, waiting) = (count as f64 / seconds, figures.first().map_or(0.0, |it| it.median.per_second));
     let (cpu_ms, peak) = (usage.cpu_ms / count as f64, usage.peak_mib);

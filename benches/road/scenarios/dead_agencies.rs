@@ -21,7 +21,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     let subjects = [subject("all alive", &one, &healthy, few)?, subject("some dead", &other, &ill, few)?];
     hall.report
         .title(&format!("{agencies} agencies, of which {few} are dead and asked all the same; the living (P-256)"));
-    let figures = hall.rules("dead-agencies").contest(&subjects, hall.some_clients()).await?;
+    let figures = hall.rules("dead-agencies").interleaved(&subjects, hall.some_clients()).await?;
     figures.iter().for_each(|it| hall.report.figures(it));
     if let [alive, dead] = figures.as_slice() {
         hall.report.ratio(dead, alive);

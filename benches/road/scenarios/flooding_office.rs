@@ -29,7 +29,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     hall.report.title(&format!(
         "One office offers {PER_SECOND} requests/s where it may ask for {PER_MINUTE} a minute; another"
     ));
-    let figures = hall.rules("flooding-office").contest(&subjects, hall.some_clients()).await?;
+    let figures = hall.rules("flooding-office").interleaved(&subjects, hall.some_clients()).await?;
     figures.iter().for_each(|it| hall.report.figures(it));
     if let [quiet, flooded] = figures.as_slice() {
         hall.report.ratio(flooded, quiet);

@@ -29,7 +29,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
         .map(|((installation, punte), name)| Subject::punte(name, punte, installation))
         .collect::<anyhow::Result<Vec<_>>>()?;
     hall.report.title("Submissions that are in the journal already");
-    let figures = hall.rules("full-journal").contest(&subjects, hall.some_clients()).await?;
+    let figures = hall.rules("full-journal").interleaved(&subjects, hall.some_clients()).await?;
     figures.iter().for_each(|it| hall.report.figures(it));
     if let Some((empty, full)) = figures.split_first() {
         full.iter().for_each(|it| hall.report.ratio(it, empty));

@@ -1,4 +1,4 @@
-//! The demo's play: a stage comes in; six submissions travel, one by one, and each one's end is held against the plan.
+//! The demo: a test stack comes in; six submissions travel, one by one, and each one's end is held against the plan.
 
 use super::{
     picture::Picture,
@@ -24,7 +24,7 @@ struct Scene {
 const CITIZEN: &str = "2000000000001";
 const NOBODY: &str = "2000000000404";
 
-/// The clerk's side: the stage, and one HTTP client for all requests.
+/// The clerk's side: the test stack, and one HTTP client for all requests.
 struct Counter<'a> {
     stack: &'a TestStack,
     http: reqwest::Client,

@@ -1,4 +1,4 @@
-//! schemathesis asks a whole town everything that its OpenAPI document allows, and much that it does not. Each answer is
+//! schemathesis asks a whole environment everything that its OpenAPI document allows, and much that it does not. Each answer is
 //! held against the document by its checks, and once more by ours.
 
 use crate::environment::TestEnvironment;

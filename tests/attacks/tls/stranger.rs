@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// One address for a whole town; who answers there changes.
+/// One address for a whole environment; who answers there changes.
 #[derive(Clone)]
 pub struct Switchboard {
     pub port: u16,

@@ -1,4 +1,4 @@
-//! The adapters and services of a house: the project's own, and one more agency that does extracts without recognising
+//! The adapters and services of a cluster: the project's own, and one more agency that does extracts without recognising
 //! repeats, so that every effect is there.
 
 use crate::environment;

@@ -1,4 +1,4 @@
-//! A house of real processes over one configuration, offices and agencies that keep ledgers outside of it, and a checker
+//! A cluster of real processes over one configuration, offices and agencies that keep ledgers outside of it, and a checker
 //! that joins the ledgers with the journal.
 
 pub mod agency;

@@ -73,7 +73,8 @@ impl ProcessCluster {
             plan.played_elsewhere.insert(name.clone(), Box::new(move |_| endpoint));
         }
         change(&mut plan);
-        let stack = TestStack::prepare(plan).await.unwrap_or_else(|error| panic!("the stage cannot be set: {error}"));
+        let stack =
+            TestStack::prepare(plan).await.unwrap_or_else(|error| panic!("the test stack cannot be started: {error}"));
         let ledgers = std::env::var("PUNTE_FAULTS_LEDGERS").map_or(folder.path().to_owned(), PathBuf::from);
         let mut agencies = Agencies::new();
         for (name, port) in ports {

@@ -52,7 +52,7 @@ async fn env(clock: &Arc<JumpingClock>, more: impl FnOnce(&mut TestStackPlan)) -
         more(plan);
     })
     .await;
-    // The whole country's clock jumps: else the agencies would refuse signatures of another time.
+    // The clock of the whole environment jumps: else the agencies would refuse signatures of another time.
     env.stack.simulators.values().for_each(|simulator| simulator.live_by(clock.clone()));
     env
 }

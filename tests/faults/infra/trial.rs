@@ -1,4 +1,4 @@
-//! A house under load while its ground shakes: blows come in, how soon all goes on after each goes out; at the end the
+//! A cluster under load whose infrastructure fails: failures come in, how soon all goes on after each goes out; at the end the
 //! ledgers are joined.
 
 use crate::harness::{

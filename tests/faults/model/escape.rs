@@ -1,4 +1,4 @@
-//! Escape: from every town that can be reached, does an ordinary course of things lead on? Whoever is stuck is shown.
+//! Escape: from every world that can be reached, does an ordinary course of things lead on? Whoever is stuck is shown.
 //!
 //! A checker of paths cannot say this where circles are possible, so the whole graph is drawn and walked backwards.
 
@@ -10,22 +10,22 @@ use super::{
 use punte::domain::StateName;
 use std::collections::HashMap;
 
-/// The towns that can be reached, and from where the ordinary moves come.
+/// The worlds that can be reached, and from where the ordinary moves come.
 pub struct Graph {
-    towns: Vec<World>,
+    worlds: Vec<World>,
     before: Vec<Vec<(u32, Move)>>,
 }
 
 impl Graph {
     pub fn of(model: &Model) -> Self {
         let mut numbers = HashMap::new();
-        let mut graph = Self { towns: vec![], before: vec![] };
+        let mut graph = Self { worlds: vec![], before: vec![] };
         for world in stateright::Model::init_states(model) {
             graph.number(&mut numbers, world);
         }
         let mut next = 0;
-        while next < graph.towns.len() {
-            let world = graph.towns[next].clone();
+        while next < graph.worlds.len() {
+            let world = graph.worlds[next].clone();
             for (it, after) in stateright::Model::next_steps(model, &world) {
                 let number = graph.number(&mut numbers, after);
                 if Model::is_ordinary(it) {
@@ -39,14 +39,14 @@ impl Graph {
 
     fn number(&mut self, numbers: &mut HashMap<World, u32>, world: World) -> u32 {
         *numbers.entry(world).or_insert_with_key(|world| {
-            self.towns.push(world.clone());
+            self.worlds.push(world.clone());
             self.before.push(vec![]);
-            self.towns.len() as u32 - 1
+            self.worlds.len() as u32 - 1
         })
     }
 
     pub fn size(&self) -> usize {
-        self.towns.len()
+        self.worlds.len()
     }
 
     /// Without the help of any person, everything ends or comes before an operator.
@@ -64,8 +64,8 @@ impl Graph {
     }
 
     fn stuck(&self, is_good: impl Fn(&World) -> bool, is_taken: impl Fn(Move) -> bool) -> Vec<&World> {
-        let mut escapes: Vec<bool> = self.towns.iter().map(is_good).collect();
-        let mut pending: Vec<usize> = (0..self.towns.len()).filter(|number| escapes[*number]).collect();
+        let mut escapes: Vec<bool> = self.worlds.iter().map(is_good).collect();
+        let mut pending: Vec<usize> = (0..self.worlds.len()).filter(|number| escapes[*number]).collect();
         while let Some(number) = pending.pop() {
             for (before, it) in &self.before[number] {
                 if is_taken(*it) && !std::mem::replace(&mut escapes[*before as usize], true) {
@@ -73,6 +73,6 @@ impl Graph {
                 }
             }
         }
-        self.towns.iter().zip(escapes).filter(|(_, escapes)| !escapes).map(|(world, _)| world).collect()
+        self.worlds.iter().zip(escapes).filter(|(_, escapes)| !escapes).map(|(world, _)| world).collect()
     }
 }

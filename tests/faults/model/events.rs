@@ -40,7 +40,7 @@ pub fn of(effect: Effect) -> Vec<EventName> {
     EventName::ALL.into_iter().filter(|event| has_a_move(*event, effect)).collect()
 }
 
-/// What has been recorded in any town so far.
+/// What has been recorded in any world so far.
 #[derive(Clone, Default)]
 pub struct Recorded(Arc<AtomicU32>);
 

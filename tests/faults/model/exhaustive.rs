@@ -33,7 +33,7 @@ fn escape_from_everywhere(model: &Model, what: &str) {
 
 fn with_two_workers(effect: Effect) {
     let what = format!("{}, two workers", effect.as_str());
-    // A read may leave before the journal knows of it, so that many more towns differ: half an hour with a second try.
+    // A read may leave before the journal knows of it, so that many more worlds differ: half an hour with a second try.
     let tries = if effect == Effect::Read { (tries() - 1).max(1) } else { tries() };
     look_through(Model { faults: 1, replays: u8::from(effect == Effect::Once), ..Model::new(effect, 2, tries) }, &what);
 }

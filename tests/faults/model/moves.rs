@@ -1,4 +1,4 @@
-//! Moves: everything that may happen next in a town. What each of them does stands with its actor.
+//! Moves: everything that may happen next in a world. What each of them does stands with its actor.
 
 use super::{
     agency, broker, disaster,
@@ -97,7 +97,7 @@ impl Model {
         true
     }
 
-    /// What cannot matter any more is forgotten, so that fewer towns differ.
+    /// What cannot matter any more is forgotten, so that fewer worlds differ.
     fn forget(&self, world: &mut World) {
         if world.state() != StateName::Sending {
             world.journal.lease_over = false;

@@ -1,4 +1,4 @@
-//! Properties: what must hold in every town that can be reached, and what must be reachable, or the model proves nothing.
+//! Properties: what must hold in every world that can be reached, and what must be reachable, or the model proves nothing.
 
 use super::{
     moves::Model,

@@ -1,5 +1,5 @@
-//! World: one submission and everybody who touches it, as small as it can be said. Workers have no names: a town in which
-//! two have changed places is the same town.
+//! World: one submission and everybody who touches it, as small as it can be said. Workers have no names: a world in which
+//! two have changed places is the same world.
 
 use jiff::Timestamp;
 use punte::domain::{Code, Fault, Progress, Stage, State, StateName};
@@ -118,7 +118,7 @@ pub enum Step {
         came: Came,
     },
     Done,
-    /// There is no such worker in this town.
+    /// There is no such worker in this world.
     Absent,
 }
 

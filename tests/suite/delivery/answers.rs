@@ -177,7 +177,7 @@ async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
     env.leave().await;
 }
 
-/// For this reason a person lookup breaks the agency's contract, in a town that does so.
+/// For this reason a person lookup breaks the agency's contract, in an environment that does so.
 pub const UNFORESEEN: &str = "unforeseen";
 
 pub async fn town_that_breaks_a_contract(plan: impl FnOnce(&mut TestStackPlan)) -> TestEnvironment {

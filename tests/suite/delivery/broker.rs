@@ -258,7 +258,7 @@ async fn a_second_installation_with_the_same_prefix_does_not_start() {
     env.leave().await;
 }
 
-/// `punte serve` over a stage that is not running; its log so far, and the address of its listener for health.
+/// `punte serve` over a test stack that is not running; its log so far, and the address of its listener for health.
 struct Served {
     child: std::process::Child,
     log: std::path::PathBuf,

@@ -44,7 +44,7 @@ impl Foreign {
     }
 }
 
-/// The town, with one agency played by a foreign server.
+/// The environment, with one agency played by a foreign server.
 async fn town_with(
     agency: &str,
     script: &'static str,

@@ -1,4 +1,4 @@
-//! A personal number never appears in a URL, a log line, a metric or an error: a whole town is run with canaries.
+//! A personal number never appears in a URL, a log line, a metric or an error: a whole environment is run with canaries.
 
 use super::answers::{UNFORESEEN, town_that_breaks_a_contract};
 use crate::environment::request;

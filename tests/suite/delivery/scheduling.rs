@@ -164,7 +164,7 @@ async fn what_a_key_that_has_expired_cannot_sign_waits_unsent() {
     env.leave().await;
 }
 
-/// Changes a file of the stage while it is stopped.
+/// Changes a file of the test stack while it is stopped.
 fn edit(env: &TestEnvironment, file: &str, change: impl Fn(String) -> String) {
     let path = env.stack.folder.path().join(file);
     let text = std::fs::read_to_string(&path).unwrap();

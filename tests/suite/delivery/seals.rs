@@ -6,7 +6,7 @@ use punte::{kit::test_stack::TestStackPlan, process::Installation};
 use serde_json::json;
 use std::path::Path;
 
-/// A town whose agencies are those of `tests/adapters`.
+/// An environment whose agencies are those of `tests/adapters`.
 async fn env() -> TestEnvironment {
     TestEnvironment::planned(|plan: &mut TestStackPlan| {
         plan.adapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adapters");

@@ -104,7 +104,7 @@ fn forged_flight(certificate: &CertificateDer<'_>) -> Vec<u8> {
     [&[22, 3, 3], &u16::try_from(messages.len()).unwrap().to_be_bytes()[..], &messages].concat()
 }
 
-/// A town whose registry lies behind a stranger.
+/// An environment whose registry lies behind a stranger.
 async fn town_behind(
     stranger: impl Fn(&Path, u16) -> OnTheWay + Send + 'static,
 ) -> (TestEnvironment, RawAgency, OnTheWay) {

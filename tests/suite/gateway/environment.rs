@@ -36,7 +36,7 @@ pub struct TestEnvironment {
     pub clock: Arc<dyn Clock>,
 }
 
-/// A gateway that runs, and the town around it.
+/// A gateway that runs, and the environment around it.
 pub struct Open {
     pub env: TestEnvironment,
     pub address: SocketAddr,
