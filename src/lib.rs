@@ -10,7 +10,7 @@
 //! | 6 | [`process`]: which roles run, from start to stop |
 //! | 5 | [`roles`]: what a process does for as long as it runs |
 //! | 4 | [`delivery`]: the way of one submission, one verb per file |
-//! | 3 | [`adapter`]: agencies as data |
+//! | 3 | [`adapter`]: agencies as data; [`submissions`]: all that may be done with a submission, one verb per file |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
 //! | 0 | [`domain`], [`xml`], [`json`], [`network_errors`], [`crash`], [`secret_file`] |
@@ -48,6 +48,7 @@ pub mod wire;
 pub mod catalogue;
 
 pub mod adapter;
+pub mod submissions;
 
 pub mod delivery;
 

@@ -3,7 +3,7 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{Who, check_exists, load_settings},
+    operator::{Who, check_exists, load_settings, visited},
     output,
 };
 use crate::{
@@ -163,7 +163,7 @@ async fn confirm(settings: &Settings, by: &str) -> Result<Counted, String> {
     let in_words = |error: JournalError| error.to_string();
     let journal = visit_incomplete(&settings.journal).await.map_err(|error| error.to_string())?;
     let now = Timestamp::now();
-    let counted = journal.restored(by, now).await.map_err(in_words)?;
+    let counted = visited(&journal).restored(by).await.map_err(in_words)?;
     let file = MarkFile::open(&settings.folders.data);
     let found = file.as_ref().map(MarkFile::find).unwrap_or_default();
     let broker = asked(settings, &journal).await;

@@ -4,25 +4,25 @@
 use super::{output, print};
 use crate::{
     domain::{IdPart, SubmissionId},
-    journal::{Journal, JournalError, Record},
+    journal::{JournalError, Record},
+    submissions::Submissions,
 };
-use std::sync::Arc;
 
 /// How many of those that may be meant are listed.
 const LISTED: usize = 10;
 
 /// `None`: it has been said why.
-pub async fn one(journal: &Arc<dyn Journal>, part: &IdPart) -> Result<Option<SubmissionId>, JournalError> {
-    let named = all(journal, std::slice::from_ref(part)).await?;
+pub async fn one(submissions: &Submissions, part: &IdPart) -> Result<Option<SubmissionId>, JournalError> {
+    let named = all(submissions, std::slice::from_ref(part)).await?;
     Ok(named.and_then(|records| records.first().map(|record| record.submission.id)))
 }
 
 /// Each once, however often it is named, and without what may be large.
-pub async fn all(journal: &Arc<dyn Journal>, parts: &[IdPart]) -> Result<Option<Vec<Record>>, JournalError> {
+pub async fn all(submissions: &Submissions, parts: &[IdPart]) -> Result<Option<Vec<Record>>, JournalError> {
     let (mut meant, mut is_each_clear) = (Vec::<Record>::new(), true);
     for part in parts {
         // One more than are listed, so that it is known whether that is all.
-        let mut found = journal.find_named(part, LISTED as u32 + 1).await?;
+        let mut found = submissions.find_named(part, LISTED as u32 + 1).await?;
         match found.len() {
             1 => meant.extend(found.pop().filter(|it| meant.iter().all(|other| !is_same(other, it)))),
             _ => {

@@ -2,9 +2,11 @@
 
 use super::{ConfigFile, exit, output};
 use crate::{
+    domain::SystemClock,
     journal::{Journal, JournalError},
     process::visit_journal,
     settings::{JournalPlace, Settings},
+    submissions::Submissions,
 };
 use std::{future::Future, sync::Arc};
 
@@ -59,6 +61,19 @@ where
         }
         Err(code) => code,
     }
+}
+
+/// The same for what is done with submissions.
+pub fn with_submissions<F, W>(config: &ConfigFile, work: W) -> u8
+where
+    W: FnOnce(Submissions) -> F,
+    F: Future<Output = Result<u8, JournalError>>,
+{
+    with_journal(config, |journal| work(visited(&journal)))
+}
+
+pub fn visited(journal: &Arc<dyn Journal>) -> Submissions {
+    Submissions::visiting(journal.clone(), Arc::new(SystemClock))
 }
 
 /// No command makes a journal by looking for it.

@@ -2,16 +2,15 @@
 
 use super::{
     ConfigFile, exit, named,
-    operator::{Who, with_journal},
+    operator::{Who, with_submissions},
     output, print,
 };
 use crate::{
-    domain::{AgencyName, Event, EventName, Forbidden, IdPart, StateName, SubmissionId},
-    journal::{Entry, Journal, JournalError, ListFilter, Record},
+    domain::{AgencyName, EventName, Forbidden, IdPart, Progress, StateName, SubmissionId},
+    journal::{JournalError, Record},
+    submissions::Submissions,
 };
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use std::sync::Arc;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -84,32 +83,30 @@ struct Discard {
     json: bool,
 }
 
-const PAGE: u32 = 1000;
-
 impl Parked {
     pub fn run(self) -> u8 {
         match self.what {
             What::List(list) => {
                 let config = list.config.clone();
-                with_journal(&config, |journal| list.run(journal))
+                with_submissions(&config, |submissions| list.run(submissions))
             }
             What::Replay(replay) => {
                 let config = replay.config.clone();
-                with_journal(&config, |journal| replay.run(journal))
+                with_submissions(&config, |submissions| replay.run(submissions))
             }
             What::Discard(discard) => {
                 let config = discard.config.clone();
-                with_journal(&config, |journal| discard.run(journal))
+                with_submissions(&config, |submissions| discard.run(submissions))
             }
         }
     }
 }
 
 impl List {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+    async fn run(self, submissions: Submissions) -> Result<u8, JournalError> {
         let mut number = 0;
         for state in [StateName::Parked, StateName::Uncertain] {
-            for record in all_in(&journal, state, self.agency.as_ref()).await? {
+            for record in submissions.all_in(state, self.agency.as_ref()).await? {
                 number += 1;
                 if self.json {
                     output::json(&print::summary(&record));
@@ -126,11 +123,11 @@ impl List {
 }
 
 impl Replay {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+    async fn run(self, submissions: Submissions) -> Result<u8, JournalError> {
         let records = if self.all {
-            all_in(&journal, StateName::Parked, self.agency.as_ref()).await?
+            submissions.all_in(StateName::Parked, self.agency.as_ref()).await?
         } else {
-            let Some(named) = named::all(&journal, &self.ids).await? else { return Ok(exit::FAILED) };
+            let Some(named) = named::all(&submissions, &self.ids).await? else { return Ok(exit::FAILED) };
             named
         };
         let by = self.who.name();
@@ -139,31 +136,39 @@ impl Replay {
             // What is accepted is the repetition of what was seen here: should another replay have been quicker, the
             // journal refuses this one.
             let accepts_repeat = self.effect_may_repeat.then_some(record.progress.attempts);
-            let event = Event::Replayed { by: by.clone(), accepts_repeat };
-            code = code.max(decide(&journal, record.submission.id, event, self.json).await?);
+            let id = record.submission.id;
+            let decided = submissions.replay(id, &by, accepts_repeat).await;
+            code = code.max(tell(&submissions, id, decided, self.json).await?);
         }
         Ok(code)
     }
 }
 
 impl Discard {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
-        let Some(named) = named::all(&journal, &self.ids).await? else { return Ok(exit::FAILED) };
+    async fn run(self, submissions: Submissions) -> Result<u8, JournalError> {
+        let Some(named) = named::all(&submissions, &self.ids).await? else { return Ok(exit::FAILED) };
         let mut code = exit::DONE;
         for record in named {
-            let event = Event::Discarded { by: self.by.clone() };
-            code = code.max(decide(&journal, record.submission.id, event, self.json).await?);
+            let id = record.submission.id;
+            let decided = submissions.discard(id, &self.by).await;
+            code = code.max(tell(&submissions, id, decided, self.json).await?);
         }
         Ok(code)
     }
 }
 
-async fn decide(journal: &Arc<dyn Journal>, id: SubmissionId, event: Event, json: bool) -> Result<u8, JournalError> {
-    match journal.record(id, Entry::new(event, Timestamp::now())).await {
+/// What has become of a decision.
+async fn tell(
+    submissions: &Submissions,
+    id: SubmissionId,
+    decided: Result<Progress, JournalError>,
+    json: bool,
+) -> Result<u8, JournalError> {
+    match decided {
         Ok(progress) if json => output::json(&serde_json::json!({"id": id, "state": progress.state.name()})),
         Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
         Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
-            output::aside(format_args!("{id}: not replayed: {}", why_not(journal.find(id).await?)));
+            output::aside(format_args!("{id}: not replayed: {}", why_not(submissions.find(id).await?)));
             return Ok(exit::FAILED);
         }
         Err(error @ (JournalError::Forbidden(_) | JournalError::NotFound(_))) => {
@@ -191,22 +196,4 @@ fn why_not(found: Option<Record>) -> String {
             .into();
     }
     "it has changed meanwhile; look at it again".into()
-}
-
-async fn all_in(
-    journal: &Arc<dyn Journal>,
-    state: StateName,
-    agency: Option<&AgencyName>,
-) -> Result<Vec<Record>, JournalError> {
-    let mut filter = ListFilter { state: Some(state), agency: agency.cloned(), ..ListFilter::default() };
-    let mut all = Vec::new();
-    loop {
-        let page = journal.list(&filter, PAGE).await?;
-        filter.before = page.last().map(|record| record.submission.id);
-        let is_last = page.len() < PAGE as usize;
-        all.extend(page);
-        if is_last {
-            return Ok(all);
-        }
-    }
 }

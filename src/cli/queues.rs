@@ -1,6 +1,10 @@
 //! `punte queues`: how many messages wait for each agency, since when, who takes them, and which nobody could handle.
 
-use super::{ConfigFile, exit, operator::with_journal, output};
+use super::{
+    ConfigFile, exit,
+    operator::{visited, with_journal},
+    output,
+};
 use crate::{
     broker::rabbitmq::{AgencyReport, QueueReport, RabbitmqSettings, report, take_over},
     domain::{AgencyName, StateName},
@@ -77,7 +81,7 @@ impl Queues {
 }
 
 async fn show(journal: Arc<dyn Journal>, settings: Settings, json: bool) -> Result<u8, JournalError> {
-    let counts = journal.counts().await?;
+    let counts = visited(&journal).counts().await?;
     let agencies = agencies(&settings, &counts);
     let reports = match rabbitmq(&journal, &settings).await? {
         None => None,
@@ -158,7 +162,7 @@ async fn recorded(
 ) -> Result<Recorded, JournalError> {
     let is_queued = |it: &&StateCount| it.agency == *agency && it.state == StateName::Queued;
     let queued = counts.iter().filter(is_queued).map(|it| it.count).sum();
-    Ok(Recorded { queued, oldest: journal.oldest_queued(agency).await? })
+    Ok(Recorded { queued, oldest: visited(journal).oldest_queued(agency).await? })
 }
 
 fn waiting(report: &AgencyReport) -> u64 {

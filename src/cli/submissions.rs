@@ -1,12 +1,12 @@
 //! `punte submissions`: an operator looks at submissions; nothing is changed.
 
-use super::{ConfigFile, exit, named, operator::with_journal, output, print};
+use super::{ConfigFile, exit, named, operator::with_submissions, output, print};
 use crate::{
     domain::{AgencyName, IdPart, OfficeName, ServiceName, StateName},
-    journal::{Journal, JournalError, ListFilter},
+    journal::{JournalError, ListFilter},
+    submissions,
 };
 use clap::{Args, Subcommand};
-use std::sync::Arc;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -91,22 +91,22 @@ impl Submissions {
         match self.what {
             What::List(list) => {
                 let config = list.config.clone();
-                with_journal(&config, |journal| list.run(journal))
+                with_submissions(&config, |submissions| list.run(submissions))
             }
             What::Show(show) => {
                 let config = show.config.clone();
-                with_journal(&config, |journal| show.run(journal))
+                with_submissions(&config, |submissions| show.run(submissions))
             }
             What::EraseWire(erase) => {
                 let config = erase.config.clone();
-                with_journal(&config, |journal| erase.run(journal))
+                with_submissions(&config, |submissions| erase.run(submissions))
             }
         }
     }
 }
 
 impl List {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
+    async fn run(self, submissions: submissions::Submissions) -> Result<u8, JournalError> {
         let filter = ListFilter {
             office: self.office,
             agency: self.agency,
@@ -115,7 +115,7 @@ impl List {
             since: self.since,
             before: None,
         };
-        for record in journal.list(&filter, self.limit).await? {
+        for record in submissions.list(&filter, self.limit).await? {
             if self.json {
                 output::json(&print::summary(&record));
             } else {
@@ -127,9 +127,9 @@ impl List {
 }
 
 impl EraseWire {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
-        let Some(id) = named::one(&journal, &self.id).await? else { return Ok(exit::FAILED) };
-        let erased = journal.erase_wire_of(id, jiff::Timestamp::now()).await?;
+    async fn run(self, submissions: submissions::Submissions) -> Result<u8, JournalError> {
+        let Some(id) = named::one(&submissions, &self.id).await? else { return Ok(exit::FAILED) };
+        let erased = submissions.erase_wire_of(id).await?;
         if self.json {
             output::json(&serde_json::json!({"id": id, "attempts_erased": erased}));
         } else {
@@ -140,11 +140,11 @@ impl EraseWire {
 }
 
 impl Show {
-    async fn run(self, journal: Arc<dyn Journal>) -> Result<u8, JournalError> {
-        let Some(id) = named::one(&journal, &self.id).await? else { return Ok(exit::FAILED) };
-        let record = journal.find(id).await?.ok_or(JournalError::NotFound(id))?;
-        let timeline = journal.timeline(id).await?;
-        let attempts = journal.attempts(id).await?;
+    async fn run(self, submissions: submissions::Submissions) -> Result<u8, JournalError> {
+        let Some(id) = named::one(&submissions, &self.id).await? else { return Ok(exit::FAILED) };
+        let record = submissions.find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let timeline = submissions.timeline(id).await?;
+        let attempts = submissions.attempts(id).await?;
         let whole = print::whole(&record, &timeline, &attempts);
         if self.json {
             output::line(format_args!("{whole}"));

@@ -97,29 +97,10 @@ impl PendingAccept {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::domain::{CallContext, Effect, Priority, Subject, Submission, TraceParent};
+    use crate::submissions::tests::submission;
     use tokio::task::yield_now;
-
-    pub fn submission() -> Submission {
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        Submission {
-            id: SubmissionId::new(),
-            office: "causeni".parse().unwrap(),
-            service: "person-lookup".parse().unwrap(),
-            agency: "civil-registry".parse().unwrap(),
-            effect: Effect::Read,
-            priority: Priority::Ordinary,
-            context: CallContext { clerk: "a".into(), entity: "b".into(), legal_basis: "c".into(), reason: "d".into() },
-            subject: Subject { scheme: "idnp".into(), id: "1".into() },
-            data: serde_json::json!({}),
-            attachments: vec![],
-            accepted_at: now,
-            expires_at: now,
-            trace: TraceParent::fresh(),
-        }
-    }
 
     fn record() -> Arc<Record> {
         Arc::new(Record::accepted(submission()))

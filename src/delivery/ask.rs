@@ -60,7 +60,7 @@ impl Deliverer {
     /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our
     /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
     async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
-        let before = self.with_retry(|| self.journal.attempts(turn.record.submission.id)).await?;
+        let before = self.with_retry(|| self.submissions.attempts(turn.record.submission.id)).await?;
         let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
         // What a restored journal knows nothing of may have left as late as then.
         let unknown = self.marks.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, timeout));

@@ -130,7 +130,7 @@ impl Deliverer {
         let now = self.clock.now();
         let entry =
             Entry { not_before: Some(later(now, key_wait(&fault))), ..Entry::new(Event::PutBack { attempt }, now) };
-        match self.with_retry(|| self.reply.record(&record.submission, entry.clone())).await {
+        match self.with_retry(|| self.submissions.end_unsent(record.submission.id, entry.clone())).await {
             Ok(_) if matches!(unsendable(fault.clone()), Event::GivenBack) => Ok(HealthSignal::None),
             Ok(_) => self.not_sendable(record, fault).await,
             Err(JournalError::Forbidden(_)) => Ok(HealthSignal::None),
@@ -154,7 +154,7 @@ impl Deliverer {
             if self.journal.continuity().holds() != first.holds {
                 return Ok(None);
             }
-            match self.reply.record(&record.submission, begun.entry()).await {
+            match self.submissions.begin(record.submission.id, begun.entry()).await {
                 Ok(Progress { tries, .. }) => return Ok(Some(Begun { tries, is_recorded: true, ..begun })),
                 Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) if !self.abort.is_cancelled() => {
                     tracing::warn!(%error, "waiting for the journal");
@@ -176,7 +176,7 @@ impl Deliverer {
         begun: Begun,
         leases: &[Timestamp],
     ) -> Result<Option<Begun>, JournalError> {
-        let found = self.with_retry(|| self.journal.find(record.submission.id)).await?;
+        let found = self.with_retry(|| self.submissions.find(record.submission.id)).await?;
         let Some(Record { progress, changed_at: at, .. }) = found else { return Ok(None) };
         match progress.state {
             State::Sending { attempt, lease_until } if attempt == begun.attempt && leases.contains(&lease_until) => {

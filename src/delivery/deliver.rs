@@ -1,12 +1,10 @@
 //! The whole way on one screen: a submission's number comes in from the queue, the journal holds its outcome at the end.
 
 use super::{
-    AcceptedCache, AgencyConnection, AgencyConnections, Case, ClockJumpDetector, Contents, HealthSignal, Marks, Reply,
-    Taken,
+    AcceptedCache, AgencyConnection, AgencyConnections, Case, ClockJumpDetector, Contents, HealthSignal, Marks, Taken,
     begin::{Begun, Order, Ready, begins_first},
     earlier::pause_after_nothing_done,
     exchange::{Ending, Turn},
-    reply::Fate,
     settle,
 };
 use crate::{
@@ -17,6 +15,7 @@ use crate::{
     crash::{self, Point},
     domain::{AgencyName, Clock, Code, Event, Fault, Stage, StateName, Submission, Verdict, later},
     journal::{Entry, Journal, JournalError, Record},
+    submissions::{Fate, Submissions},
     telemetry::Metrics,
 };
 use futures_util::FutureExt;
@@ -28,7 +27,7 @@ pub struct Deliverer {
     pub journal: Arc<dyn Journal>,
     /// What the gateway of this process has just accepted.
     pub accepted: Arc<AcceptedCache>,
-    pub reply: Reply,
+    pub submissions: Submissions,
     pub catalogue: Arc<Catalogue>,
     pub connections: Arc<AgencyConnections>,
     pub attachments: AttachmentStore,
@@ -93,7 +92,7 @@ impl Deliverer {
 
     /// `None`: the journal refused the beginning because the record has changed since.
     async fn deliver_as_read(&self, item: &WorkItem, seen: Seen) -> Option<Delivered> {
-        let found = match self.with_retry(|| self.journal.find(item.submission)).await {
+        let found = match self.with_retry(|| self.submissions.find(item.submission)).await {
             Ok(found) => found,
             Err(error) => return Some(unrecorded(item, &error)),
         };
@@ -115,10 +114,6 @@ impl Deliverer {
             Ok(Err(error)) => Some(unrecorded(item, &error)),
             Err(_) => Some(self.after_panic(record).await),
         }
-    }
-
-    pub fn journal(&self) -> &Arc<dyn Journal> {
-        &self.journal
     }
 
     async fn attempt(&self, record: &Arc<Record>, seen: Seen) -> Result<Option<HealthSignal>, JournalError> {
@@ -182,7 +177,7 @@ impl Deliverer {
         let end = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
         let entries = if begun.is_recorded { vec![end] } else { vec![begun.entry(), end] };
         crash::here(Point::WorkerSettled);
-        let recorded = self.with_retry(|| self.reply.end(record, entries.clone())).await;
+        let recorded = self.with_retry(|| self.submissions.end(record, entries.clone())).await;
         crash::here(Point::WorkerRecorded);
         match recorded {
             Ok(()) => Ok(Some(signal)),
@@ -213,7 +208,7 @@ impl Deliverer {
         let event = settle(Err(Fault { verdict: Verdict::DoNotRetryInDoubt, ..fault }), case);
         let end = Entry::new(event, case.now);
         let entries = if begun.is_recorded { vec![end] } else { vec![begun.entry(), end] };
-        match self.with_retry(|| self.reply.end(record, entries.clone())).await {
+        match self.with_retry(|| self.submissions.end(record, entries.clone())).await {
             Err(error) if is_too_late(&error, begun) => {
                 self.too_late(&record.submission, begun, case.now, &error).await?;
             }
@@ -231,7 +226,7 @@ impl Deliverer {
         error: &JournalError,
     ) -> Result<(), JournalError> {
         let (id, attempt) = (submission.id, begun.attempt);
-        match self.with_retry(|| self.reply.fate(submission, attempt, begun.at, ended_at)).await? {
+        match self.with_retry(|| self.submissions.fate(submission, attempt, begun.at, ended_at)).await? {
             // A try without an answer has recorded it all the same.
             Fate::Ended => {}
             // Of a read that another worker has taken up, or that has changed since, nothing is lost.
@@ -268,12 +263,12 @@ impl Deliverer {
     /// Nothing has been sent: what can be mended by itself waits, everything else goes in front of an operator.
     pub(super) async fn not_sendable(&self, record: &Record, fault: Fault) -> Result<HealthSignal, JournalError> {
         tracing::warn!(submission = %record.submission.id, agency = %record.submission.agency, %fault, "cannot be sent");
-        let now = self.clock.now();
-        let wait = key_wait(&fault);
-        let event = unsendable(fault);
-        let not_before = matches!(event, Event::GivenBack).then(|| later(now, wait));
-        let entry = Entry { not_before, ..Entry::new(event, now) };
-        match self.with_retry(|| self.reply.record(&record.submission, entry.clone())).await {
+        let (id, not_before) = (record.submission.id, later(self.clock.now(), key_wait(&fault)));
+        let recorded = match unsendable(fault) {
+            Event::Parked { fault } => self.with_retry(|| self.submissions.park(id, fault.clone())).await,
+            _ => self.with_retry(|| self.submissions.give_back(id, Some(not_before))).await,
+        };
+        match recorded {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(HealthSignal::None),
             Err(error) => Err(error),
         }

@@ -105,7 +105,7 @@ impl Deliverer {
         if effect == Effect::Read || (progress.attempts == 0 && !progress.in_doubt) {
             return Ok(Earlier::Nothing);
         }
-        let attempts = self.with_retry(|| self.journal.attempts(record.submission.id)).await?;
+        let attempts = self.with_retry(|| self.submissions.attempts(record.submission.id)).await?;
         let earlier = Earlier::of(progress, &attempts, timeout, self.marks.sent_before_restore());
         Ok(match earlier {
             Earlier::Until(end) => self.by_any_clock(end),

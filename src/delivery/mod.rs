@@ -2,7 +2,6 @@
 //! `seal` can make, so nothing leaves unsigned. First try, retry and an operator's replay all come by here.
 
 mod accepted_cache;
-mod local_waiters;
 
 mod deliver;
 mod begin;
@@ -30,7 +29,6 @@ mod earlier;
 mod bond;
 mod status;
 mod settle;
-mod reply;
 
 pub use accepted_cache::{AcceptedCache, PendingAccept, Taken};
 pub use agency_connection::AgencyConnection;
@@ -45,11 +43,9 @@ pub use earlier::Earlier;
 pub use exchange::may_leave;
 pub use halt::{Halt, Halted};
 pub use health_signal::HealthSignal;
-pub use local_waiters::{LocalWaiters, Whole};
 pub use look::{Look, Unwell};
 pub use marks::{Marks, PERIOD as MARK_PERIOD};
 pub use read::{AnswerExpectation, read};
-pub use reply::Reply;
 pub use seal::{Sealed, seal};
 pub use send::send;
 pub use settle::{Case, settle};

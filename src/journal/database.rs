@@ -1,13 +1,13 @@
 //! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
 
 use super::{
-    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Notice,
-    NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
+    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Moved,
+    Notice, NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, IdPart, JournalMark, Mark, OfficeName, Progress,
-    Submission, SubmissionId,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, IdPart, JournalMark, Mark, OfficeName, Submission,
+    SubmissionId,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -69,19 +69,15 @@ impl<D: Database> Journal for D {
         self.perform(op::FindAttachment { office: office.clone(), id }).await
     }
 
-    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError> {
+    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Moved, JournalError> {
         self.record_all(id, vec![entry]).await
     }
 
-    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Progress, JournalError> {
+    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Moved, JournalError> {
         Ok(self.perform(op::RecordChanges { id, entries }).await??)
     }
 
-    async fn record_whole(
-        &self,
-        id: SubmissionId,
-        entries: Vec<Entry>,
-    ) -> Result<(Progress, Vec<Change>), JournalError> {
+    async fn record_whole(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<(Moved, Vec<Change>), JournalError> {
         Ok(self.perform(op::RecordWhole(op::RecordChanges { id, entries })).await??)
     }
 
@@ -101,11 +97,12 @@ impl<D: Database> Journal for D {
         self.perform(op::ClaimOutbox { limit, now, lease_until, except, windows }).await
     }
 
-    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError> {
+    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<Vec<Moved>, JournalError> {
+        let mut all = Vec::new();
         for chunk in ids.chunks(CHUNK_ROWS as usize) {
-            self.perform(op::Published { ids: chunk.to_vec(), now }).await?;
+            all.extend(self.perform(op::Published { ids: chunk.to_vec(), now }).await?);
         }
-        Ok(())
+        Ok(all)
     }
 
     async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError> {
@@ -137,24 +134,17 @@ impl<D: Database> Journal for D {
         before: Timestamp,
         now: Timestamp,
         at_most: u64,
-    ) -> Result<u64, JournalError> {
-        let mut total = 0;
-        while total < at_most {
-            let limit = (at_most - total).min(CHUNK_ROWS.into());
-            let count = self
-                .perform(op::Requeue { agency: agency.clone(), lost: op::Lost::Before(before), now, limit })
-                .await?;
-            total += count;
-            if count < limit {
-                break;
-            }
-        }
-        Ok(total)
+    ) -> Result<Vec<Moved>, JournalError> {
+        requeue(self, agency, || op::Lost::Before(before), now, at_most).await
     }
 
-    async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError> {
-        let limit = CHUNK_ROWS.into();
-        in_chunks(self, || op::Requeue { agency: agency.clone(), lost: op::Lost::Ahead(after), now, limit }).await
+    async fn requeue_ahead(
+        &self,
+        agency: &AgencyName,
+        after: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Moved>, JournalError> {
+        requeue(self, agency, || op::Lost::Ahead(after), now, u64::MAX).await
     }
 
     async fn wake(
@@ -164,12 +154,12 @@ impl<D: Database> Journal for D {
         now: Timestamp,
         limit: u32,
         failures: &BTreeMap<OfficeName, usize>,
-    ) -> Result<Vec<OfficeName>, JournalError> {
+    ) -> Result<Vec<Moved>, JournalError> {
         let (agency, limit, failures) = (agency.clone(), limit.min(CHUNK_ROWS), failures.clone());
         self.perform(op::Wake { agency, before, now, limit, failures }).await
     }
 
-    async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError> {
+    async fn void_leases(&self, now: Timestamp) -> Result<Vec<Moved>, JournalError> {
         self.perform(op::VoidLeases { now }).await
     }
 
@@ -300,6 +290,26 @@ impl<D: Database> Journal for D {
 
     async fn ping(&self) -> Result<(), JournalError> {
         self.perform(op::WriteProbe { now: Timestamp::now() }).await
+    }
+}
+
+/// In pieces of [`CHUNK_ROWS`], so that others get their turn.
+async fn requeue<D: Database>(
+    database: &D,
+    agency: &AgencyName,
+    lost: impl Fn() -> op::Lost + Send,
+    now: Timestamp,
+    at_most: u64,
+) -> Result<Vec<Moved>, JournalError> {
+    let mut all = Vec::new();
+    loop {
+        let limit = (at_most - all.len() as u64).min(CHUNK_ROWS.into());
+        let moved = database.perform(op::Requeue { agency: agency.clone(), lost: lost(), now, limit }).await?;
+        let is_last = (moved.len() as u64) < limit;
+        all.extend(moved);
+        if is_last || all.len() as u64 >= at_most {
+            return Ok(all);
+        }
     }
 }
 

@@ -103,6 +103,20 @@ impl Entry {
     }
 }
 
+/// What a change has made of a submission, and what whoever is told of it has to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moved {
+    pub submission: SubmissionId,
+    pub office: OfficeName,
+    pub agency: AgencyName,
+    pub service: ServiceName,
+    pub trace: TraceParent,
+    /// As it is now.
+    pub progress: Progress,
+    /// The states that it has entered, one after the other.
+    pub entered: Vec<StateName>,
+}
+
 /// What the broker has to carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxItem {
@@ -236,15 +250,11 @@ pub trait Journal: Send + Sync + 'static {
     // ── every change of state ────────────────────────────────────────────────────────────────────────────────────
     /// Applies the event to the submission as it is now, and records the change, the attempt and the side rows. A
     /// forbidden event changes nothing, but the bytes of an attempt that has none yet are kept: they are the only proof.
-    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Progress, JournalError>;
+    async fn record(&self, id: SubmissionId, entry: Entry) -> Result<Moved, JournalError>;
     /// The same for several, one after the other, in one transaction: all of them, or none.
-    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Progress, JournalError>;
+    async fn record_all(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<Moved, JournalError>;
     /// The same; with the timeline.
-    async fn record_whole(
-        &self,
-        id: SubmissionId,
-        entries: Vec<Entry>,
-    ) -> Result<(Progress, Vec<Change>), JournalError>;
+    async fn record_whole(&self, id: SubmissionId, entries: Vec<Entry>) -> Result<(Moved, Vec<Change>), JournalError>;
     async fn attempts(&self, id: SubmissionId) -> Result<Vec<Attempt>, JournalError>;
 
     // ── the outbox ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +271,7 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Vec<OutboxItem>, JournalError>;
     /// The broker has confirmed these, which were claimed before: `accepted` becomes `queued`. Those that have moved on
     /// already stay as they are, also if a worker has put them back into a new outbox row meanwhile.
-    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<(), JournalError>;
+    async fn published(&self, ids: &[SubmissionId], now: Timestamp) -> Result<Vec<Moved>, JournalError>;
     /// The broker has not taken these: they are nobody's again at once.
     async fn unclaim_outbox(&self, ids: &[SubmissionId]) -> Result<(), JournalError>;
 
@@ -275,20 +285,25 @@ pub trait Journal: Send + Sync + 'static {
     async fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
     /// How many of an agency's submissions have been `queued` since before a time.
     async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError>;
-    /// The broker has lost them: `queued` since before a time becomes `accepted` again, oldest first. How many there were.
+    /// The broker has lost them: `queued` since before a time becomes `accepted` again, oldest first.
     async fn requeue(
         &self,
         agency: &AgencyName,
         before: Timestamp,
         now: Timestamp,
         at_most: u64,
-    ) -> Result<u64, JournalError>;
+    ) -> Result<Vec<Moved>, JournalError>;
     /// The clock has been set back: what is `queued` or `retrying` since a time that has not come waits no longer for times
-    /// that mean nothing. How many there were.
-    async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp, now: Timestamp) -> Result<u64, JournalError>;
+    /// that mean nothing.
+    async fn requeue_ahead(
+        &self,
+        agency: &AgencyName,
+        after: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Moved>, JournalError>;
     /// An agency that was away is there again: what waits for it since before a time need not wait until its own time comes.
     /// Of each office one before any second one, those that have failed least first, and nothing that the agency itself has
-    /// asked to wait. Whose they were.
+    /// asked to wait.
     async fn wake(
         &self,
         agency: &AgencyName,
@@ -296,10 +311,10 @@ pub trait Journal: Send + Sync + 'static {
         now: Timestamp,
         limit: u32,
         failures: &BTreeMap<OfficeName, usize>,
-    ) -> Result<Vec<OfficeName>, JournalError>;
-    /// No other worker lives: every lease runs out now, also those of the outbox and of notices. How many submissions
-    /// were being sent.
-    async fn void_leases(&self, now: Timestamp) -> Result<u64, JournalError>;
+    ) -> Result<Vec<Moved>, JournalError>;
+    /// No other worker lives: every lease runs out now, also those of the outbox and of notices. What was being
+    /// sent.
+    async fn void_leases(&self, now: Timestamp) -> Result<Vec<Moved>, JournalError>;
     /// By agency and state, of what is not over.
     async fn counts(&self) -> Result<Vec<StateCount>, JournalError>;
 

@@ -153,7 +153,7 @@ fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartEr
 fn take_over(installation: &Installation, shared: &Shared) -> TakeOver {
     let is_embedded = matches!(installation.settings.broker, BrokerSettings::Embedded);
     let agencies = installation.adapters.iter().filter(|_| is_embedded).map(|adapter| adapter.agency.clone());
-    TakeOver { journal: shared.journal.clone(), clock: shared.clock.clone(), lost_queues: agencies.collect() }
+    TakeOver { submissions: shared.submissions(), clock: shared.clock.clone(), lost_queues: agencies.collect() }
 }
 
 /// How long a start waits for the first word of the broker, which may be that the prefix is another installation's.

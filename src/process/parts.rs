@@ -8,7 +8,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, Told},
-    delivery::{AcceptedCache, AgencyConnections, ClockJumpDetector, Contents, Deliverer, LocalWaiters, Marks, Reply},
+    delivery::{AcceptedCache, AgencyConnections, ClockJumpDetector, Contents, Deliverer, Marks},
     domain::{AgencyName, Clock, OfficeName},
     journal::Journal,
     roles::{
@@ -20,6 +20,7 @@ use crate::{
         worker::Worker,
     },
     settings::OperationsSettings,
+    submissions::{Listeners, LocalWaiters, Submissions},
     telemetry::Metrics,
 };
 use futures_util::future::BoxFuture;
@@ -93,9 +94,20 @@ impl Shared {
         Ok((gateway.address, gateway.reload))
     }
 
+    /// All that a role of this process may do with submissions.
+    pub fn submissions(&self) -> Submissions {
+        let listeners = Listeners {
+            broker: self.broker.clone(),
+            waiters: self.waiters.clone(),
+            metrics: self.metrics.clone(),
+            outbox_filled: self.outbox_filled.clone(),
+        };
+        Submissions::serving(self.journal.clone(), self.clock.clone(), listeners)
+    }
+
     fn relay(&self, installation: &Installation) -> Relay {
         Relay {
-            journal: self.journal.clone(),
+            submissions: self.submissions(),
             broker: self.broker.clone(),
             adapters: installation.adapters.clone(),
             clock: self.clock.clone(),
@@ -182,7 +194,7 @@ impl Shared {
         let deliverer = Deliverer {
             journal: self.journal.clone(),
             accepted: self.accepted.clone(),
-            reply: Reply::new(self.journal.clone(), self.broker.clone(), self.waiters.clone()),
+            submissions: self.submissions(),
             catalogue: installation.catalogue.clone(),
             connections: installation.connections.clone(),
             attachments: self.attachments.clone(),
@@ -201,12 +213,12 @@ impl Shared {
             connections: installation.connections.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            outbox_filled: self.outbox_filled.clone(),
         }
     }
 
     fn scheduler(&self, installation: &Installation) -> Scheduler {
         Scheduler {
+            submissions: self.submissions(),
             journal: self.journal.clone(),
             broker: self.broker.clone(),
             adapters: installation.adapters.clone(),

@@ -3,12 +3,13 @@
 use crate::{
     crash::{self, Point},
     domain::{AgencyName, Clock},
-    journal::{Journal, JournalError},
+    journal::JournalError,
+    submissions::Submissions,
 };
 use std::sync::Arc;
 
 pub struct TakeOver {
-    pub journal: Arc<dyn Journal>,
+    pub submissions: Submissions,
     pub clock: Arc<dyn Clock>,
     /// Those whose queues have gone with the process before.
     pub lost_queues: Vec<AgencyName>,
@@ -18,11 +19,11 @@ impl TakeOver {
     /// What the process before was doing has ended with it, and an embedded broker is empty.
     pub async fn run(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
-        let interrupted = self.journal.void_leases(now).await?;
+        let interrupted = self.submissions.void_leases().await?;
         crash::here(Point::ProcessTookOver);
         let mut requeued = 0;
         for agency in &self.lost_queues {
-            requeued += self.journal.requeue(agency, now, now, u64::MAX).await?;
+            requeued += self.submissions.requeue_lost(agency, now, u64::MAX).await?;
         }
         if interrupted + requeued > 0 {
             tracing::info!(interrupted, requeued, "took up what the process before had left");

@@ -70,16 +70,15 @@ impl Dispatch {
         let (queue, taken) = mpsc::channel(WAITING);
         let (confirmed, to_note) = mpsc::unbounded_channel();
         let is_resting = Arc::new(AtomicBool::new(false));
-        let journal = relay.journal.clone();
-        let clock = relay.clock.clone();
+        let submissions = relay.submissions.clone();
         let shares = Arc::new(Shares::new(relay.windows()));
         tasks.spawn(shares.clone().listen(relay.broker.announcements(), stop.clone()));
         let publisher = OutboxPublisher { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
         tasks.spawn(Arc::new(publisher).run(taken));
         tasks.spawn(note(to_note, move |ids| {
-            let (journal, now) = (journal.clone(), clock.now());
+            let submissions = submissions.clone();
             async move {
-                let noted = journal.published(&ids, now).await;
+                let noted = submissions.published(&ids).await;
                 crash::here(Point::RelayRecorded);
                 noted
             }
@@ -170,7 +169,7 @@ impl OutboxPublisher {
     /// To the relay.
     async fn leave(&self, items: &[SubmissionId]) {
         if !items.is_empty()
-            && let Err(error) = self.relay.journal.unclaim_outbox(items).await
+            && let Err(error) = self.relay.submissions.unpublished(items).await
         {
             tracing::warn!(%error, items = items.len(), "left to the relay when their claims have run out");
         }

@@ -199,7 +199,7 @@ async fn completed(journal: &Tested) -> SubmissionId {
 }
 
 async fn record(journal: &Tested, id: SubmissionId, event: Event, at: Timestamp) -> Progress {
-    journal.record(id, Entry::new(event, at)).await.unwrap()
+    journal.record(id, Entry::new(event, at)).await.unwrap().progress
 }
 
 async fn progress(journal: &Tested, id: SubmissionId) -> Progress {

@@ -2,11 +2,11 @@
 
 use super::{Access, Operation, Timeline};
 use crate::domain::{
-    AgencyName, AttemptOutcome, Change, Effect, Event, Facts, Forbidden, OfficeName, Priority, Progress, StateName,
-    SubmissionId, TraceParent, WireRecord, apply,
+    AgencyName, AttemptOutcome, Change, Effect, Event, Facts, Forbidden, OfficeName, Priority, Progress, ServiceName,
+    StateName, SubmissionId, TraceParent, WireRecord, apply,
 };
 use crate::journal::{
-    Entry, JournalError, SideRows, rows, side_rows,
+    Entry, JournalError, Moved, SideRows, rows, side_rows,
     store::{Row, Statement, Store, Value, statement, values},
 };
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ pub struct RecordChanges {
 
 impl Operation for RecordChanges {
     /// A forbidden event is an answer here, not an error: its wire bytes may still have to be committed.
-    type Output = Result<Progress, Forbidden>;
+    type Output = Result<Moved, Forbidden>;
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
@@ -27,9 +27,9 @@ impl Operation for RecordChanges {
         let found = store.query(statement(sql, values![self.id])).await?.into_iter().next();
         let standing = Standing::read(found.ok_or(JournalError::NotFound(self.id))?)?;
         match changes(standing, &self.entries)? {
-            Ok((progress, statements)) => {
+            Ok((moved, statements)) => {
                 store.execute(statements).await?;
-                Ok(Ok(progress))
+                Ok(Ok(moved))
             }
             Err(forbidden) => {
                 store.execute(self.keep_late_wire().into_iter().collect()).await?;
@@ -58,19 +58,19 @@ impl RecordChanges {
 pub struct RecordWhole(pub RecordChanges);
 
 impl Operation for RecordWhole {
-    type Output = Result<(Progress, Vec<Change>), Forbidden>;
+    type Output = Result<(Moved, Vec<Change>), Forbidden>;
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
         match self.0.run(store).await? {
-            Ok(progress) => Ok(Ok((progress, Timeline(self.0.id).run(store).await?))),
+            Ok(moved) => Ok(Ok((moved, Timeline(self.0.id).run(store).await?))),
             Err(forbidden) => Ok(Err(forbidden)),
         }
     }
 }
 
 /// The columns of a [`Standing`].
-pub const STANDING: &str = "id, office, agency, priority, trace, notify, state_data, attempts, tries, in_doubt, \
+pub const STANDING: &str = "id, office, agency, service, priority, trace, notify, state_data, attempts, tries, in_doubt, \
                             waiting_since, effect, erased_at, expires_at";
 
 /// What a change has to know about its submission.
@@ -78,6 +78,7 @@ pub struct Standing {
     pub id: SubmissionId,
     office: OfficeName,
     agency: AgencyName,
+    service: ServiceName,
     priority: Priority,
     trace: TraceParent,
     notify: bool,
@@ -93,6 +94,7 @@ impl Standing {
             id: row.id()?,
             office: rows::parsed(&mut row)?,
             agency: rows::parsed(&mut row)?,
+            service: rows::parsed(&mut row)?,
             priority: rows::priority(&mut row)?,
             trace: rows::trace(&mut row)?,
             notify: row.flag()?,
@@ -103,21 +105,26 @@ impl Standing {
         })
     }
 
+    fn moved(self, entered: Vec<StateName>) -> Moved {
+        let Self { id: submission, office, agency, service, trace, progress, .. } = self;
+        Moved { submission, office, agency, service, trace, progress, entered }
+    }
+
     fn facts(&self, at: Timestamp) -> Facts {
         Facts { effect: self.effect, is_erased: self.is_erased, is_overdue: at >= self.expires_at }
     }
 }
 
-type Changed = Result<(Progress, Vec<Statement>), Forbidden>;
+type Changed = Result<(Moved, Vec<Statement>), Forbidden>;
 
-/// The next progress, and what has to be written for it.
+/// What becomes of the submission, and what has to be written for it.
 pub fn change(standing: Standing, entry: &Entry) -> Result<Changed, JournalError> {
     changes(standing, std::slice::from_ref(entry))
 }
 
 /// The same for several: of the progresses only the last is written, and an attempt that begins and ends is one row.
 fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, JournalError> {
-    let mut all = Vec::new();
+    let (mut entered, mut all) = (Vec::new(), Vec::new());
     for (index, entry) in entries.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| entries.get(before));
         let around = Around {
@@ -127,6 +134,7 @@ fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, Journal
         match beside(&standing, entry, around)? {
             Ok((after, statements)) => {
                 all.extend(statements);
+                entered.extend(Some(after.state.name()).filter(|state| *state != standing.progress.state.name()));
                 standing.progress = after;
             }
             Err(forbidden) => return Ok(Err(forbidden)),
@@ -135,7 +143,7 @@ fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, Journal
     if let Some(last) = entries.last() {
         all.push(update_progress(standing.id, &standing.progress, last)?);
     }
-    Ok(Ok((standing.progress, all)))
+    Ok(Ok((standing.moved(entered), all)))
 }
 
 /// What is recorded with an entry.
@@ -153,7 +161,11 @@ fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
 }
 
 /// The next progress, and what has to be written beside it.
-fn beside(standing: &Standing, entry: &Entry, around: Around<'_>) -> Result<Changed, JournalError> {
+fn beside(
+    standing: &Standing,
+    entry: &Entry,
+    around: Around<'_>,
+) -> Result<Result<(Progress, Vec<Statement>), Forbidden>, JournalError> {
     let before = &standing.progress;
     let after = match apply(before, standing.facts(entry.at), entry.event.clone()) {
         Ok(after) => after,

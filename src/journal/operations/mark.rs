@@ -172,9 +172,9 @@ impl Operation for RestoreNext {
             last = Some(standing.id);
             let (before, effect) = (standing.progress.clone(), standing.effect);
             match change(standing, &entry)? {
-                Ok((after, changes)) => {
-                    restored.count(after.state.name(), effect);
-                    if after != before {
+                Ok((moved, changes)) => {
+                    restored.count(moved.progress.state.name(), effect);
+                    if moved.progress != before {
                         statements.extend(changes);
                     }
                 }

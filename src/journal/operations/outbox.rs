@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{Event, SubmissionId};
 use crate::journal::{
-    Entry, JournalError,
+    Entry, JournalError, Moved,
     store::{Store, Value, statement, values},
 };
 use jiff::Timestamp;
@@ -18,10 +18,10 @@ pub struct Published {
 }
 
 impl Operation for Published {
-    type Output = ();
+    type Output = Vec<Moved>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
         // A worker may have taken it and put it back before the confirm came: that is a new outbox row, which nobody has
         // claimed, and this confirm does not speak of it.
         let sql = format!(
@@ -32,13 +32,15 @@ impl Operation for Published {
         );
         let found = store.query(statement(sql, values![id_list(&self.ids)])).await?;
         let entry = Entry::new(Event::Published, self.now);
-        let mut statements = Vec::new();
+        let (mut all, mut statements) = (Vec::new(), Vec::new());
         for row in found {
-            if let Ok((_, changes)) = change(Standing::read(row)?, &entry)? {
+            if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
                 statements.extend(changes);
+                all.push(moved);
             }
         }
-        store.execute(statements).await.map(|_| ())
+        store.execute(statements).await?;
+        Ok(all)
     }
 }
 

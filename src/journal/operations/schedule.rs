@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{AgencyName, Event, StateName};
 use crate::journal::{
-    Due, Entry, JournalError, rows,
+    Due, Entry, JournalError, Moved, rows,
     store::{Row, Store, statement, values},
 };
 use jiff::Timestamp;
@@ -107,7 +107,6 @@ pub enum Lost {
     Ahead(Timestamp),
 }
 
-/// How many there were.
 pub struct Requeue {
     pub agency: AgencyName,
     pub lost: Lost,
@@ -116,10 +115,10 @@ pub struct Requeue {
 }
 
 impl Operation for Requeue {
-    type Output = u64;
+    type Output = Vec<Moved>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
         let (condition, time) = match self.lost {
             Lost::Before(time) => ("state = 'queued' AND changed_at < $2", time),
             Lost::Ahead(time) => ("state IN ('queued', 'retrying') AND changed_at > $2", time),
@@ -130,15 +129,15 @@ impl Operation for Requeue {
         );
         let found = store.query(statement(sql, values![self.agency.as_str(), time, self.limit])).await?;
         let entry = Entry::new(Event::Requeued, self.now);
-        let (mut count, mut statements) = (0, Vec::new());
+        let (mut all, mut statements) = (Vec::new(), Vec::new());
         for row in found {
-            if let Ok((_, changes)) = change(Standing::read(row)?, &entry)? {
+            if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
                 statements.extend(changes);
-                count += 1;
+                all.push(moved);
             }
         }
         store.execute(statements).await?;
-        Ok(count)
+        Ok(all)
     }
 }
 
@@ -147,20 +146,20 @@ pub struct VoidLeases {
 }
 
 impl Operation for VoidLeases {
-    type Output = u64;
+    type Output = Vec<Moved>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
         let sql =
             format!("SELECT {STANDING} FROM submissions WHERE due_at > $1 AND state = $2 ORDER BY id{}", S::LOCKED);
         let found = store.query(statement(sql, values![self.now, StateName::Sending.as_str()])).await?;
-        let (mut count, mut statements) = (0, Vec::new());
+        let (mut all, mut statements) = (Vec::new(), Vec::new());
         for row in found {
             let standing = Standing::read(row)?;
             let entry = Entry::new(Event::LeaseVoided { attempt: standing.progress.attempts, at: self.now }, self.now);
-            if let Ok((_, changes)) = change(standing, &entry)? {
+            if let Ok((moved, changes)) = change(standing, &entry)? {
                 statements.extend(changes);
-                count += 1;
+                all.push(moved);
             }
         }
         for table in ["outbox", "notices"] {
@@ -168,6 +167,6 @@ impl Operation for VoidLeases {
             statements.push(statement(sql, vec![]));
         }
         store.execute(statements).await?;
-        Ok(count)
+        Ok(all)
     }
 }

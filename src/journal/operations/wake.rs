@@ -10,13 +10,12 @@ use super::{
 };
 use crate::domain::{AgencyName, Event, OfficeName, SubmissionId};
 use crate::journal::{
-    Entry, JournalError, rows, side_rows,
+    Entry, JournalError, Moved, rows, side_rows,
     store::{Store, statement, values},
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-/// Whose they were.
 pub struct Wake {
     pub agency: AgencyName,
     pub before: Timestamp,
@@ -43,10 +42,10 @@ const OFFICES_AT_ONCE: RangeInclusive<usize> = 8..=64;
 type Waiting = (usize, Timestamp, SubmissionId, OfficeName);
 
 impl Operation for Wake {
-    type Output = Vec<OfficeName>;
+    type Output = Vec<Moved>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<OfficeName>, JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
         let offices = self.offices(store).await?;
         loop {
             let waiting = self.in_turn(store, &offices).await?;
@@ -93,13 +92,9 @@ impl Wake {
         Ok(found)
     }
 
-    /// Whose were woken, and whether there were rows of submissions that do not wait any more: a program that did not
+    /// What was woken, and whether there were rows of submissions that do not wait any more: a program that did not
     /// know of these rows has left them.
-    async fn wake<S: Store>(
-        &self,
-        store: &mut S,
-        waiting: Vec<Waiting>,
-    ) -> Result<(Vec<OfficeName>, bool), JournalError> {
+    async fn wake<S: Store>(&self, store: &mut S, waiting: Vec<Waiting>) -> Result<(Vec<Moved>, bool), JournalError> {
         let ids: Vec<_> = waiting.iter().map(|(_, _, id, _)| *id).collect();
         let sql =
             format!("SELECT {STANDING} FROM submissions WHERE id IN ({}) ORDER BY id{}", S::IDS, S::LOCKED_IF_FREE);
@@ -110,15 +105,15 @@ impl Wake {
         }
         let entry = Entry::new(Event::Requeued, self.now);
         let (mut woken, mut stale, mut statements) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, _, id, office) in waiting {
+        for (_, _, id, _) in waiting {
             let Some(standing) = locked.remove(&id) else { continue };
             // It is looked at again once it is locked: another worker may have woken it.
             match side_rows::waits_for_agency(&standing.progress) {
                 true if woken.len() == self.limit as usize => break,
                 true => match change(standing, &entry)? {
-                    Ok((_, changes)) => {
+                    Ok((moved, changes)) => {
                         statements.extend(changes);
-                        woken.push(office);
+                        woken.push(moved);
                     }
                     Err(_) => stale.push(id),
                 },

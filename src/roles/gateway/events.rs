@@ -39,7 +39,7 @@ pub async fn events(state: Arc<GatewayState>, call: Call) -> Reply {
     let Some(permit) = state.limits.wait(&call.office.limits) else {
         return Err(Problem::from(Code::RateLimited).retry_after(KEEP_ALIVE));
     };
-    let timeline = state.journal.timeline(id).await?;
+    let timeline = state.submissions.timeline(id).await?;
     if record.progress.state.name().is_settled() && sent >= timeline.len() {
         // The client has everything; 204 tells an EventSource not to come back (HTML, section 9.2.3).
         let mut response = Response::new(Body::empty());
@@ -85,9 +85,9 @@ impl Follower {
                 return Some(self.speak());
             }
             let is_over = Instant::now() >= self.ends_at || self.state.shutdown.is_cancelled();
-            let record = if is_over { None } else { self.state.journal.find(self.id).await.ok().flatten() };
+            let record = if is_over { None } else { self.state.submissions.find(self.id).await.ok().flatten() };
             let is_settled = record?.progress.state.name().is_settled();
-            self.waiting = unsent(self.state.journal.timeline(self.id).await.ok()?, self.sent);
+            self.waiting = unsent(self.state.submissions.timeline(self.id).await.ok()?, self.sent);
             if !self.waiting.is_empty() {
                 continue;
             }

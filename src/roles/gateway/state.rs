@@ -6,11 +6,12 @@ use crate::{
     attachments::AttachmentStore,
     broker::Broker,
     catalogue::Catalogue,
-    delivery::{AcceptedCache, LocalWaiters},
+    delivery::AcceptedCache,
     domain::{Clock, Code, SubmissionId},
     journal::{Journal, Record},
     roles::dispatch::Dispatch,
     settings::{GatewaySettings, OfficeSettings},
+    submissions::{Listeners, LocalWaiters, Submissions},
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ pub struct GatewayParts {
 /// Everything that handlers work with.
 pub struct GatewayState {
     pub(super) settings: GatewaySettings,
+    pub(super) submissions: Submissions,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) catalogue: Arc<Catalogue>,
@@ -67,11 +69,19 @@ pub struct GatewayState {
 
 impl GatewayState {
     pub(super) fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
+        let listeners = Listeners {
+            broker: parts.broker.clone(),
+            waiters: parts.waiters.clone(),
+            metrics: parts.metrics.clone(),
+            outbox_filled: parts.outbox_work.clone().unwrap_or_default(),
+        };
+        let submissions = Submissions::serving(parts.journal.clone(), parts.clock.clone(), listeners);
         Self {
             quota: Arc::default(),
             keeping: TaskTracker::new(),
             limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
             settings: parts.settings,
+            submissions,
             journal: parts.journal,
             broker: parts.broker,
             catalogue: parts.catalogue,
@@ -90,7 +100,7 @@ impl GatewayState {
 
     /// The submission, if it is this office's: another's does not exist for it.
     pub(super) async fn find(&self, office: &KnownOffice, id: SubmissionId) -> Result<Record, Problem> {
-        let record = self.journal.find(id).await?;
+        let record = self.submissions.find(id).await?;
         let own = record.filter(|record| record.submission.office == office.office.name);
         own.ok_or_else(|| Code::RequestNotFound.into())
     }

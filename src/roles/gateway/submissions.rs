@@ -2,13 +2,11 @@
 
 use super::{Call, GatewayState, Problem, Reply, moment, view};
 use crate::{
-    broker::Announcement,
-    domain::{Code, Event, ServiceName, StateName, Submission, SubmissionId},
-    journal::{Entry, JournalError, ListFilter, Record},
+    domain::{Code, ServiceName, StateName, SubmissionId},
+    journal::{JournalError, ListFilter, Record},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -24,7 +22,7 @@ pub async fn show(state: Arc<GatewayState>, call: Call) -> Reply {
 }
 
 async fn respond(state: &GatewayState, record: &Record) -> Reply {
-    let timeline = state.journal.timeline(record.submission.id).await?;
+    let timeline = state.submissions.timeline(record.submission.id).await?;
     Ok(view::json_response(StatusCode::OK, &view::whole(record, &timeline)))
 }
 
@@ -34,7 +32,7 @@ pub async fn list(state: Arc<GatewayState>, call: Call) -> Reply {
         .map_err(|(name, problem)| Problem::at(Code::RequestParameter, format!("?{name}"), problem))?;
     filter.office = Some(call.office.office.name.clone());
     // One more than asked for tells whether there is a next page.
-    let mut records = state.journal.list(&filter, limit + 1).await?;
+    let mut records = state.submissions.list(&filter, limit + 1).await?;
     let has_more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = records.last().filter(|_| has_more).map(|last| cursor(last.submission.id));
@@ -52,33 +50,13 @@ pub async fn cancel(state: Arc<GatewayState>, call: Call) -> Reply {
     if record.progress.state.name() == StateName::Cancelled {
         return respond(&state, &record).await;
     }
-    let at = state.clock.now();
-    let event = Event::CancelledByOffice { by: call.office.office.name.to_string() };
-    match state.journal.record(id, Entry::new(event, at)).await {
+    match state.submissions.cancel(id, &call.office.office.name).await {
         Ok(_) => {}
         Err(JournalError::Forbidden(_)) => return Err(Code::NotCancellable.into()),
         Err(other) => return Err(other.into()),
     }
-    state.metrics.submission(StateName::Cancelled, &record.submission.service, &record.submission.agency);
-    announce_cancelled(&state, record.submission, at).await;
     let record = state.find(&call.office, id).await?;
     respond(&state, &record).await
-}
-
-/// Who listens reads the journal as well.
-async fn announce_cancelled(state: &GatewayState, submission: Submission, at: Timestamp) {
-    let announcement = Announcement {
-        submission: submission.id,
-        office: submission.office,
-        agency: submission.agency,
-        service: submission.service,
-        state: StateName::Cancelled,
-        at,
-        trace: submission.trace,
-    };
-    if state.broker.announce(&announcement).await.is_err() {
-        tracing::debug!(submission = %announcement.submission, "a cancellation was not announced");
-    }
 }
 
 type Pairs = [(String, String)];

@@ -12,11 +12,12 @@ use super::{
 use crate::{
     broker::{Watch, WorkItem},
     crash::{self, Point},
-    delivery::{PendingAccept, Whole},
+    delivery::PendingAccept,
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
+    submissions::Whole,
 };
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -67,7 +68,8 @@ async fn accept(
         Ok(submission) => submission,
         // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
         Err(problem) => {
-            return repeated(state, state.journal.find_key(&office.office.name, &key).await?).ok_or(problem)?;
+            return repeated(state, state.submissions.accepted_before(&office.office.name, &key).await?)
+                .ok_or(problem)?;
         }
     };
     let record = Arc::new(Record::accepted(submission));
@@ -78,7 +80,8 @@ async fn accept(
     let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.place(submission));
     let is_relays = slot_found.as_ref().err() == Some(&NoPublishSlot::NoRoom);
     let mut slot = slot_found.ok();
-    let journaled = state.journal.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
+    let journaled =
+        state.submissions.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
     let coming = state.accepted.put(&record);
     let early = if state.publishes_early && coming.is_some() { slot.take() } else { None };
     let published = async { early.into_iter().for_each(|slot| slot.fill(work_item(submission))) };
@@ -92,7 +95,6 @@ async fn accept(
         return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }
     coming.into_iter().for_each(PendingAccept::is_accepted);
-    state.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
     match slot {
         Some(slot) => slot.fill(work_item(submission)),
@@ -129,7 +131,7 @@ async fn reply(state: &GatewayState, office: &KnownOffice, taken: Taken, wait: O
 }
 
 async fn whole(state: &GatewayState, id: SubmissionId) -> Result<Whole, Problem> {
-    Ok(Arc::new(state.journal.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
+    Ok(Arc::new(state.submissions.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
 }
 
 fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {

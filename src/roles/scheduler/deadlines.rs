@@ -4,8 +4,8 @@ use super::Scheduler;
 use crate::{
     crash::{self, Point},
     delivery::{Case, settle},
-    domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId, Verdict},
-    journal::{Due, Entry, JournalError},
+    domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId},
+    journal::{Due, JournalError},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -18,23 +18,28 @@ pub(super) enum Looked {
     Some,
 }
 
+/// Which of a submission's times has come.
+enum Passed {
+    /// Of its retry or its lease, and what is to be recorded then.
+    DueTime(Event),
+    Deadline,
+}
+
 /// `unkept`: those due that could not be recorded, so that each is told of once.
 pub(super) async fn look(scheduler: &Scheduler, unkept: &mut BTreeSet<SubmissionId>) -> Result<Looked, JournalError> {
     let now = scheduler.clock.now();
-    let due = scheduler.journal.due(now, BATCH).await?;
-    let overdue = scheduler.journal.overdue(now, BATCH).await?;
-    let is_anything_requeued = due.iter().any(|due| matches!(due.progress.state, State::Retrying { .. }));
+    let due = scheduler.submissions.due(now, BATCH).await?;
+    let overdue = scheduler.submissions.overdue(now, BATCH).await?;
     let after_due_time = due.iter().filter_map(|due| {
-        let event = after_due_time(&due.progress, due.effect, of_its_agency(scheduler, due), scheduler.clock.now())?;
-        Some((due, event))
+        let next = after_due_time(&due.progress, due.effect, of_its_agency(scheduler, due), scheduler.clock.now())?;
+        Some((due, Passed::DueTime(next)))
     });
-    let after_deadline =
-        overdue.iter().map(|due| (due, Event::DeadlinePassed { fault: deadline_fault(&due.progress, due.effect) }));
+    let after_deadline = overdue.iter().map(|due| (due, Passed::Deadline));
     let is_full = due.len().max(overdue.len()) >= BATCH as usize;
     let mut is_any_kept = false;
     unkept.retain(|id| due.iter().chain(&overdue).any(|due| due.id == *id));
-    for (due, event) in after_due_time.chain(after_deadline) {
-        match record(scheduler, due, event).await {
+    for (due, passed) in after_due_time.chain(after_deadline) {
+        match record(scheduler, due, passed).await {
             Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) => return Err(error),
             // One row that cannot be read must not keep all others waiting.
             Err(error) if unkept.insert(due.id) => {
@@ -43,9 +48,6 @@ pub(super) async fn look(scheduler: &Scheduler, unkept: &mut BTreeSet<Submission
             Err(_) => {}
             Ok(()) => is_any_kept = true,
         }
-    }
-    if is_anything_requeued {
-        scheduler.outbox_filled.notify_one();
     }
     Ok(if is_full && is_any_kept { Looked::Some } else { Looked::All })
 }
@@ -69,43 +71,30 @@ pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, 
     }
 }
 
-/// Whether somebody may have acted on it decides how it is called.
-pub fn deadline_fault(progress: &Progress, effect: Effect) -> Fault {
-    let last = progress.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
-    let is_taken = matches!(progress.state, State::Waiting { .. });
-    if is_taken || (progress.in_doubt && effect != Effect::Read) {
-        let what = if is_taken {
-            "the agency has taken it and not answered"
-        } else {
-            "an earlier attempt's outcome is unknown"
-        };
-        let detail = format!("{what}{last}");
-        return Fault { verdict: Verdict::Unknown, ..Fault::new(Code::DeadlineInDoubt, Stage::Settle, detail) };
-    }
-    Fault::new(Code::DeadlinePassed, Stage::Settle, format!("in state {}{last}", progress.state.name()))
-}
-
-async fn record(scheduler: &Scheduler, due: &Due, event: Event) -> Result<(), JournalError> {
-    let Some(found) = scheduler.journal.find(due.id).await? else { return Ok(()) };
-    let point = point_after(&event);
-    let entry = Entry::new(event, scheduler.clock.now());
+async fn record(scheduler: &Scheduler, due: &Due, passed: Passed) -> Result<(), JournalError> {
+    let (submissions, point) = (&scheduler.submissions, point_after(&passed));
     crash::here(Point::SchedulerDue);
-    match scheduler.reply().record(&found.submission, entry).await {
+    let recorded = match passed {
+        Passed::DueTime(Event::Requeued) => submissions.requeue(due.id).await,
+        Passed::DueTime(event) => submissions.end_lapsed(due.id, event).await,
+        Passed::Deadline => submissions.expire(due.id, &due.progress, due.effect).await,
+    };
+    match recorded {
         Ok(progress) => {
             crash::here(point);
             tracing::info!(submission = %due.id, agency = %due.agency, state = %progress.state.name(), "due time passed");
             Ok(())
         }
         // A worker, an operator or another scheduler was faster.
-        Err(JournalError::Forbidden(_)) => Ok(()),
+        Err(JournalError::Forbidden(_) | JournalError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn point_after(event: &Event) -> Point {
-    match event {
-        Event::Requeued => Point::SchedulerRequeued,
-        Event::DeadlinePassed { .. } => Point::SchedulerExpired,
-        _ => Point::SchedulerDecided,
+fn point_after(passed: &Passed) -> Point {
+    match passed {
+        Passed::DueTime(Event::Requeued) => Point::SchedulerRequeued,
+        Passed::DueTime(_) => Point::SchedulerDecided,
+        Passed::Deadline => Point::SchedulerExpired,
     }
 }

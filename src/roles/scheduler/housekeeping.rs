@@ -26,11 +26,11 @@ enum Undone {
 pub(super) async fn tidy(scheduler: &Scheduler, owes_traces: &mut bool) {
     let now = scheduler.clock.now();
     let before = |age: SignedDuration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
-    let (journal, retention) = (&scheduler.journal, scheduler.retention);
-    let wires = done("wire bytes", journal.erase_wire(before(retention.wire), now).await);
-    let contents = done("contents", journal.erase_content(before(retention.content), now).await);
-    let parked = done("contents that wait for an operator", journal.erase_parked(before(retention.parked), now).await);
-    let keys = done("idempotency keys", journal.forget_keys(before(retention.keys)).await);
+    let (journal, submissions, retention) = (&scheduler.journal, &scheduler.submissions, scheduler.retention);
+    let wires = done("wire bytes", submissions.erase_wire(before(retention.wire)).await);
+    let contents = done("contents", submissions.erase_content(before(retention.content)).await);
+    let parked = done("contents that wait for an operator", submissions.erase_parked(before(retention.parked)).await);
+    let keys = done("idempotency keys", submissions.forget_keys(before(retention.keys)).await);
     let attachments = done("attachments", forget_attachments(scheduler, before(UNUSED_ATTACHMENTS)).await);
     let nobodys = done("files without a record", remove_nobodys_files(scheduler).await);
     *owes_traces |= wires + contents + parked + keys + attachments > 0;

@@ -5,7 +5,7 @@ mod housekeeping;
 mod reconcile;
 mod relay;
 
-pub use deadlines::{after_due_time, deadline_fault};
+pub use deadlines::after_due_time;
 pub use reconcile::missing;
 pub use relay::{Published, Relay, Relayed};
 
@@ -13,10 +13,10 @@ use super::lasting::lasting;
 use crate::{
     adapter::Adapters,
     broker::{Broker, Told},
-    delivery::Reply,
     domain::{Clock, Schedule},
     journal::{Journal, JournalError},
     settings::Retention,
+    submissions::Submissions,
     telemetry::Metrics,
 };
 use deadlines::Looked;
@@ -26,6 +26,8 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub struct Scheduler {
+    pub submissions: Submissions,
+    /// For attachments and their files.
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
@@ -65,14 +67,10 @@ impl Scheduler {
         let _ = tokio::join!(times, repairs);
     }
 
-    fn reply(&self) -> Reply {
-        Reply::new(self.journal.clone(), self.broker.clone(), Arc::default())
-    }
-
     /// Moves the outbox into the broker: at once when told, and at every tick.
     async fn relay(&self, stop: &CancellationToken) {
         let relay = Relay {
-            journal: self.journal.clone(),
+            submissions: self.submissions.clone(),
             broker: self.broker.clone(),
             adapters: self.adapters.clone(),
             clock: self.clock.clone(),
@@ -111,7 +109,7 @@ impl Scheduler {
 
     /// To the moment at which something is due, if it comes before the next tick.
     async fn until_next(&self) -> Duration {
-        let next = self.journal.next_due().await.ok().flatten();
+        let next = self.submissions.next_due().await.ok().flatten();
         let wait = next.map(|next| next.duration_since(self.clock.now()));
         match wait {
             // Nobody takes it now: it cannot be read, or the broker is away.

@@ -22,7 +22,7 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
     for adapter in scheduler.adapters.iter() {
         let agency = &adapter.agency;
         after_clock_was_set_back(scheduler, agency, now).await?;
-        let queued = scheduler.journal.queued_since(agency, before).await?;
+        let queued = scheduler.submissions.queued_since(agency, before).await?;
         let depth = match scheduler.broker.depth(agency).await {
             Ok(depth) => depth,
             // Whoever publishes to it makes it again.
@@ -40,19 +40,17 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
             // and not begun is missing in the queue as well, and would double a long queue again and again.
             crash::here(Point::SchedulerCompared);
-            let requeued = scheduler.journal.requeue(agency, before, now, missing).await?;
+            let requeued = scheduler.submissions.requeue_lost(agency, before, missing).await?;
             crash::here(Point::SchedulerRepaired);
             report(agency, queued, depth.ready, requeued);
-            scheduler.outbox_filled.notify_one();
         }
     }
-    let counts = scheduler.journal.counts().await?;
+    let counts = scheduler.submissions.counts().await?;
     measure(scheduler, &counts);
     for count in &counts {
         if count.state == StateName::Queued && scheduler.adapters.agency(&count.agency).is_none() {
             // Nobody takes them any more: by way of the outbox they come in front of an operator.
-            scheduler.journal.requeue(&count.agency, now, now, count.count).await?;
-            scheduler.outbox_filled.notify_one();
+            scheduler.submissions.requeue_lost(&count.agency, now, count.count).await?;
         }
     }
     Ok(())
@@ -70,10 +68,9 @@ async fn after_clock_was_set_back(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let after = now.saturating_add(CLOCKS_DIFFER).unwrap_or(now);
-    let requeued = scheduler.journal.requeue_ahead(agency, after, now).await?;
+    let requeued = scheduler.submissions.requeue_ahead(agency, after).await?;
     if requeued > 0 {
         tracing::warn!(%agency, requeued, "the clock was set back; what waited for a time of before is tried now");
-        scheduler.outbox_filled.notify_one();
     }
     Ok(())
 }

@@ -4,14 +4,15 @@ use crate::{
     adapter::Adapters,
     broker::{Broker, BrokerError, Told, WorkItem},
     crash::{self, Point},
-    domain::{AgencyName, Clock, Code, Event, Fault, Stage, SubmissionId},
-    journal::{Entry, Journal, JournalError, OutboxItem, Windows},
+    domain::{AgencyName, Clock, Code, Fault, Stage, SubmissionId},
+    journal::{JournalError, OutboxItem, Windows},
+    submissions::Submissions,
 };
 use jiff::SignedDuration;
 use std::{collections::BTreeSet, sync::Arc};
 
 pub struct Relay {
-    pub journal: Arc<dyn Journal>,
+    pub submissions: Submissions,
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
@@ -58,7 +59,7 @@ impl Relay {
         let now = self.clock.now();
         let lease_until = now.saturating_add(LEASE).unwrap_or(now);
         let windows = self.windows();
-        let claimed = self.journal.claim_outbox(BATCH, now, lease_until, refused_by, &windows).await?;
+        let claimed = self.submissions.claim_outbox(BATCH, lease_until, refused_by, &windows).await?;
         let (known, unknown): (Vec<_>, Vec<_>) =
             claimed.into_iter().partition(|item| self.adapters.agency(&item.agency).is_some());
         for item in &unknown {
@@ -74,9 +75,9 @@ impl Relay {
                 refused_by.push(item.agency.clone());
             }
         }
-        self.journal.published(&confirmed, self.clock.now()).await?;
+        self.submissions.published(&confirmed).await?;
         crash::here(Point::RelayRecorded);
-        self.journal.unclaim_outbox(&refused).await?;
+        self.submissions.unpublished(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
     }
 
@@ -100,7 +101,7 @@ impl Relay {
     async fn park(&self, item: &OutboxItem) -> Result<(), JournalError> {
         let fault = Fault::new(Code::AgencyUnknown, Stage::Queue, format!("no adapter for {}", item.agency));
         tracing::warn!(submission = %item.submission, agency = %item.agency, "parked: no adapter has this name");
-        match self.journal.record(item.submission, Entry::new(Event::Parked { fault }, self.clock.now())).await {
+        match self.submissions.park(item.submission, fault).await {
             Ok(_) | Err(JournalError::Forbidden(_)) => Ok(()),
             Err(error) => Err(error),
         }

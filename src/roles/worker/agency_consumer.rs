@@ -20,7 +20,7 @@ use crate::{
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::mpsc,
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,7 +31,6 @@ pub struct AgencyConsumer {
     pub(super) deliverer: Arc<Deliverer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
-    outbox_filled: Arc<Notify>,
     under_way: TaskTracker,
 }
 
@@ -41,8 +40,6 @@ pub struct AgencyConsumerParts {
     pub deliverer: Arc<Deliverer>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
-    /// Tells a relay in this process that there is something to publish.
-    pub outbox_filled: Arc<Notify>,
 }
 
 /// The pause after a failure of broker or journal. It is also the longest sleep, because the wall clock may jump.
@@ -108,8 +105,8 @@ impl Drop for DeliverySlot {
 
 impl AgencyConsumer {
     pub fn new(parts: AgencyConsumerParts) -> Arc<Self> {
-        let AgencyConsumerParts { adapter, broker, deliverer, clock, metrics, outbox_filled } = parts;
-        Arc::new(Self { adapter, broker, deliverer, clock, metrics, outbox_filled, under_way: TaskTracker::new() })
+        let AgencyConsumerParts { adapter, broker, deliverer, clock, metrics } = parts;
+        Arc::new(Self { adapter, broker, deliverer, clock, metrics, under_way: TaskTracker::new() })
     }
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
@@ -358,12 +355,11 @@ impl AgencyConsumer {
             return;
         }
         let (agency, failures) = (&self.adapter.agency, course.breaker.failures());
-        match self.deliverer.journal().wake(agency, before, self.clock.now(), wanted, &failures).await {
+        match self.deliverer.submissions.wake(agency, before, wanted, &failures).await {
             Ok(woken) => {
                 course.pace.woken(woken.len());
                 let least = woken.into_iter().map(|office| failures.get(&office).copied().unwrap_or_default()).min();
                 let Some(failures) = least else { return };
-                self.outbox_filled.notify_one();
                 course.coming = Some(AwaitedProbe { failures, until: Instant::now() + PAUSE });
             }
             Err(error) => {

@@ -21,7 +21,6 @@ use crate::{
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub struct Worker {
@@ -31,8 +30,6 @@ pub struct Worker {
     pub connections: Arc<AgencyConnections>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
-    /// Tells a relay in this process that there is something to publish.
-    pub outbox_filled: Arc<Notify>,
 }
 
 /// How often key files are looked at.
@@ -49,7 +46,6 @@ impl Worker {
                 deliverer: self.deliverer.clone(),
                 clock: self.clock.clone(),
                 metrics: self.metrics.clone(),
-                outbox_filled: self.outbox_filled.clone(),
             });
             let (agency, stop) = (adapter.agency.clone(), stop.clone());
             consumers.spawn(async move {

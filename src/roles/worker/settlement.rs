@@ -5,8 +5,8 @@ use crate::{
     broker::{BrokerError, Delivery},
     crash::{self, Point},
     delivery::tell_unknown,
-    domain::{Code, Event, Fault, Forbidden, Stage, StateName, SubmissionId, later},
-    journal::{Entry, JournalError},
+    domain::{Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
+    journal::JournalError,
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -27,8 +27,7 @@ impl AgencyConsumer {
 
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
-        let entry = Entry::new(Event::GivenBack, self.clock.now());
-        let recorded = self.deliverer.journal().record(item.submission, entry).await;
+        let recorded = self.deliverer.submissions.give_back(item.submission, None).await;
         crash::here(Point::WorkerPutBack);
         match recorded {
             // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
@@ -69,15 +68,14 @@ impl AgencyConsumer {
     }
 
     async fn held_back(&self, id: SubmissionId, since: Timestamp) -> Result<(), JournalError> {
-        let record = self.deliverer.journal().find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let record = self.deliverer.submissions.find(id).await?.ok_or(JournalError::NotFound(id))?;
         let now = self.clock.now();
         let since = record.progress.waiting_since.unwrap_or(since).min(now);
         let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
         let wait = SignedDuration::try_from(self.adapter.schedule.wait_while_away(waited, None));
         let due_at = later(now, wait.unwrap_or(SignedDuration::MAX));
         let fault = Fault::new(Code::AgencyAway, Stage::Send, "its circuit is open; this one was not sent");
-        let entry = Entry::new(Event::HeldBack { due_at, since, fault }, now);
-        self.deliverer.reply.record(&record.submission, entry).await.map(drop)
+        self.deliverer.submissions.hold_back(id, due_at, since, fault).await.map(drop)
     }
 }
 

@@ -5,7 +5,8 @@ use punte::{
     adapter::Reading,
     delivery::{Asked, Case, after_asking, begins_first, is_to_do, may_leave, settle, unsendable},
     domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
-    roles::scheduler::{after_due_time, deadline_fault, missing},
+    roles::scheduler::{after_due_time, missing},
+    submissions::deadline_fault,
 };
 use std::time::Duration;
 

@@ -140,7 +140,9 @@ async fn an_attempt_is_begun_and_ended_in_one_change_or_not_at_all(journal: Test
     assert_eq!((journal.timeline(id).await.unwrap().len(), journal.attempts(id).await.unwrap()), (1, vec![]));
     assert_eq!(journal.claim_outbox(10, at(1), at(2), &[], &Default::default()).await.unwrap().len(), 1);
 
-    let (progress, timeline) = journal.record_whole(id, entries(1)).await.unwrap();
+    let (moved, timeline) = journal.record_whole(id, entries(1)).await.unwrap();
+    assert_eq!(moved.entered, [StateName::Sending, StateName::Completed]);
+    let progress = moved.progress;
     assert_eq!((progress.state.name(), progress.attempts, progress.tries), (StateName::Completed, 1, 1));
     let story: Vec<_> = timeline.iter().map(|it| (it.from, it.to, it.at)).collect();
     let begun = (Some(StateName::Accepted), StateName::Sending, at(1));

@@ -3,6 +3,7 @@
 use super::{accepting::attachment, *};
 use punte::{
     attachments::AttachmentStore, broker::embedded::EmbeddedBroker, roles::scheduler::Scheduler, settings::Retention,
+    submissions::Submissions,
 };
 use std::{path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -17,11 +18,13 @@ on_both! {
 fn scheduler(journal: Tested, folder: &Path, kept: SignedDuration) -> Arc<Scheduler> {
     let schedule =
         Schedule::new(Duration::from_secs(1), Duration::from_secs(1), 1.0, 0.0, 1, Duration::from_secs(1)).unwrap();
+    let clock = Arc::new(ManualClock::at(at(100_000)));
     Arc::new(Scheduler {
+        submissions: Submissions::visiting(journal.clone(), clock.clone()),
         journal,
         broker: Arc::new(EmbeddedBroker::default()),
         adapters: Arc::default(),
-        clock: Arc::new(ManualClock::at(at(100_000))),
+        clock,
         metrics: punte::telemetry::Metrics::new(),
         retention: Retention { wire: kept, content: kept, parked: kept, keys: kept },
         housekeeping_every: Duration::from_secs(2),

@@ -1,6 +1,7 @@
 //! The outbox: what the broker has to carry, each row in one publisher's hands at a time.
 
 use super::*;
+use punte::submissions::Submissions;
 use std::collections::HashSet;
 
 on_both! {
@@ -139,7 +140,7 @@ async fn what_a_worker_gives_back_before_the_confirm_waits_for_its_time_whatever
     assert_eq!(claim(&journal, 10, 0).await, [relayed]);
     for id in [submission.id, relayed] {
         let entry = Entry { not_before: Some(at(20)), ..Entry::new(Event::GivenBack, at(1)) };
-        assert_eq!(journal.record(id, entry).await.unwrap(), Progress::accepted());
+        assert_eq!(journal.record(id, entry).await.unwrap().progress, Progress::accepted());
         assert_eq!(journal.timeline(id).await.unwrap().last().unwrap().cause, "given back before an attempt");
         journal.published(&[id], at(2)).await.unwrap();
         assert_eq!(state(&journal, id).await, StateName::Accepted, "the confirm spoke of a message that is gone");
@@ -177,7 +178,7 @@ async fn more_confirms_than_one_transaction_takes_are_all_recorded(journal: Test
     assert_eq!(claim(&journal, 1000, 0).await.len(), 300);
     journal.published(&ids, at(1)).await.unwrap();
     assert_eq!(journal.queued_since(&agency(), at(2)).await.unwrap(), 300);
-    assert_eq!(journal.requeue(&agency(), at(2), at(3), u64::MAX).await.unwrap(), 300);
+    assert_eq!(journal.requeue(&agency(), at(2), at(3), u64::MAX).await.unwrap().len(), 300);
     assert_eq!(claim(&journal, 1000, 3).await.len(), 300);
 }
 
@@ -207,7 +208,7 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
     let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
     let relay = Relay {
-        journal: journal.clone(),
+        submissions: Submissions::visiting(journal.clone(), clock.clone()),
         broker: broker.clone(),
         adapters: Arc::new(adapters),
         clock,

@@ -1,7 +1,7 @@
 //! The scheduler's questions: what is due, what is overdue, when to look again, what the broker has lost.
 
 use super::*;
-use punte::journal::Due;
+use punte::journal::{Due, Moved};
 
 on_both! {
     what_waits_for_an_agency_is_woken_office_by_office_and_nothing_that_the_agency_asked_to_wait
@@ -108,7 +108,7 @@ async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested
     }
     assert_eq!(journal.queued_since(&agency(), at(10)).await.unwrap(), 0);
     assert_eq!(journal.queued_since(&agency(), at(20)).await.unwrap(), 1);
-    assert_eq!(journal.requeue(&agency(), at(20), at(30), u64::MAX).await.unwrap(), 1);
+    assert_eq!(journal.requeue(&agency(), at(20), at(30), u64::MAX).await.unwrap().len(), 1);
     assert_eq!(state(&journal, old).await, StateName::Accepted);
     assert_eq!(state(&journal, young).await, StateName::Queued);
     assert_eq!(state(&journal, elsewhere).await, StateName::Queued);
@@ -127,8 +127,8 @@ async fn what_a_clock_that_was_ahead_has_planned_waits_no_longer(journal: Tested
     record(&journal, retrying, planned, at(3600)).await;
     let under_way = accepted(&journal).await;
     record(&journal, under_way, Event::Begun { attempt, lease_until: at(3660), asks_first: true }, at(3599)).await;
-    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 2);
-    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap(), 0);
+    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap().len(), 2);
+    assert_eq!(journal.requeue_ahead(&agency(), at(70), at(10)).await.unwrap().len(), 0);
     for (id, expected) in [
         (queued, StateName::Accepted),
         (retrying, StateName::Accepted),
@@ -146,7 +146,7 @@ async fn voided_leases_run_out_at_once(journal: Tested) {
     journal.claim_outbox(10, at(0), at(9000), &[], &Default::default()).await.unwrap();
     let (first, second) = (sending(&journal).await, sending(&journal).await);
     let retrying = retrying(&journal, at(100)).await;
-    assert_eq!(journal.void_leases(at(5)).await.unwrap(), 2);
+    assert_eq!(journal.void_leases(at(5)).await.unwrap().len(), 2);
     let due = ids(journal.due(at(5), 10).await.unwrap());
     assert!(due.len() == 2 && due.contains(&first) && due.contains(&second));
     assert_eq!(progress(&journal, first).await.state, State::Sending { attempt: 1, lease_until: at(5) });
@@ -170,7 +170,11 @@ async fn waits(journal: &Tested, office: &str, second: i64, fault: Fault) -> Sub
 
 /// Whose, of what has waited since before 40.
 async fn woken(journal: &Tested, limit: u32) -> Vec<OfficeName> {
-    journal.wake(&agency(), at(40), at(60), limit, &Default::default()).await.unwrap()
+    whose(journal.wake(&agency(), at(40), at(60), limit, &Default::default()).await.unwrap())
+}
+
+fn whose(woken: Vec<Moved>) -> Vec<OfficeName> {
+    woken.into_iter().map(|moved| moved.office).collect()
 }
 
 async fn of_the_offices_whose_submissions_wait_the_one_that_has_failed_least_is_woken_first(journal: Tested) {
@@ -184,7 +188,7 @@ async fn of_the_offices_whose_submissions_wait_the_one_that_has_failed_least_is_
         waits(&journal, "good", second, away()).await;
     }
     let failures = [(office("failing"), 5), (office("lucky"), 1)].into();
-    let wake = async |limit| journal.wake(&agency(), at(40), at(60), limit, &failures).await.unwrap();
+    let wake = async |limit| whose(journal.wake(&agency(), at(40), at(60), limit, &failures).await.unwrap());
     assert_eq!(wake(1).await, [office("good")]);
     assert_eq!(wake(4).await, ["good", "lucky", "failing", "failing"].map(office));
     assert_eq!(wake(1).await, [office("failing")]);

@@ -71,7 +71,7 @@ impl Drop for Awaiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::accepted_cache::tests::submission;
+    use crate::submissions::record::tests::submission;
 
     #[test]
     fn all_who_wait_are_given_it_and_nothing_stays_behind() {

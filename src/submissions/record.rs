@@ -1,0 +1,153 @@
+//! The one way to record: events of a submission come in; once the journal has them, they are counted and announced, and
+//! whoever waits for them is woken.
+
+use super::LocalWaiters;
+use crate::{
+    broker::{Announcement, Broker},
+    domain::{Change, Clock, Event, Progress, StateName, Submission, SubmissionId, whole_microseconds},
+    journal::{Entry, Journal, JournalError, Moved, Record},
+    telemetry::Metrics,
+};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The submissions of an installation, and all that may be done with them. Clones are the same.
+#[derive(Clone)]
+pub struct Submissions {
+    /// The truth. Only this room changes a state in it.
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// `None` in a command: nobody waits in its process, and who waits elsewhere reads the journal every second.
+    listeners: Option<Listeners>,
+}
+
+/// Who is told of a change, in a process that serves. It lives as long as the process.
+#[derive(Clone)]
+pub struct Listeners {
+    /// Carries announcements to the gateways of all processes.
+    pub broker: Arc<dyn Broker>,
+    /// The offices that wait at this process's gateway.
+    pub waiters: Arc<LocalWaiters>,
+    /// Every state that a submission enters is counted here, once.
+    pub metrics: Metrics,
+    /// Wakes the relay of this process: the outbox has something new.
+    pub outbox_filled: Arc<Notify>,
+}
+
+impl Submissions {
+    pub fn serving(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, listeners: Listeners) -> Self {
+        Self { journal, clock, listeners: Some(listeners) }
+    }
+
+    /// For a command, which ends before anybody could be told.
+    pub fn visiting(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+        Self { journal, clock, listeners: None }
+    }
+
+    /// An event that happens now.
+    pub(super) async fn happened(&self, id: SubmissionId, event: Event) -> Result<Progress, JournalError> {
+        self.record(id, vec![Entry::new(event, self.clock.now())], None).await
+    }
+
+    /// Records first and tells afterwards: a word may be lost, the record may not. `whole`: the submission, where the caller
+    /// has it, so that whoever waits at this process is spared reading it.
+    pub(super) async fn record(
+        &self,
+        id: SubmissionId,
+        entries: Vec<Entry>,
+        whole: Option<&Submission>,
+    ) -> Result<Progress, JournalError> {
+        let at = entries.last().map_or_else(|| self.clock.now(), |entry| entry.at);
+        let changed_at = whole_microseconds(at);
+        let is_awaited = |_: &&Submission| self.listeners.iter().any(|it| it.waiters.is_awaited(id));
+        let moved = match whole.filter(is_awaited) {
+            Some(submission) => {
+                let (moved, timeline) = self.journal.record_whole(id, entries).await?;
+                let progress = moved.progress.clone();
+                self.hand_over(
+                    Record { submission: submission.clone(), progress, changed_at, erased_at: None },
+                    timeline,
+                );
+                moved
+            }
+            None => self.journal.record_all(id, entries).await?,
+        };
+        self.count(&moved);
+        self.announce(&moved, changed_at).await;
+        Ok(moved.progress)
+    }
+
+    /// For changes of many at once, which the journal makes in one transaction. They are not announced: they make submissions
+    /// `accepted` or `queued`, which nobody waits for.
+    pub(super) fn have_moved(&self, all: &[Moved]) {
+        all.iter().for_each(|moved| self.count(moved));
+    }
+
+    /// Counts the states that it has entered, and wakes the relay if it is in the outbox now.
+    fn count(&self, moved: &Moved) {
+        let Some(listeners) = &self.listeners else { return };
+        for state in &moved.entered {
+            listeners.metrics.submission(*state, &moved.service, &moved.agency);
+        }
+        if moved.entered.last() == Some(&StateName::Accepted) {
+            listeners.outbox_filled.notify_one();
+        }
+    }
+
+    /// Counts what is new. Its gateway sees to it that it is published.
+    pub(super) fn is_new(&self, submission: &Submission) {
+        let Some(listeners) = &self.listeners else { return };
+        listeners.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
+    }
+
+    /// To whoever waits for it here.
+    pub(super) fn hand_over(&self, record: Record, timeline: Vec<Change>) {
+        let Some(listeners) = &self.listeners else { return };
+        if record.progress.state.name().is_settled() {
+            listeners.waiters.put(record, timeline);
+        }
+    }
+
+    pub(super) async fn announce(&self, moved: &Moved, at: Timestamp) {
+        let Some(listeners) = &self.listeners else { return };
+        let Moved { submission, office, agency, service, trace, progress, .. } = moved;
+        let announcement = Announcement {
+            submission: *submission,
+            office: office.clone(),
+            agency: agency.clone(),
+            service: service.clone(),
+            state: progress.state.name(),
+            at,
+            trace: *trace,
+        };
+        if let Err(error) = listeners.broker.announce(&announcement).await {
+            tracing::debug!(%submission, %error, "not announced; who waits reads the journal");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::{CallContext, Effect, Priority, Subject, TraceParent};
+
+    pub fn submission() -> Submission {
+        let now = Timestamp::UNIX_EPOCH;
+        Submission {
+            id: SubmissionId::new(),
+            office: "causeni".parse().unwrap(),
+            service: "person-lookup".parse().unwrap(),
+            agency: "civil-registry".parse().unwrap(),
+            effect: Effect::Read,
+            priority: Priority::Ordinary,
+            context: CallContext { clerk: "a".into(), entity: "b".into(), legal_basis: "c".into(), reason: "d".into() },
+            subject: Subject { scheme: "idnp".into(), id: "1".into() },
+            data: serde_json::json!({}),
+            attachments: vec![],
+            accepted_at: now,
+            expires_at: now,
+            trace: TraceParent::fresh(),
+        }
+    }
+}
