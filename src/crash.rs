@@ -54,12 +54,12 @@ pub enum Point {
     SchedulerTidied,
     /// A start has voided the leases of the process before.
     ProcessTookOver,
-    /// Notices are the courier's; nothing is posted.
-    CourierClaimed,
+    /// Notices are the notifier's; nothing is posted.
+    NotifierClaimed,
     /// A webhook has been posted; the journal does not know.
-    CourierPosted,
+    NotifierPosted,
     /// The notice is settled.
-    CourierSettled,
+    NotifierSettled,
     /// All statements of a transaction are done; SQLite is about to commit.
     SqliteCommitting,
     /// SQLite has committed; nobody has been told.
@@ -96,9 +96,9 @@ impl Point {
         Point::SchedulerRepaired,
         Point::SchedulerTidied,
         Point::ProcessTookOver,
-        Point::CourierClaimed,
-        Point::CourierPosted,
-        Point::CourierSettled,
+        Point::NotifierClaimed,
+        Point::NotifierPosted,
+        Point::NotifierSettled,
         Point::SqliteCommitting,
         Point::SqliteCommitted,
         Point::PostgresCommitting,
@@ -132,9 +132,9 @@ impl Point {
             Point::SchedulerRepaired => "scheduler.repaired",
             Point::SchedulerTidied => "scheduler.tidied",
             Point::ProcessTookOver => "process.took-over",
-            Point::CourierClaimed => "courier.claimed",
-            Point::CourierPosted => "courier.posted",
-            Point::CourierSettled => "courier.settled",
+            Point::NotifierClaimed => "notifier.claimed",
+            Point::NotifierPosted => "notifier.posted",
+            Point::NotifierSettled => "notifier.settled",
             Point::SqliteCommitting => "sqlite.committing",
             Point::SqliteCommitted => "sqlite.committed",
             Point::PostgresCommitting => "postgres.committing",

@@ -45,10 +45,11 @@ pub struct Check {
 impl Check {
     pub fn run(self) -> u8 {
         let config = &self.config.config;
-        let installation = match Installation::load_for(config, Timestamp::now(), &self.roles.listed()) {
+        let mut installation = match Installation::load_for(config, Timestamp::now(), &self.roles.listed()) {
             Ok(installation) => installation,
             Err(faults) => return self.refused(&faults),
         };
+        installation.warnings.extend(self.roles.warning().map(str::to_owned));
         if self.online {
             let met = super::block_on(meet(&installation, config));
             return met.map_or_else(|code| code, |met| self.met(&installation, &met));
@@ -70,7 +71,8 @@ impl Check {
     /// What is in effect is shown all the same: it may be why something is wrong.
     fn refused(&self, faults: &ConfigFaults) -> u8 {
         let effective = Settings::effective_at(&self.config.config);
-        let warnings: Vec<_> = effective.iter().filter_map(Effective::warning).collect();
+        let of_roles = self.roles.warning().map(str::to_owned);
+        let warnings: Vec<_> = effective.iter().filter_map(Effective::warning).chain(of_roles).collect();
         if self.json {
             let report =
                 Report { faults, warnings: warnings.iter().collect(), effective: &effective, subjects: Vec::new() };

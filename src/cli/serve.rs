@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[command(after_help = "Examples:
   punte serve
   punte serve --role gateway
-  punte serve --role worker --role scheduler --role courier --log-format json
+  punte serve --role worker --role scheduler --role notifier --log-format json
 
 Without --role all roles run in one process. Apart they need PostgreSQL and RabbitMQ.
 SIGTERM and SIGINT stop it: nothing new is taken, and what is under way has 30 seconds to end; a second one ends it at
@@ -49,6 +49,9 @@ impl Serve {
         // A core file would hold keys and personal data.
         if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
             tracing::warn!(%error, "the system does not let us forbid core files");
+        }
+        if let Some(warning) = self.roles.warning() {
+            tracing::warn!("{warning}");
         }
         let roles = self.roles.listed();
         let installation = match Installation::load_for(&self.config.config, Timestamp::now(), &roles) {

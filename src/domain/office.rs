@@ -9,7 +9,7 @@ pub struct Office {
     pub services: BTreeSet<ServiceName>,
     /// Requests a minute that the gateway takes from this office.
     pub requests_per_minute: u32,
-    /// Whether the courier tells this office about ends of submissions.
+    /// Whether the notifier tells this office about ends of submissions.
     pub has_webhook: bool,
 }
 

@@ -65,7 +65,7 @@ impl Installation {
         let connections =
             AgencyConnections::open(&adapters, &settings.agencies, &settings.folders.secrets, now, &mut faults);
         check_offices(&settings, &catalogue, are_adapters_whole.then_some(&adapters), config, &mut faults);
-        let mut warnings = settings.exposed.clone();
+        let mut warnings = settings.warnings.clone();
         warnings.extend(catalogue.warnings());
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
         warnings.extend(connections.iter().flat_map(|line| line.warnings(now)));

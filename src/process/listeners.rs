@@ -18,7 +18,7 @@ pub fn check_listeners(settings: &Settings, config: &Path, roles: &[Role], fault
         (Role::Gateway, "operations.gateway", operations.gateway),
         (Role::Worker, "operations.worker", operations.worker),
         (Role::Scheduler, "operations.scheduler", operations.scheduler),
-        (Role::Notifier, "operations.courier", operations.courier),
+        (Role::Notifier, "operations.notifier", operations.notifier),
     ];
     let own = match roles {
         [role] => apart.iter().find(|(it, ..)| it == role).map(|(_, key, address)| (*key, *address)),

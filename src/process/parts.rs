@@ -64,7 +64,7 @@ impl Shared {
                 Role::Scheduler => {
                     drop(self.tasks.spawn(Arc::new(self.scheduler(installation)).run(self.stop.clone())));
                 }
-                Role::Notifier => self.run_courier(installation)?,
+                Role::Notifier => self.run_notifier(installation)?,
             }
         }
         Ok(gateway)
@@ -115,7 +115,7 @@ impl Shared {
         }
     }
 
-    fn run_courier(&self, installation: &Installation) -> Result<(), StartError> {
+    fn run_notifier(&self, installation: &Installation) -> Result<(), StartError> {
         let notifier = Notifier::start(NotifierParts {
             offices: installation.settings.offices.clone(),
             journal: self.journal.clone(),
@@ -239,7 +239,7 @@ fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAd
         [Role::Gateway] => settings.gateway,
         [Role::Worker] => settings.worker,
         [Role::Scheduler] => settings.scheduler,
-        [Role::Notifier] => settings.courier,
+        [Role::Notifier] => settings.notifier,
         _ => settings.listen,
     }
 }

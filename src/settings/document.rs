@@ -21,7 +21,8 @@ pub struct Document {
     sources: Sources,
     /// What has been taken out so far.
     effective: Vec<Effective>,
-    /// What everybody could do to it, if it holds a secret, and to the files of secrets that it names.
+    /// What the operator should know: who else could read its secrets and those in files that it names, and keys under
+    /// earlier names.
     warnings: Vec<String>,
 }
 
@@ -84,6 +85,20 @@ impl Document {
         let typed = self.section(name, faults)?;
         self.remember(name, &typed);
         Some(typed)
+    }
+
+    /// A key that had another name in earlier releases: its value is read under the new name, and the operator is told so.
+    pub fn rename(&mut self, section: &str, old: &str, new: &str, faults: &mut ConfigFaults) {
+        let Some(Value::Table(table)) = self.table.get_mut(section) else { return };
+        let Some(value) = table.remove(old) else { return };
+        let (old, key) = (format!("{section}.{old}"), format!("{section}.{new}"));
+        if table.contains_key(new) {
+            let problem = format!("is the old name of {key}, which is there as well");
+            return faults.add(&self.file, old, problem, "remove it");
+        }
+        table.insert(new.to_owned(), value);
+        self.sources.rename(&old, &key);
+        self.warnings.push(format!("{old}: this key is named {key} now; the old name is still taken: rename it"));
     }
 
     /// Takes the section out and reads it, if it is there.
@@ -347,6 +362,21 @@ mod tests {
             assert!(document.section::<Pair>("a", &mut faults).is_none());
             assert!(!faults.to_string().contains("canary") && faults.to_string().contains("expected"), "{faults}");
         }
+    }
+
+    #[test]
+    fn a_key_under_its_old_name_is_taken_and_told_and_refused_beside_the_new_one() {
+        let (mut document, mut faults) = document("[a]\none = 1\nzwei = 'x'\n");
+        document.rename("a", "zwei", "two", &mut faults);
+        assert_eq!(document.effective_section("a", &mut faults), Some(Pair { one: 1, two: Some("x".into()) }));
+        let (effective, warnings) = document.finish(&mut faults);
+        assert!(faults.is_empty(), "{faults}");
+        assert_eq!(effective[1].to_string(), "a.two = \"x\"    /etc/punte/punte.toml:3");
+        assert!(warnings[0].starts_with("a.zwei: this key is named a.two now"), "{warnings:?}");
+        let (mut document, mut faults) = self::document("[a]\none = 1\ntwo = 'y'\nzwei = 'x'\n");
+        document.rename("a", "zwei", "two", &mut faults);
+        assert_eq!(document.section("a", &mut faults), Some(Pair { one: 1, two: Some("y".into()) }));
+        assert!(faults.0[0].key == "a.zwei" && faults.to_string().contains("old name of a.two"), "{faults}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct OperationsSettings {
     pub gateway: SocketAddr,
     pub worker: SocketAddr,
     pub scheduler: SocketAddr,
-    pub courier: SocketAddr,
+    pub notifier: SocketAddr,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -198,7 +198,7 @@ struct OperationsWritten {
     gateway: Option<SocketAddr>,
     worker: Option<SocketAddr>,
     scheduler: Option<SocketAddr>,
-    courier: Option<SocketAddr>,
+    notifier: Option<SocketAddr>,
 }
 
 fn default_operations_listen() -> SocketAddr {
@@ -206,6 +206,7 @@ fn default_operations_listen() -> SocketAddr {
 }
 
 pub(super) fn read_operations(main: &mut Document, faults: &mut ConfigFaults) -> Option<OperationsSettings> {
+    main.rename("operations", "courier", "notifier", faults);
     let written: OperationsWritten = main.section("operations", faults)?;
     let listen = written.listen;
     let settings = OperationsSettings {
@@ -213,11 +214,11 @@ pub(super) fn read_operations(main: &mut Document, faults: &mut ConfigFaults) ->
         gateway: written.gateway.unwrap_or(listen),
         worker: written.worker.unwrap_or_else(|| beside(listen, 1)),
         scheduler: written.scheduler.unwrap_or_else(|| beside(listen, 2)),
-        courier: written.courier.unwrap_or_else(|| beside(listen, 3)),
+        notifier: written.notifier.unwrap_or_else(|| beside(listen, 3)),
     };
-    let OperationsSettings { gateway, worker, scheduler, courier, .. } = settings;
-    let [gateway, worker, scheduler, courier] = [gateway, worker, scheduler, courier].map(Some);
-    main.remember("operations", &OperationsWritten { listen, gateway, worker, scheduler, courier });
+    let OperationsSettings { gateway, worker, scheduler, notifier, .. } = settings;
+    let [gateway, worker, scheduler, notifier] = [gateway, worker, scheduler, notifier].map(Some);
+    main.remember("operations", &OperationsWritten { listen, gateway, worker, scheduler, notifier });
     Some(settings)
 }
 

@@ -52,8 +52,8 @@ pub struct Settings {
     pub offices: Vec<OfficeSettings>,
     /// Every value of both files, those left out included, and where it comes from.
     pub effective: Vec<Effective>,
-    /// Files that hold secrets, and what everybody could do to them.
-    pub exposed: Vec<String>,
+    /// What works, but should be known: files of secrets that others could read, keys under earlier names.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,10 +126,10 @@ impl Settings {
         let folders = read_folders(&mut main, default, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
-        let mut exposed = Vec::new();
+        let mut all_warnings = Vec::new();
         for (values, warnings) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
             effective.extend(values);
-            exposed.extend(warnings);
+            all_warnings.extend(warnings);
         }
         Some(Self {
             gateway: gateway?,
@@ -142,7 +142,7 @@ impl Settings {
             agencies,
             offices: offices?,
             effective: effective.clone(),
-            exposed,
+            warnings: all_warnings,
         })
     }
 }

@@ -65,6 +65,16 @@ impl Sources {
         self.variables.insert(key.to_owned(), variable.to_owned());
     }
 
+    /// What is known of a key is from now on known of another.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        if let Some(line) = self.lines.remove(old) {
+            self.lines.insert(new.to_owned(), line);
+        }
+        if let Some(variable) = self.variables.remove(old) {
+            self.variables.insert(new.to_owned(), variable);
+        }
+    }
+
     pub fn line(&self, key: &str) -> Option<usize> {
         self.lines.get(key).copied()
     }

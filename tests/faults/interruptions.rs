@@ -9,7 +9,7 @@ use tokio::time::sleep;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_wakes_up_after_its_lease_does_nothing_twice() {
     const WORKERS: [usize; 2] = [1, 2];
-    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
+    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "notifier"], &["worker"], &["worker"]];
     let mut cluster = ProcessCluster::build(&processes, shared).await;
     // One of them works while we see that everything is up.
     let first = cluster.post("person-lookup").await;

@@ -91,7 +91,7 @@ async fn one_process_over_rabbitmq_is_killed_again_and_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_postgres_and_rabbitmq_are_killed_in_turn() {
     let processes: [&[&str]; 7] =
-        [&["gateway"], &["gateway"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["courier"]];
+        [&["gateway"], &["gateway"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["notifier"]];
     let cluster = ProcessCluster::build(&processes, shared);
     survives(cluster.await).await;
 }

@@ -13,7 +13,7 @@ fn asked_for(name: &str, otherwise: u64) -> u64 {
 }
 
 const PROCESSES: [&[&str]; 8] =
-    [&["gateway"], &["gateway"], &["worker"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["courier"]];
+    [&["gateway"], &["gateway"], &["worker"], &["worker"], &["worker"], &["scheduler"], &["scheduler"], &["notifier"]];
 
 /// As fast as they can.
 fn unhurried(_: &str, text: String) -> String {
@@ -61,7 +61,7 @@ fn die(cluster: &mut ProcessCluster, random: &mut StdRng) {
 
 fn is_of(point: Point, role: &str) -> bool {
     let of = point.name().split('.').next().unwrap();
-    of == role || (of == "relay" && matches!(role, "scheduler" | "gateway")) || (of == "postgres" && role != "courier")
+    of == role || (of == "relay" && matches!(role, "scheduler" | "gateway")) || (of == "postgres" && role != "notifier")
 }
 
 /// Whoever has died at a point begins again.

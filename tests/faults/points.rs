@@ -54,9 +54,9 @@ fn way(point: Point) -> Way {
         | Point::WorkerAcked
         | Point::SchedulerTidied
         | Point::ProcessTookOver
-        | Point::CourierClaimed
-        | Point::CourierPosted
-        | Point::CourierSettled
+        | Point::NotifierClaimed
+        | Point::NotifierPosted
+        | Point::NotifierSettled
         | Point::SqliteCommitting
         | Point::SqliteCommitted
         | Point::PostgresCommitting
@@ -79,7 +79,7 @@ fn role(point: Point) -> &'static str {
             "gateway" => "gateway",
             "worker" => "worker",
             "scheduler" => "scheduler",
-            "courier" => "courier",
+            "notifier" => "notifier",
             other => panic!("{other} is no role"),
         },
     }
@@ -194,7 +194,7 @@ async fn office_was_told_of_all(cluster: &ProcessCluster, receiver: &Receiver) {
         evidence.seen.iter().filter(|it| !told.contains_key(&it.id)).count()
     };
     while untold() > 0 {
-        // A dead courier's notices are another's after three minutes, or at once if the journal is one process's own.
+        // A dead notifier's notices are another's after three minutes, or at once if the journal is one process's own.
         assert!(begun.elapsed() < Duration::from_secs(200), "the office was never told of {}", untold());
         sleep(Duration::from_millis(200)).await;
     }
@@ -203,11 +203,11 @@ async fn office_was_told_of_all(cluster: &ProcessCluster, receiver: &Receiver) {
 /// Each has a test of its own.
 const APART: [Point; 2] = [Point::SchedulerExpired, Point::WorkerPutBack];
 
-/// Those that processes over PostgreSQL meet. A courier's notices would be another's after three minutes only.
+/// Those that processes over PostgreSQL meet. A notifier's notices would be another's after three minutes only.
 fn of_many_processes() -> Vec<Point> {
     let others = [Point::ProcessTookOver, Point::SqliteCommitting, Point::SqliteCommitted];
-    let courier = [Point::CourierClaimed, Point::CourierPosted, Point::CourierSettled];
-    let others = [&others[..], &courier, &APART].concat();
+    let notifier = [Point::NotifierClaimed, Point::NotifierPosted, Point::NotifierSettled];
+    let others = [&others[..], &notifier, &APART].concat();
     Point::ALL.into_iter().filter(|point| !others.contains(point)).collect()
 }
 
@@ -272,7 +272,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on() {
-    let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["courier"], &["gateway"], &["worker"]];
+    let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["notifier"], &["gateway"], &["worker"]];
     let mut cluster = ProcessCluster::build(&processes, shared).await;
     let counters = cluster.open_counters(4, Duration::from_millis(10));
     for point in of_many_processes() {

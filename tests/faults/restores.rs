@@ -246,7 +246,7 @@ async fn a_dump_of_postgresql_is_restored_under_running_processes_and_nothing_is
         over_rabbitmq(plan);
         plan.journal_url = Some(url);
     };
-    let mut cluster = ProcessCluster::build(&[&["gateway"], &["worker"], &["scheduler", "courier"]], plan).await;
+    let mut cluster = ProcessCluster::build(&[&["gateway"], &["worker"], &["scheduler", "notifier"]], plan).await;
     let accepted = accepted_unsent(&mut cluster).await;
     let dump = cluster.stack.folder.path().join("journal.dump");
     let tool = |name: &str| Command::new(tool_of_postgresql(name));

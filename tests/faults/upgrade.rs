@@ -43,7 +43,7 @@ async fn drains(cluster: &mut ProcessCluster, number: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing() {
-    let processes: [&[&str]; 5] = [&["gateway"], &["gateway"], &["worker"], &["scheduler"], &["courier"]];
+    let processes: [&[&str]; 5] = [&["gateway"], &["gateway"], &["worker"], &["scheduler"], &["notifier"]];
     let mut cluster = ProcessCluster::build(&processes, shared).await;
     for number in 0..processes.len() {
         is_open(&cluster, number).await;
@@ -75,7 +75,7 @@ async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_a_newer_release_is_understood_or_set_aside_and_replaced() {
-    let processes: [&[&str]; 2] = [&["gateway", "scheduler", "courier"], &["worker"]];
+    let processes: [&[&str]; 2] = [&["gateway", "scheduler", "notifier"], &["worker"]];
     let mut cluster = ProcessCluster::empty(&processes, shared, |_, text| text).await;
     cluster.start(0);
     let (extended, other) = (cluster.post("civil-status-extract").await, cluster.post("certified-extract").await);
@@ -99,7 +99,7 @@ async fn a_message_of_a_newer_release_is_understood_or_set_aside_and_replaced() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_post() {
-    let processes: [&[&str]; 2] = [&["gateway", "scheduler", "courier"], &["worker"]];
+    let processes: [&[&str]; 2] = [&["gateway", "scheduler", "notifier"], &["worker"]];
     let releases: [fn(Value) -> String; 4] = [of_the_first, of_this, of_the_next, of_another_version];
     // A busy machine must not look like a slow agency.
     let patient = |_: &str, text: String| text.replace("timeout_secs = 3\n", "timeout_secs = 20\n");

@@ -12,7 +12,7 @@ const SUCCESSOR: usize = 2;
 
 /// A worker that froze at the point with a lookup or a `once` in its hands; others have brought everything to its end.
 async fn frozen_at(point: &str) -> ProcessCluster {
-    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
+    let processes: [&[&str]; 3] = [&["gateway", "scheduler", "notifier"], &["worker"], &["worker"]];
     let mut cluster = ProcessCluster::empty(&processes, shared, |_, text| text).await;
     cluster.start(OTHERS);
     cluster.start_armed(ZOMBIE, &format!("{point}=1*return(freeze)"));
@@ -71,7 +71,7 @@ async fn a_worker_that_wakes_up_with_an_old_answer_changes_nothing_that_has_ende
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_relay_publishes_after_its_claim_has_run_out_is_done_once() {
-    let processes: [&[&str]; 3] = [&["gateway", "worker", "courier"], &["scheduler"], &["scheduler"]];
+    let processes: [&[&str]; 3] = [&["gateway", "worker", "notifier"], &["scheduler"], &["scheduler"]];
     let mut cluster = ProcessCluster::empty(&processes, shared, |_, text| text).await;
     cluster.start(OTHERS);
     cluster.start_armed(ZOMBIE, "relay.claimed=1*return(freeze)");

@@ -410,6 +410,27 @@ fn refused_apart(folder: &Folder, role: &str) -> Vec<String> {
     faults.iter().map(|fault| fault["key"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The notifier was called courier in earlier releases.
+#[test]
+fn the_notifiers_old_name_is_taken_and_warned_of_as_role_and_as_key() {
+    let folder = Folder::new();
+    folder.edit("punte.toml", "# notifier = ", "courier = ");
+    let config = folder.config();
+    let checked = punte(&["check", "--json", "--role", "courier", "--config", &config]);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    // As any role alone with the example's SQLite journal and embedded broker.
+    let keys: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault["key"].clone()).collect();
+    assert_eq!(keys, ["broker.kind", "journal.url"], "{report}");
+    assert!(report["warnings"].to_string().contains("write --role notifier"), "{report}");
+    let together = text(&punte(&["check", "--config", &config]).stdout);
+    assert!(together.contains("operations.notifier = \"127.0.0.1:9093\"    "), "{together}");
+    assert!(together.contains("warning: operations.courier: this key is named operations.notifier now"), "{together}");
+    let served = text(&punte(&["serve", "--role", "courier", "--config", &config]).stderr);
+    assert!(served.contains("WARN") && served.contains("write --role notifier"), "{served}");
+    let told = text(&punte(&["serve", "--help"]).stdout);
+    assert!(told.contains("notifier") && !told.contains("courier"), "{told}");
+}
+
 #[test]
 fn check_foresees_what_serve_would_refuse_of_a_role_alone() {
     let folder = Folder::new();

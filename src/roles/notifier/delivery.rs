@@ -1,7 +1,7 @@
 //! One notice comes in; it is told to its office, and what became of that is settled in the journal.
 
 use super::{
-    Round,
+    state::NotifierState,
     webhook_client::{PostError, Posted, WebhookClient},
 };
 use crate::{
@@ -14,26 +14,26 @@ use jiff::SignedDuration;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
-pub(super) async fn deliver(round: &Round, client: &WebhookClient, notice: &Notice) {
-    let body = match body_of(round, notice).await {
+pub(super) async fn deliver(state: &NotifierState, client: &WebhookClient, notice: &Notice) {
+    let body = match body_of(state, notice).await {
         Ok(body) => body,
         Err(error) => {
             tracing::warn!(%error, notice = %notice.id, "a notice could not be written");
-            return settle(round, notice, again(round, notice, None)).await;
+            return settle(state, notice, again(state, notice, None)).await;
         }
     };
-    crash::here(Point::CourierClaimed);
-    let posted = client.post(&notice.id.to_string(), round.clock.now(), body).await;
-    crash::here(Point::CourierPosted);
+    crash::here(Point::NotifierClaimed);
+    let posted = client.post(&notice.id.to_string(), state.clock.now(), body).await;
+    crash::here(Point::NotifierPosted);
     let outcome = match posted {
         Ok(Posted::Taken) => NoticeOutcome::Delivered,
         Ok(Posted::Gone) => NoticeOutcome::GivenUp,
-        Ok(Posted::NotTaken { retry_after, .. }) => again(round, notice, retry_after),
-        Err(_) => again(round, notice, None),
+        Ok(Posted::NotTaken { retry_after, .. }) => again(state, notice, retry_after),
+        Err(_) => again(state, notice, None),
     };
     report(notice, &posted, &outcome);
-    settle(round, notice, outcome).await;
-    crash::here(Point::CourierSettled);
+    settle(state, notice, outcome).await;
+    crash::here(Point::NotifierSettled);
 }
 
 pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {
@@ -45,8 +45,8 @@ pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notic
 }
 
 /// No personal data: the office fetches the answer itself, with its certificate.
-async fn body_of(round: &Round, notice: &Notice) -> Result<Vec<u8>, crate::journal::JournalError> {
-    let record = round.journal.find(notice.submission).await?;
+async fn body_of(state: &NotifierState, notice: &Notice) -> Result<Vec<u8>, crate::journal::JournalError> {
+    let record = state.journal.find(notice.submission).await?;
     let submission = record.map(|record| record.submission);
     let service = submission.as_ref().map(|it| it.service.as_str());
     let agency = submission.as_ref().map(|it| it.agency.as_str());
@@ -63,12 +63,12 @@ async fn body_of(round: &Round, notice: &Notice) -> Result<Vec<u8>, crate::journ
     Ok(body.to_string().into_bytes())
 }
 
-fn again(round: &Round, notice: &Notice, retry_after: Option<Duration>) -> NoticeOutcome {
-    let Some(wait) = round.schedule.wait_after(notice.tries + 1, retry_after) else {
+fn again(state: &NotifierState, notice: &Notice, retry_after: Option<Duration>) -> NoticeOutcome {
+    let Some(wait) = state.schedule.wait_after(notice.tries + 1, retry_after) else {
         return NoticeOutcome::GivenUp;
     };
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    NoticeOutcome::RetryAt(later(round.clock.now(), wait))
+    NoticeOutcome::RetryAt(later(state.clock.now(), wait))
 }
 
 fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeOutcome) {
@@ -87,13 +87,13 @@ fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeO
         "a webhook did not take its notice");
 }
 
-async fn settle(round: &Round, notice: &Notice, outcome: NoticeOutcome) {
-    round.metrics.webhook(match outcome {
+async fn settle(state: &NotifierState, notice: &Notice, outcome: NoticeOutcome) {
+    state.metrics.webhook(match outcome {
         NoticeOutcome::Delivered => WebhookEnd::Delivered,
         NoticeOutcome::RetryAt(_) => WebhookEnd::Retried,
         NoticeOutcome::GivenUp => WebhookEnd::GivenUp,
     });
-    if let Err(error) = round.journal.settle_notice(notice.id, outcome).await {
+    if let Err(error) = state.journal.settle_notice(notice.id, outcome).await {
         // Its lease runs out, and it is delivered again: the receiver knows repeats by the id.
         tracing::warn!(%error, notice = %notice.id, "a notice could not be settled");
     }

@@ -3,7 +3,7 @@
 //! Files that cannot be used stop their own office's webhook and nothing else. They are looked at again and again, and its
 //! notices go out when they are good.
 
-use super::{NotifierError, webhook_client::WebhookClient};
+use super::webhook_client::{PostError, WebhookClient};
 use crate::{
     domain::OfficeName,
     settings::{OfficeSettings, WebhookSettings},
@@ -17,12 +17,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-pub struct WebhookClients(BTreeMap<OfficeName, Place>);
+/// What is wrong with a webhook's settings; bad files stop it alone, see [`WebhookClients`].
+#[derive(Debug, thiserror::Error)]
+pub enum NotifierError {
+    #[error("the webhook of office {office}: {error}")]
+    Webhook { office: OfficeName, error: PostError },
+}
 
-struct Place {
+/// Made when the role starts, read by every delivery and by the readiness report, and refreshed by the notifier's loop.
+pub struct WebhookClients(BTreeMap<OfficeName, OfficeWebhook>);
+
+struct OfficeWebhook {
     settings: WebhookSettings,
-    /// What was good last.
+    /// Made from the last good files; a delivery under way keeps the one that it began with.
     client: ArcSwapOption<WebhookClient>,
+    /// Locked only to compare or to change it, never while files are read.
     seen: Mutex<Seen>,
 }
 
@@ -37,8 +46,9 @@ impl WebhookClients {
     /// What is wrong with the settings themselves is an error.
     pub fn open(offices: &[OfficeSettings], now: Timestamp) -> Result<Self, NotifierError> {
         let webhooks = offices.iter().filter_map(|it| Some((it.office.name.clone(), it.webhook.clone()?)));
-        let places = webhooks.map(|(office, settings)| Ok((office.clone(), Place::open(office, settings, now)?)));
-        places.collect::<Result<_, _>>().map(Self)
+        let opened =
+            webhooks.map(|(office, settings)| Ok((office.clone(), OfficeWebhook::open(office, settings, now)?)));
+        opened.collect::<Result<_, _>>().map(Self)
     }
 
     pub fn offices(&self) -> impl Iterator<Item = &OfficeName> {
@@ -52,9 +62,9 @@ impl WebhookClients {
 
     /// What is wrong with the files of its webhook now.
     pub fn trouble(&self, office: &OfficeName) -> Option<String> {
-        let place = self.0.get(office)?;
-        let trouble = place.seen().trouble.clone()?;
-        Some(match place.client.load().is_some() {
+        let webhook = self.0.get(office)?;
+        let trouble = webhook.seen().trouble.clone()?;
+        Some(match webhook.client.load().is_some() {
             true => format!("new files are refused, and what was loaded before stays in use: {trouble}"),
             false => format!("the webhook is stopped, its notices wait: {trouble}"),
         })
@@ -62,11 +72,11 @@ impl WebhookClients {
 
     /// Looks at all files again; cheap when nothing changed.
     pub fn refresh(&self, now: Timestamp) {
-        self.0.iter().for_each(|(office, place)| place.refresh(office, now));
+        self.0.iter().for_each(|(office, webhook)| webhook.refresh(office, now));
     }
 }
 
-impl Place {
+impl OfficeWebhook {
     fn open(office: OfficeName, settings: WebhookSettings, now: Timestamp) -> Result<Self, NotifierError> {
         let digest = digest_of(&settings);
         // Its warnings are told with those of the whole configuration.

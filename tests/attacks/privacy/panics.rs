@@ -8,13 +8,13 @@ use crate::program::Program;
 use punte::{crash::Point, kit::test_stack::OFFICE};
 use std::time::{Duration, Instant};
 
-/// In a handler of the gateway, in a worker's task, on the road and in a delivery of the courier.
+/// In a handler of the gateway, in a worker's task, on the road and in a delivery of the notifier.
 const POINTS: [Point; 5] = [
     Point::GatewayValidated,
     Point::GatewayJournaled,
     Point::WorkerDelivered,
     Point::WorkerSettled,
-    Point::CourierClaimed,
+    Point::NotifierClaimed,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ fn counter(address: &str) -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-fn courier(env: &mut TestEnvironment, url: &str, ca: Option<&Path>) -> Result<Notifier, NotifierError> {
+fn notifier(env: &mut TestEnvironment, url: &str, ca: Option<&Path>) -> Result<Notifier, NotifierError> {
     let secret = env.folder.path().join("webhook-secret");
     std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
     env.offices[0].webhook = Some(WebhookSettings {
@@ -121,7 +121,7 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "[ff02::1]",
     ] {
         let outcome =
-            courier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
         assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
     // Neither users, other schemes, nor what is no URL.
@@ -134,16 +134,16 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "https://".into(),
         format!("https://[::1%25lo]:{port}/"),
     ] {
-        assert!(courier(&mut TestEnvironment::new(), &url, Some(&papers.authority())).is_err(), "{url}");
+        assert!(notifier(&mut TestEnvironment::new(), &url, Some(&papers.authority())).is_err(), "{url}");
     }
     // Names of this machine: those that are its own everywhere at once, the others when they are resolved.
     for host in ["localhost", "LOCALHOST", "localhost.", "hooks.localhost"] {
         let outcome =
-            courier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
         assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
     let mut env = TestEnvironment::new();
-    courier(&mut env, &format!("https://ip6-localhost:{port}/"), Some(&papers.authority())).unwrap();
+    notifier(&mut env, &format!("https://ip6-localhost:{port}/"), Some(&papers.authority())).unwrap();
     let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 2).await;
@@ -183,7 +183,7 @@ async fn rebind(hosts: &Path) {
     assert_eq!(port, same_port);
     is("9.9.9.9 hooks.example");
     let mut env = TestEnvironment::new();
-    courier(&mut env, &format!("https://hooks.example:{port}/"), Some(&papers.authority())).unwrap();
+    notifier(&mut env, &format!("https://hooks.example:{port}/"), Some(&papers.authority())).unwrap();
     let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 3).await;

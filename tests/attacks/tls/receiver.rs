@@ -1,4 +1,4 @@
-//! The courier as the client of a webhook that is not its office's: the notice stays here.
+//! The notifier as the client of a webhook that is not its office's: the notice stays here.
 
 use super::{
     papers::{Flaw, Papers, Side},

@@ -10,7 +10,7 @@ use crate::harness::{is_long, over_rabbitmq};
 use std::time::Duration;
 use tokio::time::sleep;
 
-const APART: [&[&str]; 3] = [&["gateway", "scheduler", "courier"], &["worker"], &["worker"]];
+const APART: [&[&str]; 3] = [&["gateway", "scheduler", "notifier"], &["worker"], &["worker"]];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_is_killed_or_refuses_to_write_costs_only_time() {

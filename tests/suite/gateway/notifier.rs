@@ -136,7 +136,7 @@ fn give(env: &mut TestEnvironment, office: usize, webhook: WebhookSettings) {
     env.offices[office].office.has_webhook = true;
 }
 
-fn courier(env: &TestEnvironment, max_attempts: u32) -> Notifier {
+fn notifier(env: &TestEnvironment, max_attempts: u32) -> Notifier {
     Notifier::start(NotifierParts {
         offices: env.offices.clone(),
         journal: env.journal.clone(),
@@ -172,7 +172,7 @@ async fn told(script: &'static [&'static str], max_attempts: u32) -> (Open, Rece
     let receiver = Receiver::start(&env, script).await;
     let webhook = hook(&env, &receiver.url, true);
     give(&mut env, 0, webhook);
-    let _ = courier(&env, max_attempts);
+    let _ = notifier(&env, max_attempts);
     let open = env.open().await;
     let id = completed(&open, "causeni", "k1").await;
     (open, receiver, id)
@@ -235,7 +235,7 @@ async fn a_name_that_resolves_to_a_private_address_is_not_connected_to() {
     let url = format!("https://{}:{}/hook", name.trim(), listener.local_addr().unwrap().port());
     let webhook = hook(&env, &url, false);
     give(&mut env, 0, webhook);
-    let _ = courier(&env, 2);
+    let _ = notifier(&env, 2);
     let open = env.open().await;
     completed(&open, "causeni", "k1").await;
     counted(&open, "given_up", 1).await;
@@ -248,7 +248,7 @@ async fn a_receiver_with_a_strangers_certificate_is_told_nothing() {
     let receiver = Receiver::start(&env, &["200 OK"]).await;
     let webhook = WebhookSettings { ca: Some(env.pki.rogue("ca.pem")), ..hook(&env, &receiver.url, true) };
     give(&mut env, 0, webhook);
-    let _ = courier(&env, 1);
+    let _ = notifier(&env, 1);
     let open = env.open().await;
     completed(&open, "causeni", "k1").await;
     counted(&open, "given_up", 1).await;
@@ -270,7 +270,7 @@ async fn a_webhook_that_hangs_delays_no_other_office() {
     }
     completed(&open, "shkoder", "k").await;
     let begun = Instant::now();
-    let _ = courier(&open.env, 5);
+    let _ = notifier(&open.env, 5);
     quick.has(1).await;
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(hanging.received().len() <= 8);
@@ -286,7 +286,7 @@ async fn many_notices_at_once_are_delivered_without_waiting_for_each_other() {
     for number in 0..60 {
         completed(&open, "causeni", &format!("k{number}")).await;
     }
-    let _ = courier(&open.env, 5);
+    let _ = notifier(&open.env, 5);
     counted(&open, "delivered", 60).await;
     let ids: std::collections::HashSet<_> =
         receiver.received().into_iter().map(|it| it.headers["webhook-id"].clone()).collect();
@@ -299,7 +299,7 @@ async fn an_office_without_a_webhook_is_told_nothing_and_a_cancelled_one_is_told
     let receiver = Receiver::start(&env, &["200 OK"]).await;
     let webhook = hook(&env, &receiver.url, true);
     give(&mut env, 0, webhook);
-    let courier = courier(&env, 2);
+    let notifier = notifier(&env, 2);
     let open = env.open().await;
     completed(&open, "shkoder", "k").await;
     let office = open.office("causeni");
@@ -309,7 +309,7 @@ async fn an_office_without_a_webhook_is_told_nothing_and_a_cancelled_one_is_told
     assert_eq!(body["type"], format!("submission.{}", StateName::Cancelled));
     assert_eq!(receiver.received().len(), 1);
     open.close().await;
-    tokio::time::timeout(Duration::from_secs(5), courier.ended).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), notifier.ended).await.unwrap().unwrap();
 }
 
 #[test]
@@ -345,7 +345,7 @@ async fn bad_files_stop_their_own_webhook_alone_and_its_notices_go_out_when_they
     give(&mut env, 0, WebhookSettings { ca: Some(ca.clone()), secret_files: files, ..webhook });
     let webhook = hook(&env, &other.url, true);
     give(&mut env, 1, webhook);
-    let Notifier { clients, .. } = courier(&env, 2);
+    let Notifier { clients, .. } = notifier(&env, 2);
     let (causeni, shkoder): (OfficeName, OfficeName) = ("causeni".parse().unwrap(), "shkoder".parse().unwrap());
     let told = clients.trouble(&causeni).unwrap();
     assert!(

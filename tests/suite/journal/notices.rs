@@ -5,7 +5,7 @@ use punte::journal::{Notice, NoticeOutcome};
 
 on_both! {
     an_end_is_noticed_if_the_office_asked_for_it
-    a_notice_is_in_one_courier_s_hands_at_a_time
+    a_notice_is_in_one_notifier_s_hands_at_a_time
     a_failed_notice_comes_again_at_its_time
     a_delivered_or_abandoned_notice_does_not_come_again
     each_end_of_a_replayed_submission_is_noticed
@@ -34,7 +34,7 @@ async fn an_end_is_noticed_if_the_office_asked_for_it(journal: Tested) {
     assert_eq!(notices, [expected]);
 }
 
-async fn a_notice_is_in_one_courier_s_hands_at_a_time(journal: Tested) {
+async fn a_notice_is_in_one_notifier_s_hands_at_a_time(journal: Tested) {
     for _ in 0..20 {
         completed(&journal).await;
     }
