@@ -12,7 +12,7 @@
 //! | 4 | [`delivery`]: the way of one submission, one verb per file |
 //! | 3 | [`adapter`]: agencies as data; [`submissions`]: all that may be done with a submission, one verb per file |
 //! | 2 | [`catalogue`]: services as data |
-//! | 1 | [`journal`], [`broker`], [`http_server`], [`wire`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
+//! | 1 | [`journal`], [`broker`], [`http_server`], [`http_client`], [`soap`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
 //! | 0 | [`domain`], [`xml`], [`json`], [`network_errors`], [`crash`], [`secret_file`] |
 
 // What comes from outside never ends a thread. Tests may.
@@ -38,12 +38,13 @@ pub mod xml;
 
 pub mod attachments;
 pub mod broker;
+pub mod http_client;
 pub mod http_server;
 pub mod journal;
 pub mod settings;
+pub mod soap;
 pub mod telemetry;
 pub mod trust;
-pub mod wire;
 
 pub mod catalogue;
 

@@ -509,7 +509,7 @@ mod tests {
             let opened: String = (0..100).map(|_| "<a b=\"c\">").collect();
             let text = format!("{opened}{}", "</a>".repeat(100));
             let document = crate::xml::parse(&text).unwrap();
-            let from_xml = crate::wire::XmlToJson::default().children(document.root()).unwrap();
+            let from_xml = crate::soap::XmlToJson::default().children(document.root()).unwrap();
             let from_json = (0..126).fold(json!(1), |inner, _| json!({"a": inner}));
             let schema = json!({"$ref": "#/$defs/t", "$defs": {"t": {"properties": {"a": {"$ref": "#/$defs/t"}}}}});
             let schema = crate::catalogue::Schema::compile(schema).unwrap();

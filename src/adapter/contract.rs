@@ -1,6 +1,6 @@
 //! An agency's XML Schema comes in; an envelope that we composed is held against it before it is signed.
 
-use crate::{wire, xml};
+use crate::{soap, xml};
 use roxmltree::{Document, Node};
 use std::path::{Path, PathBuf};
 use uppsala::XsdValidator;
@@ -26,7 +26,7 @@ impl Contract {
 
     /// What does not fit: of a SOAP envelope the Body's child is held against the schema, of other XML the root.
     pub fn check(&self, document: &Document<'_>) -> Result<(), String> {
-        let part = match wire::open(document) {
+        let part = match soap::open(document) {
             Ok(envelope) => envelope.body.first_element_child().ok_or("the Body is empty")?,
             Err(_) => document.root_element(),
         };

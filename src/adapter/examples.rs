@@ -17,8 +17,8 @@ use crate::{
     },
     json::{self, Rules},
     settings::ConfigFaults,
-    wire::{
-        self, Received,
+    soap::{
+        self,
         content::{Content, ContentRefusal, HeadersThatCount, TextKind, open_content},
     },
     xml,
@@ -278,8 +278,7 @@ const MAX_BYTES: usize = 16 << 20;
 impl WireReply {
     /// As the worker opens an answer: no longer compressed, its root part found.
     pub fn content(&self, count: HeadersThatCount) -> Result<Content, ContentRefusal> {
-        let (status, headers, body) = (self.status, self.header_map(), self.body.clone().into());
-        open_content(&Received { status, headers, body }, MAX_BYTES, count)
+        open_content(&self.header_map(), &self.body.clone().into(), MAX_BYTES, count)
     }
 
     pub(super) fn header_map(&self) -> HeaderMap {
@@ -294,7 +293,7 @@ impl WireReply {
         let Ok(content) = self.content(HeadersThatCount::ALL) else { return false };
         let Ok(read) = content.text(TextKind::Xml) else { return false };
         let Ok(document) = xml::parse(&read.text) else { return false };
-        let fault = wire::open(&document).map(|envelope| wire::read_fault(envelope.body, &wire::XmlToJson::default()));
+        let fault = soap::open(&document).map(|envelope| soap::read_fault(envelope.body, &soap::XmlToJson::default()));
         matches!(fault, Ok(Ok(Some(_))))
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{MessageId, Submission, SubmissionId},
-    wire::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
+    soap::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -254,7 +254,7 @@ impl Exchange {
         headers: &[Node<'a, 'input>],
         is_vouched: impl Fn(&Node<'a, 'input>) -> bool,
     ) -> Result<WireAnswer, SoapRefusal> {
-        let soap_fault = wire::read_fault(body, &self.names)?;
+        let soap_fault = soap::read_fault(body, &self.names)?;
         let content = if soap_fault.is_some() { json!(null) } else { self.names.children(body)? };
         let mut answer = WireAnswer { soap_fault, ..WireAnswer::of_body(content) };
         if self.reads_headers() {
@@ -267,7 +267,7 @@ impl Exchange {
 
     /// The fault in a Body of which nothing was verified.
     pub fn fault_in(&self, body: Node<'_, '_>) -> Option<SoapFault> {
-        wire::read_fault(body, &self.names).ok().flatten()
+        soap::read_fault(body, &self.names).ok().flatten()
     }
 
     /// The root of an XML answer that is no SOAP, in this adapter's prefixes, under its own name.

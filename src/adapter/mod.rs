@@ -31,7 +31,7 @@ mod attachments_proof;
 mod proof;
 mod sameness;
 
-pub use crate::wire::SoapFault;
+pub use crate::soap::SoapFault;
 pub use address::Address;
 pub use brevity::BRIEF_BYTES;
 pub use contract::Contract;

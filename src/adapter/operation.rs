@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{Effect, ServiceName},
     settings::ConfigFaults,
-    wire::XmlToJson,
+    soap::XmlToJson,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::path::{Path, PathBuf};

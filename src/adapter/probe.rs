@@ -1,7 +1,7 @@
 //! The probe that an agency declares: a request that changes nothing there, and whose answer shows that it takes ours.
 
 use super::{Address, written::ProbeWritten};
-use crate::{settings::ConfigFaults, wire::Outgoing};
+use crate::{http_client::Outgoing, settings::ConfigFaults};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Url;

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     catalogue::{Catalogue, Schema, Service},
     settings::{ConfigFault, ConfigFaults},
+    soap::{self, content::TextKind},
     trust::{SealKind, SignedHeaderAsWritten},
-    wire::{self, content::TextKind},
     xml,
 };
 use serde_json::Value;
@@ -80,7 +80,7 @@ impl Proof<'_> {
     /// A header that is to be signed must stand in the envelope exactly once.
     fn signed_headers(&mut self, signed: &[SignedHeaderAsWritten]) {
         let Ok(document) = xml::decode(&self.example.wire_request).and_then(xml::parse) else { return };
-        let Ok(envelope) = wire::open(&document) else { return };
+        let Ok(envelope) = soap::open(&document) else { return };
         for header in signed {
             let name = (header.namespace.as_str(), header.name.as_str());
             if envelope.headers.iter().filter(|node| node.has_tag_name(name)).count() != 1 {
@@ -227,7 +227,7 @@ impl Exchange {
 
     fn answer_of_xml(&self, text: &str) -> Result<WireAnswer, String> {
         let document = xml::parse(text).map_err(|refusal| refusal.to_string())?;
-        let answer = match wire::open(&document) {
+        let answer = match soap::open(&document) {
             Ok(envelope) => self.answer_of_envelope(envelope.body, &envelope.headers, |_| true),
             Err(_) => self.answer_of_root(&document),
         };

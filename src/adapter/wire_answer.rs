@@ -3,8 +3,8 @@
 
 use crate::{
     json::{self, JsonFault, Rules},
+    soap::{SoapFault, content::HeadersThatCount},
     trust::AnswerKind,
-    wire::{SoapFault, content::HeadersThatCount},
 };
 use http::HeaderMap;
 use serde_json::{Map, Value, json};

@@ -7,14 +7,11 @@ use super::{
 };
 use crate::{
     delivery::headers_that_count,
+    soap::content::{Content, TextKind, open_content},
     trust::{
         AnswerKind, AnswerPolicy, CertificateFacts, ReplayCache,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
-    },
-    wire::{
-        Received,
-        content::{Content, TextKind, open_content},
     },
     xml,
 };
@@ -121,8 +118,8 @@ fn opened(bytes: Vec<u8>, kind: &AnswerKind) -> Result<Opened, Box<Verdict>> {
             (Some(file.headers), Bytes::copy_from_slice(file.body))
         }
     };
-    let received = Received { status: 200, headers: headers.clone().unwrap_or_default(), body };
-    let content = open_content(&received, MAX_BYTES, headers_that_count(kind, &[]));
+    let said = headers.clone().unwrap_or_default();
+    let content = open_content(&said, &body, MAX_BYTES, headers_that_count(kind, &[]));
     let content = content.map_err(|refusal| Box::new(Verdict::refused("encoding", format!("encoding: {refusal}"))))?;
     Ok(Opened { headers, content })
 }

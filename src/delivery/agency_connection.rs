@@ -10,12 +10,12 @@ use super::{
 use crate::{
     adapter::{Adapter, Reading},
     domain::{Code, Fault, Stage, Submission},
+    http_client::{Client, ClientSettings, SendFailure, attentive_provider, server_is_proved},
     settings::{ConfigFaults, SecretFiles},
     trust::{
         AgencyRoots, AnswerPolicy, ClientTls, Identity, IdentityFiles, Purpose, Refreshed, Reloading, ReplayCache,
         Seal, SealProfile, TrustError, client_config,
     },
-    wire::{Client, ClientSettings, SendFailure, attentive_provider, server_is_proved},
 };
 use arc_swap::ArcSwap;
 use jiff::Timestamp;

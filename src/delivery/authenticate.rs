@@ -1,20 +1,20 @@
 //! Believe: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
 
 use super::{
-    AnswerExpectation,
+    AnswerExpectation, Incoming,
     unpack::{check_media_type, headers_that_count, text, unpack},
 };
 use crate::{
     adapter::{Form, Protocol, WireAnswer},
     domain::{Code, Fault, Stage},
+    soap::{
+        self,
+        content::{Content, Part, TextKind, charset},
+    },
     trust::{
         AnswerKind, AnswerPolicy, Mark,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
-    },
-    wire::{
-        self, Received,
-        content::{Content, Part, TextKind, charset},
     },
     xml,
 };
@@ -31,7 +31,7 @@ pub(super) struct Believed {
 }
 
 /// Media type, form and signature: what is left may be believed to be the agency's.
-pub(super) fn believe(received: &Received, it: &AnswerExpectation<'_>) -> Result<Believed, Fault> {
+pub(super) fn believe(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Believed, Fault> {
     let policy = it.connection.answer_policy();
     if received.body.is_empty() {
         return believe_empty(received, it, &policy);
@@ -64,7 +64,7 @@ fn is_empty(content: &Content, kind: &AnswerKind) -> bool {
 }
 
 /// Empty answers, as 202 and 204 have them. Where the signature stands inside the body, an empty answer cannot be signed.
-fn believe_empty(received: &Received, it: &AnswerExpectation<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
+fn believe_empty(received: &Incoming, it: &AnswerExpectation<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
     let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", received.status));
     let beside = match &policy.kind {
         AnswerKind::Wss | AnswerKind::JwsCompact => Err(unsigned()),
@@ -75,7 +75,7 @@ fn believe_empty(received: &Received, it: &AnswerExpectation<'_>, policy: &Answe
     Ok(believed(WireAnswer::of_body(serde_json::Value::Null), received, it, beside))
 }
 
-fn believed(answer: WireAnswer, received: &Received, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Believed {
+fn believed(answer: WireAnswer, received: &Incoming, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Believed {
     let answer = answer.with_head(it.exchange.coverage(), received.status, &received.headers, &beside.covered);
     Believed { answer, mark: beside.mark, signed_at: beside.signed_at }
 }
@@ -89,7 +89,7 @@ struct SignedBeside {
 }
 
 fn believe_xml(
-    received: &Received,
+    received: &Incoming,
     content: &Content,
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,
@@ -104,7 +104,7 @@ fn believe_xml(
             let verified = wss::verify_but_for_replay(&document, policy, it.now).map_err(bad_signature)?;
             // The node that was verified is the node that is read.
             let body = document.get_node(verified.body).ok_or_else(|| bad_signature("the Body is gone"))?;
-            let headers = wire::open(&document).map_err(unexpected)?.headers;
+            let headers = soap::open(&document).map_err(unexpected)?.headers;
             let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
             let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
             // The signature covers the envelope and what was included in it; other parts are unsigned.
@@ -116,7 +116,7 @@ fn believe_xml(
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
             let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
             let answer = if it.connection.adapter.protocol != Protocol::Rest {
-                let envelope = wire::open(&document).map_err(unexpected)?;
+                let envelope = soap::open(&document).map_err(unexpected)?;
                 it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
             } else {
                 it.exchange.answer_of_root(&document)
@@ -128,7 +128,7 @@ fn believe_xml(
 }
 
 fn believe_json(
-    received: &Received,
+    received: &Incoming,
     content: &Content,
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,
@@ -161,7 +161,7 @@ fn with_parts(mut answer: WireAnswer, parts: &[&Part], it: &AnswerExpectation<'_
 /// Signatures that stand in headers beside the body. `whole`: the content, no longer compressed, which a JWS is about; a
 /// digest is about what was sent (RFC 9530, section 2).
 fn verify_beside(
-    received: &Received,
+    received: &Incoming,
     whole: &[u8],
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,

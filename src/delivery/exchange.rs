@@ -2,7 +2,7 @@
 //! the network, and what it came to goes out.
 
 use super::{
-    AgencyConnection, AnswerExpectation, Deliverer, Earlier, Ours, Sealed,
+    AgencyConnection, AnswerExpectation, Deliverer, Earlier, Incoming, Ours, Sealed,
     begin::Begun,
     contents::{Base64, Held},
     digests, read, seal, send, transform,
@@ -16,7 +16,7 @@ use crate::{
     crash::{self, Point},
     domain::{Code, Effect, Fault, MessageId, Stage, WireRecord, later},
     journal::{JournalError, Record},
-    wire::{Received, content},
+    soap::content,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -192,12 +192,12 @@ impl Deliverer {
         Outcome { ending: Ending::Read(reading), wire }
     }
 
-    async fn read(&self, turn: &Turn<'_>, received: Received, sent: Sent, is_lookup: bool) -> Result<Reading, Fault> {
+    async fn read(&self, turn: &Turn<'_>, received: Incoming, sent: Sent, is_lookup: bool) -> Result<Reading, Fault> {
         let (_, exchange) = exchange_of(turn.connection, turn.record, is_lookup)?;
         let headers_bytes = if exchange.reads_headers() { received.headers_bytes() } else { 0 };
         let size_bytes = received.body.len() + headers_bytes;
         // What is compressed or in parts may be much larger than it looks.
-        let is_plain = content::is_plain(&received);
+        let is_plain = content::is_plain(&received.headers);
         let is_brief = size_bytes <= BRIEF_BYTES && is_plain && exchange.reads_briefly();
         let (record, connection, catalogue) = (turn.record.clone(), turn.connection.clone(), self.catalogue.clone());
         let (now, earlier, effect) = (self.clock.now(), turn.earlier, turn.effect);

@@ -1,10 +1,10 @@
 //! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
-use super::{AgencyConnection, halt::Found, status::StatusClass};
+use super::{AgencyConnection, Incoming, halt::Found, status::StatusClass};
 use crate::{
     adapter::Probe,
-    wire::{Handshake, Received, SendFailure},
+    http_client::{Handshake, SendFailure},
 };
 use std::{
     future::Future,
@@ -94,12 +94,12 @@ impl AgencyConnection {
         let Some(probe) = &self.adapter.probe else { return Ok(None) };
         let deadline = Instant::now() + self.adapter.limits.connect_timeout * 2;
         let answered = self.client().probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
-        judged(probe, &answered.received).map(Some)
+        judged(probe, &answered.received.into()).map(Some)
     }
 }
 
 /// What the probe's answer says of the agency: nothing but a word about the agency itself shows that requests would reach it.
-pub(super) fn judged(probe: &Probe, answered: &Received) -> Result<String, Unwell> {
+pub(super) fn judged(probe: &Probe, answered: &Incoming) -> Result<String, Unwell> {
     let status = answered.status;
     let told = format!("the probe {} {} was answered with {status}", probe.method, probe.url.path());
     let (why, remedy, is_not_let_in) = match StatusClass::of(status) {
@@ -143,7 +143,7 @@ fn doubt(handshake: Handshake, is_probed: bool) -> Option<String> {
 }
 
 fn unwell(failure: &SendFailure) -> Unwell {
-    use crate::wire::{ConnectFailure as Connect, ExchangeFailure as Exchange};
+    use crate::http_client::{ConnectFailure as Connect, ExchangeFailure as Exchange};
     let remedy = match failure {
         SendFailure::NotSent(Connect::OurCertificate(_))
         | SendFailure::Unknown(Exchange::OurCertificate(_) | Exchange::OurCertificateFirst(_)) => {
@@ -178,7 +178,7 @@ mod tests {
         let found = |status: u16, media_type: &'static str| {
             let media_type = (http::header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
             let headers = http::HeaderMap::from_iter([media_type]);
-            match judged(&probe, &Received { status, headers, body: "x".into() }) {
+            match judged(&probe, &Incoming { status, headers, body: "x".into() }) {
                 Ok(_) => "well",
                 Err(unwell) if unwell.is_not_let_in => "not let in",
                 Err(_) => "not well",

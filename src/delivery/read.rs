@@ -4,7 +4,7 @@
 //! outcome unknown or blame the request; it can neither complete nor refuse a submission, nor say that nothing was done.
 
 use super::{
-    AgencyConnection,
+    AgencyConnection, Incoming,
     authenticate::{Believed, bad_signature, believe},
     bond::{self, Belonging, Ours},
     status::{StatusClass, Word, fault_of_status},
@@ -14,8 +14,8 @@ use crate::{
     adapter::{Exchange, NotHandled, Protocol, Reading, WireAnswer},
     catalogue::{Schema, SchemaFault},
     domain::{Code, Fault, Stage},
-    wire::{
-        self, Blames, Received, SoapFault,
+    soap::{
+        self, Blames, SoapFault,
         content::{HeadersThatCount, TextKind, plain},
     },
     xml,
@@ -33,7 +33,7 @@ pub struct AnswerExpectation<'a> {
     pub now: Timestamp,
 }
 
-pub fn read(received: &Received, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
+pub fn read(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
     read_believed(received, it).map_err(|fault| answered_all_the_same(fault, received.status))
 }
 
@@ -49,7 +49,7 @@ fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
     }
 }
 
-fn read_believed(received: &Received, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
+fn read_believed(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
     let Believed { answer, mark, signed_at } = match believe(received, it) {
         Ok(believed) => believed,
         Err(fault) => return Err(unbelieved(received, fault, it)),
@@ -73,7 +73,7 @@ fn read_believed(received: &Received, it: &AnswerExpectation<'_>) -> Result<Read
 }
 
 /// An error counts without a signature, and its HTTP status counts whatever its media type. It makes nothing certain.
-fn unbelieved(received: &Received, fault: Fault, it: &AnswerExpectation<'_>) -> Fault {
+fn unbelieved(received: &Incoming, fault: Fault, it: &AnswerExpectation<'_>) -> Fault {
     let class = StatusClass::of_answer(received);
     let soap_fault = if class.goes_before_a_fault() { None } else { unsigned_soap_fault(received, it) };
     match soap_fault {
@@ -90,7 +90,7 @@ fn unbelieved(received: &Received, fault: Fault, it: &AnswerExpectation<'_>) -> 
 }
 
 /// The filter had nothing to say about a believed answer: its SOAP fault or HTTP status decides. Neither names our request.
-fn unmapped(received: &Received, answer: &WireAnswer, it: &AnswerExpectation<'_>) -> Fault {
+fn unmapped(received: &Incoming, answer: &WireAnswer, it: &AnswerExpectation<'_>) -> Fault {
     let class = StatusClass::of(received.status);
     let status_goes_first = is_not_handled(received, it) || (!it.ours.is_signed && class.goes_before_a_fault());
     match &answer.soap_fault {
@@ -106,11 +106,11 @@ fn unmapped(received: &Received, answer: &WireAnswer, it: &AnswerExpectation<'_>
     }
 }
 
-fn is_not_handled(received: &Received, it: &AnswerExpectation<'_>) -> bool {
+fn is_not_handled(received: &Incoming, it: &AnswerExpectation<'_>) -> bool {
     !it.ours.is_signed && it.not_handled.has_status(received.status)
 }
 
-fn of_status(received: &Received, it: &AnswerExpectation<'_>) -> Fault {
+fn of_status(received: &Incoming, it: &AnswerExpectation<'_>) -> Fault {
     let word = match it.ours.is_signed {
         true => Word::Unsigned,
         false if is_not_handled(received, it) => Word::NotHandled,
@@ -120,7 +120,7 @@ fn of_status(received: &Received, it: &AnswerExpectation<'_>) -> Fault {
 }
 
 /// A fault that stands in an envelope which nobody has signed, or not so that it counts.
-fn unsigned_soap_fault(received: &Received, it: &AnswerExpectation<'_>) -> Option<SoapFault> {
+fn unsigned_soap_fault(received: &Incoming, it: &AnswerExpectation<'_>) -> Option<SoapFault> {
     if it.connection.adapter.protocol == Protocol::Rest || received.body.is_empty() {
         return None;
     }
@@ -130,7 +130,7 @@ fn unsigned_soap_fault(received: &Received, it: &AnswerExpectation<'_>) -> Optio
     }
     let read = content.text(TextKind::Xml).ok()?;
     let document = xml::parse(&read.text).ok()?;
-    it.exchange.fault_in(wire::open(&document).ok()?.body)
+    it.exchange.fault_in(soap::open(&document).ok()?.body)
 }
 
 /// The fault's text may quote the request: only its code is told.

@@ -4,12 +4,12 @@ use super::{AgencyConnection, Transformed};
 use crate::{
     adapter::{BodyOf, WireRequest},
     domain::{Code, Fault, MessageId, Stage, TraceParent},
+    http_client::Outgoing,
     trust::{
         HttpSignatureProfile, Identity, JwsForm, JwsProfile, Seal, WssProfile,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
-    wire::Outgoing,
 };
 use http::{HeaderName, HeaderValue, Uri, header};
 use jiff::Timestamp;

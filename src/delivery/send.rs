@@ -1,10 +1,10 @@
 //! Send: a sealed request comes in, the agency's bytes or the reason why there are none go out.
 
-use super::{AgencyConnection, Sealed, halt::Found, look::judged};
+use super::{AgencyConnection, Incoming, Sealed, halt::Found, look::judged};
 use crate::{
     adapter::{DeclaredMoment, NotHandled, Probe},
     domain::{Code, Effect, Fault, Stage},
-    wire::{Care, ConnectFailure, ExchangeFailure, Received, SendFailure},
+    http_client::{Answered, Care, ConnectFailure, ExchangeFailure, SendFailure},
 };
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ pub async fn send(
     effect: Effect,
     not_handled: &NotHandled,
     deadline: Instant,
-) -> Result<Received, Unanswered> {
+) -> Result<Incoming, Unanswered> {
     let care = match effect {
         Effect::Once => Care::Utmost,
         Effect::Read | Effect::Idempotent | Effect::Lookup => Care::Usual,
@@ -40,21 +40,21 @@ pub async fn send(
         if !connection.is_probed_unwell.load(Ordering::Relaxed) {
             match client.exchange(outgoing.clone(), deadline, Care::Proved).await {
                 Err(SendFailure::NotSent(ConnectFailure::Unproved)) => {}
-                other => return other.map_err(heeded),
+                other => return other.map(Incoming::from).map_err(heeded),
             }
         }
         let until = probe_until(Instant::now(), deadline, connection.adapter.limits.connect_timeout);
         let probed = client.probe(probe.outgoing(), until).await;
-        let probed = probed.map_err(|failure| heeded(failure.before_request()))?;
-        let found = found_well(connection, probe, &probed.received);
+        let Answered { received, is_left_open } = probed.map_err(|failure| heeded(failure.before_request()))?;
+        let found = found_well(connection, probe, &received.into());
         connection.is_probed_unwell.store(found.is_err(), Ordering::Relaxed);
         found.map_err(|fault| Unanswered { fault, http_status: None })?;
         // Here no connection outlasts its proof.
-        if !probed.is_left_open {
+        if !is_left_open {
             break;
         }
     }
-    client.exchange(outgoing, deadline, care).await.map_err(heeded)
+    client.exchange(outgoing, deadline, care).await.map(Incoming::from).map_err(heeded)
 }
 
 /// After so many, a request goes over whatever connection there is.
@@ -66,7 +66,7 @@ fn probe_until(now: Instant, deadline: Instant, connect_timeout: Duration) -> In
 }
 
 /// What the probe has met, the request would meet as well: it is not sent.
-fn found_well(connection: &AgencyConnection, probe: &Probe, probed: &Received) -> Result<(), Fault> {
+fn found_well(connection: &AgencyConnection, probe: &Probe, probed: &Incoming) -> Result<(), Fault> {
     let Err(unwell) = judged(probe, probed) else { return Ok(()) };
     let code = match unwell.found() {
         Found::NotLetIn(why) => {

@@ -3,9 +3,10 @@
 //! A status is not a verdict: whoever stands between may have passed the request on before it said so. By itself it makes
 //! nothing certain; it only says whether another try makes sense. adapters/README.md shows the whole table, effect by effect.
 
+use super::Incoming;
 use crate::{
     domain::{Code, Fault, Stage, Verdict},
-    wire::{Received, content::charset::is_blank},
+    soap::content::charset::is_blank,
 };
 
 /// What a status speaks of.
@@ -63,7 +64,7 @@ impl StatusClass {
 
     /// Of a whole answer. A page for people comes from what stands before the agency: its 2xx is no answer, and its 400 is
     /// about the connection, such as a certificate that was not shown.
-    pub fn of_answer(received: &Received) -> Self {
+    pub fn of_answer(received: &Incoming) -> Self {
         match Self::of(received.status) {
             Self::Success if is_page(received) => Self::NotTheRequest,
             Self::Message if is_page(received) && received.status == 400 => Self::NotTheRequest,
@@ -94,7 +95,7 @@ impl StatusClass {
 }
 
 /// Nothing at all is often called HTML.
-fn is_page(received: &Received) -> bool {
+fn is_page(received: &Incoming) -> bool {
     received.is_for_people() && !is_blank(&received.body)
 }
 
@@ -109,7 +110,7 @@ pub enum Word {
     NotHandled,
 }
 
-pub fn fault_of_status(received: &Received, word: Word) -> Fault {
+pub fn fault_of_status(received: &Incoming, word: Word) -> Fault {
     let (status, code) = (received.status, StatusClass::of_answer(received).code());
     let page = if is_page(received) { " with a page for people" } else { "" };
     let fault = |how: &str| Fault::new(code, Stage::Read, format!("HTTP status {status}{page}{how}"));
@@ -127,20 +128,20 @@ mod tests {
         adapter::{DeclaredMoment, NotHandled},
         delivery::{Case, send, settle},
         domain::{Effect, Event, Schedule},
-        wire::{ExchangeFailure, SendFailure},
+        http_client::{ExchangeFailure, SendFailure},
     };
     use http::{HeaderMap, HeaderValue, header};
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
 
-    fn answer(status: u16) -> Received {
-        Received { status, headers: HeaderMap::new(), body: "x".into() }
+    fn answer(status: u16) -> Incoming {
+        Incoming { status, headers: HeaderMap::new(), body: "x".into() }
     }
 
-    fn page(status: u16) -> Received {
+    fn page(status: u16) -> Incoming {
         let headers =
             HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("Text/HTML; charset=utf-8"))]);
-        Received { headers, ..answer(status) }
+        Incoming { headers, ..answer(status) }
     }
 
     /// What production does with a fault, in a few words.
@@ -256,11 +257,11 @@ mod tests {
             (page(200), "waits"),
             (page(204), "waits"),
             (page(400), "waits"),
-            (Received { body: "\u{feff}\n<!DOCTYPE HTML><title>Back soon".into(), ..answer(200) }, "waits"),
-            (Received { body: "<HTML>".into(), ..answer(400) }, "waits"),
+            (Incoming { body: "\u{feff}\n<!DOCTYPE HTML><title>Back soon".into(), ..answer(200) }, "waits"),
+            (Incoming { body: "<HTML>".into(), ..answer(400) }, "waits"),
             (answer(400), "parked"),
             (page(413), "parked"),
-            (Received { body: "".into(), ..page(400) }, "parked"),
+            (Incoming { body: "".into(), ..page(400) }, "parked"),
         ] {
             let fault = fault_of_status(&received, Word::Unsigned);
             assert_eq!(follows(fault.clone(), Effect::Read, false), expected, "{fault}");

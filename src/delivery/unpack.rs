@@ -1,14 +1,11 @@
 //! Unpack: an answer as it arrived comes in; its content goes out, or a fault that names what cannot be read.
 
-use super::AnswerExpectation;
+use super::{AnswerExpectation, Incoming};
 use crate::{
     adapter::Form,
     domain::{Code, Fault, Stage},
+    soap::content::{Content, HeadersThatCount, Part, Text, TextKind, open_content, plain},
     trust::AnswerKind,
-    wire::{
-        Received,
-        content::{Content, HeadersThatCount, Part, Text, TextKind, open_content, plain},
-    },
 };
 
 /// `covered`: the components of an HTTP signature that was verified. What signs the root part itself, or nothing, needs no
@@ -28,14 +25,16 @@ pub fn headers_that_count(kind: &AnswerKind, covered: &[String]) -> HeadersThatC
 
 /// No longer compressed, and its root part found, within what the agency's answers may be.
 pub(super) fn unpack(
-    received: &Received,
+    received: &Incoming,
     it: &AnswerExpectation<'_>,
     count: HeadersThatCount,
 ) -> Result<Content, Fault> {
-    open_content(received, it.connection.adapter.limits.answer_max_bytes, count).map_err(|refusal| {
-        let code = if refusal.is_too_large() { Code::AnswerTooLarge } else { Code::AnswerEncoding };
-        Fault::new(code, Stage::Read, format!("{refusal}; it begins {}", beginning(&received.body)))
-    })
+    open_content(&received.headers, &received.body, it.connection.adapter.limits.answer_max_bytes, count).map_err(
+        |refusal| {
+            let code = if refusal.is_too_large() { Code::AnswerTooLarge } else { Code::AnswerEncoding };
+            Fault::new(code, Stage::Read, format!("{refusal}; it begins {}", beginning(&received.body)))
+        },
+    )
 }
 
 /// Its characters. What the agency sent besides is told to the operator, unless the filter looks at it.
@@ -108,7 +107,7 @@ fn beginning(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::content::MediaType;
+    use crate::soap::content::MediaType;
 
     #[test]
     fn a_header_counts_where_the_signature_covers_it_or_stands_in_what_is_read() {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// `["road", "line"]` for `src/delivery/line.rs`, `["road"]` for `src/delivery/mod.rs`, `[]` for `src/lib.rs`.
+/// `["delivery", "send"]` for `src/delivery/send.rs`, `["delivery"]` for `src/delivery/mod.rs`, `[]` for `src/lib.rs`.
 pub type Module = Vec<String>;
 
 pub struct House {

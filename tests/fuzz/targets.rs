@@ -12,6 +12,10 @@ use punte::{
     json::{self, Rules},
     kit::dev_pki::{self, DevAgency},
     roles::{gateway::readers, notifier},
+    soap::{
+        self, XmlToJson,
+        content::{HeadersThatCount, TextKind, open_content},
+    },
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, Certificate, ClientTrust, ClientTrustFiles, Identity, ReplayCache,
         SealAsWritten,
@@ -19,10 +23,6 @@ use punte::{
         jws,
         webhook::WebhookSecret,
         wss,
-    },
-    wire::{
-        self, Received, XmlToJson,
-        content::{HeadersThatCount, TextKind, open_content},
     },
     xml,
 };
@@ -91,8 +91,8 @@ fn agency_content(bytes: &[u8]) {
     const MOST: usize = 1 << 20;
     let (headers, body) =
         bytes.split_at(bytes.windows(2).position(|it| it == b"\n\n").map_or(bytes.len(), |at| at + 2));
-    let received = Received { status: 200, headers: header_map(headers), body: body.to_vec().into() };
-    let Ok(content) = open_content(&received, MOST, HeadersThatCount::ALL) else { return };
+    let (headers, body) = (header_map(headers), body.to_vec().into());
+    let Ok(content) = open_content(&headers, &body, MOST, HeadersThatCount::ALL) else { return };
     assert!(content.whole.len() <= MOST && content.root().len() <= MOST);
     for kind in [TextKind::Xml, TextKind::Json] {
         match content.text(kind) {
@@ -145,9 +145,9 @@ fn soap(bytes: &[u8]) {
     let as_json = |document: &roxmltree::Document<'_>| names.value(document.root_element());
     assert_eq!(as_json(&document), as_json(&again), "filters see what was signed");
     let _ = leaves(Form::Xml, bytes);
-    if let Ok(envelope) = wire::open(&document) {
+    if let Ok(envelope) = soap::open(&document) {
         let _ = names.children(envelope.body);
-        if let Ok(Some(fault)) = wire::read_fault(envelope.body, &names) {
+        if let Ok(Some(fault)) = soap::read_fault(envelope.body, &names) {
             assert!(!fault.code.contains(':') && !format!("{fault:?}").contains(&fault.text) || fault.text.len() < 20);
         }
     }
@@ -361,9 +361,9 @@ fn headers(bytes: &[u8]) {
 
 fn retry_after(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
-    let _ = wire::retry_after(&value, now());
-    let _ = wire::retry_after(&value, Timestamp::MIN);
-    let _ = wire::retry_after(&value, Timestamp::MAX);
+    let _ = punte::delivery::retry_after(&value, now());
+    let _ = punte::delivery::retry_after(&value, Timestamp::MIN);
+    let _ = punte::delivery::retry_after(&value, Timestamp::MAX);
 }
 
 fn webhook_address(bytes: &[u8]) {

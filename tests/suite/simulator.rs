@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use punte::{
     adapter::{Example, Reading, TransformInput, WireRequest},
     domain::{Submission, SubmissionId},
+    http_client::tls_failure,
     kit::simulator::{Blamed, Plan, SimulatedFault, Simulator, SimulatorBehaviour, SimulatorPlan, adapter_of},
     trust::{Identity, Seal, wss},
-    wire::tls_failure,
 };
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     adapter::{Adapter, Form, Protocol},
     domain::{Clock, TraceParent},
-    wire::SoapVersion,
+    soap::SoapVersion,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};

@@ -4,7 +4,7 @@
 use super::{ledger::Ledger, seal::Opened};
 use crate::{
     adapter::{Adapter, Example, Form, Leaf, Operation, Protocol, Reading, WireReply, leaves},
-    wire::{
+    soap::{
         self,
         content::{HeadersThatCount, TextKind},
     },
@@ -244,7 +244,7 @@ fn escaped(form: Form, text: &str) -> String {
 fn element_of(operation: &Operation) -> Option<(String, String)> {
     let example = operation.examples.first()?;
     let document = xml::decode(&example.wire_request).and_then(xml::parse).ok()?;
-    let name = wire::open(&document).ok()?.body.first_element_child()?.tag_name();
+    let name = soap::open(&document).ok()?.body.first_element_child()?.tag_name();
     Some((name.namespace().unwrap_or_default().to_owned(), name.name().to_owned()))
 }
 

@@ -2,13 +2,14 @@
 
 use crate::{
     adapter::{Adapter, Form, Leaf, leaves_without},
+    soap,
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, AnswerProfile, HttpSignatureProfile, Identity, JwsForm, JwsProfile,
         KeyIdForm, ReplayCache, Seal, SealProfile, SignedHeader, SignersAsFiles, TrustError, WssProfile,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
-    wire, xml,
+    xml,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
@@ -120,7 +121,7 @@ impl AgencySeal {
         let Ok(document) = xml::decode(body).and_then(xml::parse) else {
             return Ok(Opened::Rest { payload: body.to_vec() });
         };
-        match wire::open(&document) {
+        match soap::open(&document) {
             Ok(envelope) => opened(&document, envelope.body),
             Err(_) => Ok(Opened::Rest { payload: body.to_vec() }),
         }
@@ -214,7 +215,7 @@ fn opened(document: &roxmltree::Document<'_>, body: Node<'_, '_>) -> Result<Open
 /// What stands in an answer's header says what it is an answer to: it is signed.
 fn blocks(envelope: &str) -> Vec<SignedHeader> {
     let Ok(document) = xml::decode(envelope.as_bytes()).and_then(xml::parse) else { return Vec::new() };
-    let headers = wire::open(&document).map(|envelope| envelope.headers).unwrap_or_default();
+    let headers = soap::open(&document).map(|envelope| envelope.headers).unwrap_or_default();
     let block = |node: Node<'_, '_>| SignedHeader {
         namespace: node.tag_name().namespace().unwrap_or_default().to_owned(),
         name: node.tag_name().name().to_owned(),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     domain::{Code, TraceParent},
+    http_client::{TlsFailure, tls_failure},
     http_server::{Connection, Door, FramedStream, HttpVersion, TcpConnection},
-    wire::{TlsFailure, tls_failure},
 };
 use axum::body::Body;
 use futures_util::FutureExt;

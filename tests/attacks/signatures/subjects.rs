@@ -4,12 +4,12 @@ use super::{mangle::Form, profile};
 use crate::pki::{agency_signer, now, policy};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use punte::{
+    soap::{self, XmlToJson},
     trust::{
         Algorithm, AnswerKind, AnswerPolicy, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ReplayCache,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
-    wire::{self, XmlToJson},
     xml,
 };
 use std::collections::BTreeMap;
@@ -89,13 +89,13 @@ impl Subject {
         let verified = wss::verify(&document, &self.policy, now(), &ReplayCache::default());
         let verified = verified.map_err(|refusal| refusal.reason())?;
         let body = document.get_node(verified.body).unwrap();
-        assert_eq!(wire::open(&document).unwrap().body, body, "what was verified is what is read");
+        assert_eq!(soap::open(&document).unwrap().body, body, "what was verified is what is read");
         let namespaces = BTreeMap::from([("cr".to_owned(), "urn:example:civil-registry:1".to_owned())]);
         let names = XmlToJson::new(&namespaces, ["cr:Citizenship".to_owned()]);
         let mut meaning = verified.created.to_string().into_bytes();
         xml::canonicalize(body, &[], &mut meaning);
         meaning.extend(names.children(body).unwrap().to_string().into_bytes());
-        if let Some(fault) = wire::read_fault(body, &names).unwrap() {
+        if let Some(fault) = soap::read_fault(body, &names).unwrap() {
             meaning.extend(format!("{} {} {}", fault.code, fault.text, fault.detail).into_bytes());
         }
         Ok(meaning)

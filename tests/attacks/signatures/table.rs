@@ -6,11 +6,11 @@ use crate::{
     pki::{now, pki, policy},
 };
 use punte::{
+    soap::content::{TextKind, charset},
     trust::{
         AnswerKind, ReplayCache,
         wss::{self, WssRefusal},
     },
-    wire::content::{TextKind, charset},
     xml,
 };
 use serde_json::Value;

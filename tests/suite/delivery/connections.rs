@@ -7,9 +7,9 @@ use crate::{
     raw_agency::{Act, End, RawAgency, Say, When},
 };
 use punte::{
+    http_client::{Care, Client, ClientSettings, Outgoing, SendFailure, attentive_provider},
     kit::dev_pki::{self, DevAgency, DevPki},
     trust::{AgencyRoots, Algorithm, ClientTls, Identity, client_config},
-    wire::{Care, Client, ClientSettings, Outgoing, SendFailure, attentive_provider},
 };
 use std::{
     collections::BTreeMap,

@@ -204,7 +204,7 @@ impl Bus {
         let document = xml::decode(body).and_then(xml::parse).map_err(|_| "not xml".to_owned())?;
         let verified = wss::verify(&document, &self.policy, Timestamp::now(), &self.replays);
         let verified = verified.map_err(|refusal| refusal.reason().to_owned())?;
-        let headers = punte::wire::open(&document).unwrap().headers;
+        let headers = punte::soap::open(&document).unwrap().headers;
         let body = document.get_node(verified.body).unwrap();
         let is_signed = |node: &roxmltree::Node<'_, '_>| verified.signed.contains(&node.id());
         Ok((exchange.answer_of_envelope(body, &headers, is_signed).unwrap(), Vec::new()))

@@ -216,7 +216,7 @@ pub fn meet_server(roots: &AgencyRoots, server: &Forged) -> Option<String> {
         server.write_tls(&mut back).unwrap();
         client.read_tls(&mut back.as_slice()).unwrap();
         if let Err(error) = client.process_new_packets() {
-            return Some(punte::wire::tls_failure(&error).unwrap().to_string());
+            return Some(punte::http_client::tls_failure(&error).unwrap().to_string());
         }
     }
     assert!(!client.is_handshaking());

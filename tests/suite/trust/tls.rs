@@ -1,11 +1,11 @@
 //! Handshakes on loopback: who gets through, who does not, and what the other side can tell about why.
 
 use super::pki::{identity, now, pki};
+use punte::http_client::{TlsFailure, tls_failure};
 use punte::trust::{
     AgencyRoots, CertificateRefusal, ClientTls, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose,
     Reloading, client_config, server_config, strict_server_config,
 };
-use punte::wire::{TlsFailure, tls_failure};
 use rustls::{
     ClientConfig, NamedGroup, ProtocolVersion, ServerConfig,
     pki_types::{CertificateDer, ServerName},

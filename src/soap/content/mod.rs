@@ -1,4 +1,4 @@
-//! An answer as it arrived comes in; its content goes out, no longer compressed, its root part found, its characters read.
+//! A message as it arrived comes in; its content goes out, no longer compressed, its root part found, its characters read.
 //!
 //! What is undone, and in which order: the coding, the parts, the character encoding. A signature in a header is about the
 //! bytes before or after the coding is undone, one inside XML is about characters.
@@ -13,8 +13,8 @@ pub use charset::{CharsetRefusal, TextKind};
 pub use media_type::{MediaType, plain};
 pub use multipart::Part;
 
-use super::Received;
 use bytes::Bytes;
+use http::HeaderMap;
 use std::borrow::Cow;
 
 /// Which headers of a message may say how its content is to be read. Where the content is signed, those that are not could have
@@ -82,16 +82,17 @@ impl ContentRefusal {
 
 /// No more than `limit_bytes`, however well it was compressed.
 pub fn open_content(
-    received: &Received,
+    headers: &HeaderMap,
+    body: &Bytes,
     limit_bytes: usize,
     count: HeadersThatCount,
 ) -> Result<Content, ContentRefusal> {
-    let media_type = MediaType::of(&received.headers)?;
-    let is_coded = codings::is_coded(&received.headers)?;
+    let media_type = MediaType::of(headers)?;
+    let is_coded = codings::is_coded(headers)?;
     if is_coded && !count.content_encoding {
         return Err(ContentRefusal::UnsignedCoding);
     }
-    let whole = codings::undo(&received.headers, &received.body, limit_bytes)?;
+    let whole = codings::undo(headers, body, limit_bytes)?;
     let is_in_parts = media_type.essence == "multipart/related";
     if is_in_parts && !count.content_type {
         return Err(ContentRefusal::UnsignedParts);
@@ -108,9 +109,9 @@ pub fn open_content(
 }
 
 /// Whether there is nothing to unpack, so that it is as large as it looks.
-pub fn is_plain(received: &Received) -> bool {
-    !codings::is_said_to_be_coded(&received.headers)
-        && !received.media_type().is_some_and(|media_type| media_type.starts_with("multipart/"))
+pub fn is_plain(headers: &HeaderMap) -> bool {
+    let is_whole = |media_type: MediaType| !media_type.essence.starts_with("multipart/");
+    !codings::is_said_to_be_coded(headers) && MediaType::of(headers).is_ok_and(is_whole)
 }
 
 impl Content {

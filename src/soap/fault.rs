@@ -1,46 +1,8 @@
-//! A SOAP envelope comes in as a tree; its headers, its Body and the fault in it go out.
+//! A Body comes in; the fault in it goes out, in whichever version and spelling the agency wrote it.
 
-use super::{XmlToJson, XmlToJsonError};
-use roxmltree::{Document, Node};
+use super::{SoapRefusal, SoapVersion, XmlToJson};
+use roxmltree::Node;
 use serde_json::Value;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SoapVersion {
-    V11,
-    V12,
-}
-
-impl SoapVersion {
-    pub fn namespace(self) -> &'static str {
-        match self {
-            SoapVersion::V11 => "http://schemas.xmlsoap.org/soap/envelope/",
-            SoapVersion::V12 => "http://www.w3.org/2003/05/soap-envelope",
-        }
-    }
-
-    fn of(namespace: Option<&str>) -> Option<Self> {
-        [SoapVersion::V11, SoapVersion::V12].into_iter().find(|version| namespace == Some(version.namespace()))
-    }
-}
-
-#[derive(Debug)]
-pub struct Envelope<'a, 'input> {
-    pub version: SoapVersion,
-    pub headers: Vec<Node<'a, 'input>>,
-    pub body: Node<'a, 'input>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SoapRefusal {
-    #[error("the XML is no SOAP envelope")]
-    NoEnvelope,
-    #[error("the SOAP envelope must have at most one Header, and then exactly one Body")]
-    Shape,
-    #[error("a SOAP Body that holds a Fault must hold nothing else")]
-    FaultNotAlone,
-    #[error(transparent)]
-    Json(#[from] XmlToJsonError),
-}
 
 /// A fault as the agency wrote it. Text and detail may be about a person, so `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,25 +81,6 @@ impl FaultCode {
 impl std::fmt::Debug for SoapFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SoapFault").field("code", &self.code).finish_non_exhaustive()
-    }
-}
-
-/// Checks the shape that SOAP 1.1 §4 and SOAP 1.2 part 1 §5 give an envelope.
-pub fn open<'a, 'input>(document: &'a Document<'input>) -> Result<Envelope<'a, 'input>, SoapRefusal> {
-    let root = document.root_element();
-    let version = SoapVersion::of(root.tag_name().namespace()).ok_or(SoapRefusal::NoEnvelope)?;
-    if root.tag_name().name() != "Envelope" {
-        return Err(SoapRefusal::NoEnvelope);
-    }
-    let children: Vec<_> = root.children().filter(Node::is_element).collect();
-    let is = |node: &Node<'_, '_>, name| node.has_tag_name((version.namespace(), name));
-    match children.as_slice() {
-        [body] if is(body, "Body") => Ok(Envelope { version, headers: Vec::new(), body: *body }),
-        [header, body] if is(header, "Header") && is(body, "Body") => {
-            let headers = header.children().filter(Node::is_element).collect();
-            Ok(Envelope { version, headers, body: *body })
-        }
-        _ => Err(SoapRefusal::Shape),
     }
 }
 
@@ -240,6 +183,8 @@ fn text_of(node: Node<'_, '_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soap::open;
+    use roxmltree::Document;
     use serde_json::json;
 
     const FAULT_11: &str = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header><a/></s:Header>

@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 use std::{
     error::Error,
     future::poll_fn,
@@ -74,8 +74,7 @@ pub struct Outgoing {
     pub body: Bytes,
 }
 
-/// An answer as it arrived: nothing in it has been believed yet.
-#[derive(Clone)]
+/// An answer as it arrived.
 pub struct Received {
     pub status: u16,
     pub headers: HeaderMap,
@@ -246,43 +245,6 @@ impl Client {
     }
 }
 
-impl Received {
-    /// The media type without its parameters, in lower case.
-    pub fn media_type(&self) -> Option<String> {
-        let value = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-    }
-
-    /// Whether it is a page as proxies and balancers show it, and nothing that a program reads. Some call it something else, or
-    /// nothing.
-    pub fn is_for_people(&self) -> bool {
-        let is_called_one = matches!(self.media_type().as_deref(), Some("text/html" | "application/xhtml+xml"));
-        let body = self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body).trim_ascii_start();
-        let begins_with = |tag: &str| body.get(..tag.len()).is_some_and(|it| it.eq_ignore_ascii_case(tag.as_bytes()));
-        is_called_one || begins_with("<!doctype html") || begins_with("<html")
-    }
-
-    /// Of all names and values.
-    pub fn headers_bytes(&self) -> usize {
-        self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-    }
-
-    /// `Retry-After` in its form of seconds, or as a date seen from `now` (RFC 9110, section 10.2.3).
-    pub fn retry_after(&self, now: jiff::Timestamp) -> Option<Duration> {
-        retry_after(self.headers.get(header::RETRY_AFTER)?, now)
-    }
-}
-
-/// Reads the value of a `Retry-After` header.
-pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse::<u64>() {
-        return Some(Duration::from_secs(secs));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
-}
-
 /// Whether its connection stays, as far as the head tells (RFC 9112, sections 6.3 and 9.6).
 fn leaves_open(headers: &HeaderMap) -> bool {
     let ends_by_itself = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|it| headers.contains_key(it));
@@ -317,6 +279,7 @@ fn after_sending(error: &(dyn Error + 'static)) -> ExchangeFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn a_connection_stays_only_where_the_answer_has_an_end_of_its_own_and_nobody_closes_it() {
@@ -334,16 +297,5 @@ mod tests {
             headers.iter().map(pair).for_each(|(name, value)| _ = map.append(name, value));
             assert_eq!(leaves_open(&map), stays, "{headers:?}");
         }
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let now: jiff::Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap(), now).map(|wait| wait.as_secs());
-        assert_eq!(read("120"), Some(120));
-        assert_eq!(read("Sat, 21 Nov 2026 10:01:30 GMT"), Some(90));
-        assert_eq!(read("Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("-1"), None);
     }
 }
