@@ -6,8 +6,9 @@ mod schema;
 mod service;
 mod subject;
 
+pub use crate::domain::SchemaFault;
 pub use attachments::AttachmentRule;
-pub use schema::{Integers, Schema, SchemaFault};
+pub use schema::{Integers, Schema};
 pub use service::Service;
 pub use subject::SubjectRule;
 

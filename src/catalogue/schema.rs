@@ -1,7 +1,7 @@
 //! A JSON Schema of the 2020-12 dialect: a value comes in, all its faults with their places go out.
 
 use super::in_digits::integers_in_digits;
-use crate::settings::ConfigFaults;
+use crate::{domain::SchemaFault, settings::ConfigFaults};
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 use std::path::Path;
@@ -21,14 +21,6 @@ pub enum Integers {
 }
 
 const MAX_FAULT_CHARS: usize = 500;
-
-/// One thing that does not fit. The problem never quotes the value: it may be somebody's personal number.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SchemaFault {
-    /// JSON Pointer (RFC 6901) to the place in the value.
-    pub pointer: String,
-    pub problem: String,
-}
 
 impl Schema {
     pub fn compile(source: Value) -> Result<Self, String> {

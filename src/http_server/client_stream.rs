@@ -18,9 +18,12 @@ const LINGER_MAX_BYTES: usize = 1 << 20;
 
 pub type TcpConnection = ClientStream<TcpStream>;
 
+/// Owned by the task of its connection.
 pub struct ClientStream<S> {
     stream: S,
+    /// How long a write may wait for the client to read.
     write_timeout: Duration,
+    /// Ends a write that waits, and later the lingering.
     timer: Pin<Box<Sleep>>,
     phase: Phase,
 }

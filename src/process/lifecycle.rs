@@ -84,7 +84,7 @@ impl Process {
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            papers: OnceLock::new(),
+            certificates: OnceLock::new(),
             webhook_clients: OnceLock::new(),
         };
         // The journal is ours alone: what the process before was doing has ended with it.

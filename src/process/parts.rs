@@ -13,7 +13,7 @@ use crate::{
     journal::Journal,
     roles::{
         dispatch::Dispatch,
-        gateway::{Gateway, GatewayParts, Papers},
+        gateway::{Gateway, GatewayCertificates, GatewayParts},
         notifier::{Notifier, NotifierParts, WebhookClients},
         operations::{Operations, OperationsParts, Part, PartState, QueueSights, Readiness},
         scheduler::{HOUSEKEEPING_EVERY, Relay, Scheduler},
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
     /// The gateway's, once it runs here.
-    pub papers: OnceLock<Papers>,
+    pub certificates: OnceLock<GatewayCertificates>,
     /// The notifier's, once it runs here.
     pub webhook_clients: OnceLock<Arc<WebhookClients>>,
 }
@@ -90,7 +90,7 @@ impl Shared {
         })
         .await?;
         self.tasks.spawn(gateway.ended);
-        let _ = self.papers.set(gateway.papers);
+        let _ = self.certificates.set(gateway.certificates);
         Ok((gateway.address, gateway.reload))
     }
 
@@ -151,8 +151,8 @@ impl Shared {
         let agencies: Vec<_> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
         let sights = Arc::new(QueueSights::new(self.broker.clone(), agencies.clone(), self.metrics.clone()));
         readiness.add_broker(self.broker.clone(), sights.clone());
-        if let Some(papers) = self.papers.get().cloned() {
-            let state = move || papers.trouble().map_or(PartState::Up, PartState::Degraded);
+        if let Some(certificates) = self.certificates.get().cloned() {
+            let state = move || certificates.trouble().map_or(PartState::Up, PartState::Degraded);
             readiness.add("certificates of the gateway", Box::new(move || Box::pin(std::future::ready(state()))));
         }
         if let Some(webhook_clients) = self.webhook_clients.get() {

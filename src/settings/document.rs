@@ -181,7 +181,7 @@ impl Document {
         Some(path)
     }
 
-    /// A file that must be there. Whether it holds what it should is for the room that reads it.
+    /// A file that must be there. Whether it holds what it should is checked where it is read.
     pub fn existing(&self, key: &str, written: &Path, faults: &mut ConfigFaults) -> Option<PathBuf> {
         let path = self.path(written);
         let (problem, remedy) = match path.metadata() {

@@ -11,7 +11,7 @@ use punte::{
     domain::{AgencyName, AttachmentId, OfficeName, ServiceName, SubmissionId, TraceParent},
     json::{self, Rules},
     kit::dev_pki::{self, DevAgency},
-    roles::{gateway::readers, notifier},
+    roles::{gateway::fuzz_targets, notifier},
     soap::{
         self, XmlToJson,
         content::{HeadersThatCount, TextKind, open_content},
@@ -74,7 +74,7 @@ fn request(bytes: &[u8]) {
     let Ok(value) = json::parse(bytes, Rules::OFFICE) else { return };
     // What two requests have in common does not depend on how they were written.
     let again = serde_json::to_vec_pretty(&value).expect("what was read can be written");
-    assert_eq!(readers::wish_sha256(bytes), readers::wish_sha256(&again));
+    assert_eq!(fuzz_targets::request_sha256(bytes), fuzz_targets::request_sha256(&again));
 }
 
 fn office_json(bytes: &[u8]) {
@@ -316,11 +316,11 @@ fn query(bytes: &[u8]) {
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    if let Err((name, problem)) = readers::filter_of(&pairs) {
+    if let Err((name, problem)) = fuzz_targets::filter_of(&pairs) {
         assert!(name.chars().count() <= 64 && problem.len() < 200, "a refusal does not quote at length");
     }
-    if let Some(id) = readers::submission_of(&text) {
-        assert_eq!(readers::submission_of(&readers::cursor(id)), Some(id));
+    if let Some(id) = fuzz_targets::submission_of(&text) {
+        assert_eq!(fuzz_targets::submission_of(&fuzz_targets::cursor(id)), Some(id));
     }
 }
 
@@ -347,13 +347,13 @@ fn identifiers(bytes: &[u8]) {
 
 fn headers(bytes: &[u8]) {
     let headers = header_map(bytes);
-    if let Ok(key) = readers::idempotency_key(&headers) {
+    if let Ok(key) = fuzz_targets::idempotency_key(&headers) {
         assert!((1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
     }
-    assert!(readers::preferred_wait(&headers).ok().flatten().is_none_or(|wait| wait.as_secs() <= 60));
-    assert!(readers::media_type(&headers).is_none_or(|media_type| !media_type.contains(';')));
-    assert!(readers::content_sha256(&headers).ok().flatten().is_none_or(|digest| digest.len() == 32));
-    if let Some(name) = readers::file_name(&headers) {
+    assert!(fuzz_targets::preferred_wait(&headers).ok().flatten().is_none_or(|wait| wait.as_secs() <= 60));
+    assert!(fuzz_targets::media_type(&headers).is_none_or(|media_type| !media_type.contains(';')));
+    assert!(fuzz_targets::content_sha256(&headers).ok().flatten().is_none_or(|digest| digest.len() == 32));
+    if let Some(name) = fuzz_targets::file_name(&headers) {
         let is_wild = |character: char| character.is_control() || matches!(character, '/' | '\\');
         assert!(!name.contains(is_wild) && !name.is_empty() && name != "." && name != "..", "{name:?}");
     }
@@ -410,7 +410,7 @@ fn broker_url(bytes: &[u8]) {
 fn postgres_url(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let secret = text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map_or("", |(secret, _)| secret);
-    let quotes = |text: &str| readers::postgres_url(text).is_err_and(|error| error.to_string().contains(secret));
+    let quotes = |text: &str| fuzz_targets::postgres_url(text).is_err_and(|error| error.to_string().contains(secret));
     // What is said of an address without it, too, are our own words.
     if secret.len() >= 8 && quotes(&text) {
         assert!(quotes(&text.replace(secret, "")), "an error does not quote a password");

@@ -1,11 +1,12 @@
 //! The bytes of a chunked body come in; the same bytes go out until the body's end. From the first byte that is not framed
-//! as RFC 9112, section 7.1, says, CR and NUL go out in its place, which no reader takes for a part of a chunk.
+//! as RFC 9112, section 7.1, says, CR and NUL go out instead of it, which no reader takes for a part of a chunk.
 
 use bytes::BytesMut;
 
 #[derive(Default)]
 pub struct Chunks {
-    place: Place,
+    /// What the next byte may be a part of.
+    expected: Expected,
     /// The size of the present chunk, or what is left of it.
     size: u64,
     digits: u32,
@@ -14,7 +15,7 @@ pub struct Chunks {
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Expected {
     #[default]
     Size,
     Extension,
@@ -38,73 +39,73 @@ const LONGEST_LINE: usize = 8 << 10;
 
 impl Chunks {
     pub fn is_whole(&self) -> bool {
-        self.place == Place::Whole
+        self.expected == Expected::Whole
     }
 
-    /// Takes out of `coming` what belongs to this body.
-    pub fn pass(&mut self, coming: &mut BytesMut) -> BytesMut {
+    /// Takes out of `unread` what belongs to this body.
+    pub fn pass(&mut self, unread: &mut BytesMut) -> BytesMut {
         let mut at = 0;
-        while at < coming.len() && !matches!(self.place, Place::Whole | Place::Broken) {
-            if self.place == Place::Data {
-                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(coming.len() - at);
+        while at < unread.len() && !matches!(self.expected, Expected::Whole | Expected::Broken) {
+            if self.expected == Expected::Data {
+                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(unread.len() - at);
                 self.size -= here as u64;
                 at += here;
                 if self.size == 0 {
-                    self.place = Place::DataEnd;
+                    self.expected = Expected::DataEnd;
                 }
                 continue;
             }
-            self.place = self.next(coming[at]);
-            if self.place == Place::Broken {
-                coming.truncate(at);
-                coming.extend_from_slice(BROKEN);
-                at = coming.len();
+            self.expected = self.next(unread[at]);
+            if self.expected == Expected::Broken {
+                unread.truncate(at);
+                unread.extend_from_slice(BROKEN);
+                at = unread.len();
                 break;
             }
             at += 1;
         }
-        if self.place == Place::Broken && at == 0 {
-            coming.fill(0);
-            at = coming.len();
+        if self.expected == Expected::Broken && at == 0 {
+            unread.fill(0);
+            at = unread.len();
         }
-        coming.split_to(at)
+        unread.split_to(at)
     }
 
-    fn next(&mut self, byte: u8) -> Place {
+    fn next(&mut self, byte: u8) -> Expected {
         self.line += 1;
         if self.line > LONGEST_LINE {
-            return Place::Broken;
+            return Expected::Broken;
         }
-        match (self.place, byte) {
-            (Place::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < 15 => {
+        match (self.expected, byte) {
+            (Expected::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < 15 => {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
                 self.size = self.size << 4 | u64::from(digit);
                 self.digits += 1;
-                Place::Size
+                Expected::Size
             }
-            (Place::Size, b';') if self.digits > 0 => Place::Extension,
-            (Place::Size, b'\r') if self.digits > 0 => Place::SizeEnd,
-            (Place::Extension, b'\r') => Place::SizeEnd,
-            (Place::Extension, b'\t' | b' '..=b'~' | 0x80..) => Place::Extension,
-            (Place::SizeEnd, b'\n') => self.begin(if self.size == 0 { Place::Trailer } else { Place::Data }),
-            (Place::DataEnd, b'\r') => Place::DataEndLf,
-            (Place::DataEndLf, b'\n') => self.begin(Place::Size),
-            (Place::Trailer, b'\r') => Place::LastLf,
-            (Place::Trailer, b'!'..=b'~') => Place::InTrailer,
-            (Place::InTrailer, b'\r') => Place::TrailerLf,
-            (Place::InTrailer, b'\t' | b' '..=b'~' | 0x80..) => Place::InTrailer,
-            (Place::TrailerLf, b'\n') => self.begin(Place::Trailer),
-            (Place::LastLf, b'\n') => Place::Whole,
-            _ => Place::Broken,
+            (Expected::Size, b';') if self.digits > 0 => Expected::Extension,
+            (Expected::Size, b'\r') if self.digits > 0 => Expected::SizeEnd,
+            (Expected::Extension, b'\r') => Expected::SizeEnd,
+            (Expected::Extension, b'\t' | b' '..=b'~' | 0x80..) => Expected::Extension,
+            (Expected::SizeEnd, b'\n') => self.begin(if self.size == 0 { Expected::Trailer } else { Expected::Data }),
+            (Expected::DataEnd, b'\r') => Expected::DataEndLf,
+            (Expected::DataEndLf, b'\n') => self.begin(Expected::Size),
+            (Expected::Trailer, b'\r') => Expected::LastLf,
+            (Expected::Trailer, b'!'..=b'~') => Expected::InTrailer,
+            (Expected::InTrailer, b'\r') => Expected::TrailerLf,
+            (Expected::InTrailer, b'\t' | b' '..=b'~' | 0x80..) => Expected::InTrailer,
+            (Expected::TrailerLf, b'\n') => self.begin(Expected::Trailer),
+            (Expected::LastLf, b'\n') => Expected::Whole,
+            _ => Expected::Broken,
         }
     }
 
-    fn begin(&mut self, place: Place) -> Place {
+    fn begin(&mut self, expected: Expected) -> Expected {
         (self.line, self.digits) = (0, 0);
-        if place == Place::Size {
+        if expected == Expected::Size {
             self.size = 0;
         }
-        place
+        expected
     }
 }
 
@@ -113,8 +114,8 @@ mod tests {
     use super::*;
 
     fn passed(bytes: &[u8]) -> (Vec<u8>, bool) {
-        let (mut chunks, mut coming) = (Chunks::default(), BytesMut::from(bytes));
-        let here = chunks.pass(&mut coming);
+        let (mut chunks, mut unread) = (Chunks::default(), BytesMut::from(bytes));
+        let here = chunks.pass(&mut unread);
         (here.to_vec(), chunks.is_whole())
     }
 

@@ -21,11 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const MAX_HEAD_BYTES: usize = 33 << 10;
 const READ_BYTES: usize = 8 << 10;
 
+/// Owned by the task of its connection.
 pub struct FramedStream<S> {
     stream: S,
     state: State,
     /// Read, and not looked at yet.
-    coming: BytesMut,
+    unread: BytesMut,
     /// Looked at, and not handed over yet.
     passed: BytesMut,
 }
@@ -53,27 +54,27 @@ impl<S> FramedStream<S> {
     }
 
     fn new(stream: S, state: State) -> Self {
-        Self { stream, state, coming: BytesMut::new(), passed: BytesMut::new() }
+        Self { stream, state, unread: BytesMut::new(), passed: BytesMut::new() }
     }
 
     /// Looks at what has come, as far as that can be done now.
     fn look(&mut self) {
         loop {
             match &mut self.state {
-                State::Open => self.passed.unsplit(self.coming.split()),
-                State::Refused => self.coming.clear(),
+                State::Open => self.passed.unsplit(self.unread.split()),
+                State::Refused => self.unread.clear(),
                 State::Body(left) => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.coming.len());
+                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.unread.len());
                     *left -= here as u64;
                     let is_whole = *left == 0;
-                    self.passed.unsplit(self.coming.split_to(here));
+                    self.passed.unsplit(self.unread.split_to(here));
                     if is_whole {
                         self.state = State::Head(0);
                         continue;
                     }
                 }
                 State::Chunks(chunks) => {
-                    let here = chunks.pass(&mut self.coming);
+                    let here = chunks.pass(&mut self.unread);
                     let is_whole = chunks.is_whole();
                     self.passed.unsplit(here);
                     if is_whole {
@@ -82,8 +83,8 @@ impl<S> FramedStream<S> {
                     }
                 }
                 State::Head(looked_at) => {
-                    let Some(framing) = read_head(&self.coming, looked_at) else {
-                        if self.coming.len() > MAX_HEAD_BYTES {
+                    let Some(framing) = read_head(&self.unread, looked_at) else {
+                        if self.unread.len() > MAX_HEAD_BYTES {
                             self.state = State::Open;
                             continue;
                         }
@@ -105,12 +106,12 @@ impl<S> FramedStream<S> {
                 tracing::debug!(reason, "a request's framing is refused");
                 let instead = format!("GET / HTTP/1.1\r\nhost: x\r\n{REFUSED}: {reason}\r\nconnection: close\r\n\r\n");
                 self.passed.extend_from_slice(instead.as_bytes());
-                self.coming.clear();
+                self.unread.clear();
                 self.state = State::Refused;
                 return;
             }
         };
-        self.passed.unsplit(self.coming.split_to(head_bytes));
+        self.passed.unsplit(self.unread.split_to(head_bytes));
         self.state = state;
     }
 }
@@ -130,10 +131,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for FramedStream<S> {
                 return Poll::Pending;
             }
             // What needs no look is not copied.
-            if this.coming.is_empty() && matches!(this.state, State::Open) {
+            if this.unread.is_empty() && matches!(this.state, State::Open) {
                 return Pin::new(&mut this.stream).poll_read(cx, buffer);
             }
-            if this.coming.is_empty()
+            if this.unread.is_empty()
                 && let State::Body(left) = &mut this.state
                 && *left > 0
             {
@@ -150,14 +151,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for FramedStream<S> {
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
             if part.filled().is_empty() {
                 // Half a head, or none: the reader behind judges it.
-                this.passed.unsplit(this.coming.split());
+                this.passed.unsplit(this.unread.split());
                 this.state = State::Open;
                 if this.passed.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
                 continue;
             }
-            this.coming.extend_from_slice(part.filled());
+            this.unread.extend_from_slice(part.filled());
             this.look();
         }
     }

@@ -1,13 +1,23 @@
 //! `GET /v1/submissions/{id}/events`: the changes of one submission go out as server-sent events until it is settled.
 
-use super::{Call, GatewayState, Problem, Reply, limits::Waiting, view};
+use super::{
+    GatewayState,
+    limits::Waiting,
+    office_request::{OfficeRequest, PathParameter, Reply},
+    submission_view,
+};
 use crate::{
     broker::Watch,
     domain::{Change, Code, SubmissionId},
+    http_server::Problem,
 };
-use axum::body::Body;
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -31,20 +41,21 @@ struct Follower {
     _permit: Waiting,
 }
 
-pub async fn events(state: Arc<GatewayState>, call: Call) -> Reply {
-    let id = call.submission_id()?;
-    let sent = last_event_id(&call)?;
+pub async fn events(
+    State(state): State<Arc<GatewayState>>,
+    PathParameter(id): PathParameter<SubmissionId>,
+    request: OfficeRequest,
+) -> Reply {
+    let sent = last_event_id(&request.headers)?;
     let watch = state.broker.watch(id);
-    let record = state.find(&call.office, id).await?;
-    let Some(permit) = state.limits.wait(&call.office.limits) else {
+    let record = state.find(&request.office, id).await?;
+    let Some(permit) = state.limits.wait(&request.office.limits) else {
         return Err(Problem::from(Code::RateLimited).retry_after(KEEP_ALIVE));
     };
     let timeline = state.submissions.timeline(id).await?;
     if record.progress.state.name().is_settled() && sent >= timeline.len() {
         // The client has everything; 204 tells an EventSource not to come back (HTML, section 9.2.3).
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(response);
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let now = Instant::now();
     let (waiting, ends_at) = (unsent(timeline, sent), now + LONGEST_STREAM);
@@ -52,7 +63,7 @@ pub async fn events(state: Arc<GatewayState>, call: Call) -> Reply {
     Ok(streamed(follower))
 }
 
-fn streamed(follower: Follower) -> Response<Body> {
+fn streamed(follower: Follower) -> Response {
     let stream = futures_util::stream::unfold(follower, |mut follower| async move {
         let text = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), follower))
@@ -66,8 +77,8 @@ fn unsent(timeline: Vec<Change>, sent: usize) -> Vec<Change> {
     timeline.into_iter().skip(sent).collect()
 }
 
-fn last_event_id(call: &Call) -> Result<usize, Problem> {
-    match call.headers.get("last-event-id") {
+fn last_event_id(headers: &HeaderMap) -> Result<usize, Problem> {
+    match headers.get("last-event-id") {
         None => Ok(0),
         Some(field) => field
             .to_str()
@@ -111,7 +122,7 @@ impl Follower {
         let mut text = String::new();
         for change in changes {
             self.sent += 1;
-            text.push_str(&format!("id: {}\nevent: state\ndata: {}\n\n", self.sent, view::change(&change)));
+            text.push_str(&format!("id: {}\nevent: state\ndata: {}\n\n", self.sent, submission_view::change(&change)));
         }
         self.spoke_at = Instant::now();
         text

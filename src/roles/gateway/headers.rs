@@ -1,7 +1,9 @@
 //! Header fields of requests come in; what they ask for goes out, typed.
 
-use super::Problem;
-use crate::domain::{Code, byte_of_hex};
+use crate::{
+    domain::{Code, byte_of_hex},
+    http_server::Problem,
+};
 use http::{HeaderMap, HeaderName, header};
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
 //! How much may be asked for at once: requests come in, permits go out that return when they are dropped.
 
-use super::Problem;
-use crate::domain::Code;
+use crate::{
+    domain::Code,
+    http_server::{MemoryLimit, MemoryLimits, Problem},
+};
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -9,12 +11,14 @@ use governor::{
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Of the whole gateway.
+/// Of the whole gateway, held by its state.
 pub struct Limits {
+    /// One permit for each [`UnderWay`].
     requests: Arc<Semaphore>,
+    /// One permit for each [`Waiting`].
     waits: Arc<Semaphore>,
-    /// In units of [`UNIT_BYTES`].
-    memory: Arc<Semaphore>,
+    /// For bodies and what is made of them.
+    memory: MemoryLimit,
 }
 
 /// What all limits are made from.
@@ -26,28 +30,25 @@ pub struct Capacity {
     pub max_body_bytes: usize,
 }
 
-/// Of one office, so that it cannot take what all share.
+/// Of one office, so that it cannot take what all share; held by its entry in the office directory.
 pub struct OfficeLimits {
     rate: DefaultDirectRateLimiter,
+    /// One permit for each connection on which the office was recognised.
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     waits: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
+    memory: MemoryLimit,
 }
 
-/// Memory that a request holds.
-pub struct Memory {
-    global: OwnedSemaphorePermit,
-    office: OwnedSemaphorePermit,
-}
+/// Held by a connection until it ends.
+pub struct ConnectionPermit(#[allow(dead_code)] OwnedSemaphorePermit);
 
-/// A request under way.
+/// A request under way, from its admission until its handler has ended or only waits.
 pub struct UnderWay {
     _global: OwnedSemaphorePermit,
     _office: OwnedSemaphorePermit,
 }
 
-const UNIT_BYTES: usize = 1024;
 /// So many requests may come at once, however few a minute: a person's page asks for several.
 const MIN_BURST: u32 = 10;
 
@@ -60,7 +61,7 @@ pub struct Waiting {
 impl Limits {
     pub fn new(max_requests: usize, max_memory_bytes: usize) -> Self {
         let of = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { requests: of(max_requests), waits: of(max_requests), memory: of(max_memory_bytes.div_ceil(UNIT_BYTES)) }
+        Self { requests: of(max_requests), waits: of(max_requests), memory: MemoryLimit::new(max_memory_bytes) }
     }
 
     pub fn request(&self, office: &OfficeLimits) -> Result<UnderWay, Problem> {
@@ -70,24 +71,14 @@ impl Limits {
         Ok(UnderWay { _global: global, _office: office })
     }
 
-    pub fn memory(&self, office: &OfficeLimits, bytes: usize) -> Result<Memory, Problem> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let office = office.memory.clone().try_acquire_many_owned(units).map_err(|_| overloaded())?;
-        let global = self.memory.clone().try_acquire_many_owned(units).map_err(|_| overloaded())?;
-        Ok(Memory { global, office })
+    pub fn memory<'a>(&'a self, office: &'a OfficeLimits) -> MemoryLimits<'a> {
+        MemoryLimits { all: &self.memory, client: &office.memory }
     }
 
     pub fn wait(&self, office: &OfficeLimits) -> Option<Waiting> {
         let office = office.waits.clone().try_acquire_owned().ok()?;
         let global = self.waits.clone().try_acquire_owned().ok()?;
         Some(Waiting { _global: global, _office: office })
-    }
-}
-
-impl Memory {
-    pub fn merge(&mut self, more: Memory) {
-        self.global.merge(more.global);
-        self.office.merge(more.office);
     }
 }
 
@@ -102,13 +93,13 @@ impl OfficeLimits {
             connections: of(whole.max_connections.div_ceil(2)),
             requests: of(whole.max_requests.div_ceil(2)),
             waits: of(whole.max_requests.div_ceil(4)),
-            memory: of(memory_bytes.div_ceil(UNIT_BYTES)),
+            memory: MemoryLimit::new(memory_bytes),
         }
     }
 
     /// `None`: this office has as many connections as it may.
-    pub fn connection(&self) -> Option<OwnedSemaphorePermit> {
-        self.connections.clone().try_acquire_owned().ok()
+    pub fn connection(&self) -> Option<ConnectionPermit> {
+        self.connections.clone().try_acquire_owned().ok().map(ConnectionPermit)
     }
 
     pub fn take_request(&self) -> Result<(), Problem> {
@@ -134,6 +125,8 @@ fn overloaded() -> Problem {
 mod tests {
     use super::*;
 
+    const UNIT_BYTES: usize = 1024;
+
     fn office(requests_per_minute: u32, max_requests: usize) -> OfficeLimits {
         let whole = Capacity {
             max_connections: 4,
@@ -145,22 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_comes_back_when_its_permit_is_dropped() {
-        let limits = Limits::new(1, 10 * UNIT_BYTES);
-        let (one, other) = (office(1, 1), office(1, 1));
-        let held = limits.memory(&one, 5 * UNIT_BYTES).unwrap();
-        assert!(limits.memory(&other, 6 * UNIT_BYTES).is_err());
-        drop(held);
-        assert!(limits.memory(&other, 6 * UNIT_BYTES).is_ok());
-    }
-
-    #[test]
     fn one_office_cannot_have_all_memory_nor_all_connections() {
         let limits = Limits::new(1, 10 * UNIT_BYTES);
         let (one, other) = (office(1, 1), office(1, 1));
-        let held = limits.memory(&one, 6 * UNIT_BYTES).unwrap();
-        assert!(limits.memory(&one, UNIT_BYTES).is_err());
-        assert!(limits.memory(&other, 4 * UNIT_BYTES).is_ok());
+        let held = limits.memory(&one).take(6 * UNIT_BYTES).unwrap();
+        assert!(limits.memory(&one).take(UNIT_BYTES).is_err());
+        assert!(limits.memory(&other).take(4 * UNIT_BYTES).is_ok());
         drop(held);
         let connections = [one.connection(), one.connection()];
         assert!(connections.iter().all(Option::is_some));

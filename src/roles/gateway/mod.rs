@@ -1,34 +1,34 @@
-//! The front door: offices' requests come in over HTTPS with client certificates, submissions go into the journal, and
+//! Where offices come in: their requests arrive over HTTPS with client certificates, submissions go into the journal, and
 //! answers go out.
 //!
-//! One request's way: [`door`] (who is it, may it come in now) → [`routes`] → a handler (`submit`, `submissions`, …) →
-//! [`Problem`] or answer. Everything that a request may hold is a permit that comes back by itself ([`limits`]).
+//! A connection is accepted by [`office_acceptor`], which asks the [`office_directory`] whose certificate was shown. A
+//! request's way: [`routes`] finds its handler, [`admission`] says whether it may come in now, the handler (`submit`,
+//! `submissions`, …) gets it as an [`office_request`] and returns an answer or a [`Problem`](http_server::Problem). Everything that a request may
+//! hold is a permit that comes back by itself ([`limits`]).
 
-mod body;
-mod call;
 mod state;
-mod door;
-mod office_directory;
-mod events;
-mod framing;
-mod headers;
 mod limits;
-mod moment;
-pub mod openapi;
-mod problem;
-mod quota;
-#[doc(hidden)]
-pub mod readers;
+mod office_directory;
+mod office_acceptor;
+mod admission;
+mod office_request;
+mod refusal;
 pub mod routes;
-mod services;
-mod submissions;
+mod headers;
+mod moment;
 mod submit;
-mod upload;
-mod view;
 mod submission_request;
+mod submissions;
+mod submission_view;
+mod events;
+mod upload;
+mod quota;
+mod services;
+pub mod openapi;
+#[doc(hidden)]
+pub mod fuzz_targets;
 
 pub use office_directory::{Ambiguous, check_apart};
-pub use problem::{Problem, status_of};
 pub use state::GatewayParts;
 
 use crate::{
@@ -38,9 +38,10 @@ use crate::{
     settings::GatewaySettings,
     trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TrustError},
 };
-use call::{Call, Reply};
-use door::FrontDoor;
+use admission::{Admission, admit};
+use axum::middleware::from_fn_with_state;
 use limits::Capacity;
+use office_acceptor::OfficeAcceptor;
 use office_directory::OfficeDirectory;
 use state::GatewayState;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -52,19 +53,19 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// Notify it to have certificates and revocation lists looked at now, and not within half a minute.
     pub reload: Arc<Notify>,
-    pub papers: Papers,
+    pub certificates: GatewayCertificates,
     /// Ends when the last connection has, after `shutdown`.
     pub ended: JoinHandle<()>,
 }
 
 /// The gateway's own certificate, and whose certificates it takes.
 #[derive(Clone)]
-pub struct Papers {
+pub struct GatewayCertificates {
     identity: Arc<Reloading<Identity>>,
     trusted: Arc<Reloading<ClientTrust>>,
 }
 
-impl Papers {
+impl GatewayCertificates {
     /// New files that are refused, while the old ones are still used.
     pub fn trouble(&self) -> Option<String> {
         self.identity.trouble().or_else(|| self.trusted.trouble())
@@ -107,30 +108,33 @@ impl Gateway {
             ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
         let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
         let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
-        let doorman =
+        let directory =
             OfficeDirectory::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
+        let directory = Arc::new(directory);
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
         let bound = http_server::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
         let (socket, address) = bound?;
         let limits = limits_of(settings, parts.grace);
         let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
-        let state = GatewayState::new(parts, attachments);
+        let acceptor = OfficeAcceptor::new(tls, directory.clone(), clock.clone(), parts.metrics.clone());
+        let state = Arc::new(GatewayState::new(parts, attachments));
         let keeping = state.keeping.clone();
-        let door = Arc::new(FrontDoor::new(tls, doorman, state));
+        let admission = Admission { state: state.clone(), directory };
+        let router = routes::router(state).layer(from_fn_with_state(admission, admit));
         let reload = Arc::new(Notify::new());
-        let papers = Papers { identity: identity.clone(), trusted: trusted.clone() };
+        let certificates = GatewayCertificates { identity: identity.clone(), trusted: trusted.clone() };
         let refreshing = refresh(identity, trusted, clock, reload.clone());
         let ended = tokio::spawn(async move {
             tokio::select! {
-                () = http_server::serve(socket, door, limits, shutdown) => {}
+                () = http_server::serve(socket, acceptor, router, limits, shutdown) => {}
                 () = refreshing => {}
             }
             keeping.close();
             keeping.wait().await;
         });
         tracing::info!(%address, "the gateway listens");
-        Ok(Self { address, reload, papers, ended })
+        Ok(Self { address, reload, certificates, ended })
     }
 }
 
@@ -164,7 +168,7 @@ async fn refresh(
     loop {
         let _ = tokio::time::timeout(REFRESH_EVERY, reload.notified()).await;
         let (identity, trusted, now) = (identity.clone(), trusted.clone(), clock.now());
-        // What was refused is logged by the room that refuses it.
+        // What was refused is logged where it is refused.
         let _ = tokio::task::spawn_blocking(move || (identity.refresh(now), trusted.refresh(now))).await;
     }
 }

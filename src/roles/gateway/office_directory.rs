@@ -1,26 +1,28 @@
-//! Who comes in: a certificate chain comes in, the office it belongs to goes out, or the code of the refusal.
+//! Whose certificate it is: a certificate chain comes in, the office it belongs to goes out, or the code of the refusal.
 
-use super::{
-    Problem,
-    limits::{Capacity, OfficeLimits},
-};
+use super::limits::{Capacity, OfficeLimits};
 use crate::{
     domain::{Clock, Code, Office, OfficeName},
+    http_server::Problem,
     settings::{CertificateMatch, OfficeSettings},
     trust::{CertificateFacts, CertificateRefusal, ClientTrust, Reloading},
 };
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 
-/// An office that was recognised, with what it may still take.
+/// An office that was recognised, with what it may still take. The directory and the office's connections and requests
+/// share it.
 pub struct KnownOffice {
     pub office: Office,
     pub limits: OfficeLimits,
 }
 
+/// Made when the gateway starts; its acceptor and its router hold it.
 pub struct OfficeDirectory {
+    /// Read anew when its files change.
     trust: Arc<Reloading<ClientTrust>>,
-    directory: Vec<(CertificateMatch, Arc<KnownOffice>)>,
+    /// Each certificate that offices.toml names, and whose it is.
+    certificates: Vec<(CertificateMatch, Arc<KnownOffice>)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,13 +41,13 @@ impl OfficeDirectory {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Ambiguous> {
         check_apart(offices)?;
-        let mut directory = Vec::new();
+        let mut certificates = Vec::new();
         for settings in offices {
             let limits = OfficeLimits::new(settings.office.requests_per_minute, whole);
             let known = Arc::new(KnownOffice { office: settings.office.clone(), limits });
-            directory.extend(settings.certificates.iter().map(|wanted| (wanted.clone(), known.clone())));
+            certificates.extend(settings.certificates.iter().map(|wanted| (wanted.clone(), known.clone())));
         }
-        Ok(Self { trust, directory, clock })
+        Ok(Self { trust, certificates, clock })
     }
 
     pub fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<Arc<KnownOffice>, Problem> {
@@ -55,7 +57,7 @@ impl OfficeDirectory {
     }
 
     fn recognise(&self, facts: &CertificateFacts) -> Option<Arc<KnownOffice>> {
-        let mut found = self.directory.iter().filter(|(wanted, _)| fits(wanted, facts)).map(|(_, known)| known);
+        let mut found = self.certificates.iter().filter(|(wanted, _)| fits(wanted, facts)).map(|(_, known)| known);
         let fingerprint = &facts.fingerprint_sha256;
         let Some(first) = found.next() else {
             tracing::warn!(fingerprint, "a certificate that is no office's");

@@ -1,18 +1,15 @@
 //! The API's own document: OpenAPI 3.1, written by hand, served as it is, and the source of the envelope's schema.
 
-use super::{Call, GatewayState, Reply};
 use crate::catalogue::Schema;
-use axum::body::Body;
-use http::{HeaderValue, Response, header};
+use axum::response::IntoResponse;
+use http::header;
 use serde_json::{Value, json};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 pub const DOCUMENT: &str = include_str!("../../../schemas/openapi.json");
 
-pub async fn show(_: Arc<GatewayState>, _: Call) -> Reply {
-    let mut response = Response::new(Body::from(DOCUMENT));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+pub async fn show() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
 /// The schema of the body of `POST /v1/submissions`, apart from `data`.

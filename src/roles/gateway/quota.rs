@@ -1,9 +1,9 @@
-//! How many bytes of files may lie here: what lies in the journal and what is arriving come in; a share of the room, or a
-//! refusal, goes out. Uploads beside each other count each other, so that many at once get no more room than one by one.
+//! How many bytes of files may be stored: what the journal has and what is arriving come in; a share of the quota, or a
+//! refusal, goes out. Uploads beside each other count each other, so that many at once get no more than one by one.
 
-use super::Problem;
 use crate::{
     domain::{Code, OfficeName},
+    http_server::Problem,
     journal::{AttachmentBytes, BLOCK_BYTES, Journal},
     settings::AttachmentSettings,
 };
@@ -31,7 +31,7 @@ pub struct Share {
     office: OfficeName,
     limits: Limits,
     /// In the journal, when it was asked.
-    lay: AttachmentBytes,
+    stored: AttachmentBytes,
     /// All that this process had kept by then, of this office and of all.
     kept_before: (u64, u64),
     /// Of the file, so far.
@@ -61,9 +61,9 @@ impl Share {
             all: settings.max_stored_bytes,
         };
         let kept_before = quota.sums(office, |it| it.kept);
-        let lay = journal.attachment_bytes(office).await?;
+        let stored = journal.attachment_bytes(office).await?;
         let share =
-            Self { quota: quota.clone(), office: office.clone(), limits, lay, kept_before, written: 0, bytes: 0 };
+            Self { quota: quota.clone(), office: office.clone(), limits, stored, kept_before, written: 0, bytes: 0 };
         share.check()?;
         Ok(share)
     }
@@ -92,10 +92,10 @@ impl Share {
         let all = all.saturating_sub(self.kept_before.1);
         let is_over = |lies: u64, comes: u64, limit: u64| lies.saturating_add(comes) > limit;
         let limits = self.limits;
-        if is_over(self.lay.unused, office, limits.unused) || is_over(self.lay.office, office, limits.office) {
+        if is_over(self.stored.unused, office, limits.unused) || is_over(self.stored.office, office, limits.office) {
             return Err(Code::AttachmentQuota.into());
         }
-        if is_over(self.lay.all, all, limits.all) {
+        if is_over(self.stored.all, all, limits.all) {
             tracing::warn!(
                 "files take as much room as gateway.attachments.max_stored_bytes allows; uploads are refused"
             );

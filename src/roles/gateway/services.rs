@@ -1,28 +1,38 @@
 //! `GET /v1/services`: the part of the catalogue that an office may use goes out, in its language.
 
-use super::{Call, GatewayState, Problem, Reply, office_directory::KnownOffice, view};
+use super::{
+    GatewayState,
+    office_directory::KnownOffice,
+    office_request::{OfficeRequest, PathParameter, Reply},
+    submission_view,
+};
 use crate::{
     catalogue::Service,
     domain::{Code, ServiceName},
+    http_server::Problem,
 };
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub async fn list(state: Arc<GatewayState>, call: Call) -> Reply {
-    let mut names: Vec<&ServiceName> = call.office.office.services.iter().collect();
+pub async fn list(State(state): State<Arc<GatewayState>>, request: OfficeRequest) -> Reply {
+    let mut names: Vec<&ServiceName> = request.office.office.services.iter().collect();
     names.sort_unstable();
-    let usable = names.into_iter().filter_map(|name| state.service(&call.office, name));
-    let services: Vec<_> = usable.filter_map(|service| described(&state, service, &call)).collect();
-    Ok(in_their_language(view::json_response(StatusCode::OK, &json!({"services": services}))))
+    let usable = names.into_iter().filter_map(|name| state.service(&request.office, name));
+    let services: Vec<_> = usable.filter_map(|service| described(&state, service, &request)).collect();
+    Ok(in_their_language(submission_view::json_response(StatusCode::OK, &json!({"services": services}))))
 }
 
-pub async fn show(state: Arc<GatewayState>, call: Call) -> Reply {
-    let name = call.parameter.as_deref().and_then(|name| name.parse::<ServiceName>().ok());
-    let service = name.and_then(|name| state.service(&call.office, &name));
-    let described = service.and_then(|service| described(&state, service, &call));
+pub async fn show(
+    State(state): State<Arc<GatewayState>>,
+    PathParameter(name): PathParameter<ServiceName>,
+    request: OfficeRequest,
+) -> Reply {
+    let service = state.service(&request.office, &name);
+    let described = service.and_then(|service| described(&state, service, &request));
     let described = described.ok_or(Problem::from(Code::RequestNotFound))?;
-    Ok(in_their_language(view::json_response(StatusCode::OK, &described)))
+    Ok(in_their_language(submission_view::json_response(StatusCode::OK, &described)))
 }
 
 impl GatewayState {
@@ -33,9 +43,9 @@ impl GatewayState {
     }
 }
 
-fn described(state: &GatewayState, service: &Service, call: &Call) -> Option<Value> {
+fn described(state: &GatewayState, service: &Service, request: &OfficeRequest) -> Option<Value> {
     let (adapter, operation) = state.adapters.for_service(&service.name)?;
-    let accepted = call.headers.get(header::ACCEPT_LANGUAGE).and_then(|field| field.to_str().ok());
+    let accepted = request.headers.get(header::ACCEPT_LANGUAGE).and_then(|field| field.to_str().ok());
     let (language, title) = service.title(accepted);
     Some(json!({
         "name": service.name,
@@ -52,7 +62,7 @@ fn described(state: &GatewayState, service: &Service, call: &Call) -> Option<Val
     }))
 }
 
-fn in_their_language(mut response: Response<axum::body::Body>) -> Response<axum::body::Body> {
+fn in_their_language(mut response: Response) -> Response {
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-language"));
     response
 }

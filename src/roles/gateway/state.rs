@@ -1,6 +1,6 @@
 //! What the gateway is made of, and what its handlers work with.
 
-use super::{Problem, limits::Limits, office_directory::KnownOffice, quota::Quota};
+use super::{limits::Limits, office_directory::KnownOffice, quota::Quota};
 use crate::{
     adapter::Adapters,
     attachments::AttachmentStore,
@@ -8,6 +8,7 @@ use crate::{
     catalogue::Catalogue,
     delivery::AcceptedCache,
     domain::{Clock, Code, SubmissionId},
+    http_server::Problem,
     journal::{Journal, Record},
     roles::dispatch::Dispatch,
     settings::{GatewaySettings, OfficeSettings},

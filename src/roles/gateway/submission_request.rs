@@ -1,7 +1,7 @@
-//! The body of `POST /v1/submissions`: a JSON value comes in; what the office wishes goes out, or all that is wrong with
-//! it, places included.
+//! The body of `POST /v1/submissions`: a JSON value comes in; what the office asks for goes out, or all that is wrong
+//! with it and where.
 
-use super::{GatewayState, Problem, moment, office_directory::KnownOffice, openapi};
+use super::{GatewayState, moment, office_directory::KnownOffice, openapi};
 use crate::{
     adapter::Operation,
     catalogue::{SchemaFault, Service},
@@ -9,6 +9,7 @@ use crate::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
         SubmissionId, TraceParent, later, whole_microseconds,
     },
+    http_server::Problem,
     journal::JournalError,
     xml::is_xml_char,
 };
@@ -34,8 +35,8 @@ pub struct SubmissionRequest {
     pub attachments: Vec<AttachmentId>,
 }
 
-/// Where a wish goes, and what it does there.
-struct Way {
+/// Where a request goes, and what it does there.
+struct Route {
     service: ServiceName,
     agency: AgencyName,
     effect: Effect,
@@ -63,7 +64,7 @@ impl SubmissionRequest {
         }
         if faults.is_empty() {
             match serde_json::from_value(value) {
-                Ok(wish) => return Ok(wish),
+                Ok(request) => return Ok(request),
                 Err(_) => return Err(Problem::at(Code::RequestSchema, "", "an identifier cannot exist")),
             }
         }
@@ -112,51 +113,51 @@ impl SubmissionRequest {
         // As exact as the journal keeps it.
         let now = whole_microseconds(state.clock.now());
         let mut found = Vec::new();
-        let way = self.find_way(state, office, &mut found);
+        let route = self.find_route(state, office, &mut found);
         if self.expires_at.is_some_and(|at| at <= now) {
             found.push(Found::new(Code::RequestExpiresAt, "/expires_at", "is not in the future"));
         }
         let attachments = self.find_attachments(state, office, &mut found).await?;
-        if let Some(service) = way.as_ref().and_then(|way| state.catalogue.get(&way.service)) {
+        if let Some(service) = route.as_ref().and_then(|route| state.catalogue.get(&route.service)) {
             // Of what is not there nobody knows the kind: that it is not there is told already.
             let are_all_known = attachments.len() == self.attachments.len();
             let faults = if are_all_known { service.attachments.faults(&attachments) } else { Vec::new() };
             found.extend(faults.into_iter().map(|fault| Found { alone: Code::AttachmentNotTaken, fault }));
         }
-        let Some(way) = way.filter(|_| found.is_empty()) else { return Err(problem_of(found)) };
-        let deadline = SignedDuration::try_from(way.deadline).unwrap_or(SignedDuration::MAX);
+        let Some(route) = route.filter(|_| found.is_empty()) else { return Err(problem_of(found)) };
+        let deadline = SignedDuration::try_from(route.deadline).unwrap_or(SignedDuration::MAX);
         let latest = later(now, deadline);
         Ok(Submission {
             id: SubmissionId::new(),
             office: office.office.name.clone(),
-            service: way.service,
-            agency: way.agency,
-            effect: way.effect,
+            service: route.service,
+            agency: route.agency,
+            effect: route.effect,
             priority: self.priority,
             context: self.context,
             subject: self.subject,
             data: self.data,
             attachments,
             accepted_at: now,
-            expires_at: self.expires_at.map_or(latest, |wish| wish.min(latest)),
+            expires_at: self.expires_at.map_or(latest, |wanted| wanted.min(latest)),
             trace,
         })
     }
 
     /// Which agency does it and how, if `data` is as it should be.
-    fn find_way(&self, state: &GatewayState, office: &KnownOffice, found: &mut Vec<Found>) -> Option<Way> {
-        let way = self.service.parse::<ServiceName>().ok().and_then(|service| {
+    fn find_route(&self, state: &GatewayState, office: &KnownOffice, found: &mut Vec<Found>) -> Option<Route> {
+        let route = self.service.parse::<ServiceName>().ok().and_then(|service| {
             let known = state.service(office, &service)?;
             let faults = subject_fault(known, &self.subject).into_iter().chain(data_faults(known, &self.data));
             found.extend(faults.map(|fault| Found { alone: Code::RequestSchema, fault }));
             let (adapter, operation) = state.adapters.for_service(&service)?;
             let Operation { effect, deadline, .. } = *operation;
-            Some(Way { service, agency: adapter.agency.clone(), effect, deadline })
+            Some(Route { service, agency: adapter.agency.clone(), effect, deadline })
         });
-        if way.is_none() {
+        if route.is_none() {
             found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
         }
-        way
+        route
     }
 
     async fn find_attachments(
@@ -166,11 +167,11 @@ impl SubmissionRequest {
         found: &mut Vec<Found>,
     ) -> Result<Vec<AttachmentRef>, JournalError> {
         let mut attachments = Vec::new();
-        for (place, id) in self.attachments.iter().enumerate() {
+        for (at, id) in self.attachments.iter().enumerate() {
             match state.journal.attachment(&office.office.name, *id).await? {
                 Some(attachment) => attachments.push(attachment),
                 None => {
-                    let pointer = format!("/attachments/{place}");
+                    let pointer = format!("/attachments/{at}");
                     found.push(Found::new(Code::AttachmentUnknown, &pointer, "was not uploaded by this office"));
                 }
             }
@@ -212,34 +213,34 @@ fn unprintable(value: &Value) -> Vec<SchemaFault> {
 /// So many are named; whoever has more has one cause for all.
 const MOST_UNPRINTABLE: usize = 20;
 
-fn look_for_unprintable(value: &Value, place: &mut String, faults: &mut Vec<SchemaFault>) {
-    let mut check = |text: &str, place: &str| {
+fn look_for_unprintable(value: &Value, pointer: &mut String, faults: &mut Vec<SchemaFault>) {
+    let mut check = |text: &str, pointer: &str| {
         if let Some(character) = text.chars().find(|character| !is_xml_char(*character))
             && faults.len() < MOST_UNPRINTABLE
         {
             let problem = format!("holds the character U+{:04X}, which no message can carry", u32::from(character));
-            faults.push(SchemaFault { pointer: place.to_owned(), problem });
+            faults.push(SchemaFault { pointer: pointer.to_owned(), problem });
         }
     };
-    let length = place.len();
+    let length = pointer.len();
     match value {
-        Value::String(text) => check(text, place),
+        Value::String(text) => check(text, pointer),
         Value::Array(items) => {
             for (at, item) in items.iter().enumerate() {
-                place.push_str(&format!("/{at}"));
-                look_for_unprintable(item, place, faults);
-                place.truncate(length);
+                pointer.push_str(&format!("/{at}"));
+                look_for_unprintable(item, pointer, faults);
+                pointer.truncate(length);
             }
         }
         Value::Object(members) => {
             for name in members.keys() {
-                check(name, place);
+                check(name, pointer);
             }
             for (name, member) in members {
-                place.push('/');
-                place.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                look_for_unprintable(member, place, faults);
-                place.truncate(length);
+                pointer.push('/');
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                look_for_unprintable(member, pointer, faults);
+                pointer.truncate(length);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -285,7 +286,7 @@ fn write_canonical(value: &Value, out: &mut String) {
 mod tests {
     use super::*;
 
-    fn wish(text: &str) -> [u8; 32] {
+    fn sha256_of(text: &str) -> [u8; 32] {
         serde_json::from_str::<SubmissionRequest>(text).unwrap().sha256()
     }
 
@@ -296,7 +297,7 @@ mod tests {
     fn another_serialisation_of_the_same_body_is_the_same_body() {
         let other = r#"{"data":{"y":[1.50,{"b":2,"a":1.0}],"x":1e0},"subject":{"id":"1","scheme":"idnp"},"priority":"ordinary",
             "context":{"reason":"\u0064","legal_basis":"c","entity":"b","clerk":"a"},"attachments":[],"service":"s"}"#;
-        assert_eq!(wish(PLAIN), wish(other));
+        assert_eq!(sha256_of(PLAIN), sha256_of(other));
     }
 
     #[test]
@@ -310,7 +311,7 @@ mod tests {
             ("\"service\":\"s\"", "\"service\":\"s\",\"expires_at\":\"2030-01-01T00:00:00Z\""),
         ] {
             assert!(PLAIN.contains(from));
-            assert_ne!(wish(PLAIN), wish(&PLAIN.replace(from, to)), "{to}");
+            assert_ne!(sha256_of(PLAIN), sha256_of(&PLAIN.replace(from, to)), "{to}");
         }
     }
 }

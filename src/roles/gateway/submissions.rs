@@ -1,10 +1,16 @@
 //! `GET` and `DELETE` below `/v1/submissions`: an office's own submissions, one, many, or one to be taken back.
 
-use super::{Call, GatewayState, Problem, Reply, moment, view};
+use super::{
+    GatewayState, moment,
+    office_request::{OfficeRequest, PathParameter, Reply},
+    submission_view,
+};
 use crate::{
     domain::{Code, ServiceName, StateName, SubmissionId},
+    http_server::Problem,
     journal::{JournalError, ListFilter, Record},
 };
+use axum::extract::{Query, State, rejection::QueryRejection};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -15,47 +21,57 @@ const MAX_PAGE: u32 = 200;
 /// What a cursor begins with, so that its form can change.
 const CURSOR_VERSION: u8 = 1;
 
-pub async fn show(state: Arc<GatewayState>, call: Call) -> Reply {
-    let id = call.submission_id()?;
-    let record = state.find(&call.office, id).await?;
+pub async fn show(
+    State(state): State<Arc<GatewayState>>,
+    PathParameter(id): PathParameter<SubmissionId>,
+    request: OfficeRequest,
+) -> Reply {
+    let record = state.find(&request.office, id).await?;
     respond(&state, &record).await
 }
 
 async fn respond(state: &GatewayState, record: &Record) -> Reply {
     let timeline = state.submissions.timeline(record.submission.id).await?;
-    Ok(view::json_response(StatusCode::OK, &view::whole(record, &timeline)))
+    Ok(submission_view::json_response(StatusCode::OK, &submission_view::whole(record, &timeline)))
 }
 
-pub async fn list(state: Arc<GatewayState>, call: Call) -> Reply {
-    let query = call.query_pairs();
+pub async fn list(
+    State(state): State<Arc<GatewayState>>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    request: OfficeRequest,
+) -> Reply {
+    let Query(query) = query?;
     let (mut filter, limit) = filter_of(&query)
         .map_err(|(name, problem)| Problem::at(Code::RequestParameter, format!("?{name}"), problem))?;
-    filter.office = Some(call.office.office.name.clone());
+    filter.office = Some(request.office.office.name.clone());
     // One more than asked for tells whether there is a next page.
     let mut records = state.submissions.list(&filter, limit + 1).await?;
     let has_more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = records.last().filter(|_| has_more).map(|last| cursor(last.submission.id));
-    let items: Vec<_> = records.iter().map(|record| Value::Object(view::summary(record))).collect();
+    let items: Vec<_> = records.iter().map(|record| Value::Object(submission_view::summary(record))).collect();
     let mut page = json!({"submissions": items});
     if let Some(next) = next {
         page["next"] = next.into();
     }
-    Ok(view::json_response(StatusCode::OK, &page))
+    Ok(submission_view::json_response(StatusCode::OK, &page))
 }
 
-pub async fn cancel(state: Arc<GatewayState>, call: Call) -> Reply {
-    let id = call.submission_id()?;
-    let record = state.find(&call.office, id).await?;
+pub async fn cancel(
+    State(state): State<Arc<GatewayState>>,
+    PathParameter(id): PathParameter<SubmissionId>,
+    request: OfficeRequest,
+) -> Reply {
+    let record = state.find(&request.office, id).await?;
     if record.progress.state.name() == StateName::Cancelled {
         return respond(&state, &record).await;
     }
-    match state.submissions.cancel(id, &call.office.office.name).await {
+    match state.submissions.cancel(id, &request.office.office.name).await {
         Ok(_) => {}
         Err(JournalError::Forbidden(_)) => return Err(Code::NotCancellable.into()),
         Err(other) => return Err(other.into()),
     }
-    let record = state.find(&call.office, id).await?;
+    let record = state.find(&request.office, id).await?;
     respond(&state, &record).await
 }
 

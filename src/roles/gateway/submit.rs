@@ -1,26 +1,26 @@
 //! `POST /v1/submissions`: a standard request comes in; once the journal has it, its number or its answer goes out.
 
 use super::{
-    Call, GatewayState, Problem, Reply,
-    body::{BodyReader, Pace},
-    headers,
+    GatewayState, headers,
     limits::Waiting,
     office_directory::KnownOffice,
+    office_request::{OfficeRequest, Reply},
     submission_request::SubmissionRequest,
-    view,
+    submission_view,
 };
 use crate::{
     broker::{Watch, WorkItem},
     crash::{self, Point},
     delivery::PendingAccept,
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
+    http_server::{BodyReader, Pace, Problem},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
     submissions::Whole,
 };
-use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::{HeaderValue, StatusCode, header};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -29,23 +29,24 @@ const ASK_AGAIN_SECS: u64 = 2;
 /// Announcements may be lost: the journal is read this often in any case.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub async fn submit(state: Arc<GatewayState>, call: Call) -> Reply {
-    let key = headers::idempotency_key(&call.headers)?;
-    let wait = headers::preferred_wait(&call.headers)?;
-    headers::require_json(&call.headers)?;
-    let (limits, settings) = (&state.limits, &state.settings);
+pub async fn submit(State(state): State<Arc<GatewayState>>, request: OfficeRequest) -> Reply {
+    let key = headers::idempotency_key(&request.headers)?;
+    let wait = headers::preferred_wait(&request.headers)?;
+    headers::require_json(&request.headers)?;
+    let settings = &state.settings;
+    let memory = state.limits.memory(&request.office.limits);
     let max_bytes = settings.max_body_bytes as u64;
     let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
-    let body = BodyReader::new(call.body, max_bytes, Code::RequestTooLarge, pace)?;
-    let body = body.hold(limits, &call.office.limits).await?;
+    let body = BodyReader::new(request.body, max_bytes, Code::RequestTooLarge, pace)?;
+    let body = body.hold(memory).await?;
     let counted = json::parse_counted(&body.bytes, Rules::OFFICE)?;
     // Many small values take more than their text: as much as they need, if the gateway has so much at all.
     let tree_bytes = (counted.values * json::BYTES_PER_VALUE).min(settings.max_memory_bytes / 4);
-    let tree_memory = limits.memory(&call.office.limits, tree_bytes)?;
-    let wish = SubmissionRequest::read(&state, &call.office, counted.value)?;
-    let taken = accept(&state, &call.office, key, wish, call.trace).await?;
-    drop((body, tree_memory, call.under_way));
-    reply(&state, &call.office, taken, wait).await
+    let tree_memory = memory.take(tree_bytes)?;
+    let submission_request = SubmissionRequest::read(&state, &request.office, counted.value)?;
+    let taken = accept(&state, &request.office, key, submission_request, request.trace).await?;
+    drop((body, tree_memory, request.under_way));
+    reply(&state, &request.office, taken, wait).await
 }
 
 /// What the journal has.
@@ -60,11 +61,11 @@ async fn accept(
     state: &GatewayState,
     office: &KnownOffice,
     key: String,
-    wish: SubmissionRequest,
+    request: SubmissionRequest,
     trace: TraceParent,
 ) -> Result<Taken, Problem> {
-    let key = IdempotencyKey { key, body_sha256: wish.sha256() };
-    let submission = match wish.into_submission(state, office, trace).await {
+    let key = IdempotencyKey { key, body_sha256: request.sha256() };
+    let submission = match request.into_submission(state, office, trace).await {
         Ok(submission) => submission,
         // A repeated request is answered from the journal even if it could not be made anew: its deadline may have passed.
         Err(problem) => {
@@ -82,8 +83,8 @@ async fn accept(
     let mut slot = slot_found.ok();
     let journaled =
         state.submissions.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
-    let coming = state.accepted.put(&record);
-    let early = if state.publishes_early && coming.is_some() { slot.take() } else { None };
+    let pending = state.accepted.put(&record);
+    let early = if state.publishes_early && pending.is_some() { slot.take() } else { None };
     let published = async { early.into_iter().for_each(|slot| slot.fill(work_item(submission))) };
     let (acceptance, ()) = tokio::join!(biased; journaled, published);
     if !matches!(acceptance, Ok(Acceptance::New)) {
@@ -94,7 +95,7 @@ async fn accept(
     if acceptance != Acceptance::New {
         return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }
-    coming.into_iter().for_each(PendingAccept::is_accepted);
+    pending.into_iter().for_each(PendingAccept::is_accepted);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
     match slot {
         Some(slot) => slot.fill(work_item(submission)),
@@ -134,10 +135,10 @@ async fn whole(state: &GatewayState, id: SubmissionId) -> Result<Whole, Problem>
     Ok(Arc::new(state.submissions.find_whole(id).await?.ok_or(Code::RequestNotFound)?))
 }
 
-fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response<Body> {
+fn written(record: &Record, timeline: &[Change], is_repeated: bool, applied: Option<Duration>) -> Response {
     let is_settled = record.progress.state.name().is_settled();
     let status = if is_settled { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = view::json_response(status, &view::whole(record, timeline));
+    let mut response = submission_view::json_response(status, &submission_view::whole(record, timeline));
     let headers = response.headers_mut();
     let text = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
     headers.insert(header::LOCATION, text(format!("/v1/submissions/{}", record.submission.id)));

@@ -1,17 +1,18 @@
 //! `POST /v1/attachments`: a file's bytes come in as a stream and go to disk; its identifier and digest go out.
 
 use super::{
-    Call, GatewayState, Problem, Reply,
-    body::{BodyReader, Pace},
-    headers,
+    GatewayState, headers,
     office_directory::KnownOffice,
+    office_request::{OfficeRequest, Reply},
     quota::Share,
-    view,
+    submission_view,
 };
 use crate::{
     attachments::{Arrived, Arriving},
     domain::{AttachmentId, AttachmentRef, Code, lower_hex},
+    http_server::{BodyReader, Pace, Problem},
 };
+use axum::extract::State;
 use http::StatusCode;
 use serde_json::json;
 use std::{io, sync::Arc};
@@ -20,29 +21,29 @@ use std::{io, sync::Arc};
 const BEGINNINGS: [(&str, &[u8]); 3] =
     [("application/pdf", b"%PDF-"), ("image/png", b"\x89PNG\r\n\x1a\n"), ("image/jpeg", b"\xff\xd8\xff")];
 
-pub async fn upload(state: Arc<GatewayState>, call: Call) -> Reply {
-    headers::require_plain(&call.headers)?;
+pub async fn upload(State(state): State<Arc<GatewayState>>, request: OfficeRequest) -> Reply {
+    headers::require_plain(&request.headers)?;
     let settings = &state.settings.attachments;
-    let media_type = headers::media_type(&call.headers).unwrap_or_default();
+    let media_type = headers::media_type(&request.headers).unwrap_or_default();
     if !settings.media_types.contains(&media_type) {
         let missing = if media_type.is_empty() { "is missing or doubled: " } else { "" };
         let problem = format!("{missing}must be one of {}", settings.media_types.join(", "));
         return Err(Problem::at(Code::AttachmentMediaType, "Content-Type", problem));
     }
-    let wanted = headers::content_sha256(&call.headers)?;
-    let mut share = Share::begin(&state.quota, &*state.journal, settings, &call.office.office.name).await?;
+    let wanted = headers::content_sha256(&request.headers)?;
+    let mut share = Share::begin(&state.quota, &*state.journal, settings, &request.office.office.name).await?;
     let pace = Pace { timeout: state.settings.body_timeout * 10, window: state.settings.body_timeout / 3 };
-    let mut body = BodyReader::new(call.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
+    let mut body = BodyReader::new(request.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
     let mut arriving = state.attachments.begin().map_err(disk_fault)?;
     receive(&mut body, &mut arriving, &mut share, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {
         return Err(Code::AttachmentDigest.into());
     }
-    let name = headers::file_name(&call.headers).unwrap_or_else(|| "attachment".into());
-    let keeping = keep(state.clone(), call.office, arriving, share, media_type, name);
+    let name = headers::file_name(&request.headers).unwrap_or_else(|| "attachment".into());
+    let keeping = keep(state.clone(), request.office, arriving, share, media_type, name);
     // In a task of its own: an office that goes away now must not end it between the file and its row.
     let attachment = state.keeping.spawn(keeping).await.map_err(|_| Code::Internal)??;
-    Ok(view::json_response(StatusCode::CREATED, &json!(attachment)))
+    Ok(submission_view::json_response(StatusCode::CREATED, &json!(attachment)))
 }
 
 /// The file is written before its row, so that no row lacks its file; a file without a row is removed by housekeeping.

@@ -28,7 +28,7 @@ pub(super) async fn run(state: Arc<NotifierState>, wake: Option<Arc<Notify>>, sh
     while !shutdown.is_cancelled() {
         if refreshed.elapsed() > REFRESH_EVERY {
             let (clients, now) = (state.clients.clone(), state.clock.now());
-            // What was refused is logged by the room that refuses it.
+            // What was refused is logged where it is refused.
             let _ = tokio::task::spawn_blocking(move || clients.refresh(now)).await;
             refreshed = Instant::now();
         }

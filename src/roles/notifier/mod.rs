@@ -1,6 +1,6 @@
 //! The notifier: notices that are due come in from the journal, signed webhooks go out to offices (Standard Webhooks 1.0).
 //!
-//! Of one notice: it is claimed from the journal with a lease ([`claims`]), waits for a place among its office's deliveries
+//! Of one notice: it is claimed from the journal with a lease ([`claims`]), waits for its turn among its office's deliveries
 //! ([`state`]), is posted by the office's own client ([`webhook_clients`], [`webhook_client`], [`address`]), and its end is
 //! written to the journal ([`delivery`]).
 

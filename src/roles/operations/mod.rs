@@ -10,12 +10,16 @@ pub use queue_sights::QueueSights;
 pub use readiness::Readiness;
 
 use crate::{
-    http_server::{self, Connection, Door, HttpVersion, ListenerLimits, TcpConnection},
+    http_server::{self, ListenerLimits, PlainAcceptor},
     telemetry::Metrics,
 };
-use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +37,9 @@ pub struct Operations {
     pub ended: JoinHandle<()>,
 }
 
-struct BackDoor {
+/// What the handlers work with; the router holds it.
+#[derive(Clone)]
+struct OperationsState {
     readiness: Arc<Readiness>,
     metrics: Metrics,
 }
@@ -50,56 +56,35 @@ const LIMITS: ListenerLimits = ListenerLimits {
 impl Operations {
     pub async fn start(parts: OperationsParts) -> io::Result<Self> {
         let (socket, address) = http_server::bind(parts.listen).await?;
-        let door = Arc::new(BackDoor { readiness: parts.readiness, metrics: parts.metrics });
-        let ended = tokio::spawn(http_server::serve(socket, door, LIMITS, parts.shutdown));
+        let router = router(OperationsState { readiness: parts.readiness, metrics: parts.metrics });
+        let ended = tokio::spawn(http_server::serve(socket, PlainAcceptor, router, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");
         Ok(Self { address, ended })
     }
 }
 
-impl Door for BackDoor {
-    type Stream = TcpConnection;
-    type Peer = ();
-
-    async fn greet(&self, connection: TcpConnection) -> Option<(TcpConnection, HttpVersion, ())> {
-        Some((connection, HttpVersion::Http1, ()))
-    }
-
-    fn knows(&self, (): &()) -> bool {
-        true
-    }
-
-    async fn answer(self: Arc<Self>, _: Arc<Connection<()>>, request: Request<Incoming>) -> Response<Body> {
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
-            "/healthz/live" | "/healthz/ready" | "/metrics" if !is_read => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".into())
-            }
-            "/healthz/live" => text(StatusCode::OK, "text/plain", "alive\n".into()),
-            "/healthz/ready" => self.ready().await,
-            "/metrics" => {
-                // The parts' states are among the numbers.
-                self.readiness.report().await;
-                let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                text(StatusCode::OK, media_type, self.metrics.to_text())
-            }
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "nothing here\n".into()),
-        }
-    }
+fn router(state: OperationsState) -> Router {
+    Router::new()
+        .route("/healthz/live", get(async || text(StatusCode::OK, "text/plain", "alive\n")))
+        .route("/healthz/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(async || text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n"))
+        .fallback(async || text(StatusCode::NOT_FOUND, "text/plain", "nothing here\n"))
+        .with_state(state)
 }
 
-impl BackDoor {
-    async fn ready(&self) -> Response<Body> {
-        let (is_ready, report) = self.readiness.report().await;
-        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        text(status, "application/json", format!("{report}\n"))
-    }
+async fn ready(State(state): State<OperationsState>) -> Response {
+    let (is_ready, report) = state.readiness.report().await;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    text(status, "application/json", format!("{report}\n"))
 }
 
-fn text(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+async fn metrics(State(state): State<OperationsState>) -> Response {
+    // The parts' states are among the numbers.
+    state.readiness.report().await;
+    text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", state.metrics.to_text())
+}
+
+fn text(status: StatusCode, media_type: &'static str, text: impl Into<String>) -> Response {
+    (status, [(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "no-store")], text.into()).into_response()
 }

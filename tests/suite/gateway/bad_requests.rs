@@ -177,7 +177,16 @@ async fn an_address_or_method_that_is_not_there_is_a_problem() {
     let said = office.send(office.request(Method::PUT, "/v1/submissions")).await;
     assert_eq!((said.status.as_u16(), said.code()), (405, "office.request.method"));
     assert_eq!(said.header("allow"), Some("POST, GET"));
-    for path in ["/v1/submissions/x", "/v1/submissions/01990000-0000-7000-8000-000000000011", "/v1/services/nothing"] {
+    let said = office.send(office.request(Method::HEAD, "/v1/submissions")).await;
+    assert_eq!((said.status.as_u16(), said.text.as_str()), (200, ""));
+    // The router's own words for a path that is no text are not shown.
+    for path in [
+        "/v1/submissions/%ff",
+        "/v1/services/%c3%28",
+        "/v1/submissions/x",
+        "/v1/submissions/01990000-0000-7000-8000-000000000011",
+        "/v1/services/nothing",
+    ] {
         assert_eq!(office.get(path).await.code(), "office.request.not-found", "{path}");
     }
     for query in ["state=done", "limit=0", "cursor=x", "since=x", "order=up", "state=parked&state=parked"] {

@@ -5,7 +5,8 @@ use http::{Method, StatusCode};
 use punte::{
     catalogue::Schema,
     domain::Code,
-    roles::gateway::{openapi::DOCUMENT, routes::ROUTES, status_of},
+    http_server::status_of,
+    roles::gateway::{openapi::DOCUMENT, routes::ROUTES},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

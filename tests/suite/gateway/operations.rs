@@ -43,6 +43,17 @@ async fn a_process_is_ready_without_its_broker_but_not_without_its_journal() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_told_in_words() {
+    let env = TestEnvironment::new();
+    let (operations, _) = started(&env).await;
+    assert_eq!(get(&operations, "/nothing").await, (404, "nothing here\n".into()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let told = client.post(format!("http://{}/metrics", operations.address)).send().await.unwrap();
+    assert_eq!((told.status().as_u16(), told.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"));
+    assert_eq!(told.text().await.unwrap(), "GET only\n");
+}
+
+#[tokio::test]
 async fn a_process_that_stops_is_not_ready_but_lives() {
     let env = TestEnvironment::new();
     let (operations, _) = started(&env).await;

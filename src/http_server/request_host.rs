@@ -1,22 +1,16 @@
-//! Whether a request says clearly where it begins, ends and goes: what cannot be told apart or names no host is refused, and
-//! so is plain HTTP on the port of TLS, in words.
+//! Whether a request says clearly where it begins, ends and goes: what readers could divide differently, or names no host,
+//! is refused.
 
-use super::Problem;
-use crate::{
-    domain::{Code, TraceParent},
-    http_server::{REFUSED, TcpConnection},
-};
+use super::{framing::REFUSED, problem::Problem};
+use crate::domain::Code;
 use http::{
     HeaderMap, HeaderValue, Request, Uri, Version, header,
     uri::{Authority, Scheme},
 };
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use std::net::Ipv6Addr;
-use tokio::io::AsyncWriteExt;
 
 /// The last one of its connection if it is refused: nobody knows what the bytes after it are.
-pub fn check(request: &Request<Incoming>) -> Result<(), Problem> {
+pub fn check_request<B>(request: &Request<B>) -> Result<(), Problem> {
     let refused = |problem: &str| Err(Problem::at(Code::RequestFraming, "", problem));
     if request.version() >= Version::HTTP_2 {
         return match h2_host(request) {
@@ -61,7 +55,7 @@ fn host(headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
 }
 
 /// RFC 9113, section 8.3.1: `:authority`, or a host; where both are there they say the same.
-fn h2_host(request: &Request<Incoming>) -> Result<(), &'static str> {
+fn h2_host<B>(request: &Request<B>) -> Result<(), &'static str> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let named = request.uri().authority().map(Authority::as_str);
     match (named, fields.next(), fields.next()) {
@@ -98,64 +92,6 @@ fn are_brackets_right(host: &str) -> bool {
 /// Digits alone (RFC 3986, section 3.2.3), or nothing.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && (text.is_empty() || text.parse::<u16>().is_ok())
-}
-
-/// Longer than any registered method and the space after it (IANA, "HTTP Method Registry").
-const FIRST_WORD: usize = 32;
-
-/// A client that speaks HTTP without TLS to this port gets an answer that it understands, and its end.
-pub async fn answers_plain_http(connection: &mut TcpConnection) -> bool {
-    if !begins_with_a_method(connection).await {
-        return false;
-    }
-    let response = Problem::from(Code::RequestPlainHttp).to_response(&TraceParent::fresh());
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut text = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
-    for (name, value) in &head.headers {
-        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
-    }
-    text.push_str("\r\n");
-    let _ = connection.write_all(&[text.as_bytes(), &body].concat()).await;
-    let _ = connection.shutdown().await;
-    true
-}
-
-/// TLS begins with a byte that begins no method (RFC 8446, section 5.1), so its first bytes are not waited for here.
-async fn begins_with_a_method(connection: &TcpConnection) -> bool {
-    let mut first = [0; FIRST_WORD];
-    loop {
-        let Ok(count) = connection.socket().peek(&mut first).await else { return false };
-        match first_word(first.get(..count).unwrap_or_default()) {
-            FirstWord::Method => return true,
-            FirstWord::Other => return false,
-            // The rest comes, or the handshake's deadline does.
-            FirstWord::HalfAMethod => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FirstWord {
-    Method,
-    HalfAMethod,
-    Other,
-}
-
-/// A method is any token (RFC 9110, section 9.1) but the one with which HTTP/2 begins, whose client would not understand us
-/// (RFC 9113, section 3.4).
-fn first_word(bytes: &[u8]) -> FirstWord {
-    let length = bytes.iter().take_while(|byte| is_of_token(**byte)).count();
-    match bytes.get(length) {
-        Some(b' ') if length > 0 && !bytes.starts_with(b"PRI ") => FirstWord::Method,
-        None if (1..FIRST_WORD).contains(&length) => FirstWord::HalfAMethod,
-        Some(_) | None => FirstWord::Other,
-    }
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_of_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -198,21 +134,6 @@ mod tests {
             "[v1.x]",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
-        }
-    }
-
-    #[test]
-    fn any_method_is_known_from_its_first_word_and_a_handshake_is_none() {
-        for method in ["GET /", "get /", "QUERY /v1", "PROPFIND /", "BASELINE-CONTROL /", "M-SEARCH *"] {
-            assert_eq!(first_word(method.as_bytes()), FirstWord::Method, "{method}");
-        }
-        for half in ["G", "PROPFIND"] {
-            assert_eq!(first_word(half.as_bytes()), FirstWord::HalfAMethod, "{half}");
-        }
-        for other in
-            [&b""[..], b" GET /", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00", b"GET\t/", b"a:b ", &[b'A'; FIRST_WORD]]
-        {
-            assert_eq!(first_word(other), FirstWord::Other, "{other:?}");
         }
     }
 

@@ -4,8 +4,8 @@ use crate::{
     domain::{Change, State},
     journal::Record,
 };
-use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 /// Everything but the timeline and the answer.
@@ -65,7 +65,7 @@ fn public_cause(cause: &str) -> &str {
     known.into_iter().find(|(begin, _)| cause.starts_with(begin)).map_or(cause, |(_, public)| public)
 }
 
-pub fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
+pub fn json_response(status: StatusCode, value: &Value) -> Response {
     let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,13 +1,14 @@
-//! Why a request is refused: a code and its places come in, an RFC 9457 problem goes out.
+//! Why a request is refused: a code and what is wrong where come in, an RFC 9457 problem goes out.
 
 use crate::{
-    catalogue::SchemaFault,
-    domain::{Code, SubmissionId, TraceParent, told},
-    journal::JournalError,
+    domain::{Code, SchemaFault, SubmissionId, TraceParent, told},
     json::{JsonFault, JsonFaultKind},
 };
-use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ struct Written<'a> {
 
 impl Problem {
     pub fn with_errors(code: Code, mut errors: Vec<SchemaFault>) -> Self {
-        // A place is made of the sender's own names, and somebody may have put a person's number there.
+        // A pointer is made of the sender's own names, and somebody may have put a person's number there.
         errors.iter_mut().for_each(|error| error.pointer = told(&error.pointer, LONGEST_POINTER_CHARS));
         Self { errors, ..code.into() }
     }
@@ -63,7 +64,8 @@ impl Problem {
         Self { retry_after: Some(wait), ..self }
     }
 
-    pub fn to_response(&self, trace: &TraceParent) -> Response<Body> {
+    /// As the answer to a request of this trace.
+    pub fn into_response_of(self, trace: &TraceParent) -> Response<Body> {
         let status = status_of(self.code);
         let retry_after_secs = self.retry_after.map(|wait| wait.as_secs_f64().ceil().max(1.0) as u64);
         let written = Written {
@@ -118,21 +120,23 @@ impl From<JsonFault> for Problem {
     }
 }
 
-impl From<JournalError> for Problem {
-    fn from(error: JournalError) -> Self {
-        let code = match &error {
-            JournalError::Unavailable(_) | JournalError::Held(_) => Code::JournalUnavailable,
-            JournalError::NotFound(_) => Code::RequestNotFound,
-            JournalError::Corrupt(_)
-            | JournalError::NotTaken(_)
-            | JournalError::Incomplete(_)
-            | JournalError::Forbidden(_) => Code::Internal,
-        };
-        // Of a journal that is held its keeper speaks.
-        if code != Code::RequestNotFound && !matches!(error, JournalError::Held(_)) {
-            tracing::error!(%error, "the journal failed a request");
-        }
-        code.into()
+/// Handlers and extractors do not know the request's trace: the problem travels among the response's extensions to
+/// [`Problem::take_from`], where it is written.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = status_of(self.code).into_response();
+        response.extensions_mut().insert(Refused(Box::new(self)));
+        response
+    }
+}
+
+#[derive(Clone)]
+struct Refused(Box<Problem>);
+
+impl Problem {
+    /// The problem that a handler or extractor has answered with, if this response is one.
+    pub fn take_from(response: &mut Response) -> Option<Self> {
+        response.extensions_mut().remove::<Refused>().map(|Refused(problem)| *problem)
     }
 }
 

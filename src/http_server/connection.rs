@@ -1,9 +1,13 @@
-//! One connection after its handshake: requests come in, answers go out, until an idle, refused or stopped end.
+//! One connection after its handshake: its requests go to the router, until it is idle too long, told to end, or stopped.
 
-use super::{Connection, Door, HttpVersion, ListenerLimits};
-use axum::body::Body;
+use super::{
+    acceptor::{Connection, HttpVersion, ListenerLimits},
+    request_body::RequestBody,
+};
+use axum::{Router, body::Body};
+use http::{Request, Response, StatusCode, header};
 use hyper::{
-    body::{Body as HttpBody, Frame, SizeHint},
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
     service::service_fn,
 };
 use hyper_util::{
@@ -20,8 +24,12 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 /// Header fields of one request, all together.
 const MAX_HEADER_BYTES: usize = 32 << 10;
@@ -33,21 +41,26 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The same when the process stops: an idle connection must not keep it, and what was answered is on its way.
 const FAREWELL_AT_A_STOP: Duration = Duration::from_millis(200);
 
-pub(super) async fn hold<D: Door>(
-    door: Arc<D>,
-    stream: D::Stream,
+pub(super) async fn serve<S, P>(
+    router: &Router,
+    stream: S,
     version: HttpVersion,
-    connection: Arc<Connection<D::Peer>>,
+    connection: Arc<Connection<P>>,
     limits: ListenerLimits,
-    shutdown: CancellationToken,
-) {
+    shutdown: &CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Send + Sync + 'static,
+{
     let activity = Arc::new(Activity::new(limits));
     let service = {
-        let (activity, connection) = (activity.clone(), connection.clone());
-        service_fn(move |request| {
+        let (activity, connection, router) = (activity.clone(), connection.clone(), router.clone());
+        service_fn(move |request: Request<Incoming>| {
             let busy = Busy::begin(&activity);
-            let answer = door.clone().answer(connection.clone(), request);
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Body::new(Watched { body, _busy: busy }))) }
+            let mut request = request.map(|body| Body::new(RequestBody::new(body, version)));
+            request.extensions_mut().insert(connection.clone());
+            let response = router.clone().call(request);
+            async move { Ok::<_, Infallible>(under_way(response.await?, busy)) }
         })
     };
     let builder = builder(version, limits);
@@ -69,6 +82,14 @@ pub(super) async fn hold<D: Door>(
         () = activity.quiet_for(FAREWELL) => {}
         () = async { shutdown.cancelled().await; activity.quiet_for(FAREWELL_AT_A_STOP).await } => {}
     }
+}
+
+fn under_way(mut response: Response<Body>, busy: Busy) -> Response<Body> {
+    if response.status() == StatusCode::NO_CONTENT {
+        // The router writes one for every answer; this one may have none (RFC 9110, section 8.6).
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response.map(|body| Body::new(Watched { body, _busy: busy }))
 }
 
 /// The version is known from the handshake: letting `auto` find it out would wait for the first bytes without a deadline.
@@ -96,9 +117,11 @@ fn builder(version: HttpVersion, limits: ListenerLimits) -> Builder<TokioExecuto
     builder
 }
 
-/// How many requests are under way, and since when there are none.
+/// How many requests are under way, and since when there are none: shared by the connection's task and its requests.
 struct Activity {
+    /// One for each [`Busy`].
     busy: AtomicUsize,
+    /// When the last of them ended.
     quiet: Mutex<Quiet>,
     limits: ListenerLimits,
 }
@@ -160,6 +183,7 @@ impl Drop for Busy {
     }
 }
 
+/// An answer's body, which counts as under way until it is dropped.
 struct Watched {
     body: Body,
     _busy: Busy,

@@ -1,4 +1,4 @@
-//! Outside words come in at the doors of the readers that are otherwise nobody's business: only fuzz targets use them.
+//! The readers of outside words that are private otherwise, for the fuzz targets alone.
 
 pub use super::{
     headers::{content_sha256, file_name, idempotency_key, media_type, preferred_wait},
@@ -12,11 +12,12 @@ use crate::{
 };
 
 /// What a request's body asks for, if it is a request at all.
-pub fn wish_sha256(body: &[u8]) -> Option<[u8; 32]> {
+pub fn request_sha256(body: &[u8]) -> Option<[u8; 32]> {
     let value = json::parse(body, Rules::OFFICE).ok()?;
     let envelope = openapi::new_submission().ok()?;
-    let wish: SubmissionRequest = envelope.faults(&value).is_empty().then(|| serde_json::from_value(value).ok())??;
-    Some(wish.sha256())
+    let request: SubmissionRequest =
+        envelope.faults(&value).is_empty().then(|| serde_json::from_value(value).ok())??;
+    Some(request.sha256())
 }
 
 pub fn postgres_url(url: &str) -> Result<(), JournalError> {
