@@ -9,7 +9,7 @@ use super::{
 use crate::{
     catalogue::{Catalogue, subfolders},
     domain::{AgencyName, Schedule, ServiceName},
-    settings::{AgencyPlace, ConfigFaults, Document, ScheduleWritten},
+    settings::{AgencySettings, ConfigFaults, Document, ScheduleWritten},
     trust::{SealAsWritten, SealKind},
 };
 use reqwest::Url;
@@ -27,7 +27,7 @@ impl Adapters {
     pub fn load(
         folder: &Path,
         catalogue: &Catalogue,
-        places: &BTreeMap<AgencyName, AgencyPlace>,
+        places: &BTreeMap<AgencyName, AgencySettings>,
         faults: &mut ConfigFaults,
     ) -> Self {
         let mut adapters = Adapters::default();
@@ -77,7 +77,7 @@ pub(super) struct Reader<'a> {
 fn load_agency(
     folder: &Path,
     catalogue: &Catalogue,
-    places: &BTreeMap<AgencyName, AgencyPlace>,
+    places: &BTreeMap<AgencyName, AgencySettings>,
     faults: &mut ConfigFaults,
 ) -> Option<Adapter> {
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::{
     domain::Mark,
     journal::{Found, Journal, JournalError, Kept, MarkFile, Restored as Counted, sqlite},
     process::{open_broker, visit_incomplete},
-    settings::{JournalPlace, Settings},
+    settings::{JournalStore, Settings},
 };
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -114,7 +114,7 @@ fn on_sqlite(config: &ConfigFile, work: impl FnOnce(&Path) -> Result<(), Journal
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let JournalPlace::Sqlite { path } = &settings.journal.place else {
+    let JournalStore::Sqlite { path } = &settings.journal.store else {
         output::aside(
             "punte: the journal is in PostgreSQL: back it up with pg_dump or a base backup, and restore it with pg_restore; \
              deploy/README.md shows how",

@@ -5,7 +5,7 @@ use crate::{
     domain::SystemClock,
     journal::{Journal, JournalError},
     process::visit_journal,
-    settings::{JournalPlace, Settings},
+    settings::{JournalStore, Settings},
     submissions::Submissions,
 };
 use std::{future::Future, sync::Arc};
@@ -78,15 +78,15 @@ pub fn visited(journal: &Arc<dyn Journal>) -> Submissions {
 
 /// No command makes a journal by looking for it.
 pub fn check_exists(settings: &Settings) -> Result<(), u8> {
-    match &settings.journal.place {
-        JournalPlace::Sqlite { path } if !path.exists() => {
+    match &settings.journal.store {
+        JournalStore::Sqlite { path } if !path.exists() => {
             let path = path.display();
             output::aside(format_args!(
                 "punte: there is no journal at {path} yet: `punte serve` makes it; is --config right?"
             ));
             Err(exit::FAILED)
         }
-        JournalPlace::Sqlite { .. } | JournalPlace::Postgres { .. } => Ok(()),
+        JournalStore::Sqlite { .. } | JournalStore::Postgres { .. } => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::AgencyConnection;
 use crate::{
     adapter::{Adapter, Adapters},
     domain::{AgencyName, Code, Fault, Stage},
-    settings::{AgencyPlace, ConfigFaults, SecretFiles},
+    settings::{AgencySettings, ConfigFaults, SecretFiles},
     trust::{AnswerPolicy, Load, SealProfile, digest_of_files},
 };
 use arc_swap::ArcSwap;
@@ -42,7 +42,7 @@ impl AgencyConnections {
     /// that agency, see [`AgencyConnections::stopped`].
     pub fn open(
         adapters: &Adapters,
-        places: &BTreeMap<AgencyName, AgencyPlace>,
+        places: &BTreeMap<AgencyName, AgencySettings>,
         secrets: &Path,
         now: Timestamp,
         faults: &mut ConfigFaults,

@@ -9,7 +9,7 @@ use crate::{
     broker::rabbitmq::SettingsError,
     journal::{JournalError, postgres::PlaceFault, sqlite},
     roles::notifier::check_webhook,
-    settings::{BrokerSettings, ConfigFaults, JournalPlace, OfficeSettings, PostgresPlace, RabbitmqPlace, Settings},
+    settings::{BrokerSettings, ConfigFaults, JournalStore, OfficeSettings, PostgresServer, RabbitmqServer, Settings},
 };
 use jiff::Timestamp;
 use std::{fs::File, io::ErrorKind, path::Path};
@@ -27,16 +27,16 @@ pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role
     let mut foreseen = Foreseen::default();
     check_together(settings, config, roles, &mut foreseen.faults);
     check_listeners(settings, config, roles, &mut foreseen.faults);
-    if let BrokerSettings::Rabbitmq(place) = &settings.broker {
-        foreseen.broker(place, config, now);
+    if let BrokerSettings::Rabbitmq(server) = &settings.broker {
+        foreseen.broker(server, config, now);
     }
-    match &settings.journal.place {
-        JournalPlace::Sqlite { path } => {
+    match &settings.journal.store {
+        JournalStore::Sqlite { path } => {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             check_writable(folder, config, "journal.url", &mut foreseen.faults);
             check_journal_file(path, config, &mut foreseen.faults);
         }
-        JournalPlace::Postgres(place) => foreseen.postgres(place, config, now),
+        JournalStore::Postgres(server) => foreseen.postgres(server, config, now),
     }
     check_writable(&settings.gateway.attachments.folder, config, "gateway.attachments.folder", &mut foreseen.faults);
     let incoming = settings.gateway.attachments.folder.join("incoming");
@@ -62,39 +62,39 @@ fn check_together(settings: &Settings, config: &Path, roles: &[Role], faults: &m
         let problem = "the embedded broker lives inside one process, and this one is to play some of the roles only";
         faults.add(config, "broker.kind", problem, format!("{together}, or use RabbitMQ"));
     }
-    if matches!(settings.journal.place, JournalPlace::Sqlite { .. }) {
+    if matches!(settings.journal.store, JournalStore::Sqlite { .. }) {
         let problem = "a SQLite journal belongs to one process, and this one is to play some of the roles only";
         faults.add(config, "journal.url", problem, format!("{together}, or use PostgreSQL"));
     }
 }
 
 impl Foreseen {
-    fn broker(&mut self, place: &RabbitmqPlace, config: &Path, now: Timestamp) {
-        let error = match check_broker(place, now) {
+    fn broker(&mut self, server: &RabbitmqServer, config: &Path, now: Timestamp) {
+        let error = match check_broker(server, now) {
             Ok(warnings) => return self.warnings.extend(warnings.into_iter().map(|text| format!("broker: {text}"))),
             Err(error) => error,
         };
         // Without the word with which such an error begins elsewhere.
         let (key, told) = match error {
-            OpenError::Trust(error) => (key_of_file(place, error.apart().0), error.to_string()),
-            OpenError::Broker(error) => (key_of_setting(place, &error), error.to_string()),
+            OpenError::Trust(error) => (key_of_file(server, error.apart().0), error.to_string()),
+            OpenError::Broker(error) => (key_of_setting(server, &error), error.to_string()),
             OpenError::Journal(error) => ("broker", error.to_string()),
         };
         self.faults.add(config, key, told, "mend the key that the text speaks of");
     }
 
-    fn postgres(&mut self, place: &PostgresPlace, config: &Path, now: Timestamp) {
-        match check_postgres_tls(place, now) {
+    fn postgres(&mut self, server: &PostgresServer, config: &Path, now: Timestamp) {
+        match check_postgres_tls(server, now) {
             Ok(warnings) => self.warnings.extend(warnings.into_iter().map(|text| format!("journal: {text}"))),
             Err(error) => {
                 let remedy = "name the PEM file of the authority of the server's certificate";
                 self.faults.add(config, "journal.ca", error, remedy);
             }
         }
-        let Err(fault) = check_postgres(place) else { return };
+        let Err(fault) = check_postgres(server) else { return };
         let (key, remedy) = match fault {
             PlaceFault::Url(_) => {
-                let key = match (&place.passfile, &place.url_file) {
+                let key = match (&server.passfile, &server.url_file) {
                     (Some(_), _) if fault.to_string().contains("passfile") => "journal.passfile",
                     (_, Some(_)) => "journal.url_file",
                     (_, None) => "journal.url",
@@ -129,15 +129,15 @@ impl Foreseen {
     }
 }
 
-fn key_of_file(place: &RabbitmqPlace, file: Option<&Path>) -> &'static str {
-    let files = [("broker.certificate", &place.certificate), ("broker.key", &place.key)];
+fn key_of_file(server: &RabbitmqServer, file: Option<&Path>) -> &'static str {
+    let files = [("broker.certificate", &server.certificate), ("broker.key", &server.key)];
     let found = files.iter().find(|(_, path)| file.is_some() && path.as_deref() == file);
     found.map_or("broker.ca", |(key, _)| *key)
 }
 
-fn key_of_setting(place: &RabbitmqPlace, error: &SettingsError) -> &'static str {
+fn key_of_setting(server: &RabbitmqServer, error: &SettingsError) -> &'static str {
     match error {
-        SettingsError::Uri | SettingsError::Ipv6Address | SettingsError::PlaintextRefused(_) => place.uri_key,
+        SettingsError::Uri | SettingsError::Ipv6Address | SettingsError::PlaintextRefused(_) => server.uri_key,
         SettingsError::TlsMissing => "broker.ca",
         SettingsError::Prefix(_) => "broker.prefix",
     }

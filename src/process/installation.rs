@@ -11,7 +11,7 @@ use crate::{
     domain::{AgencyName, SubjectMatch},
     roles::gateway::check_apart,
     secret_file,
-    settings::{AgencyPlace, ConfigFaults, Effective, Folders, JournalPlace, Settings},
+    settings::{AgencySettings, ConfigFaults, Effective, Folders, JournalStore, Settings},
     trust::{ClientTrust, ClientTrustFiles, Identity, Purpose},
 };
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ pub struct Installation {
 impl Installation {
     /// Whether no other process shares this one's journal.
     pub fn is_alone(&self) -> bool {
-        matches!(self.settings.journal.place, JournalPlace::Sqlite { .. })
+        matches!(self.settings.journal.store, JournalStore::Sqlite { .. })
     }
 
     /// What stops one agency or one office's webhook each, and nothing else.
@@ -104,12 +104,12 @@ fn also_exposed(settings: &Settings, told: &[String]) -> Vec<String> {
 
 /// The settings are wrong; what adapters, services and agencies' keys have to say is told all the same.
 fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> ConfigFaults {
-    if let Some((folders, places)) = Settings::places_of(config) {
+    if let Some((folders, agencies)) = Settings::folders_and_agencies_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
-        let adapters = Adapters::load(&folders.adapters, &catalogue, &places, &mut faults);
-        check_agencies(&folders, &places, config, &mut faults);
+        let adapters = Adapters::load(&folders.adapters, &catalogue, &agencies, &mut faults);
+        check_agencies(&folders, &agencies, config, &mut faults);
         Settings::locate(config, &mut faults);
-        let connections = AgencyConnections::open(&adapters, &places, &folders.secrets, now, &mut faults);
+        let connections = AgencyConnections::open(&adapters, &agencies, &folders.secrets, now, &mut faults);
         faults.extend(connections.stopped());
     }
     faults
@@ -118,11 +118,11 @@ fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> Con
 /// What is said of an agency has an adapter that it is about.
 fn check_agencies(
     folders: &Folders,
-    places: &BTreeMap<AgencyName, AgencyPlace>,
+    agencies: &BTreeMap<AgencyName, AgencySettings>,
     config: &Path,
     faults: &mut ConfigFaults,
 ) {
-    for agency in places.keys().filter(|agency| !folders.adapters.join(agency.as_str()).is_dir()) {
+    for agency in agencies.keys().filter(|agency| !folders.adapters.join(agency.as_str()).is_dir()) {
         let remedy = format!("add the folder {}, or remove it", folders.adapters.join(agency.as_str()).display());
         faults.add(config, format!("agencies.{agency}"), "there is no such adapter", remedy);
     }

@@ -24,7 +24,7 @@ pub struct Keeper {
     /// It knew one when it was looked at.
     is_in_folder: bool,
     in_broker: Option<Mark>,
-    /// Why what the broker has in its place cannot be read.
+    /// Why the broker's copy cannot be read.
     spoilt_in_broker: Option<String>,
     /// A copy of this journal's mark was found outside of it, or need not be there.
     has_copy: bool,
@@ -187,10 +187,10 @@ impl Keeper {
 
     fn behind(&self, journal: &JournalMark, newest: Option<&Mark>) -> Option<String> {
         let own = newest.map(|mark| (OWN.to_owned(), mark));
-        let copies = self.outside().chain(own).map(|(place, copy)| (place, Some(copy)));
+        let copies = self.outside().chain(own).map(|(location, copy)| (location, Some(copy)));
         let older = copies
             .chain([("nobody".to_owned(), None)])
-            .find_map(|(place, copy)| Some(journal.behind(copy)?.in_words(&place)));
+            .find_map(|(location, copy)| Some(journal.behind(copy)?.in_words(&location)));
         older.or_else(|| self.doubtful(journal))
     }
 
@@ -211,20 +211,20 @@ impl Keeper {
             return Some(Behind::Unreadable { why: why.clone() }.in_words("what the broker has"));
         }
         (self.lacks_copy(journal) && self.has_asked_broker)
-            .then(|| Behind::NoCopy { until: journal.mark.at }.in_words(&self.place()))
+            .then(|| Behind::NoCopy { until: journal.mark.at }.in_words(&self.location()))
     }
 
     fn lacks_copy(&self, journal: &JournalMark) -> bool {
         !self.has_copy && self.outside().next().is_none() && journal.has_been_worked_with()
     }
 
-    /// Copies outside of the journal, with their places in words.
+    /// Copies outside of the journal, and where they are in words.
     fn outside(&self) -> impl Iterator<Item = (String, &Mark)> {
         let kept = self.found.kept.iter().map(|(path, kept)| (path.display().to_string(), &kept.mark));
         kept.chain(self.in_broker.iter().map(|mark| ("the broker".to_owned(), mark)))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         self.marks.file().map(|file| file.path().display().to_string()).unwrap_or_default()
     }
 
@@ -268,9 +268,9 @@ impl Keeper {
             return Ok(());
         }
         if self.in_broker.is_some() && self.found == Found::default() {
-            let place = self.place();
+            let location = self.location();
             tracing::warn!(
-                place,
+                place = location,
                 "the copy of the journal's mark in this folder is lost, or the folder is new; it is made anew"
             );
         }

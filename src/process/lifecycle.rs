@@ -19,7 +19,7 @@ use crate::{
         sqlite::{self, Ownership},
     },
     roles::notifier::WebhookClients,
-    settings::{BrokerSettings, JournalPlace},
+    settings::{BrokerSettings, JournalStore},
     telemetry::Metrics,
 };
 use std::{
@@ -144,9 +144,9 @@ fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
 }
 
 fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {
-    match &installation.settings.journal.place {
-        JournalPlace::Sqlite { path } => sqlite::try_own(path)?.map(Some).ok_or(StartError::JournalInUse),
-        JournalPlace::Postgres(_) => Ok(None),
+    match &installation.settings.journal.store {
+        JournalStore::Sqlite { path } => sqlite::try_own(path)?.map(Some).ok_or(StartError::JournalInUse),
+        JournalStore::Postgres(_) => Ok(None),
     }
 }
 

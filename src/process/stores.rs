@@ -11,7 +11,7 @@ use crate::{
         postgres::{self, PostgresJournal},
         sqlite::SqliteJournal,
     },
-    settings::{BrokerSettings, JournalPlace, JournalSettings, PostgresPlace, RabbitmqPlace},
+    settings::{BrokerSettings, JournalSettings, JournalStore, PostgresServer, RabbitmqServer},
     trust::{AgencyRoots, ClientTls, Identity, Purpose, TrustError, client_config},
 };
 use jiff::Timestamp;
@@ -28,48 +28,48 @@ pub enum OpenError {
 }
 
 pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
-    match &settings.place {
-        JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::open(path)?)),
-        JournalPlace::Postgres(place) => {
-            Ok(Arc::new(PostgresJournal::open_at(postgres_place(place), postgres_tls(place)?).await?))
+    match &settings.store {
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open(path)?)),
+        JournalStore::Postgres(server) => {
+            Ok(Arc::new(PostgresJournal::open_at(postgres_address(server), postgres_tls(server)?).await?))
         }
     }
 }
 
-pub fn postgres_tls(place: &PostgresPlace) -> Result<Option<rustls::ClientConfig>, TrustError> {
-    let Some(ca) = &place.ca else { return Ok(None) };
+pub fn postgres_tls(server: &PostgresServer) -> Result<Option<rustls::ClientConfig>, TrustError> {
+    let Some(ca) = &server.ca else { return Ok(None) };
     Ok(Some(client_config(&AgencyRoots::load(ca)?, ClientTls::default())?))
 }
 
 /// Whether a start would take the authority of its server, and what the operator should know of it.
-pub fn check_postgres_tls(place: &PostgresPlace, now: Timestamp) -> Result<Vec<String>, TrustError> {
-    postgres_tls(place)?;
-    place.ca.as_ref().map_or_else(|| Ok(Vec::new()), |ca| Ok(AgencyRoots::load(ca)?.warnings(now)))
+pub fn check_postgres_tls(server: &PostgresServer, now: Timestamp) -> Result<Vec<String>, TrustError> {
+    postgres_tls(server)?;
+    server.ca.as_ref().map_or_else(|| Ok(Vec::new()), |ca| Ok(AgencyRoots::load(ca)?.warnings(now)))
 }
 
-/// The same place, in the journal's own words.
-fn postgres_place(place: &PostgresPlace) -> postgres::Place<'_> {
-    let passfile = place.passfile.as_ref();
+/// The same server, in the journal's own terms.
+fn postgres_address(server: &PostgresServer) -> postgres::Place<'_> {
+    let passfile = server.passfile.as_ref();
     postgres::Place {
-        url: place.url.reveal(),
+        url: server.url.reveal(),
         passfile: passfile.map(|(_, text)| text.reveal()),
-        files: postgres::Files { url: place.url_file.as_deref(), passfile: passfile.map(|(path, _)| path.as_path()) },
+        files: postgres::Files { url: server.url_file.as_deref(), passfile: passfile.map(|(path, _)| path.as_path()) },
     }
 }
 
 /// The same, beside the processes that work with it.
 pub async fn visit_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
-    match &settings.place {
-        JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit(path)?)),
-        JournalPlace::Postgres { .. } => open_journal(settings).await,
+    match &settings.store {
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit(path)?)),
+        JournalStore::Postgres { .. } => open_journal(settings).await,
     }
 }
 
 /// The same, though the log of a SQLite file may be lost.
 pub async fn visit_incomplete(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
-    match &settings.place {
-        JournalPlace::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit_incomplete(path)?)),
-        JournalPlace::Postgres { .. } => open_journal(settings).await,
+    match &settings.store {
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit_incomplete(path)?)),
+        JournalStore::Postgres { .. } => open_journal(settings).await,
     }
 }
 
@@ -82,46 +82,46 @@ pub fn open_broker(
 ) -> Result<Arc<dyn Broker>, OpenError> {
     match settings {
         BrokerSettings::Embedded => Ok(Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()))),
-        BrokerSettings::Rabbitmq(place) => {
+        BrokerSettings::Rabbitmq(server) => {
             let identity = Some(identity);
-            let settings = RabbitmqSettings { hears_others, identity, ..rabbitmq_settings(place, now)? };
+            let settings = RabbitmqSettings { hears_others, identity, ..rabbitmq_settings(server, now)? };
             Ok(Arc::new(RabbitmqBroker::start(settings)?))
         }
     }
 }
 
 /// Whether a start would take these settings, and what the operator should know of their files.
-pub fn check_broker(place: &RabbitmqPlace, now: Timestamp) -> Result<Vec<String>, OpenError> {
-    rabbitmq_settings(place, now)?.check()?;
-    let Some(ca) = &place.ca else { return Ok(Vec::new()) };
-    let own = broker_identity(place, now)?.map(|identity| identity.warnings_as(Purpose::TlsClient, now));
+pub fn check_broker(server: &RabbitmqServer, now: Timestamp) -> Result<Vec<String>, OpenError> {
+    rabbitmq_settings(server, now)?.check()?;
+    let Some(ca) = &server.ca else { return Ok(Vec::new()) };
+    let own = broker_identity(server, now)?.map(|identity| identity.warnings_as(Purpose::TlsClient, now));
     Ok(AgencyRoots::load(ca)?.warnings(now).into_iter().chain(own.unwrap_or_default()).collect())
 }
 
 /// Whether a start would take this address and authority; nothing is connected to.
-pub fn check_postgres(place: &PostgresPlace) -> Result<(), postgres::PlaceFault> {
-    postgres_place(place).check(place.ca.is_some())
+pub fn check_postgres(server: &PostgresServer) -> Result<(), postgres::PlaceFault> {
+    postgres_address(server).check(server.ca.is_some())
 }
 
-pub fn rabbitmq_settings(place: &RabbitmqPlace, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {
+pub fn rabbitmq_settings(server: &RabbitmqServer, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {
     Ok(RabbitmqSettings {
-        tls: rabbitmq_tls(place, now)?.map(Arc::new),
-        allow_plaintext: place.allow_plaintext,
-        prefix: place.prefix.clone(),
-        delivery_limit: place.delivery_limit,
-        ..RabbitmqSettings::new(place.uri.reveal())
+        tls: rabbitmq_tls(server, now)?.map(Arc::new),
+        allow_plaintext: server.allow_plaintext,
+        prefix: server.prefix.clone(),
+        delivery_limit: server.delivery_limit,
+        ..RabbitmqSettings::new(server.uri.reveal())
     })
 }
 
-fn rabbitmq_tls(place: &RabbitmqPlace, now: Timestamp) -> Result<Option<rustls::ClientConfig>, TrustError> {
-    let Some(ca) = &place.ca else { return Ok(None) };
-    let identity = broker_identity(place, now)?;
+fn rabbitmq_tls(server: &RabbitmqServer, now: Timestamp) -> Result<Option<rustls::ClientConfig>, TrustError> {
+    let Some(ca) = &server.ca else { return Ok(None) };
+    let identity = broker_identity(server, now)?;
     let wanted = ClientTls { identity: identity.as_ref(), ..ClientTls::default() };
     Ok(Some(client_config(&AgencyRoots::load(ca)?, wanted)?))
 }
 
-fn broker_identity(place: &RabbitmqPlace, now: Timestamp) -> Result<Option<Identity>, TrustError> {
-    match (&place.certificate, &place.key) {
+fn broker_identity(server: &RabbitmqServer, now: Timestamp) -> Result<Option<Identity>, TrustError> {
+    match (&server.certificate, &server.key) {
         (Some(certificate), Some(key)) => Identity::load(certificate, key, now).map(Some),
         _ => Ok(None),
     }

@@ -11,7 +11,7 @@ use std::{
 
 /// What an installation says about an agency, beside what its adapter says.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct AgencyPlace {
+pub struct AgencySettings {
     /// Instead of the adapter's endpoint.
     pub endpoint: Option<String>,
     /// Instead of the files whose paths derive from the agency's name.
@@ -67,8 +67,8 @@ struct Written {
     retry: Option<ScheduleWritten>,
 }
 
-pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencyPlace> {
-    let mut places = BTreeMap::new();
+pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencySettings> {
+    let mut agencies = BTreeMap::new();
     for (name, written) in main.sections::<Written>("agencies", faults) {
         main.remember(&format!("agencies.{name}"), &written);
         match name.parse::<AgencyName>() {
@@ -77,12 +77,12 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<A
                 let retry = written.retry.and_then(|retry| schedule(main, &agency, &retry, faults));
                 let endpoint = written.endpoint.map(|it| it.reveal().to_owned());
                 let endpoint = endpoint.filter(|endpoint| check_endpoint(main, &agency, endpoint, faults));
-                places.insert(agency, AgencyPlace { endpoint, secrets, retry });
+                agencies.insert(agency, AgencySettings { endpoint, secrets, retry });
             }
             Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),
         }
     }
-    places
+    agencies
 }
 
 fn check_endpoint(main: &Document, agency: &AgencyName, endpoint: &str, faults: &mut ConfigFaults) -> bool {

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub enum BrokerSettings {
     Embedded,
-    Rabbitmq(RabbitmqPlace),
+    Rabbitmq(RabbitmqServer),
 }
 
 #[derive(Debug, Clone)]
-pub struct RabbitmqPlace {
+pub struct RabbitmqServer {
     pub uri: Secret,
     /// The key under which it was found.
     pub uri_key: &'static str,
@@ -87,7 +87,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Bro
     }
 }
 
-fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqPlace> {
+fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) -> Option<RabbitmqServer> {
     let uri = uri(main, &written, faults);
     check_files(uri.as_ref(), &written, main, faults);
     let prefix = written.prefix.unwrap_or_else(|| DEFAULT_PREFIX.into());
@@ -100,7 +100,7 @@ fn rabbitmq(main: &mut Document, written: Written, faults: &mut ConfigFaults) ->
         faults.add(main.file(), "broker.delivery_limit", "is out of range", "must be from 1 to 1000");
     }
     let mut file = |key, path: &Option<PathBuf>| path.as_ref().and_then(|path| main.existing(key, path, faults));
-    Some(RabbitmqPlace {
+    Some(RabbitmqServer {
         ca: file("broker.ca", &written.ca),
         certificate: file("broker.certificate", &written.certificate),
         key: file("broker.key", &written.key),

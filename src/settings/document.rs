@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFaults, Effective, Secret,
-    sources::{Place, Sources},
+    sources::{Sources, Written},
 };
 use crate::secret_file;
 use serde::{Serialize, de::DeserializeOwned};
@@ -152,8 +152,8 @@ impl Document {
     pub fn locate(&self, faults: &mut ConfigFaults) {
         for fault in faults.0.iter_mut().filter(|fault| fault.file == self.file && fault.line.is_none()) {
             match self.sources.nearest(&fault.key) {
-                Some(Place::Line(line)) => fault.line = Some(line),
-                Some(Place::Variable(variable)) => fault.file = variable.into(),
+                Some(Written::Line(line)) => fault.line = Some(line),
+                Some(Written::Variable(variable)) => fault.file = variable.into(),
                 None => {}
             }
         }
@@ -298,7 +298,7 @@ fn key_of(section: &str, error: &str) -> String {
     [Some(section), inner, unknown].into_iter().flatten().collect::<Vec<_>>().join(".")
 }
 
-/// What is of a wrong type may be a password in a wrong place: texts and addresses are not shown.
+/// What is of a wrong type may be a password under a wrong key: texts and addresses are not shown.
 fn one_line(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let text = match (text.find("string \""), text.rfind("\", expected")) {

@@ -7,20 +7,20 @@ use std::path::PathBuf;
 
 #[derive(Debug, Clone)]
 pub struct JournalSettings {
-    pub place: JournalPlace,
+    pub store: JournalStore,
     /// Bytes kept of each message sent and of each received.
     pub wire_max_bytes: usize,
     pub retention: Retention,
 }
 
 #[derive(Debug, Clone)]
-pub enum JournalPlace {
+pub enum JournalStore {
     Sqlite { path: PathBuf },
-    Postgres(PostgresPlace),
+    Postgres(PostgresServer),
 }
 
 #[derive(Debug, Clone)]
-pub struct PostgresPlace {
+pub struct PostgresServer {
     pub url: Secret,
     /// Where it was read, if it stands in a file.
     pub url_file: Option<PathBuf>,
@@ -98,10 +98,10 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Jou
     }
     main.remember("journal", &written);
     let url = url(main, &written, faults);
-    let place = url.and_then(|url| place(main, &url, &written, faults));
+    let store = url.and_then(|url| store_of(main, &url, &written, faults));
     let days = |count: u32| SignedDuration::from_hours(24 * i64::from(count));
     Some(JournalSettings {
-        place: place?,
+        store: store?,
         wire_max_bytes: written.wire_max_bytes,
         retention: Retention {
             wire: days(written.wire_retention_days),
@@ -125,7 +125,7 @@ fn url(main: &mut Document, written: &Written, faults: &mut ConfigFaults) -> Opt
     }
 }
 
-fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalPlace> {
+fn store_of(main: &mut Document, url: &Secret, written: &Written, faults: &mut ConfigFaults) -> Option<JournalStore> {
     let text = url.reveal();
     if let Some((problem, remedy)) = fault_of_form(text) {
         let key = if written.url.is_some() { "journal.url" } else { "journal.url_file" };
@@ -139,7 +139,7 @@ fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut Conf
         let passfile =
             passfile.and_then(|path| Some((main.path(path), main.secret("journal.passfile", path, faults)?)));
         let url_file = written.url_file.as_ref().map(|path| main.path(path));
-        return Some(JournalPlace::Postgres(PostgresPlace { url: url.clone(), url_file, passfile, ca }));
+        return Some(JournalStore::Postgres(PostgresServer { url: url.clone(), url_file, passfile, ca }));
     }
     for (key, path) in [("journal.ca", &written.ca), ("journal.passfile", &written.passfile)] {
         if path.is_some() {
@@ -162,7 +162,7 @@ fn place(main: &mut Document, url: &Secret, written: &Written, faults: &mut Conf
         faults.add(main.file(), key, problem, "write sqlite:PATH or postgres://USER@HOST/DATABASE");
         return None;
     }
-    path.map(|path| JournalPlace::Sqlite { path: main.path(path.as_ref()) })
+    path.map(|path| JournalStore::Sqlite { path: main.path(path.as_ref()) })
 }
 
 #[cfg(test)]
@@ -170,12 +170,12 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn read_in(folder: &Path, section: &str) -> (Option<JournalPlace>, ConfigFaults) {
+    fn read_in(folder: &Path, section: &str) -> (Option<JournalStore>, ConfigFaults) {
         let mut faults = ConfigFaults::default();
         let file = folder.join("punte.toml");
         let mut main = Document::parse(&file, &format!("[journal]\n{section}"), &mut faults).unwrap();
         let settings = read(&mut main, &mut faults);
-        (settings.map(|it| it.place), faults)
+        (settings.map(|it| it.store), faults)
     }
 
     #[test]
@@ -183,12 +183,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("url"), "postgres://punte:s3cret@localhost/bus\n").unwrap();
         std::fs::write(folder.path().join("password"), "s3cret\n").unwrap();
-        let (place, faults) = read_in(folder.path(), "url_file = 'url'\npassfile = 'password'");
+        let (store, faults) = read_in(folder.path(), "url_file = 'url'\npassfile = 'password'");
         assert!(faults.is_empty(), "{faults}");
-        let Some(JournalPlace::Postgres(place)) = place else { panic!("{place:?}") };
-        assert_eq!(place.url.reveal(), "postgres://punte:s3cret@localhost/bus");
-        assert_eq!(place.passfile.as_ref().map(|(_, text)| text.reveal()), Some("s3cret"));
-        assert!(!format!("{place:?}").contains("s3cret"));
+        let Some(JournalStore::Postgres(store)) = store else { panic!("{store:?}") };
+        assert_eq!(store.url.reveal(), "postgres://punte:s3cret@localhost/bus");
+        assert_eq!(store.passfile.as_ref().map(|(_, text)| text.reveal()), Some("s3cret"));
+        assert!(!format!("{store:?}").contains("s3cret"));
     }
 
     #[test]

@@ -18,13 +18,13 @@ mod scheduler;
 mod secret;
 mod sources;
 
-pub use agencies::{AgencyPlace, SecretFiles};
-pub use broker::{BrokerSettings, RabbitmqPlace};
+pub use agencies::{AgencySettings, SecretFiles};
+pub use broker::{BrokerSettings, RabbitmqServer};
 pub use broker_uri::broker_uri_fault;
 pub use document::Document;
 pub use faults::{ConfigFault, ConfigFaults};
 pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
-pub use journal::{JournalPlace, JournalSettings, PostgresPlace, Retention};
+pub use journal::{JournalSettings, JournalStore, PostgresServer, Retention};
 pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
 pub use schedule::ScheduleWritten;
 pub use scheduler::SchedulerSettings;
@@ -48,7 +48,7 @@ pub struct Settings {
     pub folders: Folders,
     pub webhooks: crate::domain::Schedule,
     /// Where each agency is reached in this installation, beside what its adapter says.
-    pub agencies: BTreeMap<AgencyName, AgencyPlace>,
+    pub agencies: BTreeMap<AgencyName, AgencySettings>,
     pub offices: Vec<OfficeSettings>,
     /// Every value of both files, those left out included, and where it comes from.
     pub effective: Vec<Effective>,
@@ -102,7 +102,7 @@ impl Settings {
     }
 
     /// Only where adapters, services and keys are, so that they can be checked although something else is wrong.
-    pub fn places_of(path: &Path) -> Option<(Folders, BTreeMap<AgencyName, AgencyPlace>)> {
+    pub fn folders_and_agencies_of(path: &Path) -> Option<(Folders, BTreeMap<AgencyName, AgencySettings>)> {
         let mut ignored = ConfigFaults::default();
         let mut main = Document::read(path, &mut ignored)?;
         main.override_from(variables(&mut ignored).into_iter(), &mut ignored);
@@ -185,9 +185,9 @@ impl Default for FoldersWritten {
 
 /// Beside the journal's file, or beside the attachments, which every process has.
 fn beside(journal: &JournalSettings, gateway: &GatewaySettings) -> PathBuf {
-    let neighbour = match &journal.place {
-        JournalPlace::Sqlite { path } => path,
-        JournalPlace::Postgres { .. } => &gateway.attachments.folder,
+    let neighbour = match &journal.store {
+        JournalStore::Sqlite { path } => path,
+        JournalStore::Postgres { .. } => &gateway.attachments.folder,
     };
     neighbour.parent().map(Path::to_path_buf).unwrap_or_default()
 }

@@ -80,19 +80,19 @@ impl Sources {
     }
 
     /// The place nearest to a key: its own, or that of the section around it.
-    pub fn nearest(&self, key: &str) -> Option<Place<'_>> {
+    pub fn nearest(&self, key: &str) -> Option<Written<'_>> {
         let mut key = key;
         loop {
             if let Some(variable) = self.variables.get(key) {
-                return Some(Place::Variable(variable));
+                return Some(Written::Variable(variable));
             }
             if let Some(line) = self.line(key) {
-                return Some(Place::Line(line));
+                return Some(Written::Line(line));
             }
             // A section that only a variable has brought.
             let is_below = |it: &&String| it.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
             if let Some(below) = self.variables.keys().find(is_below) {
-                return self.variables.get(below).map(|variable| Place::Variable(variable));
+                return self.variables.get(below).map(|variable| Written::Variable(variable));
             }
             key = key.rsplit_once('.')?.0;
         }
@@ -100,10 +100,10 @@ impl Sources {
 
     fn source(&self, file: &Path, key: &str) -> Source {
         match self.nearest(key).filter(|_| self.is_written(key)) {
-            Some(Place::Variable(variable)) => {
+            Some(Written::Variable(variable)) => {
                 Source::Environment { variable: variable.to_owned(), over_line: self.line(key) }
             }
-            Some(Place::Line(line)) => Source::File { file: file.to_owned(), line },
+            Some(Written::Line(line)) => Source::File { file: file.to_owned(), line },
             None => Source::Default,
         }
     }
@@ -123,7 +123,7 @@ impl Sources {
     }
 }
 
-pub(super) enum Place<'a> {
+pub(super) enum Written<'a> {
     Line(usize),
     Variable(&'a str),
 }

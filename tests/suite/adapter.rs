@@ -4,7 +4,7 @@ use crate::environment::services_of_small_attachments;
 use punte::{
     adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
     catalogue::Catalogue,
-    settings::{AgencyPlace, ConfigFaults},
+    settings::{AgencySettings, ConfigFaults},
 };
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ fn repository(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(part)
 }
 
-fn load(folder: &Path, places: &BTreeMap<punte::domain::AgencyName, AgencyPlace>) -> (Adapters, ConfigFaults) {
+fn load(folder: &Path, places: &BTreeMap<punte::domain::AgencyName, AgencySettings>) -> (Adapters, ConfigFaults) {
     let mut faults = ConfigFaults::default();
     let catalogue = Catalogue::load(&repository("schemas/services"), &mut faults);
     let adapters = Adapters::load(folder, &catalogue, places, &mut faults);
@@ -465,7 +465,7 @@ fn faults_of_many_agencies_are_all_told_and_none_of_them_is_used() {
 
 #[test]
 fn an_installation_may_name_another_address_but_no_other_agency() {
-    let place = |endpoint: &str| AgencyPlace { endpoint: Some(endpoint.to_owned()), ..AgencyPlace::default() };
+    let place = |endpoint: &str| AgencySettings { endpoint: Some(endpoint.to_owned()), ..AgencySettings::default() };
     let places = BTreeMap::from([("legal-events".parse().unwrap(), place("https://127.0.0.1:4443/api"))]);
     let (adapters, faults) = load(&repository("adapters"), &places);
     assert!(faults.is_empty(), "{faults}");

@@ -14,9 +14,8 @@ use crate::{
     domain::{Clock, TraceParent},
     soap::SoapVersion,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use std::{
     sync::{
@@ -25,7 +24,8 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 
@@ -39,8 +39,9 @@ pub(super) struct Agency {
     pub shown_another: AtomicU64,
     /// Why requests were turned away: the rules that the bus has broken.
     pub refusals: Mutex<Vec<String>>,
-    /// Changes when another certificate is to be shown, so that idle connections end and new ones are made.
-    pub generation: watch::Sender<u64>,
+    /// Connections hold a child of it. It is cancelled, and another takes its place, when another certificate is to be shown:
+    /// so old connections end and new ones are made.
+    pub idle_end: Mutex<CancellationToken>,
     pub clock: Mutex<Arc<dyn Clock>>,
     pub swap: Swap,
     pub older: OlderWords,
@@ -84,7 +85,7 @@ impl Swap {
 pub(super) struct Reset;
 
 impl Agency {
-    pub async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
+    pub async fn answer(&self, request: axum::extract::Request) -> Result<Response<Body>, Reset> {
         self.received.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?.to_bytes();

@@ -39,7 +39,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SimulatedFault {
-    /// An HTTP status without a message; a redirect names another place.
+    /// An HTTP status without a message; a redirect names another address.
     Status {
         code: u16,
         #[serde(default)]
@@ -59,10 +59,10 @@ pub enum SimulatedFault {
     },
     /// The example's passing fault, signed and bound to this request: nothing was done.
     Busy,
-    /// The first time the same; afterwards the agency acts, and somebody without its key gives that older word in the place of
+    /// The first time the same; afterwards the agency acts, and somebody without its key gives that older word instead of
     /// its answer.
     OlderBusy,
-    /// A page for people in the agency's place, before any effect.
+    /// A page for people instead of the agency's answer, before any effect.
     Page {
         code: u16,
     },
@@ -87,7 +87,7 @@ pub enum SimulatedFault {
     TruncatedAnswer,
     WrongSignature,
     NoSignature,
-    /// Signed with a stranger's key.
+    /// Signed with somebody else's key.
     ForeignSignature,
     StaleTimestamp,
     OtherReference,

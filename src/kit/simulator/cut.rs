@@ -1,4 +1,4 @@
-//! An answer is written to a connection; on demand it goes out up to a place in it, and then what breaks HTTP within good TLS,
+//! An answer is written to a connection; on demand it goes out up to some point, and then what breaks HTTP within good TLS,
 //! or it goes out twice.
 
 use std::{
@@ -15,7 +15,7 @@ use tokio::{
 
 /// Where an answer breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BreakAt {
     BeforeHead,
     InHead,
     AfterHead,
@@ -31,6 +31,8 @@ pub(super) enum How {
     End,
     /// The end, without it.
     Drop,
+    /// The connection is reset.
+    Reset,
     /// Bytes that are nothing, and the end.
     Garbage,
     /// Another answer, and the end.
@@ -44,7 +46,7 @@ pub(super) enum How {
 /// Marks a response that is to break, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Break {
-    pub place: Place,
+    pub at: BreakAt,
     pub how: How,
 }
 
@@ -52,28 +54,36 @@ pub(super) struct Break {
 const SILENCE: Duration = Duration::from_secs(30);
 
 impl Break {
+    /// Nothing of the answer comes.
+    pub const RESET: Self = Self { at: BreakAt::BeforeHead, how: How::Reset };
     /// The whole answer comes twice.
-    pub const TWICE: Self = Self { place: Place::AfterBody, how: How::Again };
-    const PLACES: [Place; 6] =
-        [Place::BeforeHead, Place::InHead, Place::AfterHead, Place::InBody, Place::BeforeLastByte, Place::AfterBody];
+    pub const TWICE: Self = Self { at: BreakAt::AfterBody, how: How::Again };
+    const POINTS: [BreakAt; 6] = [
+        BreakAt::BeforeHead,
+        BreakAt::InHead,
+        BreakAt::AfterHead,
+        BreakAt::InBody,
+        BreakAt::BeforeLastByte,
+        BreakAt::AfterBody,
+    ];
     const HOWS: [How; 5] = [How::End, How::Drop, How::Garbage, How::AnotherAnswer, How::Silence];
 
     /// One after the other.
     pub fn in_turn(turn: usize) -> Self {
-        let (places, hows) = (Self::PLACES, Self::HOWS);
-        Self { place: places[turn % places.len()], how: hows[turn / places.len() % hows.len()] }
+        let (points, hows) = (Self::POINTS, Self::HOWS);
+        Self { at: points[turn % points.len()], how: hows[turn / points.len() % hows.len()] }
     }
 
-    /// What goes out of the answer, with what comes in the place of the rest.
+    /// What goes out of the answer, with what comes instead of the rest.
     fn spoils(self, mut answer: Vec<u8>) -> Vec<u8> {
         let head = answer.windows(4).position(|it| it == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
-        answer.truncate(match self.place {
-            Place::BeforeHead => 0,
-            Place::InHead => head / 2,
-            Place::AfterHead => head,
-            Place::InBody => head + (answer.len() - head) / 2,
-            Place::BeforeLastByte => answer.len().saturating_sub(1),
-            Place::AfterBody => answer.len(),
+        answer.truncate(match self.at {
+            BreakAt::BeforeHead => 0,
+            BreakAt::InHead => head / 2,
+            BreakAt::AfterHead => head,
+            BreakAt::InBody => head + (answer.len() - head) / 2,
+            BreakAt::BeforeLastByte => answer.len().saturating_sub(1),
+            BreakAt::AfterBody => answer.len(),
         });
         match self.how {
             How::Garbage => answer.extend_from_slice(b"\0\xFF\r\n\r\n\0 200 zzz: \xC3\x28\r\nHTTP/9.9"),
@@ -81,10 +91,15 @@ impl Break {
                 answer.extend_from_slice(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
             }
             How::Again => answer.extend_from_within(..),
-            How::End | How::Drop | How::Silence => {}
+            How::End | How::Drop | How::Reset | How::Silence => {}
         }
         answer
     }
+}
+
+/// A stream whose connection can be made to end with a reset.
+pub(super) trait ResetOnDrop {
+    fn reset_on_drop(&self);
 }
 
 pub(super) struct Cut<S> {
@@ -126,10 +141,6 @@ impl<S> Cut<S> {
         let switch = CutSwitch::default();
         (Self { stream, switch: switch.clone(), answer: Vec::new(), going_out: None }, switch)
     }
-
-    pub fn into_inner(self) -> S {
-        self.stream
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
@@ -142,7 +153,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cut<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Cut<S> {
+impl<S: AsyncWrite + ResetOnDrop + Unpin> AsyncWrite for Cut<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.switch.next().is_some() {
             self.answer.extend_from_slice(bytes);
@@ -175,6 +186,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cut<S> {
                 return Poll::Ready(Ok(()));
             }
             How::Drop => {}
+            How::Reset => this.stream.reset_on_drop(),
             How::End | How::Garbage | How::AnotherAnswer => ready!(Pin::new(&mut this.stream).poll_shutdown(context))?,
         }
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
@@ -191,28 +203,32 @@ mod tests {
     use std::collections::HashSet;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    impl ResetOnDrop for tokio::io::DuplexStream {
+        fn reset_on_drop(&self) {}
+    }
+
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwhole";
 
     #[tokio::test]
     async fn an_answer_breaks_where_it_is_told_and_the_one_before_it_does_not() {
-        for (place, out) in [
-            (Place::BeforeHead, ""),
-            (Place::InHead, "HTTP/1.1 200 OK\r\nco"),
-            (Place::AfterHead, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"),
-            (Place::InBody, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwh"),
-            (Place::BeforeLastByte, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwhol"),
-            (Place::AfterBody, ANSWER),
+        for (at, out) in [
+            (BreakAt::BeforeHead, ""),
+            (BreakAt::InHead, "HTTP/1.1 200 OK\r\nco"),
+            (BreakAt::AfterHead, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"),
+            (BreakAt::InBody, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwh"),
+            (BreakAt::BeforeLastByte, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwhol"),
+            (BreakAt::AfterBody, ANSWER),
         ] {
             let (ours, mut theirs) = tokio::io::duplex(1024);
             let (mut cut, switch) = Cut::around(ours);
             cut.write_all(b"before ").await.unwrap();
             cut.flush().await.unwrap();
-            switch.breaks(Break { place, how: How::End });
+            switch.breaks(Break { at, how: How::End });
             cut.write_all(ANSWER.as_bytes()).await.unwrap();
-            assert!(cut.flush().await.is_err(), "{place:?}");
+            assert!(cut.flush().await.is_err(), "{at:?}");
             let mut text = String::new();
             theirs.read_to_string(&mut text).await.unwrap();
-            assert_eq!(text, format!("before {out}"), "{place:?}");
+            assert_eq!(text, format!("before {out}"), "{at:?}");
         }
     }
 
@@ -235,7 +251,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_turn() {
-        let kinds = Break::PLACES.len() * Break::HOWS.len();
+        let kinds = Break::POINTS.len() * Break::HOWS.len();
         let met: HashSet<_> = (0..kinds).map(|turn| format!("{:?}", Break::in_turn(turn))).collect();
         assert_eq!(met.len(), kinds);
     }

@@ -1,25 +1,34 @@
-//! Connections come in over mutual TLS; each of their requests goes to the agency.
+//! Where the bus meets a simulated agency: connections come in over mutual TLS; each of their requests goes to the agency.
 
 use super::{
     agency::{Agency, Reset},
     behaviour::Shown,
-    cut::{Break, Cut},
+    cut::{Break, Cut, CutSwitch, ResetOnDrop},
 };
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use crate::http_server::{Accepted, Acceptor, Connection, HttpVersion, ListenerLimits, TcpConnection};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
 use std::{
-    error::Error,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
-use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMITS: ListenerLimits = ListenerLimits {
+    max_connections: 10_000,
+    handshake_timeout: Duration::from_secs(10),
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(60),
+    write_timeout: Duration::from_secs(60),
+    // It is to be gone when it is told to.
+    grace: Duration::from_millis(300),
+};
 
-#[derive(Clone)]
-pub(super) struct Acceptors {
+pub(super) struct TlsAcceptors {
     pub own: TlsAcceptor,
     /// With a new certificate of the same authority.
     pub renewed: Option<TlsAcceptor>,
@@ -27,78 +36,62 @@ pub(super) struct Acceptors {
     pub rogue: Option<TlsAcceptor>,
 }
 
-pub(super) async fn listen(listener: TcpListener, acceptors: Acceptors, agency: Arc<Agency>, stop: CancellationToken) {
-    let connections = TaskTracker::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve(stream, acceptors.clone(), agency.clone(), stop.clone());
-                    connections.spawn(connection);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the simulated agency cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-    connections.close();
-    let _ = tokio::time::timeout(Duration::from_secs(2), connections.wait()).await;
+/// Shows the certificate that the behaviour asks for.
+pub(super) struct AgencyAcceptor {
+    pub tls: TlsAcceptors,
+    pub agency: Arc<Agency>,
 }
 
-async fn serve(stream: TcpStream, acceptors: Acceptors, agency: Arc<Agency>, stop: CancellationToken) {
-    let shown = agency.script.of_connection();
-    let other = match shown {
-        Shown::Own => None,
-        Shown::Renewed => acceptors.renewed,
-        Shown::Rogue => acceptors.rogue,
-    };
-    let acceptor = other.unwrap_or(acceptors.own);
-    let accepted = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
-    if shown != Shown::Own {
-        agency.shown_another.fetch_add(1, Ordering::Relaxed);
+impl Acceptor for AgencyAcceptor {
+    type Stream = Cut<TlsStream<TcpConnection>>;
+    /// With which an answer on this connection is broken.
+    type Peer = CutSwitch;
+
+    async fn accept(&self, connection: TcpConnection) -> Option<Accepted<Self::Stream, CutSwitch>> {
+        let shown = self.agency.script.of_connection();
+        let other = match shown {
+            Shown::Own => None,
+            Shown::Renewed => self.tls.renewed.as_ref(),
+            Shown::Rogue => self.tls.rogue.as_ref(),
+        };
+        if shown != Shown::Own {
+            self.agency.shown_another.fetch_add(1, Ordering::Relaxed);
+        }
+        let stream = other.unwrap_or(&self.tls.own).accept(connection).await.ok()?;
+        let farewell = self.agency.idle_end.lock().unwrap_or_else(PoisonError::into_inner).child_token();
+        let (stream, peer) = Cut::around(stream);
+        Some(Accepted { stream, version: HttpVersion::Http1, peer, farewell })
     }
-    let Ok(Ok(stream)) = accepted else { return };
-    let mut generation = agency.generation.subscribe();
-    let (stream, cut) = Cut::around(stream);
-    // An agency goes on with what it has begun, also when nobody waits for its answer any longer.
-    let service = service_fn(|request| {
-        let agency = agency.clone();
-        let answering = tokio::spawn(async move { agency.answer(request).await });
-        let cut = cut.clone();
-        async move {
-            let answer = answering.await.unwrap_or(Err(Reset))?;
-            if let Some(it) = answer.extensions().get::<Break>() {
-                cut.breaks(*it);
-            }
-            Ok::<_, Reset>(answer)
-        }
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_LIMIT);
-    let mut connection = server.serve_connection(TokioIo::new(stream), service);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.cancelled() => return,
-        _ = generation.changed() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            tokio::select! {
-                ended = &mut connection => ended,
-                () = stop.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = ended
-        && error.source().is_some_and(|cause| cause.is::<Reset>())
-    {
-        reset(connection.into_parts().io.into_inner().into_inner());
+
+    fn is_identified(&self, _: &CutSwitch) -> bool {
+        true
     }
 }
 
-/// RST instead of FIN, and no farewell of TLS.
-fn reset(stream: TlsStream<TcpStream>) {
-    let (stream, _) = stream.into_inner();
-    let _ = stream.set_zero_linger();
+/// RST in the place of FIN, and no farewell of TLS.
+impl ResetOnDrop for TlsStream<TcpConnection> {
+    fn reset_on_drop(&self) {
+        let _ = self.get_ref().0.socket().set_zero_linger();
+    }
+}
+
+pub(super) fn router(agency: Arc<Agency>) -> Router {
+    Router::new().fallback(answer).with_state(agency)
+}
+
+/// An agency goes on with what it has begun, also when nobody waits for its answer any longer.
+async fn answer(State(agency): State<Arc<Agency>>, request: Request) -> Response {
+    let connection = request.extensions().get::<Arc<Connection<CutSwitch>>>().cloned();
+    let answered = tokio::spawn(async move { agency.answer(request).await }).await.unwrap_or(Err(Reset));
+    let (response, broken) = match answered {
+        Ok(response) => {
+            let broken = response.extensions().get::<Break>().copied();
+            (response.map(Body::new), broken)
+        }
+        Err(Reset) => (Response::default(), Some(Break::RESET)),
+    };
+    if let (Some(connection), Some(broken)) = (connection, broken) {
+        connection.peer.breaks(broken);
+    }
+    response
 }

@@ -20,6 +20,7 @@ use crate::{
     adapter::{Adapter, Adapters},
     catalogue::Catalogue,
     domain::{AgencyName, Clock, SystemClock},
+    http_server::{self, PlainAcceptor},
     settings::ConfigFaults,
     trust::{
         ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TLS_VERSIONS, TlsVersions,
@@ -29,7 +30,7 @@ use crate::{
 use agency::Agency;
 use jiff::Timestamp;
 use ledger::Ledger;
-use listener::Acceptors;
+use listener::{AgencyAcceptor, LIMITS, TlsAcceptors};
 use seal::AgencySeal;
 use serde_json::Value;
 use std::{
@@ -39,7 +40,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -116,40 +117,42 @@ impl Simulator {
         }
         let now = Timestamp::now();
         let folder = plan.secrets.join("simulators").join(plan.adapter.agency.as_str());
-        let stranger = plan.secrets.join("rogue");
+        let rogue = plan.secrets.join("rogue");
         let acceptor = |stem: &Path| acceptor(plan.versions, stem, &folder, now);
-        let acceptors = Acceptors {
+        let tls = TlsAcceptors {
             own: acceptor(&folder.join("server"))?,
             renewed: acceptor(&folder.join("server-renewed")).ok(),
-            rogue: acceptor(&stranger.join("server")).ok(),
+            rogue: acceptor(&rogue.join("server")).ok(),
         };
         let agency = Arc::new(Agency {
-            seal: AgencySeal::load(&plan.adapter, &folder, &stranger, now)?,
+            seal: AgencySeal::load(&plan.adapter, &folder, &rogue, now)?,
             adapter: plan.adapter,
             script: behaviour::Script::default(),
             ledger: Ledger::open(plan.ledger_file.as_deref())?,
             received: Default::default(),
             shown_another: Default::default(),
             refusals: Default::default(),
-            generation: Default::default(),
+            idle_end: Default::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             swap: Default::default(),
             older: Default::default(),
             breaks: Default::default(),
         });
         agency.behave(plan.behaviour);
-        let (listener, control) = (TcpListener::bind(plan.listen).await?, TcpListener::bind(plan.control).await?);
-        let (address, control_address) = (listener.local_addr()?, control.local_addr()?);
+        let (socket, address) = http_server::bind(plan.listen).await?;
+        let (control, control_address) = http_server::bind(plan.control).await?;
         let stop = CancellationToken::new();
-        let agency_task = tokio::spawn(listener::listen(listener, acceptors, agency.clone(), stop.clone()));
-        let (router, stopped) = (control::router(agency.clone()), stop.clone());
-        let control_task = tokio::spawn(async move {
-            let server = axum::serve(control, router).with_graceful_shutdown(stopped.cancelled_owned());
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the simulator's control has ended");
-            }
-        });
-        let tasks = vec![agency_task, control_task];
+        let (acceptor, router) = (AgencyAcceptor { tls, agency: agency.clone() }, listener::router(agency.clone()));
+        let tasks = vec![
+            tokio::spawn(http_server::serve(socket, acceptor, router, LIMITS, stop.clone())),
+            tokio::spawn(http_server::serve(
+                control,
+                PlainAcceptor,
+                control::router(agency.clone()),
+                LIMITS,
+                stop.clone(),
+            )),
+        ];
         Ok(Self { address, control: control_address, agency, stop, tasks })
     }
 
@@ -225,7 +228,7 @@ impl Agency {
         self.script.set(behaviour);
         if shows_another_certificate {
             // Whoever keeps a connection open has to make a new one, and so meets it.
-            self.generation.send_modify(|generation| *generation += 1);
+            std::mem::take(&mut *self.idle_end.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct AgencySeal {
     policy: Option<AnswerPolicy>,
     replays: ReplayCache,
     own: Identity,
-    /// A stranger's, for answers that must not be believed.
+    /// Somebody else's, for answers that must not be believed.
     foreign: Option<Identity>,
 }
 
@@ -48,8 +48,8 @@ const SEAL_NAMESPACES: [&str; 2] = [
 ];
 
 impl AgencySeal {
-    /// `folder` is the simulated agency's own, `stranger` that of the rogue.
-    pub fn load(adapter: &Adapter, folder: &Path, stranger: &Path, now: Timestamp) -> Result<Self, TrustError> {
+    /// `folder` is the simulated agency's own, `rogue` that of somebody without its keys.
+    pub fn load(adapter: &Adapter, folder: &Path, rogue: &Path, now: Timestamp) -> Result<Self, TrustError> {
         let profile = adapter.seal_profile(folder).map_err(|faults| {
             TrustError::DevPki(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
@@ -75,7 +75,7 @@ impl AgencySeal {
         };
         let policy = accepted.map(|accepted| AnswerPolicy::load(&accepted, now)).transpose()?;
         let own = Identity::load(&folder.join("signing.pem"), &folder.join("signing.key"), now)?;
-        let foreign = Identity::load(&stranger.join("signing.pem"), &stranger.join("signing.key"), now).ok();
+        let foreign = Identity::load(&rogue.join("signing.pem"), &rogue.join("signing.key"), now).ok();
         Ok(Self { profile, policy, replays: ReplayCache::default(), own, foreign })
     }
 
@@ -151,7 +151,7 @@ impl AgencySeal {
         now: Timestamp,
     ) -> Result<(HeaderMap, Vec<u8>), String> {
         let identity = match flaw {
-            Flaw::Foreign => self.foreign.as_ref().ok_or("there is no stranger's key")?,
+            Flaw::Foreign => self.foreign.as_ref().ok_or("there is no rogue's key")?,
             Flaw::None | Flaw::Absent | Flaw::Broken | Flaw::Stale => &self.own,
         };
         let now = if flaw == Flaw::Stale { now - SignedDuration::from_hours(2) } else { now };

@@ -9,6 +9,7 @@
 mod state;
 mod limits;
 mod office_directory;
+mod certificates;
 mod office_acceptor;
 mod admission;
 mod office_request;
@@ -28,15 +29,15 @@ pub mod openapi;
 #[doc(hidden)]
 pub mod fuzz_targets;
 
+pub use certificates::GatewayCertificates;
 pub use office_directory::{Ambiguous, check_apart};
 pub use state::GatewayParts;
 
 use crate::{
     attachments::AttachmentStore,
-    domain::Clock,
     http_server::{self, ListenerLimits},
     settings::GatewaySettings,
-    trust::{self, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, Purpose, Reloading, TrustError},
+    trust::TrustError,
 };
 use admission::{Admission, admit};
 use axum::middleware::from_fn_with_state;
@@ -58,20 +59,6 @@ pub struct Gateway {
     pub ended: JoinHandle<()>,
 }
 
-/// The gateway's own certificate, and whose certificates it takes.
-#[derive(Clone)]
-pub struct GatewayCertificates {
-    identity: Arc<Reloading<Identity>>,
-    trusted: Arc<Reloading<ClientTrust>>,
-}
-
-impl GatewayCertificates {
-    /// New files that are refused, while the old ones are still used.
-    pub fn trouble(&self) -> Option<String> {
-        self.identity.trouble().or_else(|| self.trusted.trouble())
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     #[error(
@@ -88,8 +75,6 @@ pub enum GatewayError {
     Document(String),
 }
 
-/// How often files of certificates and revocation lists are looked at.
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -97,34 +82,24 @@ impl Gateway {
     /// Loads, checks, binds and begins to serve.
     pub async fn start(parts: GatewayParts) -> Result<Self, GatewayError> {
         openapi::new_submission().map_err(|problem| GatewayError::Document(problem.clone()))?;
-        let (settings, now) = (&parts.settings, parts.clock.now());
-        let identity = IdentityFiles {
-            certificate: settings.certificate.clone(),
-            key: settings.key.clone(),
-            purpose: Purpose::TlsServer,
-        };
-        let identity = Arc::new(Reloading::<Identity>::load(identity, now)?);
-        let trusted =
-            ClientTrustFiles { authorities: settings.client_ca.clone(), revocation_lists: settings.client_crl.clone() };
-        let trusted = Arc::new(Reloading::<ClientTrust>::load(trusted, now)?);
-        let tls = trust::server_config(identity.clone(), trusted.current().subjects())?;
-        let directory =
-            OfficeDirectory::new(&parts.offices, capacity_of(settings), trusted.clone(), parts.clock.clone())?;
+        let (settings, clock, shutdown) = (parts.settings.clone(), parts.clock.clone(), parts.shutdown.clone());
+        let limits = limits_of(&settings, parts.grace);
+        let certificates = GatewayCertificates::load(&settings, clock.now())?;
+        let trusted = certificates.trusted.clone();
+        let directory = OfficeDirectory::new(&parts.offices, capacity_of(&settings), trusted, clock.clone())?;
         let directory = Arc::new(directory);
+        let tls = certificates.server_config()?;
+        let acceptor = OfficeAcceptor::new(tls, directory.clone(), clock.clone(), parts.metrics.clone());
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
         let bound = http_server::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
         let (socket, address) = bound?;
-        let limits = limits_of(settings, parts.grace);
-        let (shutdown, clock) = (parts.shutdown.clone(), parts.clock.clone());
-        let acceptor = OfficeAcceptor::new(tls, directory.clone(), clock.clone(), parts.metrics.clone());
         let state = Arc::new(GatewayState::new(parts, attachments));
         let keeping = state.keeping.clone();
         let admission = Admission { state: state.clone(), directory };
         let router = routes::router(state).layer(from_fn_with_state(admission, admit));
         let reload = Arc::new(Notify::new());
-        let certificates = GatewayCertificates { identity: identity.clone(), trusted: trusted.clone() };
-        let refreshing = refresh(identity, trusted, clock, reload.clone());
+        let refreshing = certificates.clone().refresh(clock, reload.clone());
         let ended = tokio::spawn(async move {
             tokio::select! {
                 () = http_server::serve(socket, acceptor, router, limits, shutdown) => {}
@@ -155,20 +130,5 @@ fn limits_of(settings: &GatewaySettings, grace: Duration) -> ListenerLimits {
         idle_timeout: IDLE_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
         grace,
-    }
-}
-
-/// Never ends: reads replaced certificates and lists while connections are served.
-async fn refresh(
-    identity: Arc<Reloading<Identity>>,
-    trusted: Arc<Reloading<ClientTrust>>,
-    clock: Arc<dyn Clock>,
-    reload: Arc<Notify>,
-) {
-    loop {
-        let _ = tokio::time::timeout(REFRESH_EVERY, reload.notified()).await;
-        let (identity, trusted, now) = (identity.clone(), trusted.clone(), clock.now());
-        // What was refused is logged where it is refused.
-        let _ = tokio::task::spawn_blocking(move || (identity.refresh(now), trusted.refresh(now))).await;
     }
 }

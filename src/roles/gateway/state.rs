@@ -45,26 +45,39 @@ pub struct GatewayParts {
     pub waiters: Arc<LocalWaiters>,
 }
 
-/// Everything that handlers work with.
+/// Everything that handlers work with. The router and every request under way share it; it lasts until the last of them has
+/// ended.
 pub struct GatewayState {
     pub(super) settings: GatewaySettings,
+    /// What may be done with submissions; the only way to change one.
     pub(super) submissions: Submissions,
+    /// For what is no submission: attachments.
     pub(super) journal: Arc<dyn Journal>,
+    /// For news of submissions whose state another process changes.
     pub(super) broker: Arc<dyn Broker>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) adapters: Arc<Adapters>,
+    /// The folder of attachments' files.
     pub(super) attachments: AttachmentStore,
-    /// Files that are given their names and rows; the gateway ends after them.
+    /// One task for each file that is being given its name and row; the gateway ends after them.
     pub(super) keeping: TaskTracker,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
+    /// How much all offices may ask for at once. Requests hold its permits, which return when they are dropped.
     pub(super) limits: Limits,
+    /// How much may be uploaded. Uploads hold shares of it until their file is in the journal, or given up.
     pub(super) quota: Arc<Quota>,
+    /// Notified for the relay when the outbox has something that is left to it.
     pub(super) outbox_work: Option<Arc<Notify>>,
+    /// Takes what was accepted to the broker at once; without it all is left to the relay.
     pub(super) dispatch: Option<Dispatch>,
+    /// What was just accepted, shared with the worker of this process, which takes it out.
     pub(super) accepted: Arc<AcceptedCache>,
+    /// As in [`GatewayParts`].
     pub(super) publishes_early: bool,
+    /// Requests that wait here for a submission's end; each holds its entry until it is answered.
     pub(super) waiters: Arc<LocalWaiters>,
+    /// Cancelled when the process stops: new requests are refused, and those that wait are answered.
     pub(super) shutdown: CancellationToken,
 }
 
