@@ -22,6 +22,7 @@ mod serve;
 mod signals;
 mod simulate;
 mod submissions;
+mod uncertain;
 pub mod trust;
 pub mod trust_verify;
 
@@ -64,6 +65,8 @@ enum Command {
     Submissions(submissions::Submissions),
     /// Decide about what the machine has given up
     Parked(parked::Parked),
+    /// Say what has become of what the agency may have done
+    Uncertain(uncertain::Uncertain),
     /// See what waits in the broker
     Queues(queues::Queues),
     /// Back up the journal, put a backup in place, go on with an earlier state
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Pki(pki) => pki.run(),
         Command::Submissions(submissions) => submissions.run(),
         Command::Parked(parked) => parked.run(),
+        Command::Uncertain(uncertain) => uncertain.run(),
         Command::Queues(queues) => queues.run(),
         Command::Journal(journal) => journal.run(),
         Command::Simulate(simulate) => block_on(simulate.run()).unwrap_or_else(|code| code),

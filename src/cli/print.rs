@@ -52,7 +52,8 @@ pub fn whole(record: &Record, timeline: &[Change], attempts: &[Attempt]) -> Valu
 }
 
 fn change(change: &Change) -> Value {
-    json!({"at": change.at, "from": change.from, "to": change.to, "cause": change.cause})
+    json!({"at": change.at, "from": change.from, "to": change.to, "cause": change.cause,
+        "by": change.by.as_ref().map(ToString::to_string)})
 }
 
 fn attempt(attempt: &Attempt) -> Value {

@@ -1,5 +1,6 @@
 //! Plain types of one submission's life: no I/O, no clock, nothing that can wait.
 
+mod actor;
 mod attempt;
 mod clock;
 pub mod distinguished_name;
@@ -18,6 +19,7 @@ mod submission;
 mod trace;
 mod transitions;
 
+pub use actor::{Actor, NoActor};
 pub use attempt::{Attempt, AttemptOutcome, WireRecord};
 pub use clock::{Clock, ManualClock, SystemClock, later, whole_microseconds};
 pub use distinguished_name::{DistinguishedName, InvalidDistinguishedName, SubjectMatch};
@@ -34,4 +36,4 @@ pub use service::{Effect, Priority};
 pub use state::{Answer, Progress, Refusal, State, StateName};
 pub use submission::{AttachmentRef, CallContext, Subject, Submission};
 pub use trace::TraceParent;
-pub use transitions::{Change, Event, EventName, Facts, Forbidden, apply};
+pub use transitions::{Change, Event, EventName, Facts, Finding, Forbidden, apply};

@@ -20,7 +20,8 @@ pub enum State {
     },
     /// The agency did it.
     Completed {
-        answer: Answer,
+        /// `None`: it was erased, or an operator has found out that the agency did it, and nobody here has its answer.
+        answer: Option<Answer>,
     },
     /// The agency said no: a business answer.
     Refused {
@@ -201,6 +202,12 @@ impl Progress {
         Self { state: State::Accepted, attempts: 0, tries: 0, in_doubt: false, waiting_since: None }
     }
 
+    /// What its office has to know of it: it waits for an operator, or was given up, and the agency may have done it.
+    pub fn may_have_happened(&self, effect: Effect) -> bool {
+        let is_left = matches!(self.state.name(), StateName::Parked | StateName::Uncertain | StateName::Cancelled);
+        is_left && self.in_doubt && effect != Effect::Read
+    }
+
     /// Nobody knows whether the agency has acted, but it can be asked, and is asked before anything is sent again.
     pub fn is_to_be_asked_about(&self, effect: Effect) -> bool {
         effect == Effect::Lookup && self.in_doubt
@@ -219,7 +226,7 @@ mod tests {
     #[test]
     fn an_answers_numbers_keep_their_digits_in_the_journal() {
         let answer = r#"{"n":[12345678901234567890123,1.10,-0,0.12345678901234567891,1e+400,7],"o":{"m":100.00}}"#;
-        let state = State::Completed { answer: Answer(serde_json::from_str(answer).unwrap()) };
+        let state = State::Completed { answer: Some(Answer(serde_json::from_str(answer).unwrap())) };
         let written = serde_json::to_string(&state).unwrap();
         assert_eq!(written, format!(r#"{{"state":"completed","answer":{answer}}}"#));
         let read: State = serde_json::from_str(&written).unwrap();

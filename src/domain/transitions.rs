@@ -1,6 +1,6 @@
 //! The one transition table: a progress and an event come in, the next progress goes out, or the event is forbidden.
 
-use super::{Answer, Code, Effect, Fault, Progress, Refusal, Stage, State, StateName};
+use super::{Actor, Answer, Code, Effect, Fault, OfficeName, Progress, Refusal, Stage, State, StateName};
 use jiff::Timestamp;
 use std::fmt;
 
@@ -42,14 +42,27 @@ pub enum Event {
     /// The deadline passed.
     DeadlinePassed { fault: Fault },
     /// The office took it back.
-    CancelledByOffice { by: String },
+    CancelledByOffice { by: OfficeName },
     /// An operator has it done again. `accepts_repeat`: the number of the last attempt that was seen, if the operator
     /// accepts that what it may have done is done twice.
     Replayed { by: String, accepts_repeat: Option<u32> },
+    /// An operator has decided about what may have been done. `seen`: the number of the last attempt that was seen.
+    Resolved { by: String, seen: u32, finding: Finding },
     /// An operator ends it.
     Discarded { by: String },
     /// The journal was restored from an earlier state: whatever was open then may have been sent since.
     Restored { by: String },
+}
+
+/// What an operator has found out about an attempt whose outcome nobody knew.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// The agency has done it. Its answer, if the operator has got it.
+    Happened { answer: Option<Answer> },
+    /// The agency has not done it and will not: it may be sent again.
+    DidNotHappen,
+    /// Nothing yet: the agency is to be asked once more.
+    AskAgain,
 }
 
 /// What stands beside the progress, and decides what an event may do.
@@ -89,6 +102,7 @@ pub enum EventName {
     DeadlinePassed,
     CancelledByOffice,
     Replayed,
+    Resolved,
     Discarded,
     Restored,
 }
@@ -113,6 +127,7 @@ impl fmt::Display for EventName {
             EventName::DeadlinePassed => "the end of its time",
             EventName::CancelledByOffice => "cancelling it",
             EventName::Replayed => "replaying it",
+            EventName::Resolved => "deciding what has become of it",
             EventName::Discarded => "discarding it",
             EventName::Restored => "taking it for restored",
         })
@@ -120,7 +135,7 @@ impl fmt::Display for EventName {
 }
 
 impl EventName {
-    pub const ALL: [EventName; 20] = [
+    pub const ALL: [EventName; 21] = [
         EventName::Published,
         EventName::Begun,
         EventName::Answered,
@@ -139,6 +154,7 @@ impl EventName {
         EventName::DeadlinePassed,
         EventName::CancelledByOffice,
         EventName::Replayed,
+        EventName::Resolved,
         EventName::Discarded,
         EventName::Restored,
     ];
@@ -165,8 +181,36 @@ impl Event {
             Event::DeadlinePassed { .. } => EventName::DeadlinePassed,
             Event::CancelledByOffice { .. } => EventName::CancelledByOffice,
             Event::Replayed { .. } => EventName::Replayed,
+            Event::Resolved { .. } => EventName::Resolved,
             Event::Discarded { .. } => EventName::Discarded,
             Event::Restored { .. } => EventName::Restored,
+        }
+    }
+
+    /// Who is behind the change, for the timeline.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Event::CancelledByOffice { by } => Actor::Office(by.clone()),
+            Event::Replayed { by, .. }
+            | Event::Resolved { by, .. }
+            | Event::Discarded { by }
+            | Event::Restored { by } => Actor::Operator(by.clone()),
+            Event::Published
+            | Event::Begun { .. }
+            | Event::Answered { .. }
+            | Event::RefusedByAgency { .. }
+            | Event::TakenByAgency { .. }
+            | Event::RetryPlanned { .. }
+            | Event::Deferred { .. }
+            | Event::HeldBack { .. }
+            | Event::GivenUp { .. }
+            | Event::OutcomeUnknown { .. }
+            | Event::PutBack { .. }
+            | Event::LeaseVoided { .. }
+            | Event::Requeued
+            | Event::GivenBack
+            | Event::Parked { .. }
+            | Event::DeadlinePassed { .. } => Actor::Machine,
         }
     }
 
@@ -196,6 +240,16 @@ impl Event {
             Event::Replayed { by, accepts_repeat: Some(attempt) } => {
                 format!("replayed although attempt {attempt} may repeat, by {by}")
             }
+            Event::Resolved { by, finding: Finding::Happened { answer: Some(_) }, .. } => {
+                format!("found to have happened, with its answer, by {by}")
+            }
+            Event::Resolved { by, finding: Finding::Happened { answer: None }, .. } => {
+                format!("found to have happened, by {by}")
+            }
+            Event::Resolved { by, finding: Finding::DidNotHappen, .. } => {
+                format!("found not to have happened, by {by}")
+            }
+            Event::Resolved { by, finding: Finding::AskAgain, .. } => format!("to be asked about again, by {by}"),
             Event::Restored { by } => format!("journal restored, by {by}"),
         }
     }
@@ -208,6 +262,8 @@ pub struct Change {
     pub from: Option<StateName>,
     pub to: StateName,
     pub cause: String,
+    /// `None`: it was recorded by a program that did not write this down.
+    pub by: Option<Actor>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -239,7 +295,9 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
             tries: now.tries + 1,
             ..now.clone()
         },
-        Event::Answered { answer, .. } => Progress { in_doubt: false, ..over(State::Completed { answer }) },
+        Event::Answered { answer, .. } => {
+            Progress { in_doubt: false, ..over(State::Completed { answer: Some(answer) }) }
+        }
         Event::RefusedByAgency { refusal, .. } => Progress { in_doubt: false, ..over(State::Refused { refusal }) },
         // What it will do, or has done since, nobody sees: that stays true when the waiting ends without its answer.
         Event::TakenByAgency { at, .. } => Progress { in_doubt: true, ..over(State::Waiting { since: at }) },
@@ -263,9 +321,18 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
             over(State::Parked { fault })
         }
         Event::DeadlinePassed { fault } => over(State::Expired { fault }),
-        Event::CancelledByOffice { by } | Event::Discarded { by } => over(State::Cancelled { by }),
+        Event::CancelledByOffice { by } => over(State::Cancelled { by: by.to_string() }),
+        Event::Discarded { by } => over(State::Cancelled { by }),
         // The doubt stays until an answer clears it, so that the next replay asks again.
-        Event::Replayed { .. } => Progress { tries: 0, ..to(State::Accepted) },
+        Event::Replayed { .. } | Event::Resolved { finding: Finding::AskAgain, .. } => {
+            Progress { tries: 0, ..to(State::Accepted) }
+        }
+        Event::Resolved { finding: Finding::Happened { answer }, .. } => {
+            Progress { in_doubt: false, ..over(State::Completed { answer }) }
+        }
+        Event::Resolved { finding: Finding::DidNotHappen, .. } => {
+            Progress { tries: 0, in_doubt: false, ..to(State::Accepted) }
+        }
         Event::Restored { .. } => restored(now, facts.effect),
     })
 }
@@ -328,6 +395,18 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
                 && !facts.is_erased
                 && (!now.may_repeat(facts.effect) || *accepts_repeat == Some(now.attempts))
         }
+        // It speaks of the attempt that was seen, and of a doubt that nobody has cleared up meanwhile.
+        Event::Resolved { seen, finding, .. } => {
+            matches!(state, S::Parked | S::Uncertain)
+                && now.in_doubt
+                && *seen == now.attempts
+                && match finding {
+                    Finding::Happened { .. } => true,
+                    Finding::DidNotHappen => !facts.is_erased,
+                    // Nobody else can be asked, and nothing but the answer may come of it.
+                    Finding::AskAgain => !facts.is_erased && facts.effect == Effect::Lookup,
+                }
+        }
         Event::Discarded { .. } => matches!(state, S::Parked | S::Uncertain),
         // A read changes nothing, and what waits or is uncertain is in doubt already.
         Event::Restored { .. } => {
@@ -364,7 +443,7 @@ mod tests {
             State::Accepted,
             State::Queued,
             State::Sending { attempt: 1, lease_until: NOW },
-            State::Completed { answer: Answer(json!({})) },
+            State::Completed { answer: Some(Answer(json!({}))) },
             State::Refused { refusal: Refusal { code: "x".into(), text: "y".into() } },
             State::Waiting { since: NOW },
             State::Retrying { due_at: NOW, fault: fault.clone() },
@@ -397,35 +476,37 @@ mod tests {
             Event::GivenBack,
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault: fault.clone() },
-            Event::CancelledByOffice { by: "a".into() },
+            Event::CancelledByOffice { by: "causeni".parse().unwrap() },
             Event::Replayed { by: "a".into(), accepts_repeat: None },
+            Event::Resolved { by: "a".into(), seen: attempt, finding: Finding::DidNotHappen },
             Event::Discarded { by: "a".into() },
             Event::Restored { by: "a".into() },
         ]
     }
 
-    /// The whole table, as a picture: rows are states, columns are events in the order of `events`, cells the next state.
+    /// The whole table, as a picture, for what is done once; only what is uncertain is in doubt. Rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret def hel giv unk put voi req bac par dea can rep dis rst
+        // pub beg ans ref tak ret def hel giv unk put voi req bac par dea can rep res dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   unc
-            queued    .   sen .   .   .   .   .   ret .   .   .   .   acc acc par exp can .   .   unc
-            sending   .   .   com ref wai ret ret .   par unc acc sen .   .   .   .   .   .   .   unc
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   .   par par .   .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   unc
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can par
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   .   acc can .
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   .   unc
+            queued    .   sen .   .   .   .   .   ret .   .   .   .   acc acc par exp can .   .   .   unc
+            sending   .   .   com ref wai ret ret .   par unc acc sen .   .   .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   .   par par .   .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc .   can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();
             let name = cells.next().unwrap();
             let state = states().into_iter().find(|state| state.name().as_str() == name).unwrap();
-            let now = Progress { state, attempts: 1, tries: 1, in_doubt: false, waiting_since: None };
+            let in_doubt = state.name() == StateName::Uncertain;
+            let now = Progress { state, attempts: 1, tries: 1, in_doubt, waiting_since: None };
             let cells: Vec<_> = cells.collect();
             assert_eq!(events(1).len(), cells.len(), "{name}");
             for (event, cell) in events(1).into_iter().zip(cells) {
@@ -462,7 +543,10 @@ mod tests {
         let (mut open, mut seen) = (vec![(Progress::accepted(), false)], Vec::new());
         while let Some((now, is_accepted)) = open.pop() {
             let faulty = codes.into_iter().flat_map(|code| events_with(now.attempts, &fault(code)));
-            for event in faulty.chain([replay(Some(now.attempts))]) {
+            let done =
+                |answer| Event::Resolved { by: "a".into(), seen: now.attempts, finding: Finding::Happened { answer } };
+            let asked = Event::Resolved { by: "a".into(), seen: now.attempts, finding: Finding::AskAgain };
+            for event in faulty.chain([replay(Some(now.attempts)), done(None), asked]) {
                 let Ok(next) = apply(&now, ONCE, event.clone()) else { continue };
                 let is_begun = event.name() == EventName::Begun;
                 assert!(!is_begun || !now.in_doubt || is_accepted, "{now:?}");
@@ -536,7 +620,7 @@ mod tests {
         let unknown = Event::RetryPlanned { attempt: 1, due_at: NOW, fault: fault(Code::NetworkTimeout) };
         let doubtful = apply(&sending(false), Effect::Idempotent.into(), unknown).unwrap();
         assert!(doubtful.in_doubt);
-        assert!(apply(&doubtful, ONCE, Event::CancelledByOffice { by: "a".into() }).is_err());
+        assert!(apply(&doubtful, ONCE, Event::CancelledByOffice { by: "causeni".parse().unwrap() }).is_err());
         let late = apply(&doubtful, ONCE, Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) }).unwrap();
         assert_eq!(late.state.name(), StateName::Parked);
         let answered = apply(&sending(true), ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
@@ -577,7 +661,7 @@ mod tests {
             let answered = apply(&parked, ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
             assert!(!answered.in_doubt);
             let replayed = apply(&parked, ONCE, replay(Some(1))).unwrap();
-            assert!(apply(&replayed, ONCE, Event::CancelledByOffice { by: "a".into() }).is_err());
+            assert!(apply(&replayed, ONCE, Event::CancelledByOffice { by: "causeni".parse().unwrap() }).is_err());
             assert_eq!(apply(&replayed, ONCE, deadline.clone()).unwrap().state.name(), StateName::Parked);
         }
     }
@@ -671,5 +755,69 @@ mod tests {
         };
         let cleared = apply(&uncertain, ONCE, Event::Answered { attempt: 3, answer: Answer(json!({})) }).unwrap();
         assert_eq!(cleared.state.name(), StateName::Completed);
+    }
+
+    #[test]
+    fn a_decision_about_an_unknown_outcome_counts_for_the_attempt_that_was_seen_and_once() {
+        let resolved = |seen, finding| Event::Resolved { by: "a".into(), seen, finding };
+        let done = || Finding::Happened { answer: None };
+        for (state, effect) in [
+            (State::Uncertain { fault: fault(Code::NetworkReset) }, Effect::Once),
+            (State::Parked { fault: fault(Code::DeadlineInDoubt) }, Effect::Lookup),
+        ] {
+            let doubtful = Progress { state, attempts: 3, tries: 1, in_doubt: true, waiting_since: None };
+            let facts = Facts::from(effect);
+            for seen in [0, 2, 4] {
+                for finding in [done(), Finding::DidNotHappen, Finding::AskAgain] {
+                    assert!(apply(&doubtful, facts, resolved(seen, finding)).is_err(), "{seen}");
+                }
+            }
+            let completed = apply(&doubtful, facts, resolved(3, done())).unwrap();
+            assert_eq!((&completed.state, completed.in_doubt), (&State::Completed { answer: None }, false));
+            let again = apply(&doubtful, facts, resolved(3, Finding::DidNotHappen)).unwrap();
+            assert_eq!((&again.state, again.in_doubt, again.tries), (&State::Accepted, false, 0));
+            // The other operator, and the late word of the agency, come too late.
+            let late = Event::Answered { attempt: 3, answer: Answer(json!({})) };
+            for decided in [completed, again] {
+                assert!(apply(&decided, facts, resolved(3, done())).is_err());
+                assert!(apply(&decided, facts, resolved(3, Finding::DidNotHappen)).is_err());
+                assert!(apply(&decided, facts, late.clone()).is_err());
+            }
+            let certain = Progress { in_doubt: false, ..doubtful };
+            assert!(apply(&certain, facts, resolved(3, done())).is_err(), "nothing is in doubt");
+        }
+    }
+
+    #[test]
+    fn only_an_agency_that_can_be_asked_is_asked_again_and_the_doubt_stays_meanwhile() {
+        let parked = Progress {
+            state: State::Parked { fault: fault(Code::DeadlineInDoubt) },
+            attempts: 1,
+            tries: 1,
+            in_doubt: true,
+            waiting_since: None,
+        };
+        let ask = || Event::Resolved { by: "a".into(), seen: 1, finding: Finding::AskAgain };
+        for effect in [Effect::Read, Effect::Idempotent, Effect::Once] {
+            assert!(apply(&parked, effect.into(), ask()).is_err(), "{effect:?}");
+        }
+        let asked = apply(&parked, Effect::Lookup.into(), ask()).unwrap();
+        assert_eq!((asked.state.name(), asked.in_doubt), (StateName::Accepted, true));
+        assert!(apply(&asked, Effect::Lookup.into(), begun(2, false)).is_err(), "it is asked about first");
+        assert!(apply(&asked, Effect::Lookup.into(), begun(2, true)).is_ok());
+    }
+
+    #[test]
+    fn who_is_behind_a_change_is_known_of_every_event() {
+        for event in events(1) {
+            let expected = match event.name() {
+                EventName::CancelledByOffice => Actor::Office("causeni".parse().unwrap()),
+                EventName::Replayed | EventName::Resolved | EventName::Discarded | EventName::Restored => {
+                    Actor::Operator("a".into())
+                }
+                _ => Actor::Machine,
+            };
+            assert_eq!(event.actor(), expected);
+        }
     }
 }

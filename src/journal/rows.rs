@@ -83,11 +83,14 @@ pub fn progress(row: &mut Row) -> Result<Progress, JournalError> {
     })
 }
 
-/// Reads `at, from_state, to_state, cause`.
+/// Reads `at, from_state, to_state, cause, actor`.
 pub fn change(mut row: Row) -> Result<Change, JournalError> {
     let at = row.time()?;
     let from = row.optional_text()?.map(|text| state_named(&row, &text)).transpose()?;
-    Ok(Change { at, from, to: state_name(&mut row)?, cause: row.text()? })
+    let (to, cause) = (state_name(&mut row)?, row.text()?);
+    // Of somebody whom only a newer program knows, the rest of the line is shown all the same.
+    let by = row.optional_text()?.and_then(|text| text.parse().ok());
+    Ok(Change { at, from, to, cause, by })
 }
 
 pub fn attempt(mut row: Row) -> Result<Attempt, JournalError> {
@@ -208,7 +211,7 @@ impl Body {
 /// The same state without what the agency said about a person.
 pub fn erased(state: State) -> State {
     match state {
-        State::Completed { .. } => State::Completed { answer: crate::domain::Answer(serde_json::Value::Null) },
+        State::Completed { .. } => State::Completed { answer: None },
         State::Refused { refusal } => State::Refused { refusal: Refusal { text: String::new(), ..refusal } },
         State::Accepted
         | State::Queued

@@ -82,6 +82,7 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         | Event::DeadlinePassed { .. }
         | Event::CancelledByOffice { .. }
         | Event::Replayed { .. }
+        | Event::Resolved { .. }
         | Event::Discarded { .. }
         | Event::Restored { .. } => return None,
     })

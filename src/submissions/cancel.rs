@@ -8,6 +8,6 @@ use crate::{
 
 impl Submissions {
     pub async fn cancel(&self, id: SubmissionId, office: &OfficeName) -> Result<Progress, JournalError> {
-        self.happened(id, Event::CancelledByOffice { by: office.to_string() }).await
+        self.happened(id, Event::CancelledByOffice { by: office.clone() }).await
     }
 }

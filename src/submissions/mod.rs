@@ -18,6 +18,7 @@ mod take_over;
 
 mod cancel;
 mod replay;
+mod resolve;
 mod discard;
 mod restore;
 mod erase;
@@ -30,6 +31,7 @@ pub use end::Fate;
 pub use expire::deadline_fault;
 pub use local_waiters::{Awaiting, LocalWaiters, Whole};
 pub use record::{Listeners, Submissions};
+pub use resolve::{NoAnswer, answer_of};
 
 #[cfg(test)]
 pub(crate) use record::tests;

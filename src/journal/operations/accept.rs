@@ -1,7 +1,7 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
 use super::{Access, Operation};
-use crate::domain::{AttachmentRef, OfficeName, Priority, Progress, Submission};
+use crate::domain::{Actor, AttachmentRef, OfficeName, Priority, Progress, Submission};
 use crate::journal::{
     Acceptance, IdempotencyKey, JournalError, rows,
     store::{Statement, Store, Value, statement, values},
@@ -79,8 +79,15 @@ impl Accept {
     fn insert_change(&self) -> Statement {
         let accepted = Progress::accepted().state.name().as_str();
         statement(
-            "INSERT INTO changes (submission, at, from_state, to_state, cause) VALUES ($1, $2, $3, $4, $5)",
-            values![self.submission.id, self.submission.accepted_at, Value::Null, accepted, "accepted"],
+            "INSERT INTO changes (submission, at, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5, $6)",
+            values![
+                self.submission.id,
+                self.submission.accepted_at,
+                Value::Null,
+                accepted,
+                "accepted",
+                Actor::Office(self.submission.office.clone()).to_string(),
+            ],
         )
     }
 

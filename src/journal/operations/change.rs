@@ -3,7 +3,7 @@
 use super::{Access, Operation, Timeline};
 use crate::domain::{
     AgencyName, AttemptOutcome, Change, Effect, Event, Facts, Forbidden, OfficeName, Priority, Progress, ServiceName,
-    StateName, SubmissionId, TraceParent, WireRecord, apply,
+    State, StateName, SubmissionId, TraceParent, WireRecord, apply,
 };
 use crate::journal::{
     Entry, JournalError, Moved, SideRows, rows, side_rows,
@@ -183,7 +183,7 @@ fn beside(
             None => end_attempt(standing.id, number, &outcome, entry)?,
         });
     }
-    if standing.is_erased && matches!(after.state.name(), StateName::Completed | StateName::Refused) {
+    if standing.is_erased && matches!(after.state, State::Completed { answer: Some(_) } | State::Refused { .. }) {
         // An answer that comes so late is personal content again, and is erased in its time.
         statements.push(statement("UPDATE submissions SET erased_at = NULL WHERE id = $1", values![standing.id]));
     }
@@ -214,8 +214,8 @@ fn update_progress(id: SubmissionId, after: &Progress, entry: &Entry) -> Result<
 fn add_change(standing: &Standing, after: &Progress, entry: &Entry) -> Statement {
     let (from, to) = (standing.progress.state.name().as_str(), after.state.name().as_str());
     statement(
-        "INSERT INTO changes (submission, at, from_state, to_state, cause) VALUES ($1, $2, $3, $4, $5)",
-        values![standing.id, entry.at, from, to, entry.event.cause()],
+        "INSERT INTO changes (submission, at, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5, $6)",
+        values![standing.id, entry.at, from, to, entry.event.cause(), entry.event.actor().to_string()],
     )
 }
 

@@ -99,7 +99,7 @@ impl Operation for Timeline {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Change>, JournalError> {
-        let sql = "SELECT at, from_state, to_state, cause FROM changes WHERE submission = $1 ORDER BY id";
+        let sql = "SELECT at, from_state, to_state, cause, actor FROM changes WHERE submission = $1 ORDER BY id";
         store.query(statement(sql, values![self.0])).await?.into_iter().map(rows::change).collect()
     }
 }

@@ -44,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_outbox_by_office.sql"),
     include_str!("migrations/0007_waking.sql"),
     include_str!("migrations/0008_attachment_sums.sql"),
+    include_str!("migrations/0009_actors.sql"),
 ];
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);

@@ -44,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_log_id.sql"),
     include_str!("migrations/0009_waking.sql"),
     include_str!("migrations/0010_attachment_sums.sql"),
+    include_str!("migrations/0011_actors.sql"),
 ];
 
 pub struct SqliteJournal {

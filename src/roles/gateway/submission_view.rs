@@ -24,6 +24,9 @@ pub fn summary(record: &Record) -> Map<String, Value> {
     if let Some(since) = progress.waiting_since {
         view.insert("waiting_for_agency_since".into(), json!(since));
     }
+    if progress.may_have_happened(submission.effect) {
+        view.insert("in_doubt".into(), json!(true));
+    }
     if let Some(fault) = progress.state.fault() {
         view.insert("fault".into(), json!({"code": fault.code, "text": fault.public_text()}));
     }
@@ -37,8 +40,11 @@ pub fn whole(record: &Record, timeline: &[Change]) -> Value {
     let mut view = summary(record);
     view.insert("timeline".into(), timeline.iter().map(change).collect());
     match &record.progress.state {
-        State::Completed { answer } if record.erased_at.is_none() => {
+        State::Completed { answer: Some(answer) } if record.erased_at.is_none() => {
             view.insert("answer".into(), answer.0.clone());
+        }
+        State::Completed { answer: None } if record.erased_at.is_none() => {
+            view.insert("answer_missing".into(), json!(true));
         }
         State::Refused { refusal } if record.erased_at.is_none() => {
             view.insert("refusal".into(), json!({"code": refusal.code, "text": refusal.text}));
@@ -60,6 +66,9 @@ fn public_cause(cause: &str) -> &str {
     let known = [
         ("discarded by", "discarded by an operator"),
         ("replayed", "replayed by an operator"),
+        ("found to have happened", "found by an operator to have happened"),
+        ("found not to have happened", "found by an operator not to have happened"),
+        ("to be asked about again", "asked about again for an operator"),
         ("journal restored", "journal restored"),
     ];
     known.into_iter().find(|(begin, _)| cause.starts_with(begin)).map_or(cause, |(_, public)| public)
@@ -75,7 +84,7 @@ pub fn json_response(status: StatusCode, value: &Value) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Event;
+    use crate::domain::{Event, Finding};
 
     #[test]
     fn an_operators_name_is_not_shown() {
@@ -85,6 +94,14 @@ mod tests {
             assert_eq!(public_cause(&cause), "replayed by an operator");
         }
         assert_eq!(public_cause(&Event::Restored { by: "jane".into() }.cause()), "journal restored");
+        for (finding, public) in [
+            (Finding::Happened { answer: None }, "found by an operator to have happened"),
+            (Finding::DidNotHappen, "found by an operator not to have happened"),
+            (Finding::AskAgain, "asked about again for an operator"),
+        ] {
+            let resolved = Event::Resolved { by: "jane".into(), seen: 1, finding };
+            assert_eq!(public_cause(&resolved.cause()), public);
+        }
         assert_eq!(public_cause("attempt 1"), "attempt 1");
     }
 }

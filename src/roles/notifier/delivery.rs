@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{Code, later, told},
+    domain::{Code, State, later, told},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
@@ -47,10 +47,10 @@ pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notic
 /// No personal data: the office fetches the answer itself, with its certificate.
 async fn body_of(state: &NotifierState, notice: &Notice) -> Result<Vec<u8>, crate::journal::JournalError> {
     let record = state.journal.find(notice.submission).await?;
-    let submission = record.map(|record| record.submission);
-    let service = submission.as_ref().map(|it| it.service.as_str());
-    let agency = submission.as_ref().map(|it| it.agency.as_str());
-    let body = json!({
+    let submission = record.as_ref().map(|record| &record.submission);
+    let service = submission.map(|it| it.service.as_str());
+    let agency = submission.map(|it| it.agency.as_str());
+    let mut body = json!({
         "type": format!("submission.{}", notice.state),
         "timestamp": notice.happened_at,
         "data": {
@@ -60,6 +60,15 @@ async fn body_of(state: &NotifierState, notice: &Notice) -> Result<Vec<u8>, crat
             "state": notice.state,
         },
     });
+    // What is told is the state of then; what is added speaks of the state as it is now.
+    if let Some(record) = record.filter(|record| record.progress.state.name() == notice.state) {
+        if record.progress.may_have_happened(record.submission.effect) {
+            body["data"]["in_doubt"] = json!(true);
+        }
+        if record.progress.state == (State::Completed { answer: None }) && record.erased_at.is_none() {
+            body["data"]["answer_missing"] = json!(true);
+        }
+    }
     Ok(body.to_string().into_bytes())
 }
 

@@ -24,12 +24,12 @@ fn at(second: i64) -> Timestamp {
 fn life(effect: Effect, service: &str, events: Vec<Event>) -> Seen {
     let id = SubmissionId::new();
     let mut progress = Progress::accepted();
-    let mut timeline = vec![Change { at: at(0), from: None, to: StateName::Accepted, cause: String::new() }];
+    let mut timeline = vec![Change { at: at(0), from: None, to: StateName::Accepted, cause: String::new(), by: None }];
     let mut attempts: Vec<Attempt> = Vec::new();
     for (second, event) in (1..).zip(events) {
         let after = apply(&progress, effect.into(), event.clone()).unwrap();
         let (from, to) = (Some(progress.state.name()), after.state.name());
-        timeline.push(Change { at: at(second), from, to, cause: event.cause() });
+        timeline.push(Change { at: at(second), from, to, cause: event.cause(), by: Some(event.actor()) });
         match &event {
             Event::Begun { attempt, .. } => attempts.push(Attempt {
                 submission: id,
@@ -181,8 +181,13 @@ const LIES: &[Lie] = &[
     (Invariant::DoubtIsShown, "uncertain and not in doubt", |it| it.seen[UNCERTAIN].progress.in_doubt = false),
     (Invariant::UncertainIsNotSentAgain, "an uncertain one is queued again", |it| {
         let seen = &mut it.seen[UNCERTAIN];
-        let change =
-            Change { at: at(9), from: Some(StateName::Uncertain), to: StateName::Accepted, cause: "requeued".into() };
+        let change = Change {
+            at: at(9),
+            from: Some(StateName::Uncertain),
+            to: StateName::Accepted,
+            cause: "requeued".into(),
+            by: None,
+        };
         seen.timeline.push(change);
     }),
     (Invariant::UncertainIsNotSentAgain, "it came twice in one attempt", |it| arrive(it, UNCERTAIN)),

@@ -1,7 +1,9 @@
 //! A timeline comes in and is gone through again over the transition table; what does not fit goes out.
 
 use super::checker::Seen;
-use punte::domain::{Answer, AttemptOutcome, Change, Code, Event, Fault, Progress, Refusal, Stage, StateName, apply};
+use punte::domain::{
+    Answer, AttemptOutcome, Change, Code, Event, Fault, Finding, Progress, Refusal, Stage, StateName, apply,
+};
 
 /// Where the timeline and the state disagree, or why no machine of ours can have written it.
 pub fn disagreement(seen: &Seen) -> Option<String> {
@@ -47,6 +49,9 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
             by: String::new(),
             accepts_repeat: cause.starts_with("replayed although").then_some(attempt),
         },
+        _ if cause.starts_with("found to have happened") => resolved(Finding::Happened { answer: None }, attempt),
+        _ if cause.starts_with("found not to have happened") => resolved(Finding::DidNotHappen, attempt),
+        _ if cause.starts_with("to be asked about again") => resolved(Finding::AskAgain, attempt),
         (_, S::Sending) => {
             // Whether it asked first is not in the timeline.
             let attempt = cause.strip_prefix("attempt ")?.parse().ok()?;
@@ -57,7 +62,7 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
             Event::RefusedByAgency { attempt, refusal: Refusal { code, text: String::new() } }
         }
         (_, S::Cancelled) => match cause.split_once(" by ")? {
-            ("cancelled", by) => Event::CancelledByOffice { by: by.into() },
+            ("cancelled", by) => Event::CancelledByOffice { by: by.parse().ok()? },
             ("discarded", by) => Event::Discarded { by: by.into() },
             _ => return None,
         },
@@ -81,6 +86,10 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         }
         _ => return None,
     })
+}
+
+fn resolved(finding: Finding, seen: u32) -> Event {
+    Event::Resolved { by: String::new(), seen, finding }
 }
 
 /// With the verdict that the road came to. A late answer may have taken the fault's place.

@@ -10,7 +10,9 @@ use super::{
 use jiff::SignedDuration;
 use punte::{
     delivery::{Asked, Case, after_asking, settle},
-    domain::{Code, Effect, Event, Facts, Fault, Forbidden, Progress, Stage, State, StateName, Verdict, apply},
+    domain::{
+        Code, Effect, Event, Facts, Fault, Finding, Forbidden, Progress, Stage, State, StateName, Verdict, apply,
+    },
 };
 use stateright::{Checker, HasDiscoveries, Model as _};
 
@@ -295,6 +297,30 @@ fn an_acceptance_that_counts_for_a_later_repetition_is_found() {
     }
     let model = Model { replays: 2, ..model(Effect::Once, 1, |rules| rules.apply = unfenced) };
     is_found(model, ONE_EFFECT);
+}
+
+/// Two operators: what the one has found out of an attempt says nothing of the next, which the other has begun.
+#[test]
+fn a_finding_that_counts_for_a_later_attempt_is_found() {
+    fn unfenced(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        match event {
+            Event::Resolved { by, finding, .. } => {
+                apply(now, facts, Event::Resolved { by, seen: now.attempts, finding })
+            }
+            other => apply(now, facts, other),
+        }
+    }
+    is_found(Model { replays: 2, ..model(Effect::Once, 1, |rules| rules.apply = unfenced) }, ONE_EFFECT);
+}
+
+#[test]
+fn asking_again_that_forgets_the_doubt_is_found() {
+    fn forgetful(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
+        let is_asked = matches!(event, Event::Resolved { finding: Finding::AskAgain, .. });
+        let after = apply(now, facts, event)?;
+        Ok(if is_asked { Progress { in_doubt: false, ..after } } else { after })
+    }
+    is_found(model(Effect::Lookup, 1, |rules| rules.apply = forgetful), ONE_EFFECT);
 }
 
 #[test]

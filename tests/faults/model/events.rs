@@ -29,7 +29,7 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         EventName::Requeued | EventName::DeadlinePassed => true,
         // Of people. A read has no effect that an operator could repeat.
         EventName::CancelledByOffice | EventName::Discarded => true,
-        EventName::Replayed => effect != Effect::Read,
+        EventName::Replayed | EventName::Resolved => effect != Effect::Read,
         // Only where a journal is lost; those models are looked through apart.
         EventName::Restored => false,
     }

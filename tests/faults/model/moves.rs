@@ -89,7 +89,11 @@ impl Model {
         }
         let may_leave = matches!(
             event.name(),
-            EventName::Answered | EventName::RefusedByAgency | EventName::Replayed | EventName::Discarded
+            EventName::Answered
+                | EventName::RefusedByAgency
+                | EventName::Replayed
+                | EventName::Resolved
+                | EventName::Discarded
         );
         if from == StateName::Uncertain && !may_leave {
             world.breach = Some(Breach::TheMachineLeftUncertain);

@@ -122,12 +122,16 @@ fn reachable_by_asking() -> [Property<Model>; 2] {
     ]
 }
 
-fn reachable_once() -> [Property<Model>; 3] {
+fn reachable_once() -> [Property<Model>; 4] {
     [
         Property::sometimes("uncertain", |_, world: &World| world.state() == StateName::Uncertain),
         Property::sometimes("an answer that clears up what is uncertain", |_, world: &World| {
             world.state() == StateName::Uncertain && has_late(world, Came::Answered)
         }),
+        Property::sometimes(
+            "completed without an answer, because an operator has found it done",
+            |_, world: &World| matches!(world.journal.progress.state, State::Completed { answer: None }),
+        ),
         Property::sometimes("done twice, because an operator allowed it", |_, world: &World| world.agency.effects == 2),
     ]
 }

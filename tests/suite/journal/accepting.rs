@@ -25,7 +25,8 @@ async fn what_was_accepted_is_found_as_it_was(journal: Tested) {
     assert_eq!(found.submission.data.to_string(), submission.data.to_string());
     assert_eq!(found.progress, Progress::accepted());
     assert_eq!((found.changed_at, found.erased_at), (at(0), None));
-    let first = Change { at: at(0), from: None, to: StateName::Accepted, cause: "accepted".into() };
+    let by = Some(Actor::Office("causeni".parse().unwrap()));
+    let first = Change { at: at(0), from: None, to: StateName::Accepted, cause: "accepted".into(), by };
     assert_eq!(journal.timeline(submission.id).await.unwrap(), [first]);
 }
 

@@ -96,7 +96,7 @@ async fn a_forbidden_event_leaves_everything_as_it_was(journal: Tested) {
         replay(),
         Event::Begun { attempt: 2, lease_until: at(90), asks_first: true },
         Event::Answered { attempt: 2, answer: answer() },
-        Event::CancelledByOffice { by: "causeni".into() },
+        Event::CancelledByOffice { by: "causeni".parse().unwrap() },
     ] {
         let name = event.name();
         let refused = journal.record(id, Entry::new(event, at(5))).await;

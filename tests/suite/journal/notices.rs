@@ -19,7 +19,7 @@ async fn an_end_is_noticed_if_the_office_asked_for_it(journal: Tested) {
     sending(&journal).await;
     let silent = submission();
     journal.accept(&silent, &fresh_key(), false, None).await.unwrap();
-    record(&journal, silent.id, Event::CancelledByOffice { by: "causeni".into() }, at(2)).await;
+    record(&journal, silent.id, Event::CancelledByOffice { by: "causeni".parse().unwrap() }, at(2)).await;
     assert_eq!(claim(&journal, 2).await, []);
     let id = completed(&journal).await;
     let notices = claim(&journal, 2).await;
@@ -70,7 +70,7 @@ async fn each_end_of_a_replayed_submission_is_noticed(journal: Tested) {
     let id = sending(&journal).await;
     record(&journal, id, Event::GivenUp { attempt: 1, fault: fault(Code::NetworkConnect) }, at(2)).await;
     record(&journal, id, replay(), at(3)).await;
-    record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(4)).await;
+    record(&journal, id, Event::CancelledByOffice { by: "causeni".parse().unwrap() }, at(4)).await;
     let states: Vec<_> = claim(&journal, 5).await.into_iter().map(|it| it.state).collect();
     assert_eq!(states, [StateName::Parked, StateName::Cancelled]);
 }

@@ -103,8 +103,13 @@ async fn a_confirm_turns_accepted_into_queued_and_empties_the_outbox(journal: Te
     assert_eq!(state(&journal, id).await, StateName::Queued);
     assert_eq!(claim(&journal, 10, 1000).await, []);
     let timeline = journal.timeline(id).await.unwrap();
-    let expected =
-        Change { at: at(1), from: Some(StateName::Accepted), to: StateName::Queued, cause: "published".into() };
+    let expected = Change {
+        at: at(1),
+        from: Some(StateName::Accepted),
+        to: StateName::Queued,
+        cause: "published".into(),
+        by: Some(Actor::Machine),
+    };
     assert_eq!(timeline[1..], [expected]);
 }
 
@@ -162,7 +167,7 @@ async fn what_the_broker_has_not_taken_can_be_claimed_again_at_once(journal: Tes
 
 async fn leaving_accepted_takes_the_row_away(journal: Tested) {
     for event in [
-        Event::CancelledByOffice { by: "causeni".into() },
+        Event::CancelledByOffice { by: "causeni".parse().unwrap() },
         Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) },
         Event::Parked { fault: fault(Code::TemplateFailed) },
         Event::Begun { attempt: 1, lease_until: at(60), asks_first: true },

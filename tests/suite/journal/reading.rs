@@ -77,8 +77,8 @@ async fn a_list_leaves_out_what_may_be_large(journal: Tested) {
     record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
     let listed = journal.list(&ListFilter::default(), 1).await.unwrap().remove(0);
     let whole = journal.find(id).await.unwrap().unwrap();
-    assert_eq!(whole.progress.state, State::Completed { answer });
-    assert_eq!(listed.progress.state, State::Completed { answer: Answer(serde_json::Value::Null) });
+    assert_eq!(whole.progress.state, State::Completed { answer: Some(answer) });
+    assert_eq!(listed.progress.state, State::Completed { answer: None });
     assert_eq!((listed.submission.data, listed.submission.subject.id.as_str()), (serde_json::Value::Null, ""));
     assert_eq!((listed.submission.id, listed.changed_at, listed.progress.attempts), (id, whole.changed_at, 1));
 }
@@ -134,7 +134,7 @@ async fn the_deepest_answer_is_read_back(journal: Tested) {
     record(&journal, id, Event::Published, at(1)).await;
     record(&journal, id, Event::Begun { attempt: 1, lease_until: at(100), asks_first: true }, at(2)).await;
     record(&journal, id, Event::Answered { attempt: 1, answer: answer.clone() }, at(3)).await;
-    assert_eq!(journal.find(id).await.unwrap().unwrap().progress.state, State::Completed { answer });
+    assert_eq!(journal.find(id).await.unwrap().unwrap().progress.state, State::Completed { answer: Some(answer) });
 }
 
 async fn counts_tell_how_many_of_each_agency_are_in_each_state_that_is_not_the_last(journal: Tested) {

@@ -96,7 +96,7 @@ async fn the_next_time_to_look_is_the_soonest_of_all(journal: Tested) {
     let entry = Entry { not_before: Some(at(45)), ..Entry::new(Event::PutBack { attempt: 1 }, at(3)) };
     journal.record(id, entry).await.unwrap();
     assert_eq!(journal.next_due().await.unwrap(), Some(at(45)));
-    record(&journal, id, Event::CancelledByOffice { by: "causeni".into() }, at(4)).await;
+    record(&journal, id, Event::CancelledByOffice { by: "causeni".parse().unwrap() }, at(4)).await;
     assert_eq!(journal.next_due().await.unwrap(), None);
 }
 

@@ -98,8 +98,11 @@ impl Step {
             Event::GivenBack,
             Event::Parked { fault: fault.clone() },
             Event::DeadlinePassed { fault },
-            Event::CancelledByOffice { by: "causeni".into() },
+            Event::CancelledByOffice { by: "causeni".parse().unwrap() },
             replay(),
+            Event::Resolved { by: "operator".into(), seen: attempt, finding: Finding::DidNotHappen },
+            Event::Resolved { by: "operator".into(), seen: attempt, finding: Finding::Happened { answer: None } },
+            Event::Resolved { by: "operator".into(), seen: attempt, finding: Finding::AskAgain },
             Event::Discarded { by: "operator".into() },
             Event::Restored { by: "operator".into() },
         ]
