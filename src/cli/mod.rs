@@ -24,6 +24,7 @@ mod simulate;
 mod submissions;
 mod uncertain;
 pub mod trust;
+pub mod trust_policy;
 pub mod trust_verify;
 
 pub use config_file::ConfigFile;

@@ -3,7 +3,7 @@
 use super::{
     http_file::{HttpFile, StartLine},
     messages, output,
-    trust::{PolicyFiles, Verify},
+    trust_policy::{PolicyFiles, Verify},
 };
 use crate::{
     delivery::headers_that_count,

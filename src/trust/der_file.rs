@@ -1,6 +1,6 @@
 //! A file of DER comes in; its certificates and revocation lists go out, one after the other.
 
-use super::sections::{Kind, Section, Torn};
+use super::section::{Kind, Section, Torn};
 use x509_parser::{
     prelude::{FromDer, X509Certificate},
     revocation_list::CertificateRevocationList,

@@ -2,6 +2,7 @@
 //!
 //! Read in this order: keys and certificates, then TLS, then the seal of messages.
 
+mod section;
 mod sections;
 mod outside_sections;
 mod der_file;

@@ -2,7 +2,8 @@
 
 use super::{
     TrustError,
-    sections::{Kind, Section, sections},
+    section::{Kind, Section},
+    sections::sections,
 };
 use crate::secret_file::{self, SecretFile};
 use rustls::pki_types::{

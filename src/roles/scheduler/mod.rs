@@ -4,46 +4,19 @@ mod deadlines;
 mod housekeeping;
 mod reconcile;
 mod relay;
+mod state;
 
 pub use deadlines::after_due_time;
 pub use reconcile::missing;
 pub use relay::{Published, Relay, Relayed};
+pub use state::{HOUSEKEEPING_EVERY, Scheduler};
 
 use super::lasting::lasting;
-use crate::{
-    adapter::Adapters,
-    broker::{Broker, Told},
-    domain::{Clock, Schedule},
-    journal::{Journal, JournalError},
-    settings::Retention,
-    submissions::Submissions,
-    telemetry::Metrics,
-};
+use crate::{broker::Told, journal::JournalError};
 use deadlines::Looked;
-use jiff::SignedDuration;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-pub struct Scheduler {
-    pub submissions: Submissions,
-    /// For attachments and their files.
-    pub journal: Arc<dyn Journal>,
-    pub broker: Arc<dyn Broker>,
-    pub adapters: Arc<Adapters>,
-    pub clock: Arc<dyn Clock>,
-    pub metrics: Metrics,
-    pub retention: Retention,
-    /// How often what has been kept long enough is looked for: [`HOUSEKEEPING_EVERY`], but in tests.
-    pub housekeeping_every: Duration,
-    /// A message that was published this long ago and not taken up is waiting in the broker, or lost.
-    pub lost_after: SignedDuration,
-    /// For submissions whose agency is no longer configured.
-    pub fallback_schedule: Schedule,
-    pub attachments: crate::attachments::AttachmentStore,
-    /// Somebody in this process has put something into the outbox.
-    pub outbox_filled: Arc<Notify>,
-}
 
 /// How soon what other processes have added is seen.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,7 +26,6 @@ const QUICK_TICK: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// How often the broker's queues are compared with the journal, within the time after which a message counts as lost.
 const COMPARISONS: u32 = 4;
-pub const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
 /// After a failure of journal or broker.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use super::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use punte::{
     cli::{
-        trust::{PolicyFiles, Verify},
+        trust_policy::{PolicyFiles, Verify},
         trust_verify::{self, Verdict, verify_message},
     },
     trust::{
