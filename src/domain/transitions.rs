@@ -403,7 +403,7 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
                 && match finding {
                     Finding::Happened { .. } => true,
                     Finding::DidNotHappen => !facts.is_erased,
-                    // Nobody else can be asked, and nothing but the answer may come of it.
+                    // Only an agency whose operation has a lookup can be asked by our reference.
                     Finding::AskAgain => !facts.is_erased && facts.effect == Effect::Lookup,
                 }
         }

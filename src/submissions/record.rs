@@ -18,7 +18,7 @@ pub struct Submissions {
     /// The truth. Only this room changes a state in it.
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
-    /// `None` in a command: nobody waits in its process, and who waits elsewhere reads the journal every second.
+    /// `None`: nobody waits in this process, and who waits elsewhere reads the journal every second.
     listeners: Option<Listeners>,
 }
 
@@ -40,7 +40,7 @@ impl Submissions {
         Self { journal, clock, listeners: Some(listeners) }
     }
 
-    /// For a command, which ends before anybody could be told.
+    /// For whoever has nobody to tell: a command, which ends before that, and a role that only looks.
     pub fn visiting(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
         Self { journal, clock, listeners: None }
     }
@@ -130,7 +130,13 @@ impl Submissions {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::{CallContext, Effect, Priority, Subject, TraceParent};
+    use crate::{
+        broker::embedded::{EmbeddedBroker, EmbeddedSettings},
+        domain::{
+            Answer, CallContext, Code, Effect, Fault, Finding, ManualClock, Priority, Stage, Subject, TraceParent,
+        },
+        journal::{Acceptance, IdempotencyKey, sqlite::SqliteJournal},
+    };
 
     pub fn submission() -> Submission {
         let now = Timestamp::UNIX_EPOCH;
@@ -148,6 +154,81 @@ pub(crate) mod tests {
             accepted_at: now,
             expires_at: now,
             trace: TraceParent::fresh(),
+        }
+    }
+
+    fn serving(journal: &Arc<dyn Journal>, metrics: &Metrics) -> Submissions {
+        let listeners = Listeners {
+            broker: Arc::new(EmbeddedBroker::start(EmbeddedSettings::default())),
+            waiters: Arc::default(),
+            metrics: metrics.clone(),
+            outbox_filled: Arc::default(),
+        };
+        Submissions::serving(journal.clone(), Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)), listeners)
+    }
+
+    /// What the metric says of a state.
+    fn counted(metrics: &Metrics, state: StateName) -> usize {
+        let line = format!(
+            "punte_submissions_total{{state=\"{state}\",service=\"person-lookup\",agency=\"civil-registry\"}} "
+        );
+        let text = metrics.to_text();
+        text.lines().find_map(|it| it.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_state_that_a_submission_enters_is_counted_once_whoever_has_changed_it() {
+        let home = tempfile::tempdir().unwrap();
+        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+        let metrics = Metrics::new();
+        let submissions = serving(&journal, &metrics);
+        let (now, hour) = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_hours(1));
+        let fault = |code| Fault::new(code, Stage::Send, "");
+        let mut ids = Vec::new();
+        for (number, effect) in [Effect::Once, Effect::Idempotent, Effect::Read].into_iter().enumerate() {
+            let submission = Submission { effect, expires_at: now + hour, ..submission() };
+            let key = IdempotencyKey { key: number.to_string(), body_sha256: [7; 32] };
+            submissions.accept(&submission, &key, false, Some(now + hour)).await.unwrap();
+            assert!(matches!(submissions.accept(&submission, &key, false, None).await, Ok(Acceptance::Repeated(_))));
+            ids.push(submission.id);
+        }
+        let [once, idempotent, read] = ids[..] else { panic!("three") };
+        let agency = "civil-registry".parse().unwrap();
+        let begun = |attempt| Entry::new(Event::Begun { attempt, lease_until: now, asks_first: true }, now);
+
+        submissions.published(&ids).await.unwrap();
+        submissions.published(&ids).await.unwrap();
+        submissions.begin(once, begun(1)).await.unwrap();
+        assert_eq!(submissions.void_leases().await.unwrap(), 1);
+        submissions
+            .end_lapsed(once, Event::OutcomeUnknown { attempt: 1, fault: fault(Code::Interrupted) })
+            .await
+            .unwrap();
+        let seen = submissions.find(once).await.unwrap().unwrap();
+        submissions.resolve(&seen, "jane", Finding::DidNotHappen).await.unwrap();
+        assert!(submissions.resolve(&seen, "john", Finding::DidNotHappen).await.is_err());
+        submissions.park(once, fault(Code::AgencyUnknown)).await.unwrap();
+        submissions.discard(once, "jane").await.unwrap();
+
+        submissions.hold_back(idempotent, now, now, fault(Code::AgencyAway)).await.unwrap();
+        assert_eq!(submissions.wake(&agency, now, 9, &Default::default()).await.unwrap().len(), 1);
+        submissions.give_back(idempotent, None).await.unwrap();
+        submissions.cancel(idempotent, &seen.submission.office).await.unwrap();
+
+        assert_eq!(submissions.requeue_lost(&agency, now + hour, 9).await.unwrap(), 1);
+        let record = submissions.find(read).await.unwrap().unwrap();
+        let answered = Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) };
+        submissions.end(&record, vec![begun(1), Entry::new(answered, now)]).await.unwrap();
+
+        let mut entered = Vec::new();
+        for id in ids {
+            let timeline = submissions.timeline(id).await.unwrap();
+            entered.extend(timeline.into_iter().filter(|it| it.from != Some(it.to)).map(|it| it.to));
+        }
+        assert!(entered.len() > 15, "{entered:?}");
+        for state in StateName::ALL {
+            let expected = entered.iter().filter(|it| **it == state).count();
+            assert_eq!(counted(&metrics, state), expected, "{state}");
         }
     }
 }

@@ -80,3 +80,59 @@ fn every_file_says_first_what_it_is_for() {
         .collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
+
+/// What the journal does that is not about one or more submissions; the rooms above call it themselves.
+const BESIDE_SUBMISSIONS: [&str; 15] = [
+    "add_attachment",
+    "advance_mark",
+    "attachment",
+    "attachment_bytes",
+    "claim_notices",
+    "confirm_mark",
+    "continuity",
+    "files_removed",
+    "forget_attachments",
+    "identity",
+    "known_attachments",
+    "mark",
+    "ping",
+    "remove_traces",
+    "settle_notice",
+];
+
+#[test]
+fn whatever_is_done_with_a_submission_goes_by_the_room_of_submissions() {
+    let house = House::read();
+    let methods = journals_methods(&house.texts[&vec!["journal".to_owned()]]);
+    assert!(methods.len() > 30 && methods.iter().any(|it| it == "record"), "{methods:?}");
+    let reserved: Vec<_> = methods.iter().filter(|it| !BESIDE_SUBMISSIONS.contains(&it.as_str())).collect();
+    let outside = house
+        .texts
+        .keys()
+        .filter(|module| module.first().is_some_and(|room| !["journal", "submissions"].contains(&room.as_str())));
+    let mut faults = Vec::new();
+    for module in outside {
+        let code = house.run_together(module);
+        for method in &reserved {
+            for receiver in ["journal", "journal()"] {
+                if code.contains(&format!("{receiver}.{method}(")) {
+                    faults.push(format!("{} calls journal.{method}", name(module)));
+                }
+            }
+        }
+        // By this name it is found above.
+        for (at, _) in code.match_indices("dynJournal") {
+            let declared = code[..at].trim_end_matches("Arc<").trim_end_matches('&').strip_suffix(':');
+            if declared.is_some_and(|declared| !declared.ends_with("journal")) {
+                faults.push(format!("{} calls a journal by another name", name(module)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn journals_methods(text: &str) -> Vec<String> {
+    let its = text.split_once("pub trait Journal").unwrap().1;
+    let named = its.split("fn ").skip(1).filter_map(|rest| rest.split_once('('));
+    named.map(|(name, _)| name.to_owned()).collect()
+}

@@ -30,6 +30,11 @@ impl House {
         Self { texts, uses }
     }
 
+    /// Without comments and tests, and without anything between the words that a line break could be.
+    pub fn run_together(&self, module: &Module) -> String {
+        code(&self.texts[module]).split_whitespace().collect()
+    }
+
     pub fn rooms(&self) -> BTreeSet<String> {
         self.texts.keys().filter_map(|module| module.first().cloned()).collect()
     }

@@ -6,8 +6,8 @@ mod secrets;
 use crate::journal::files_with;
 use punte::{
     domain::{
-        CallContext, Code, Effect, Event, Fault, Priority, Stage, StateName, Subject, Submission, SubmissionId,
-        TraceParent, WireRecord,
+        Actor, Answer, CallContext, Code, Effect, Event, Fault, Priority, Stage, State, StateName, Subject, Submission,
+        SubmissionId, TraceParent, WireRecord,
     },
     journal::{Entry, IdempotencyKey, Journal, sqlite::SqliteJournal},
 };
@@ -16,6 +16,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -543,6 +544,123 @@ async fn what_the_agency_may_have_done_is_not_replayed_by_accident() {
     assert_eq!(record.progress.state.name(), StateName::Cancelled);
     let timeline = journal.timeline(id.parse().unwrap()).await.unwrap();
     assert_eq!(timeline.last().unwrap().cause, "discarded by A. Operator, ticket 7");
+}
+
+#[tokio::test]
+async fn an_operator_says_what_has_become_of_what_the_agency_may_have_done() {
+    let folder = Folder::new();
+    let config = folder.config();
+    let fault = || Fault::new(punte::domain::Code::NetworkReset, Stage::Send, "reset");
+    let uncertain = async || {
+        let unknown = |attempt| Event::OutcomeUnknown { attempt, fault: fault() };
+        folder.with_waiting(Effect::Once, unknown).await.to_string()
+    };
+    let resolve = |id: &str, words: &[&str]| {
+        punte(&[&["uncertain", "resolve", id, "--by", "A. Operator, ticket 7", "--config", &config], words].concat())
+    };
+    let shown = |id: &str| -> Value {
+        serde_json::from_slice(&punte(&["submissions", "show", id, "--json", "--config", &config]).stdout).unwrap()
+    };
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("adapters/civil-registry/person-lookup/examples");
+    let answers = || std::fs::read_dir(&examples).unwrap().map(|it| it.unwrap().path().join("answer.json"));
+    let answer = answers().find(|file| file.exists()).unwrap();
+    let answer: Value = serde_json::from_slice(&std::fs::read(answer).unwrap()).unwrap();
+    let good = folder.0.path().join("answer.json");
+    std::fs::write(&good, answer.to_string()).unwrap();
+    let good = good.to_str().unwrap();
+    let bad = folder.0.path().join("bad.json");
+    std::fs::write(&bad, r#"{"no such member": 1}"#).unwrap();
+
+    let id = uncertain().await;
+    for (words, told) in [
+        (&["--ask-again"][..], "cannot be asked by our reference"),
+        (&["--happened", "--answer", bad.to_str().unwrap()], "does not fit the answer schema of person-lookup"),
+        (&["--happened", "--answer", "/nowhere.json"], "cannot be read"),
+    ] {
+        let refused = resolve(&id, words);
+        assert_eq!(code(&refused), 1, "{words:?}");
+        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
+    }
+    for words in [&[][..], &["--happened", "--did-not-happen"], &["--did-not-happen", "--answer", good]] {
+        assert_eq!(code(&resolve(&id, words)), 2, "{words:?}");
+    }
+    let done = resolve(&id, &["--happened", "--answer", good]);
+    assert_eq!((code(&done), text(&done.stdout)), (0, format!("{id}: completed\n")), "{}", text(&done.stderr));
+    let journal = SqliteJournal::open(&folder.journal_path()).unwrap();
+    let record = journal.find(id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(record.progress.state, State::Completed { answer: Some(Answer(answer)) });
+    journal.close().await;
+    let line = shown(&id)["timeline"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(line["by"], "operator A. Operator, ticket 7");
+    assert_eq!(line["cause"], "found to have happened, with its answer, by A. Operator, ticket 7");
+    assert_eq!(shown(&id)["timeline"][0]["by"], "office causeni");
+    assert_eq!(shown(&id)["timeline"][1]["by"], "machine");
+    let again = resolve(&id, &["--did-not-happen"]);
+    assert_eq!(code(&again), 1);
+    assert!(text(&again.stderr).contains("it is completed"), "{}", text(&again.stderr));
+
+    let id = uncertain().await;
+    assert_eq!(text(&resolve(&id, &["--happened"]).stdout), format!("{id}: completed\n"));
+    let id = uncertain().await;
+    let listed = punte(&["uncertain", "list", "--json", "--config", &config]);
+    assert!(text(&listed.stdout).contains(&id) && text(&listed.stdout).lines().count() == 1);
+    assert_eq!(text(&resolve(&id, &["--did-not-happen"]).stdout), format!("{id}: accepted\n"));
+    assert_eq!((&shown(&id)["state"], &shown(&id)["in_doubt"]), (&json!("accepted"), &json!(false)));
+}
+
+/// Two operators' commands, each a process of its own, decide otherwise, while the lease of the attempt runs out and its late
+/// answer comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_operators_a_late_answer_and_a_lease_that_runs_out_at_once_exactly_one_decides() {
+    let folder = Folder::new();
+    let config = folder.config();
+    let mut deciders = std::collections::BTreeSet::new();
+    for round in 0..8 {
+        let journal = Arc::new(SqliteJournal::open(&folder.journal_path()).unwrap());
+        let submission = submission(Effect::Once);
+        let (id, now) = (submission.id, jiff::Timestamp::now());
+        let key = IdempotencyKey { key: id.to_string(), body_sha256: [0; 32] };
+        journal.accept(&submission, &key, false, None).await.unwrap();
+        let begun = Event::Begun { attempt: 1, lease_until: now, asks_first: true };
+        journal.record(id, Entry::new(begun, now)).await.unwrap();
+        let operator = |name: &'static str, word: &'static str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_punte"));
+            command.args(["uncertain", "resolve", &id.to_string(), word, "--by", name, "--config", &config]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let late = |event: Event, after_ms: u64| {
+            let journal = journal.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                journal.record(id, Entry::new(event, jiff::Timestamp::now())).await.is_ok()
+            })
+        };
+        let fault = Fault::new(Code::Interrupted, Stage::Send, "the worker's lease ran out");
+        let lapses = late(Event::OutcomeUnknown { attempt: 1, fault }, 0);
+        // In every second round so late that an operator has time to be first.
+        let answered = Event::Answered { attempt: 1, answer: Answer(json!({"from": "the agency"})) };
+        let answers = late(answered, if round % 2 == 0 { 3 } else { 3000 });
+        lapses.await.unwrap();
+        let [mut jane, mut john] = [operator("jane", "--happened"), operator("john", "--did-not-happen")];
+        let jane = jane.wait().unwrap().success();
+        let john = john.wait().unwrap().success();
+        let agency = answers.await.unwrap();
+        let won: Vec<_> =
+            [("jane", jane), ("john", john), ("agency", agency)].into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        assert_eq!(won.len(), 1, "{won:?}");
+        deciders.extend(won.clone());
+        let (record, timeline) = journal.find_whole(id).await.unwrap().unwrap();
+        let (state, by) = (&record.progress.state, timeline.last().unwrap().by.clone().unwrap());
+        match won[0] {
+            "jane" => assert_eq!((state, by), (&State::Completed { answer: None }, Actor::Operator("jane".into()))),
+            "john" => assert_eq!((state, by), (&State::Accepted, Actor::Operator("john".into()))),
+            _ => assert!(matches!(state, State::Completed { answer: Some(_) }) && by == Actor::Machine),
+        }
+        let left = timeline.iter().filter(|it| it.from == Some(StateName::Uncertain)).count();
+        assert!(left <= 1, "{timeline:?}");
+        journal.close().await;
+    }
+    assert!(deciders.len() > 1, "it was always the same one: {deciders:?}");
 }
 
 /// Twelve submissions that are parked, and differ at the ends of their ids alone.

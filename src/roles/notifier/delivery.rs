@@ -46,7 +46,7 @@ pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notic
 
 /// No personal data: the office fetches the answer itself, with its certificate.
 async fn body_of(state: &NotifierState, notice: &Notice) -> Result<Vec<u8>, crate::journal::JournalError> {
-    let record = state.journal.find(notice.submission).await?;
+    let record = state.submissions.find(notice.submission).await?;
     let submission = record.as_ref().map(|record| &record.submission);
     let service = submission.map(|it| it.service.as_str());
     let agency = submission.map(|it| it.agency.as_str());

@@ -20,6 +20,7 @@ use crate::{
     domain::{Clock, Schedule},
     journal::Journal,
     settings::OfficeSettings,
+    submissions::Submissions,
     telemetry::Metrics,
 };
 use state::{NotifierState, OfficeLimits};
@@ -51,6 +52,7 @@ impl Notifier {
     pub fn start(parts: NotifierParts) -> Result<Self, NotifierError> {
         let clients = Arc::new(WebhookClients::open(&parts.offices, parts.clock.now())?);
         let state = Arc::new(NotifierState {
+            submissions: Submissions::visiting(parts.journal.clone(), parts.clock.clone()),
             journal: parts.journal,
             clock: parts.clock,
             metrics: parts.metrics,

@@ -4,6 +4,7 @@ use super::webhook_clients::WebhookClients;
 use crate::{
     domain::{Clock, OfficeName, Schedule},
     journal::Journal,
+    submissions::Submissions,
     telemetry::Metrics,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Shared by the loop that claims notices and by every delivery that it begins; it lasts as long as the role runs.
 pub(super) struct NotifierState {
+    /// Of which the notices speak.
+    pub submissions: Submissions,
+    /// Holds the notices themselves.
     pub journal: Arc<dyn Journal>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,

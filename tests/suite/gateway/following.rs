@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use punte::{
-    domain::{Code, Event, Fault, Stage, StateName},
+    domain::{Code, Event, Fault, Finding, Stage, StateName},
     journal::Entry,
 };
 use serde_json::{Value, json};
@@ -56,6 +56,47 @@ async fn a_submission_shows_its_timeline_and_its_fault_without_inner_detail() {
     let states: Vec<_> = said.json["timeline"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
     assert_eq!(states, ["accepted", "queued", "sending", "parked", "cancelled"]);
     assert!(!said.text.contains("jane"), "{}", said.text);
+}
+
+#[tokio::test]
+async fn what_the_agency_may_have_done_is_told_to_the_office_and_so_is_an_answer_that_nobody_has() {
+    let open = open().await;
+    let office = open.office("causeni");
+    let schema = punte::roles::gateway::openapi::component("Submission").unwrap();
+    let at = Timestamp::now();
+    let show = async |id| {
+        let said = office.get(&format!("/v1/submissions/{id}")).await;
+        assert_eq!(schema.faults(&said.json), [], "{}", said.text);
+        assert!(!said.text.contains("jane"), "{}", said.text);
+        said.json
+    };
+    let ends = [
+        (Event::Discarded { by: "jane".into() }, "cancelled", json!(true), Value::Null),
+        (resolved(Finding::Happened { answer: None }), "completed", Value::Null, json!(true)),
+        (resolved(Finding::DidNotHappen), "accepted", Value::Null, Value::Null),
+    ];
+    for (number, (end, state, in_doubt, answer_missing)) in ends.into_iter().enumerate() {
+        let id = office.post(&format!("k{number}"), &wish()).await.id();
+        let record = async |event| open.env.journal.record(id, Entry::new(event, at)).await.unwrap();
+        record(Event::Begun { attempt: 1, lease_until: at, asks_first: true }).await;
+        assert_eq!(show(id).await["in_doubt"], Value::Null);
+        record(Event::OutcomeUnknown { attempt: 1, fault: Fault::new(Code::NetworkReset, Stage::Send, "") }).await;
+        let shown = show(id).await;
+        assert_eq!((&shown["state"], &shown["in_doubt"]), (&json!("uncertain"), &json!(true)));
+        record(end).await;
+        let shown = show(id).await;
+        assert_eq!(
+            (&shown["state"], &shown["in_doubt"], &shown["answer_missing"]),
+            (&json!(state), &in_doubt, &answer_missing)
+        );
+        assert_eq!(shown["answer"], Value::Null);
+    }
+    let listed = office.get("/v1/submissions?state=cancelled").await;
+    assert_eq!(listed.json["submissions"][0]["in_doubt"], true);
+}
+
+fn resolved(finding: Finding) -> Event {
+    Event::Resolved { by: "jane".into(), seen: 1, finding }
 }
 
 #[tokio::test]
