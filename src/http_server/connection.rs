@@ -2,32 +2,18 @@
 
 use super::{
     acceptor::{Connection, HttpVersion, ListenerLimits},
+    activity::{Activity, Busy, Watched},
     request_body::RequestBody,
 };
 use axum::{Router, body::Body};
 use http::{Request, Response, StatusCode, header};
-use hyper::{
-    body::{Body as HttpBody, Frame, Incoming, SizeHint},
-    service::service_fn,
-};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use std::{
-    convert::Infallible,
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -89,7 +75,7 @@ fn under_way(mut response: Response<Body>, busy: Busy) -> Response<Body> {
         // The router writes one for every answer; this one may have none (RFC 9110, section 8.6).
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    response.map(|body| Body::new(Watched { body, _busy: busy }))
+    response.map(|body| Body::new(Watched::new(body, busy)))
 }
 
 /// The version is known from the handshake: letting `auto` find it out would wait for the first bytes without a deadline.
@@ -115,96 +101,4 @@ fn builder(version: HttpVersion, limits: ListenerLimits) -> Builder<TokioExecuto
         .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES as u32);
     builder
-}
-
-/// How many requests are under way, and since when there are none: shared by the connection's task and its requests.
-struct Activity {
-    /// One for each [`Busy`].
-    busy: AtomicUsize,
-    /// When the last of them ended.
-    quiet: Mutex<Quiet>,
-    limits: ListenerLimits,
-}
-
-struct Quiet {
-    since: Instant,
-    had_request: bool,
-}
-
-impl Activity {
-    fn new(limits: ListenerLimits) -> Self {
-        let quiet = Quiet { since: Instant::now(), had_request: false };
-        Self { busy: AtomicUsize::new(0), quiet: Mutex::new(quiet), limits }
-    }
-
-    async fn idle_for_too_long(&self) {
-        loop {
-            let (since, allowed) = {
-                let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-                (quiet.since, if quiet.had_request { self.limits.idle_timeout } else { self.limits.header_timeout })
-            };
-            let is_busy = self.busy.load(Ordering::Acquire) > 0;
-            match since + allowed {
-                end if !is_busy && end <= Instant::now() => return,
-                end if is_busy => tokio::time::sleep_until(end.max(Instant::now() + allowed)).await,
-                end => tokio::time::sleep_until(end).await,
-            }
-        }
-    }
-
-    /// Ends once nothing has been under way for this long.
-    async fn quiet_for(&self, wait: Duration) {
-        loop {
-            tokio::time::sleep(wait).await;
-            let since = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).since;
-            if self.busy.load(Ordering::Acquire) == 0 && since.elapsed() >= wait {
-                return;
-            }
-        }
-    }
-}
-
-/// One request under way, until the last byte of its answer is gone or given up.
-struct Busy(Arc<Activity>);
-
-impl Busy {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.busy.fetch_add(1, Ordering::AcqRel);
-        Self(activity.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut quiet = self.0.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        *quiet = Quiet { since: Instant::now(), had_request: true };
-        drop(quiet);
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// An answer's body, which counts as under way until it is dropped.
-struct Watched {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for Watched {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
