@@ -3,6 +3,7 @@
 use super::{
     installation::Installation,
     keeper::Keeper,
+    operations::run_operations,
     parts::Shared,
     role::Role,
     start_error::StartError,
@@ -93,7 +94,7 @@ impl Process {
         shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
-        let operations_address = shared.run_operations(&installation, roles).await?;
+        let operations_address = run_operations(&shared, &installation, roles).await?;
         let Shared { stop, abort, tasks, webhook_clients, .. } = shared;
         tasks.close();
         let connections = installation.connections;

@@ -9,6 +9,7 @@ mod stores;
 mod keeper;
 mod take_over;
 mod parts;
+mod operations;
 mod lifecycle;
 
 pub use installation::Installation;

@@ -2,10 +2,10 @@
 
 use super::{
     behaviour::{Blamed, Script, SimulatedFault},
-    clerk::{self, Asked, Reply},
     cut::Break,
+    example_answers::{self, Asked, Reply},
     ledger::{Arrival, Ledger},
-    older_words::OlderWords,
+    older_answers::OlderAnswers,
     response::{self, Body},
     seal::{AgencySeal, Flaw},
 };
@@ -44,7 +44,7 @@ pub(super) struct Agency {
     pub idle_end: Mutex<CancellationToken>,
     pub clock: Mutex<Arc<dyn Clock>>,
     pub swap: Swap,
-    pub older: OlderWords,
+    pub older: OlderAnswers,
     /// Answers whose turn it was to break, or to be whole.
     pub breaks: AtomicUsize,
 }
@@ -93,7 +93,7 @@ impl Agency {
         let now = self.now();
         let opened = self.seal.open(&parts.method, &absolute(&parts), &parts.headers, &body, now);
         let asked = match opened {
-            Ok(opened) => clerk::understand(&self.adapter, &parts.method, &parts.uri, &parts.headers, opened),
+            Ok(opened) => example_answers::understand(&self.adapter, &parts.method, &parts.uri, &parts.headers, opened),
             Err(reason) => Err(format!("the signature: {reason}")),
         };
         if let Ok(asked) = &asked {

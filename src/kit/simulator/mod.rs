@@ -4,12 +4,12 @@
 
 mod agency;
 mod behaviour;
-mod clerk;
+mod example_answers;
 mod control;
 mod cut;
 mod ledger;
 mod listener;
-mod older_words;
+mod older_answers;
 mod response;
 mod seal;
 

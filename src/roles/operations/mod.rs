@@ -2,11 +2,11 @@
 
 mod journal_probe;
 mod part;
-mod queue_sights;
+mod queue_monitor;
 mod readiness;
 
 pub use part::{Part, PartState};
-pub use queue_sights::QueueSights;
+pub use queue_monitor::QueueMonitor;
 pub use readiness::Readiness;
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Whether a process can do its work now: parts that tell how they are come in, one verdict with its reasons goes out.
 
 use super::{
-    QueueSights,
+    QueueMonitor,
     journal_probe::JournalProbe,
     part::{Part, PartState},
 };
@@ -61,12 +61,12 @@ impl Readiness {
     }
 
     /// Without the broker submissions are still accepted: they wait in the journal.
-    pub fn add_broker(&self, broker: Arc<dyn Broker>, sights: Arc<QueueSights>) {
+    pub fn add_broker(&self, broker: Arc<dyn Broker>, queues: Arc<QueueMonitor>) {
         let part: Part = Box::new(move || {
-            let (broker, sights) = (broker.clone(), sights.clone());
+            let (broker, queues) = (broker.clone(), queues.clone());
             Box::pin(async move {
                 match broker.health() {
-                    BrokerHealth::Connected => sights.silence().await.map_or(PartState::Up, PartState::Degraded),
+                    BrokerHealth::Connected => queues.silence().await.map_or(PartState::Up, PartState::Degraded),
                     BrokerHealth::Degraded(why) => PartState::Degraded(why),
                     BrokerHealth::Blocked(why) => PartState::Degraded(format!("it takes no messages: {why}")),
                     BrokerHealth::Disconnected(why) => PartState::Degraded(why),

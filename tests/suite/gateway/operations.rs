@@ -1,7 +1,7 @@
 //! Health and metrics.
 
 use super::environment::{TestEnvironment, wish};
-use punte::roles::operations::{Operations, OperationsParts, PartState, QueueSights, Readiness};
+use punte::roles::operations::{Operations, OperationsParts, PartState, QueueMonitor, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 async fn started(env: &TestEnvironment) -> (Operations, Arc<Readiness>) {
     let readiness = Arc::new(Readiness::new(env.shutdown.clone(), env.metrics.clone()));
     readiness.add_journal(env.journal.clone());
-    let sights = QueueSights::new(env.broker.clone(), Vec::new(), env.metrics.clone());
-    readiness.add_broker(env.broker.clone(), Arc::new(sights));
+    let queues = QueueMonitor::new(env.broker.clone(), Vec::new(), env.metrics.clone());
+    readiness.add_broker(env.broker.clone(), Arc::new(queues));
     let parts = OperationsParts {
         listen: ([127, 0, 0, 1], 0).into(),
         readiness: readiness.clone(),

@@ -1,5 +1,5 @@
-//! How every agency's queues stand: the broker is asked, not longer than is sensible; what it says, or what it said last, goes
-//! out.
+//! How many messages and consumers every agency's queues have: the broker is asked with a time limit, at most once a second;
+//! its answer, or its last one, goes out.
 
 use super::PartState;
 use crate::{
@@ -15,18 +15,19 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 
-pub struct QueueSights {
+pub struct QueueMonitor {
     broker: Arc<dyn Broker>,
     agencies: Vec<AgencyName>,
     metrics: Metrics,
-    seen: Mutex<BTreeMap<AgencyName, Sight>>,
+    /// Replaced by each look at the broker.
+    seen: Mutex<BTreeMap<AgencyName, Reading>>,
     /// When the broker was asked last; one asks, and the others wait for what it hears.
     asked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// One agency's queues when the broker last spoke of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Sight {
+struct Reading {
     depth: QueueDepth,
     dead_letters: u64,
     /// Why it does not speak of them now.
@@ -35,10 +36,10 @@ struct Sight {
 
 /// What was heard so recently is as good as new.
 const FRESH: Duration = Duration::from_secs(1);
-/// A broker that hangs must not make who asks us wait.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// A broker that hangs must not keep those waiting who ask this process.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
-impl QueueSights {
+impl QueueMonitor {
     pub fn new(broker: Arc<dyn Broker>, agencies: Vec<AgencyName>, metrics: Metrics) -> Self {
         Self { broker, agencies, metrics, seen: Mutex::default(), asked: tokio::sync::Mutex::default() }
     }
@@ -46,13 +47,13 @@ impl QueueSights {
     /// Why the broker counts as silent; `None` if it answers.
     pub async fn silence(&self) -> Option<String> {
         self.look().await;
-        let is_silent = |sight: &Sight| sight.trouble == Some(silence());
+        let is_silent = |reading: &Reading| reading.trouble == Some(silence());
         self.seen().values().any(is_silent).then(|| format!("{}; messages wait in the journal", silence().reason()))
     }
 
     /// Whether the broker sees somebody who takes this agency's messages.
     pub async fn consumers(&self, agency: &AgencyName) -> PartState {
-        let Sight { depth, trouble, .. } = self.of(agency).await;
+        let Reading { depth, trouble, .. } = self.of(agency).await;
         match trouble {
             Some(error) if depth == QueueDepth::default() => PartState::Degraded(error.reason()),
             Some(error) => PartState::Degraded(format!(
@@ -76,7 +77,7 @@ impl QueueSights {
         }
     }
 
-    async fn of(&self, agency: &AgencyName) -> Sight {
+    async fn of(&self, agency: &AgencyName) -> Reading {
         self.look().await;
         self.seen().get(agency).cloned().unwrap_or_default()
     }
@@ -96,21 +97,21 @@ impl QueueSights {
             // Without a queue for them there are none.
             Ok((depth, self.broker.dead_letter_count(agency).await.unwrap_or_default()))
         };
-        let heard = timeout(PATIENCE, looking).await.unwrap_or(Err(silence()));
+        let heard = timeout(TIMEOUT, looking).await.unwrap_or(Err(silence()));
         if let Ok((depth, dead_letters)) = &heard {
             self.metrics.queue_depth(agency, depth.ready);
             self.metrics.queue_consumers(agency, depth.consumers);
             self.metrics.dead_letters(agency, *dead_letters);
         }
         let mut seen = self.seen();
-        let sight = seen.entry(agency.clone()).or_default();
+        let reading = seen.entry(agency.clone()).or_default();
         match heard {
-            Ok((depth, dead_letters)) => *sight = Sight { depth, dead_letters, trouble: None },
-            Err(error) => sight.trouble = Some(error),
+            Ok((depth, dead_letters)) => *reading = Reading { depth, dead_letters, trouble: None },
+            Err(error) => reading.trouble = Some(error),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<AgencyName, Sight>> {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<AgencyName, Reading>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! An opened request comes in; what the simulated agency's clerk makes of it goes out: the operation, and the example
-//! whose answer fits best.
+//! An opened request comes in; what the simulated agency understands goes out: the operation, and the example of the
+//! adapter whose answer fits best.
 
 use super::{ledger::Ledger, seal::Opened};
 use crate::{
