@@ -9,7 +9,7 @@
 //! | 7 | [`kit`]: for people who write adapters and tests |
 //! | 6 | [`process`]: which roles run, from start to stop |
 //! | 5 | [`roles`]: what a process does for as long as it runs |
-//! | 4 | [`delivery`]: the way of one submission, one verb per file |
+//! | 4 | [`delivery`]: one attempt from compose to record, and the fast path beside it |
 //! | 3 | [`adapter`]: agencies as data; [`submissions`]: all that may be done with a submission, one verb per file |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`http_server`], [`http_client`], [`soap`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |

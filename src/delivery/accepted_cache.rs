@@ -1,10 +1,9 @@
-//! AcceptedCache: what this process is accepting comes in, and goes out once to the worker that delivers it, which is spared
+//! The accepted cache, a part of the fast path: what this process is accepting comes in, and goes out once to the worker that delivers it, which is spared
 //! reading the journal. A message may be quicker than the journal: then its worker waits here until the journal has it.
 //!
 //! Never the truth: an attempt is recorded only by the journal's leave, and what is not here is read there.
 
-use super::exchange::is_small;
-use crate::{domain::SubmissionId, journal::Record};
+use crate::{domain::SubmissionId, journal::Record, json::is_small};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -51,7 +50,7 @@ impl AcceptedCache {
 
     /// `None`: it is not kept here.
     pub fn put(&self, record: &Arc<Record>) -> Option<PendingAccept> {
-        if self.kept == 0 || !is_small(&record.submission.data, &mut { LARGE_BYTES }) {
+        if self.kept == 0 || !is_small(&record.submission.data, LARGE_BYTES) {
             return None;
         }
         let (id, (accepted, outcome)) = (record.submission.id, oneshot::channel());

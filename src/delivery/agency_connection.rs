@@ -4,7 +4,7 @@
 use super::{
     Halt,
     halt::Found,
-    look::{Look, Looks, Unwell},
+    look::{self, Look, Looks, Unwell},
     suspicion::Suspicion,
 };
 use crate::{
@@ -225,6 +225,10 @@ impl AgencyConnection {
             self.stop(why);
         }
         found
+    }
+
+    pub async fn look(&self) -> Result<Look, Unwell> {
+        look::look(&self.client(), &self.adapter).await
     }
 
     /// No look that a refusal has caused goes on.

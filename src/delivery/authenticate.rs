@@ -1,4 +1,4 @@
-//! Believe: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
+//! Authenticate: the agency's bytes come in; what its signature vouches for, and what stands unsigned beside it, goes out.
 
 use super::{
     AnswerExpectation, Incoming,
@@ -21,8 +21,8 @@ use crate::{
 use http::StatusCode;
 use jiff::Timestamp;
 
-/// An answer that may be believed to be the agency's.
-pub(super) struct Believed {
+/// What is known to be the agency's.
+pub(super) struct Authentic {
     pub answer: WireAnswer,
     /// By which it is known if it comes again; `None` where a repetition cannot be told.
     pub mark: Option<Mark>,
@@ -30,28 +30,28 @@ pub(super) struct Believed {
     pub signed_at: Option<Timestamp>,
 }
 
-/// Media type, form and signature: what is left may be believed to be the agency's.
-pub(super) fn believe(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Believed, Fault> {
+/// By media type, form and signature.
+pub(super) fn authenticate(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Result<Authentic, Fault> {
     let policy = it.connection.answer_policy();
-    if received.body.is_empty() {
-        return believe_empty(received, it, &policy);
+    if incoming.body.is_empty() {
+        return authenticate_empty(incoming, it, &policy);
     }
     // It says which headers count, and is about what was sent.
     let beside = match &policy.kind {
-        AnswerKind::HttpSignature { .. } if received.headers.contains_key("signature") => {
-            Some(verify_beside(received, &[], it, &policy)?)
+        AnswerKind::HttpSignature { .. } if incoming.headers.contains_key("signature") => {
+            Some(verify_beside(incoming, &[], it, &policy)?)
         }
         _ => None,
     };
     let covered = beside.as_ref().map(|beside| beside.covered.as_slice()).unwrap_or_default();
-    let content = unpack(received, it, headers_that_count(&policy.kind, covered))?;
+    let content = unpack(incoming, it, headers_that_count(&policy.kind, covered))?;
     if is_empty(&content, &policy.kind) {
-        return believe_empty(received, it, &policy);
+        return authenticate_empty(incoming, it, &policy);
     }
     check_media_type(&content, it, &policy.kind)?;
     match it.exchange.expects() {
-        Form::Xml => believe_xml(received, &content, it, &policy, beside),
-        Form::Json => believe_json(received, &content, it, &policy, beside),
+        Form::Xml => authenticate_xml(incoming, &content, it, &policy, beside),
+        Form::Json => authenticate_json(incoming, &content, it, &policy, beside),
     }
 }
 
@@ -64,20 +64,24 @@ fn is_empty(content: &Content, kind: &AnswerKind) -> bool {
 }
 
 /// Empty answers, as 202 and 204 have them. Where the signature stands inside the body, an empty answer cannot be signed.
-fn believe_empty(received: &Incoming, it: &AnswerExpectation<'_>, policy: &AnswerPolicy) -> Result<Believed, Fault> {
-    let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", received.status));
+fn authenticate_empty(
+    incoming: &Incoming,
+    it: &AnswerExpectation<'_>,
+    policy: &AnswerPolicy,
+) -> Result<Authentic, Fault> {
+    let unsigned = || bad_signature(format!("the answer is empty and unsigned, with HTTP status {}", incoming.status));
     let beside = match &policy.kind {
         AnswerKind::Wss | AnswerKind::JwsCompact => Err(unsigned()),
-        AnswerKind::JwsDetached { header } if !received.headers.contains_key(header) => Err(unsigned()),
-        AnswerKind::HttpSignature { .. } if !received.headers.contains_key("signature") => Err(unsigned()),
-        _ => verify_beside(received, &[], it, policy),
+        AnswerKind::JwsDetached { header } if !incoming.headers.contains_key(header) => Err(unsigned()),
+        AnswerKind::HttpSignature { .. } if !incoming.headers.contains_key("signature") => Err(unsigned()),
+        _ => verify_beside(incoming, &[], it, policy),
     }?;
-    Ok(believed(WireAnswer::of_body(serde_json::Value::Null), received, it, beside))
+    Ok(authentic(WireAnswer::of_body(serde_json::Value::Null), incoming, it, beside))
 }
 
-fn believed(answer: WireAnswer, received: &Incoming, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Believed {
-    let answer = answer.with_head(it.exchange.coverage(), received.status, &received.headers, &beside.covered);
-    Believed { answer, mark: beside.mark, signed_at: beside.signed_at }
+fn authentic(answer: WireAnswer, incoming: &Incoming, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Authentic {
+    let answer = answer.with_head(it.exchange.coverage(), incoming.status, &incoming.headers, &beside.covered);
+    Authentic { answer, mark: beside.mark, signed_at: beside.signed_at }
 }
 
 /// What a signature covers that stands in headers beside the body.
@@ -88,13 +92,13 @@ struct SignedBeside {
     signed_at: Option<Timestamp>,
 }
 
-fn believe_xml(
-    received: &Incoming,
+fn authenticate_xml(
+    incoming: &Incoming,
     content: &Content,
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,
     beside: Option<SignedBeside>,
-) -> Result<Believed, Fault> {
+) -> Result<Authentic, Fault> {
     let read = text(content, it)?;
     let not_xml = |refusal| Fault::new(Code::AnswerNotXml, Stage::Read, refusal);
     let document = xml::parse(&read.text).map_err(not_xml)?;
@@ -111,29 +115,29 @@ fn believe_xml(
             answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
             let (mark, signed_at) = (Some(verified.mark), Some(verified.created));
             let beside = SignedBeside { mark, signed_at, ..SignedBeside::default() };
-            Ok(believed(answer, received, it, beside))
+            Ok(authentic(answer, incoming, it, beside))
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
-            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
+            let beside = beside.map_or_else(|| verify_beside(incoming, &content.whole, it, policy), Ok)?;
             let answer = if it.connection.adapter.protocol != Protocol::Rest {
                 let envelope = soap::open(&document).map_err(unexpected)?;
                 it.exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true)
             } else {
                 it.exchange.answer_of_root(&document)
             };
-            Ok(believed(with_parts(answer.map_err(unexpected)?, &read.parts, it), received, it, beside))
+            Ok(authentic(with_parts(answer.map_err(unexpected)?, &read.parts, it), incoming, it, beside))
         }
         AnswerKind::JwsCompact => Err(bad_signature("a compact JWS cannot carry XML here")),
     }
 }
 
-fn believe_json(
-    received: &Incoming,
+fn authenticate_json(
+    incoming: &Incoming,
     content: &Content,
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,
     beside: Option<SignedBeside>,
-) -> Result<Believed, Fault> {
+) -> Result<Authentic, Fault> {
     let not_json = |problem: String| Fault::new(Code::AnswerNotJson, Stage::Read, problem);
     let of_text = |text: &str| WireAnswer::from_json(text.as_bytes()).map_err(|error| not_json(error.problem));
     match &policy.kind {
@@ -142,12 +146,12 @@ fn believe_json(
             let verified = jws::verify_compact(token, policy, it.now).map_err(bad_signature)?;
             let read = charset::decode(&verified.payload, None, TextKind::Json);
             let answer = of_text(&read.map_err(|refusal| not_json(refusal.to_string()))?)?;
-            Ok(believed(answer, received, it, SignedBeside::default()))
+            Ok(authentic(answer, incoming, it, SignedBeside::default()))
         }
         _ => {
-            let beside = beside.map_or_else(|| verify_beside(received, &content.whole, it, policy), Ok)?;
+            let beside = beside.map_or_else(|| verify_beside(incoming, &content.whole, it, policy), Ok)?;
             let read = text(content, it)?;
-            Ok(believed(with_parts(of_text(&read.text)?, &read.parts, it), received, it, beside))
+            Ok(authentic(with_parts(of_text(&read.text)?, &read.parts, it), incoming, it, beside))
         }
     }
 }
@@ -161,7 +165,7 @@ fn with_parts(mut answer: WireAnswer, parts: &[&Part], it: &AnswerExpectation<'_
 /// Signatures that stand in headers beside the body. `whole`: the content, no longer compressed, which a JWS is about; a
 /// digest is about what was sent (RFC 9530, section 2).
 fn verify_beside(
-    received: &Incoming,
+    incoming: &Incoming,
     whole: &[u8],
     it: &AnswerExpectation<'_>,
     policy: &AnswerPolicy,
@@ -169,15 +173,15 @@ fn verify_beside(
     match &policy.kind {
         AnswerKind::None => Ok(SignedBeside::default()),
         AnswerKind::JwsDetached { header } => {
-            let token = received.headers.get(header).and_then(|token| token.to_str().ok());
+            let token = incoming.headers.get(header).and_then(|token| token.to_str().ok());
             let token = token.ok_or_else(|| bad_signature("missing"))?;
             jws::verify_detached(token, whole, policy, it.now).map_err(bad_signature)?;
             Ok(SignedBeside::default())
         }
         AnswerKind::HttpSignature { .. } => {
-            let status = StatusCode::from_u16(received.status).map_err(bad_signature)?;
+            let status = StatusCode::from_u16(incoming.status).map_err(bad_signature)?;
             let start = HttpStart::Response { status };
-            let message = HttpMessage { start, headers: &received.headers, body: &received.body };
+            let message = HttpMessage { start, headers: &incoming.headers, body: &incoming.body };
             let verified = http_signature::verify_but_for_replay(&message, policy, it.now).map_err(bad_signature)?;
             let signed_at = Some(verified.created);
             Ok(SignedBeside { covered: verified.covered, mark: verified.mark, signed_at })

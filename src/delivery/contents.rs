@@ -1,9 +1,8 @@
 //! Contents of attachments: a submission comes in; a place for what is in its attachments goes out, and then that, in
-//! base64. There are so many places that memory is bounded, however many submissions are on the road.
+//! base64. There are so many places that memory is bounded, however many submissions are on their way.
 
-use super::Deliverer;
 use crate::{
-    attachments::AttachmentError,
+    attachments::{AttachmentError, AttachmentStore},
     domain::{AgencyName, AttachmentId, Code, Fault, Stage, Submission},
     journal::Record,
 };
@@ -19,9 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// One agency gets half of it, so that a slow one does not hold up all others. A submission that is larger than all there
 /// is has it alone.
 pub struct Contents {
-    /// In units of [`UNIT_BYTES`].
+    store: AttachmentStore,
+    /// How much there is in all, in units of [`UNIT_BYTES`].
     places: u32,
+    /// One permit to each unit. Requests hold them until they have been sent.
     whole: Arc<Semaphore>,
+    /// The same of each agency's half. An agency's is made when its first attachment is read, and stays.
     agencies: Mutex<HashMap<AgencyName, Arc<Semaphore>>>,
 }
 
@@ -39,9 +41,13 @@ const UNIT_BYTES: u64 = 1024;
 const MAX_BYTES: u64 = 32 << 20;
 
 impl Contents {
-    fn with_room_for(bytes: u64) -> Self {
+    pub fn new(store: AttachmentStore) -> Self {
+        Self::with_room_for(MAX_BYTES, store)
+    }
+
+    fn with_room_for(bytes: u64, store: AttachmentStore) -> Self {
         let places = units(bytes);
-        Self { places, whole: Arc::new(Semaphore::new(places as usize)), agencies: Mutex::default() }
+        Self { store, places, whole: Arc::new(Semaphore::new(places as usize)), agencies: Mutex::default() }
     }
 
     /// Waits until there is room for all that is attached.
@@ -65,20 +71,12 @@ impl Contents {
     fn share(&self) -> u32 {
         self.places.div_ceil(2)
     }
-}
 
-impl Default for Contents {
-    fn default() -> Self {
-        Self::with_room_for(MAX_BYTES)
-    }
-}
-
-impl Deliverer {
     /// One after another, so that only one is there twice.
-    pub(super) async fn contents_of(&self, submission: &Submission) -> Result<Vec<Base64>, Fault> {
+    pub(super) async fn read(&self, submission: &Submission) -> Result<Vec<Base64>, Fault> {
         let mut contents = Vec::with_capacity(submission.attachments.len());
         for attachment in &submission.attachments {
-            let bytes = self.attachments.read(attachment).await.map_err(|error| lost(attachment.id, &error))?;
+            let bytes = self.store.read(attachment).await.map_err(|error| lost(attachment.id, &error))?;
             contents.push(STANDARD.encode(bytes).into());
         }
         Ok(contents)
@@ -108,6 +106,11 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
+    fn with_room_for(bytes: u64) -> Contents {
+        let folder = tempfile::tempdir().unwrap();
+        Contents::with_room_for(bytes, AttachmentStore::open(folder.path()).unwrap())
+    }
+
     fn agency(name: &str) -> AgencyName {
         name.parse().unwrap()
     }
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn no_more_is_in_memory_at_once_than_there_is_room_for() {
-        let contents = Contents::with_room_for(8 << 20);
+        let contents = with_room_for(8 << 20);
         let now = |name, bytes| contents.room_for(&agency(name), bytes).now_or_never();
         let held = [now("a", 3 << 20), now("b", 3 << 20)];
         assert!(held.iter().all(Option::is_some));
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn one_agency_has_no_more_than_half() {
-        let contents = Contents::with_room_for(8 << 20);
+        let contents = with_room_for(8 << 20);
         let now = |name, bytes| contents.room_for(&agency(name), bytes).now_or_never();
         let held = now("a", 3 << 20);
         assert!(held.is_some() && now("a", 2 << 20).is_none());
@@ -145,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_all_room_goes_alone() {
-        let contents = Contents::with_room_for(8 << 20);
+        let contents = with_room_for(8 << 20);
         let now = |name, bytes| contents.room_for(&agency(name), bytes).now_or_never();
         let held = now("a", 100 << 20);
         assert!(held.is_some());

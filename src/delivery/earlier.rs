@@ -4,11 +4,10 @@
 //! The agency may say truthfully, and signed, that it has done nothing, and act on the next attempt. Whoever stands in its
 //! place and has no key may keep that word and give it in the place of the next answer.
 
-use super::{AgencyConnection, Deliverer};
+use super::AgencyConnection;
 use crate::{
     adapter::Operation,
     domain::{Attempt, AttemptOutcome, Effect, Progress, Stage, Verdict, later},
-    journal::{JournalError, Record},
     trust::{AnswerKind, Seal},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -91,34 +90,6 @@ pub(super) fn pause_after_nothing_done(
     let tells_time = matches!(policy.kind, AnswerKind::Wss | AnswerKind::HttpSignature { .. });
     let is_bound = operation.request.binds_to_message(matches!(connection.seal, Seal::Wss(_)));
     if tells_time && !is_bound { policy.max_clock_skew * 2 + PAUSE_MARGIN } else { SignedDuration::ZERO }
-}
-
-impl Deliverer {
-    pub(super) async fn earlier(
-        &self,
-        record: &Record,
-        effect: Effect,
-        timeout: Duration,
-    ) -> Result<Earlier, JournalError> {
-        let progress = &record.progress;
-        // Nobody asks, or there is nothing to ask about.
-        if effect == Effect::Read || (progress.attempts == 0 && !progress.in_doubt) {
-            return Ok(Earlier::Nothing);
-        }
-        let attempts = self.with_retry(|| self.submissions.attempts(record.submission.id)).await?;
-        let earlier = Earlier::of(progress, &attempts, timeout, self.marks.sent_before_restore());
-        Ok(match earlier {
-            Earlier::Until(end) => self.by_any_clock(end),
-            other => other,
-        })
-    }
-
-    /// An end that was noted before the clock was set forward was a later moment than it says.
-    fn by_any_clock(&self, end: Timestamp) -> Earlier {
-        let now = self.clock.now();
-        let since = Duration::try_from(now.duration_since(end)).unwrap_or_default();
-        if self.clock_jumps.was_set_forward_within(since, now) { Earlier::Unknown } else { Earlier::Until(end) }
-    }
 }
 
 #[cfg(test)]

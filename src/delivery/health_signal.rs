@@ -1,6 +1,9 @@
-//! HealthSignal: what an exchange came to comes in, how it speaks for the agency's health goes out.
+//! Health signal: what an exchange came to comes in, how it speaks for the agency's health goes out.
 
-use crate::domain::{Code, Fault, Origin};
+use crate::{
+    adapter::Reading,
+    domain::{Code, Fault, Origin},
+};
 use std::time::Duration;
 
 /// How an exchange speaks for the agency's health.
@@ -8,7 +11,7 @@ use std::time::Duration;
 pub enum HealthSignal {
     /// The agency answered as one that is well: with a yes, with a no, or by refusing the request as a faulty one.
     Well,
-    /// It answered with a fault or with something that cannot be believed or read. That speaks of one request: it is no
+    /// It answered with a fault or with something that cannot be authenticated or read. That speaks of one request: it is no
     /// sign of illness, and none of health, but that somebody is there.
     Answered,
     /// It was silent, broke off, failed without a word about the request, or somebody in its place said what says nothing of
@@ -21,6 +24,14 @@ pub enum HealthSignal {
 }
 
 impl HealthSignal {
+    pub fn of_reading(reading: &Result<Reading, Fault>) -> Self {
+        match reading {
+            Ok(Reading::Failed { .. }) => HealthSignal::Answered,
+            Ok(_) => HealthSignal::Well,
+            Err(fault) => HealthSignal::of_fault(fault),
+        }
+    }
+
     /// What a fault says about the agency. Only the network, silence and HTTP statuses that say nothing of the request, without
     /// a fault in the answer, speak of its health.
     pub fn of_fault(fault: &Fault) -> Self {

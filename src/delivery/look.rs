@@ -1,10 +1,10 @@
 //! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
-use super::{AgencyConnection, Incoming, halt::Found, status::StatusClass};
+use super::{Incoming, halt::Found, status::StatusClass};
 use crate::{
-    adapter::Probe,
-    http_client::{Handshake, SendFailure},
+    adapter::{Adapter, Probe},
+    http_client::{Client, Handshake, SendFailure},
 };
 use std::{
     future::Future,
@@ -74,28 +74,27 @@ impl Looks {
     }
 }
 
-impl AgencyConnection {
-    pub async fn look(&self) -> Result<Look, Unwell> {
-        let handshake = self.client().handshake(&self.adapter.endpoint).await;
-        let handshake = handshake.map_err(|failure| unwell(&SendFailure::NotSent(failure)))?;
-        let probed = self.probe().await?;
-        let proof = match (handshake, &probed) {
-            (Handshake { is_mutual: false, .. }, _) => "it did not ask for our certificate",
-            (Handshake { is_proved: true, .. }, _) | (_, Some(_)) => "it takes our certificate",
-            _ => "it said nothing about our certificate",
-        };
-        let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
-        let probed = probed.unwrap_or_else(|| "no probe is declared".into());
-        let warning = doubt(handshake, self.adapter.probe.is_some());
-        Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning })
-    }
+/// A handshake, and the probe if the adapter declares one.
+pub(super) async fn look(client: &Client, adapter: &Adapter) -> Result<Look, Unwell> {
+    let handshake = client.handshake(&adapter.endpoint).await;
+    let handshake = handshake.map_err(|failure| unwell(&SendFailure::NotSent(failure)))?;
+    let probed = send_probe(client, adapter).await?;
+    let proof = match (handshake, &probed) {
+        (Handshake { is_mutual: false, .. }, _) => "it did not ask for our certificate",
+        (Handshake { is_proved: true, .. }, _) | (_, Some(_)) => "it takes our certificate",
+        _ => "it said nothing about our certificate",
+    };
+    let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
+    let probed = probed.unwrap_or_else(|| "no probe is declared".into());
+    let warning = doubt(handshake, adapter.probe.is_some());
+    Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning })
+}
 
-    async fn probe(&self) -> Result<Option<String>, Unwell> {
-        let Some(probe) = &self.adapter.probe else { return Ok(None) };
-        let deadline = Instant::now() + self.adapter.limits.connect_timeout * 2;
-        let answered = self.client().probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
-        judged(probe, &answered.received.into()).map(Some)
-    }
+async fn send_probe(client: &Client, adapter: &Adapter) -> Result<Option<String>, Unwell> {
+    let Some(probe) = &adapter.probe else { return Ok(None) };
+    let deadline = Instant::now() + adapter.limits.connect_timeout * 2;
+    let answered = client.probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
+    judged(probe, &answered.received.into()).map(Some)
 }
 
 /// What the probe's answer says of the agency: nothing but a word about the agency itself shows that requests would reach it.

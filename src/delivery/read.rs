@@ -1,162 +1,73 @@
-//! Read: the agency's bytes come in; what they mean, or why they cannot be believed, goes out.
-//!
-//! Nothing counts as an answer that was not verified. An error that is not signed, as they often are, can only make the
-//! outcome unknown or blame the request; it can neither complete nor refuse a submission, nor say that nothing was done.
+//! Read: what the agency answered comes in; what it means goes out, found on a thread that may take as long as that needs.
 
 use super::{
-    AgencyConnection, Incoming,
-    authenticate::{Believed, bad_signature, believe},
-    bond::{self, Belonging, Ours},
-    status::{StatusClass, Word, fault_of_status},
-    unpack::unpack,
+    AnswerExpectation, Incoming, Ours, evaluate,
+    job::{Job, Purpose, exchange_of, gone},
+    seal::Sent,
 };
 use crate::{
-    adapter::{Exchange, NotHandled, Protocol, Reading, WireAnswer},
-    catalogue::{Schema, SchemaFault},
-    domain::{Code, Fault, Stage},
-    soap::{
-        self, Blames, SoapFault,
-        content::{HeadersThatCount, TextKind, plain},
+    adapter::{
+        BRIEF_BYTES, LARGE_BYTES, MAX_TIME, Reading,
+        worker_pool::{self, NotDone},
     },
-    xml,
+    catalogue::Catalogue,
+    domain::{Code, Fault, Stage},
+    soap::content,
 };
 use jiff::Timestamp;
+use std::sync::Arc;
 
-/// What an answer is held against.
-pub struct AnswerExpectation<'a> {
-    pub exchange: &'a Exchange,
-    pub connection: &'a AgencyConnection,
-    pub answer_schema: &'a Schema,
-    pub ours: Ours<'a>,
-    /// What says, by the agency's folder, that it has certainly not handled the request.
-    pub not_handled: &'a NotHandled,
-    pub now: Timestamp,
-}
-
-pub fn read(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
-    read_believed(received, it).map_err(|fault| answered_all_the_same(fault, received.status))
-}
-
-/// Whoever decides about the submission should know that the agency has answered, and how.
-fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
-    let is_of_answer = fault.code.as_str().contains(".answer.");
-    match StatusClass::of(status) {
-        StatusClass::Success if is_of_answer && !fault.detail.contains("HTTP status") => {
-            let detail = format!("the agency has answered with HTTP status {status}, but {}", fault.detail);
-            Fault { detail, ..fault }
-        }
-        _ => fault,
-    }
-}
-
-fn read_believed(received: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
-    let Believed { answer, mark, signed_at } = match believe(received, it) {
-        Ok(believed) => believed,
-        Err(fault) => return Err(unbelieved(received, fault, it)),
+pub(super) async fn read(
+    incoming: Incoming,
+    sent: Sent,
+    job: &Job<'_>,
+    purpose: Purpose,
+    catalogue: &Arc<Catalogue>,
+    now: Timestamp,
+) -> Result<Reading, Fault> {
+    let (_, exchange) = exchange_of(job.connection, &job.record.submission, purpose)?;
+    let headers_bytes = if exchange.reads_headers() { incoming.headers_bytes() } else { 0 };
+    let size_bytes = incoming.body.len() + headers_bytes;
+    // What is compressed or in parts may be much larger than it looks.
+    let is_plain = content::is_plain(&incoming.headers);
+    let is_brief = size_bytes <= BRIEF_BYTES && is_plain && exchange.reads_briefly();
+    let (record, connection, catalogue) = (job.record.clone(), job.connection.clone(), catalogue.clone());
+    let (earlier, effect) = (job.earlier, job.effect);
+    let work = move || {
+        let submission = &record.submission;
+        let (operation, exchange) = exchange_of(&connection, submission, purpose)?;
+        let service = catalogue.get(&submission.service).ok_or_else(|| gone(Code::OperationUnknown))?;
+        let ours = Ours {
+            reference: submission.id,
+            subject: &submission.subject.id,
+            digests: &sent.digests,
+            effect,
+            correlates: &operation.correlates,
+            is_signed: exchange.coverage().is_signed(),
+            message: sent.message,
+            body_of: sent.body_of,
+            earlier,
+        };
+        let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);
+        evaluate(
+            &incoming,
+            &AnswerExpectation { exchange, connection: &connection, answer_schema, ours, not_handled, now },
+        )
     };
-    let mapped = it
-        .exchange
-        .interpret(&answer, &it.ours.reference.to_string())
-        .map_err(|error| Fault::new(Code::AnswerMappingFailed, Stage::Read, error))?;
-    let Belonging { reading, is_anybodys } =
-        bond::check(mapped, &it.ours, signed_at, it.connection.answer_policy().max_clock_skew)?;
-    // What names our request is its answer, however often the like of it comes; of what might be anybody's, one is
-    // enough.
-    if is_anybodys && mark.is_some_and(|mark| !it.connection.replays.is_new(mark, it.now)) {
-        return Err(bad_signature("the message was seen before, and nothing in it names our request"));
-    }
-    match reading {
-        Reading::Unmapped => Err(unmapped(received, &answer, it)),
-        Reading::Answered { ref answer, .. } => check_schema(answer, it.answer_schema).map(|()| reading),
-        other => Ok(other),
-    }
-}
-
-/// An error counts without a signature, and its HTTP status counts whatever its media type. It makes nothing certain.
-fn unbelieved(received: &Incoming, fault: Fault, it: &AnswerExpectation<'_>) -> Fault {
-    let class = StatusClass::of_answer(received);
-    let soap_fault = if class.goes_before_a_fault() { None } else { unsigned_soap_fault(received, it) };
-    match soap_fault {
-        Some(soap_fault) if !is_not_handled(received, it) => of_soap_fault(&soap_fault, ", unsigned"),
-        _ if matches!(class, StatusClass::Success | StatusClass::Odd) => fault,
-        // A page for people: how it begins says whose it is.
-        _ if StatusClass::of(received.status) == StatusClass::Success => {
-            let by_status = of_status(received, it);
-            let detail = format!("{}: {}", by_status.detail, fault.detail);
-            Fault { detail, ..by_status }
-        }
-        _ => of_status(received, it),
-    }
-}
-
-/// The filter had nothing to say about a believed answer: its SOAP fault or HTTP status decides. Neither names our request.
-fn unmapped(received: &Incoming, answer: &WireAnswer, it: &AnswerExpectation<'_>) -> Fault {
-    let class = StatusClass::of(received.status);
-    let status_goes_first = is_not_handled(received, it) || (!it.ours.is_signed && class.goes_before_a_fault());
-    match &answer.soap_fault {
-        Some(fault) if !status_goes_first => of_soap_fault(fault, ""),
-        _ if class == StatusClass::Success => {
-            let text = match answer.body.is_null() {
-                true => format!("it is empty, with HTTP status {}, and the filter does not know it", received.status),
-                false => "the filter does not know this answer".to_owned(),
-            };
-            Fault::new(Code::AnswerUnexpected, Stage::Read, text)
-        }
-        _ => of_status(received, it),
-    }
-}
-
-fn is_not_handled(received: &Incoming, it: &AnswerExpectation<'_>) -> bool {
-    !it.ours.is_signed && it.not_handled.has_status(received.status)
-}
-
-fn of_status(received: &Incoming, it: &AnswerExpectation<'_>) -> Fault {
-    let word = match it.ours.is_signed {
-        true => Word::Unsigned,
-        false if is_not_handled(received, it) => Word::NotHandled,
-        false => Word::NeverSigned,
+    // Verifying is quick, and mapping ends in the time that filters have.
+    let reading = match is_brief {
+        true => worker_pool::run_here(work),
+        false => worker_pool::run_aside(size_bytes > LARGE_BYTES || !is_plain, MAX_TIME, work).await,
     };
-    fault_of_status(received, word).with_retry_after(received.retry_after(it.now))
+    reading.unwrap_or_else(|why| Err(unreadable(why)))
 }
 
-/// A fault that stands in an envelope which nobody has signed, or not so that it counts.
-fn unsigned_soap_fault(received: &Incoming, it: &AnswerExpectation<'_>) -> Option<SoapFault> {
-    if it.connection.adapter.protocol == Protocol::Rest || received.body.is_empty() {
-        return None;
-    }
-    let content = unpack(received, it, HeadersThatCount::ALL).ok()?;
-    if !it.exchange.expects().is_media_type(&content.media_type.essence) {
-        return None;
-    }
-    let read = content.text(TextKind::Xml).ok()?;
-    let document = xml::parse(&read.text).ok()?;
-    it.exchange.fault_in(soap::open(&document).ok()?.body)
-}
-
-/// The fault's text may quote the request: only its code is told.
-fn of_soap_fault(fault: &SoapFault, how: &str) -> Fault {
-    let code = match fault.blames {
-        Blames::Sender => Code::AgencySoapClientFault,
-        Blames::Credentials => Code::CredentialsRefused,
-        Blames::Receiver => Code::AgencySoapServerFault,
+fn unreadable(why: NotDone) -> Fault {
+    let text = match why {
+        NotDone::NoThread => "no thread can be had to read it",
+        NotDone::TakesTooLong => "it takes too long",
+        // A filter that panics has met an answer that nobody can read.
+        NotDone::BreaksOff => "reading it failed inside",
     };
-    let subcodes: String = fault.subcodes.iter().map(|subcode| format!(" `{}`", plain(subcode))).collect();
-    Fault::new(code, Stage::Read, format!("SOAP fault code `{}`{subcodes}{how}", plain(&fault.code)))
-}
-
-fn check_schema(answer: &serde_json::Value, schema: &Schema) -> Result<(), Fault> {
-    let faults = schema.faults(answer);
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let place = |fault: &SchemaFault| format!("{}: {}", without_numbers(&fault.pointer), fault.problem);
-    let places: Vec<_> = faults.iter().take(10).map(place).collect();
-    Err(Fault::new(Code::AnswerSchema, Stage::Read, places.join("; ")))
-}
-
-/// A member's name may be somebody's number.
-fn without_numbers(pointer: &str) -> String {
-    let step =
-        |step: &str| if step.bytes().filter(u8::is_ascii_digit).count() > 5 { "…".into() } else { step.to_owned() };
-    pointer.split('/').map(step).collect::<Vec<_>>().join("/")
+    Fault::new(Code::AnswerMappingFailed, Stage::Read, text)
 }

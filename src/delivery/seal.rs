@@ -1,8 +1,14 @@
-//! Seal: a transformed request comes in, the signed bytes that may leave go out.
+//! Seal: a composed request comes in, the signed bytes that may leave go out.
 
-use super::{AgencyConnection, Transformed};
+use super::{
+    AgencyConnection,
+    bond::digests,
+    compose::{Composed, Size},
+    contents::Held,
+    job::{Job, gone},
+};
 use crate::{
-    adapter::{BodyOf, WireRequest},
+    adapter::{BodyOf, Exchange, WireRequest},
     domain::{Code, Fault, MessageId, Stage, TraceParent},
     http_client::Outgoing,
     trust::{
@@ -16,22 +22,44 @@ use jiff::Timestamp;
 use std::sync::Arc;
 
 /// A request as the agency's profile wants it signed. Only this can be sent.
-pub struct Sealed {
+pub(super) struct Sealed {
     outgoing: Outgoing,
     message: MessageId,
     body_of: BodyOf,
+    /// The memory permit for the attachments that the request contains.
+    held: Option<Held>,
+}
+
+/// Of a message that has left, what its answer may name.
+pub(super) struct Sent {
+    pub message: MessageId,
+    /// Empty where the filter names none.
+    pub digests: Vec<String>,
+    pub body_of: BodyOf,
 }
 
 const JOSE: &str = "application/jose";
 
-pub fn seal(
-    transformed: Transformed,
+pub(super) async fn seal(composed: Composed, job: &Job<'_>, now: Timestamp) -> Result<Sealed, Fault> {
+    let (connection, trace) = (job.connection, job.record.submission.trace.child());
+    match composed.size {
+        Size::Small => sealed(composed, connection, trace, now),
+        Size::Large => {
+            let connection = connection.clone();
+            let blocking = move || sealed(composed, &connection, trace, now);
+            tokio::task::spawn_blocking(blocking).await.map_err(|_| gone(Code::Internal))?
+        }
+    }
+}
+
+fn sealed(
+    composed: Composed,
     connection: &AgencyConnection,
     trace: TraceParent,
     now: Timestamp,
 ) -> Result<Sealed, Fault> {
     connection.check_identity(now)?;
-    let Transformed { request, reference, message } = transformed;
+    let Composed { request, reference, message, held, .. } = composed;
     let WireRequest { method, url, mut headers, media_type, body } = request;
     let body_of = match connection.seal {
         // WS-Security's identifiers are random.
@@ -56,24 +84,19 @@ pub fn seal(
         Seal::Jws(profile) => jws_signed(&mut outgoing, profile, &*identity(connection, now)?)?,
         Seal::HttpSignature(profile) => http_signed(&mut outgoing, profile, &*identity(connection, now)?, now)?,
     }
-    Ok(Sealed { outgoing, message, body_of })
+    Ok(Sealed { outgoing, message, body_of, held })
 }
 
 impl Sealed {
-    pub(super) fn into_outgoing(self) -> Outgoing {
-        self.outgoing
+    /// The permit is to be kept until the request has been sent.
+    pub(super) fn into_parts(self) -> (Outgoing, Option<Held>) {
+        (self.outgoing, self.held)
     }
 
-    pub(super) fn body(&self) -> &[u8] {
-        &self.outgoing.body
-    }
-
-    pub(super) fn message(&self) -> MessageId {
-        self.message
-    }
-
-    pub(super) fn body_of(&self) -> BodyOf {
-        self.body_of
+    /// What its answer may name. Digests are made only where the filter names them.
+    pub(super) fn to_be_answered(&self, exchange: &Exchange) -> Sent {
+        let digests = if exchange.binds_by_digest() { digests(&self.outgoing.body) } else { Vec::new() };
+        Sent { message: self.message, digests, body_of: self.body_of }
     }
 
     /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.

@@ -1,6 +1,6 @@
 //! Send: a sealed request comes in, the agency's bytes or the reason why there are none go out.
 
-use super::{AgencyConnection, Incoming, Sealed, halt::Found, look::judged};
+use super::{AgencyConnection, Incoming, halt::Found, look::judged, seal::Sealed};
 use crate::{
     adapter::{DeclaredMoment, NotHandled, Probe},
     domain::{Code, Effect, Fault, Stage},
@@ -10,13 +10,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 /// Why there is no answer, and the status of one that had begun.
-pub struct Unanswered {
+pub(super) struct Unanswered {
     pub fault: Fault,
     pub http_status: Option<u16>,
 }
 
 /// What cannot be repeated goes out with the utmost care.
-pub async fn send(
+pub(super) async fn send(
     sealed: Sealed,
     connection: &AgencyConnection,
     effect: Effect,
@@ -32,7 +32,8 @@ pub async fn send(
         connection.heed(&failure);
         Unanswered { http_status: failure.status(), fault: fault(failure, not_handled) }
     };
-    let outgoing = sealed.into_outgoing();
+    // Its memory is free once the request has been sent.
+    let (outgoing, _held) = sealed.into_parts();
     // Where new connections prove nothing by themselves, the probe that the adapter declares opens one and proves it. Another
     // request may take that one meanwhile.
     let probe = connection.adapter.probe.as_ref().filter(|_| care == Care::Utmost);

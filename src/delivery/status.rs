@@ -64,10 +64,10 @@ impl StatusClass {
 
     /// Of a whole answer. A page for people comes from what stands before the agency: its 2xx is no answer, and its 400 is
     /// about the connection, such as a certificate that was not shown.
-    pub fn of_answer(received: &Incoming) -> Self {
-        match Self::of(received.status) {
-            Self::Success if is_page(received) => Self::NotTheRequest,
-            Self::Message if is_page(received) && received.status == 400 => Self::NotTheRequest,
+    pub fn of_answer(incoming: &Incoming) -> Self {
+        match Self::of(incoming.status) {
+            Self::Success if is_page(incoming) => Self::NotTheRequest,
+            Self::Message if is_page(incoming) && incoming.status == 400 => Self::NotTheRequest,
             class => class,
         }
     }
@@ -95,8 +95,8 @@ impl StatusClass {
 }
 
 /// Nothing at all is often called HTML.
-fn is_page(received: &Incoming) -> bool {
-    received.is_for_people() && !is_blank(&received.body)
+fn is_page(incoming: &Incoming) -> bool {
+    incoming.is_for_people() && !is_blank(&incoming.body)
 }
 
 /// What stands behind a status.
@@ -110,9 +110,9 @@ pub enum Word {
     NotHandled,
 }
 
-pub fn fault_of_status(received: &Incoming, word: Word) -> Fault {
-    let (status, code) = (received.status, StatusClass::of_answer(received).code());
-    let page = if is_page(received) { " with a page for people" } else { "" };
+pub fn fault_of_status(incoming: &Incoming, word: Word) -> Fault {
+    let (status, code) = (incoming.status, StatusClass::of_answer(incoming).code());
+    let page = if is_page(incoming) { " with a page for people" } else { "" };
     let fault = |how: &str| Fault::new(code, Stage::Read, format!("HTTP status {status}{page}{how}"));
     match word {
         Word::Unsigned => fault(", unsigned"),
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_page_for_people_is_no_answer_and_its_400_is_no_word_about_the_message() {
-        for (received, expected) in [
+        for (incoming, expected) in [
             (page(200), "waits"),
             (page(204), "waits"),
             (page(400), "waits"),
@@ -263,9 +263,9 @@ mod tests {
             (page(413), "parked"),
             (Incoming { body: "".into(), ..page(400) }, "parked"),
         ] {
-            let fault = fault_of_status(&received, Word::Unsigned);
+            let fault = fault_of_status(&incoming, Word::Unsigned);
             assert_eq!(follows(fault.clone(), Effect::Read, false), expected, "{fault}");
-            assert!(!is_sent_again(fault, Effect::Once), "{}", received.status);
+            assert!(!is_sent_again(fault, Effect::Once), "{}", incoming.status);
         }
     }
 }

@@ -25,14 +25,14 @@ pub fn headers_that_count(kind: &AnswerKind, covered: &[String]) -> HeadersThatC
 
 /// No longer compressed, and its root part found, within what the agency's answers may be.
 pub(super) fn unpack(
-    received: &Incoming,
+    incoming: &Incoming,
     it: &AnswerExpectation<'_>,
     count: HeadersThatCount,
 ) -> Result<Content, Fault> {
-    open_content(&received.headers, &received.body, it.connection.adapter.limits.answer_max_bytes, count).map_err(
+    open_content(&incoming.headers, &incoming.body, it.connection.adapter.limits.answer_max_bytes, count).map_err(
         |refusal| {
             let code = if refusal.is_too_large() { Code::AnswerTooLarge } else { Code::AnswerEncoding };
-            Fault::new(code, Stage::Read, format!("{refusal}; it begins {}", beginning(&received.body)))
+            Fault::new(code, Stage::Read, format!("{refusal}; it begins {}", beginning(&incoming.body)))
         },
     )
 }

@@ -7,11 +7,13 @@
 //! numbers keep the digits with which they are written.
 
 mod numbers;
+mod size;
 
 use numbers::{NumberTokens, is_of_bearable_size};
 pub use numbers::{canonical, canonical_number, is_exact};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+pub use size::is_small;
 use std::{cell::RefCell, fmt};
 
 /// What one value takes in memory, its copies on the way to the journal included; measured on objects with one key.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     adapter::Protocol,
+    delivery::FastPathMode,
     domain::{AgencyName, Clock, SystemClock},
     process::{Installation, Process, Role, StartError},
     settings::ConfigFaults,
@@ -28,6 +29,7 @@ pub struct TestStack {
     pub simulators: BTreeMap<AgencyName, Simulator>,
     pub protocols: BTreeMap<AgencyName, Protocol>,
     clock: Arc<dyn Clock>,
+    fast_path: FastPathMode,
 }
 
 /// What is not as it always is.
@@ -45,6 +47,7 @@ pub struct TestStackPlan {
     /// More TOML for the office's entry in `offices.toml`, after its certificates.
     pub more_office: String,
     pub clock: Arc<dyn Clock>,
+    pub fast_path: FastPathMode,
     /// Agencies that somebody else plays: what begins them with the keys of this folder, and gives their endpoint.
     pub played_elsewhere: BTreeMap<AgencyName, Player>,
 }
@@ -88,6 +91,7 @@ impl TestStackPlan {
             more_config: String::new(),
             more_office: String::new(),
             clock: Arc::new(SystemClock),
+            fast_path: FastPathMode::On,
             played_elsewhere: BTreeMap::new(),
         }
     }
@@ -122,13 +126,21 @@ impl TestStack {
         }
         write(&folder.path().join("punte.toml"), &config(&plan, &endpoints))?;
         write(&folder.path().join("offices.toml"), &offices(&plan))?;
-        Ok(Self { folder, process: None, simulators, protocols: BTreeMap::new(), clock: plan.clock.clone() })
+        Ok(Self {
+            folder,
+            process: None,
+            simulators,
+            protocols: BTreeMap::new(),
+            clock: plan.clock.clone(),
+            fast_path: plan.fast_path,
+        })
     }
 
     /// Begins the process, or begins it again with the journal that is there.
     pub async fn start(&mut self) -> Result<(), StageError> {
-        let installation = Installation::load(&self.config(), Timestamp::now())?;
+        let mut installation = Installation::load(&self.config(), Timestamp::now())?;
         self.protocols = installation.adapters.iter().map(|it| (it.agency.clone(), it.protocol)).collect();
+        installation.fast_path = self.fast_path;
         self.process = Some(Process::start(installation, &Role::ALL, self.clock.clone()).await?);
         Ok(())
     }

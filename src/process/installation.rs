@@ -7,7 +7,7 @@ use super::{
 use crate::{
     adapter::Adapters,
     catalogue::Catalogue,
-    delivery::AgencyConnections,
+    delivery::{AgencyConnections, FastPathMode},
     domain::{AgencyName, SubjectMatch},
     roles::gateway::check_apart,
     secret_file,
@@ -27,6 +27,8 @@ pub struct Installation {
     /// How each certificate's subject in the configuration is read: where it stands, and its attributes.
     pub subjects: Vec<(String, String)>,
     stopped_webhooks: ConfigFaults,
+    /// Off only where a test or a measurement says so.
+    pub fast_path: FastPathMode,
 }
 
 impl Installation {
@@ -92,6 +94,7 @@ impl Installation {
             warnings,
             subjects: subjects.into_iter().map(|subject| (subject.place, subject.read)).collect(),
             stopped_webhooks,
+            fast_path: FastPathMode::On,
         })
     }
 }

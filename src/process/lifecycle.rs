@@ -13,7 +13,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
-    delivery::{AcceptedCache, AgencyConnections, Marks},
+    delivery::{AgencyConnections, FastPath, Marks, Workers},
     domain::{AgencyName, Clock},
     journal::{
         Journal, MarkFile,
@@ -30,9 +30,6 @@ use std::{
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// Submissions of some kilobytes each, far more than are on their way to a worker while no backlog builds up.
-const ARRIVALS_KEPT: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -79,8 +76,7 @@ impl Process {
             metrics: Metrics::new(),
             attachments,
             outbox_filled: Arc::new(Notify::new()),
-            accepted: Arc::new(AcceptedCache::new(if roles.contains(&Role::Worker) { ARRIVALS_KEPT } else { 0 })),
-            waiters: Arc::default(),
+            fast_path: Arc::new(FastPath::new(workers(&installation, roles), installation.fast_path)),
             marks: marks.clone(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -142,6 +138,14 @@ impl Process {
 /// Whether somebody here waits for what other processes do.
 fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
     roles.contains(&Role::Gateway) && !installation.is_alone()
+}
+
+fn workers(installation: &Installation, roles: &[Role]) -> Workers {
+    match roles.contains(&Role::Worker) {
+        true if installation.is_alone() => Workers::AllHere,
+        true => Workers::SomeHere,
+        false => Workers::Elsewhere,
+    }
 }
 
 fn own_journal(installation: &Installation) -> Result<Option<Ownership>, StartError> {

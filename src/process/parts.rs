@@ -8,7 +8,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, Told},
-    delivery::{AcceptedCache, ClockJumpDetector, Contents, Deliverer, Marks},
+    delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, Marks, Recorder},
     domain::Clock,
     journal::Journal,
     roles::{
@@ -18,7 +18,7 @@ use crate::{
         scheduler::{HOUSEKEEPING_EVERY, Relay, Scheduler},
         worker::Worker,
     },
-    submissions::{Listeners, LocalWaiters, Submissions},
+    submissions::{Listeners, Submissions},
     telemetry::Metrics,
 };
 use std::{
@@ -38,8 +38,7 @@ pub(super) struct Shared {
     pub metrics: Metrics,
     pub attachments: AttachmentStore,
     pub outbox_filled: Arc<Notify>,
-    pub accepted: Arc<AcceptedCache>,
-    pub waiters: Arc<LocalWaiters>,
+    pub fast_path: Arc<FastPath>,
     pub marks: Arc<Marks>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
@@ -81,9 +80,7 @@ impl Shared {
             grace: DRAIN,
             outbox_work: Some(self.outbox_filled.clone()),
             dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
-            accepted: self.accepted.clone(),
-            publishes_early: installation.is_alone(),
-            waiters: self.waiters.clone(),
+            fast_path: self.fast_path.clone(),
         })
         .await?;
         self.tasks.spawn(gateway.ended);
@@ -95,7 +92,7 @@ impl Shared {
     pub fn submissions(&self) -> Submissions {
         let listeners = Listeners {
             broker: self.broker.clone(),
-            waiters: self.waiters.clone(),
+            waiters: self.fast_path.waiters(),
             metrics: self.metrics.clone(),
             outbox_filled: self.outbox_filled.clone(),
         };
@@ -128,20 +125,23 @@ impl Shared {
     }
 
     fn worker(&self, installation: &Installation) -> Worker {
-        let deliverer = Deliverer {
-            journal: self.journal.clone(),
-            accepted: self.accepted.clone(),
+        let recorder = Recorder {
             submissions: self.submissions(),
+            journal: self.journal.clone(),
+            clock: self.clock.clone(),
+            abort: self.abort.clone(),
+        };
+        let deliverer = Deliverer {
+            recorder,
+            fast_path: self.fast_path.clone(),
             catalogue: installation.catalogue.clone(),
             connections: installation.connections.clone(),
-            attachments: self.attachments.clone(),
-            contents: Contents::default(),
+            contents: Contents::new(self.attachments.clone()),
             clock: self.clock.clone(),
             clock_jumps: ClockJumpDetector::beginning(self.clock.now()),
             marks: self.marks.clone(),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
-            abort: self.abort.clone(),
         };
         Worker {
             broker: self.broker.clone(),

@@ -1,5 +1,5 @@
-//! LocalWaiters: what this process has just settled comes in, and goes out to whoever waits for it at this process's gateway,
-//! who is spared reading the journal.
+//! The local waiters, a part of the fast path: what this process has just settled comes in, and goes out to whoever waits for
+//! it at this process's gateway, who is spared reading the journal.
 //!
 //! Never the truth: it was in the journal before it came here, and what is not here is read there.
 

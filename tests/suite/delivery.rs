@@ -19,6 +19,7 @@ mod losses;
 mod moments;
 mod numbers;
 mod outage;
+mod plain_way;
 mod privacy;
 mod restored;
 mod scheduling;

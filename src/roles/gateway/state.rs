@@ -6,13 +6,13 @@ use crate::{
     attachments::AttachmentStore,
     broker::Broker,
     catalogue::Catalogue,
-    delivery::AcceptedCache,
+    delivery::FastPath,
     domain::{Clock, Code, SubmissionId},
     http_server::Problem,
     journal::{Journal, Record},
     roles::dispatch::Dispatch,
     settings::{GatewaySettings, OfficeSettings},
-    submissions::{Listeners, LocalWaiters, Submissions},
+    submissions::{Listeners, Submissions},
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
@@ -36,13 +36,8 @@ pub struct GatewayParts {
     pub outbox_work: Option<Arc<Notify>>,
     /// What was accepted goes to the broker through it at once; otherwise by the relay.
     pub dispatch: Option<Dispatch>,
-    /// What is accepted, for a worker in this process.
-    pub accepted: Arc<AcceptedCache>,
-    /// Whether a message may be with the broker before the journal has its submission: all who may get it wait for the
-    /// journal, because they live in this process.
-    pub publishes_early: bool,
-    /// Who waits here for what a worker of this process settles.
-    pub waiters: Arc<LocalWaiters>,
+    /// To a worker in this process, and back.
+    pub fast_path: Arc<FastPath>,
 }
 
 /// Everything that handlers work with. The router and every request under way share it; it lasts until the last of them has
@@ -71,12 +66,8 @@ pub struct GatewayState {
     pub(super) outbox_work: Option<Arc<Notify>>,
     /// Takes what was accepted to the broker at once; without it all is left to the relay.
     pub(super) dispatch: Option<Dispatch>,
-    /// What was just accepted, shared with the worker of this process, which takes it out.
-    pub(super) accepted: Arc<AcceptedCache>,
-    /// As in [`GatewayParts`].
-    pub(super) publishes_early: bool,
-    /// Requests that wait here for a submission's end; each holds its entry until it is answered.
-    pub(super) waiters: Arc<LocalWaiters>,
+    /// To a worker in this process, and back: what was just accepted, and who waits here for its end.
+    pub(super) fast_path: Arc<FastPath>,
     /// Cancelled when the process stops: new requests are refused, and those that wait are answered.
     pub(super) shutdown: CancellationToken,
 }
@@ -85,7 +76,7 @@ impl GatewayState {
     pub(super) fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
         let listeners = Listeners {
             broker: parts.broker.clone(),
-            waiters: parts.waiters.clone(),
+            waiters: parts.fast_path.waiters(),
             metrics: parts.metrics.clone(),
             outbox_filled: parts.outbox_work.clone().unwrap_or_default(),
         };
@@ -105,9 +96,7 @@ impl GatewayState {
             metrics: parts.metrics,
             outbox_work: parts.outbox_work,
             dispatch: parts.dispatch,
-            accepted: parts.accepted,
-            publishes_early: parts.publishes_early,
-            waiters: parts.waiters,
+            fast_path: parts.fast_path,
             shutdown: parts.shutdown,
         }
     }

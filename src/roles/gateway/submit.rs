@@ -83,8 +83,8 @@ async fn accept(
     let mut slot = slot_found.ok();
     let journaled =
         state.submissions.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
-    let pending = state.accepted.put(&record);
-    let early = if state.publishes_early && pending.is_some() { slot.take() } else { None };
+    let accepting = state.fast_path.accepting(&record);
+    let early = if state.fast_path.publishes_early(accepting.as_ref()) { slot.take() } else { None };
     let published = async { early.into_iter().for_each(|slot| slot.fill(work_item(submission))) };
     let (acceptance, ()) = tokio::join!(biased; journaled, published);
     if !matches!(acceptance, Ok(Acceptance::New)) {
@@ -95,7 +95,7 @@ async fn accept(
     if acceptance != Acceptance::New {
         return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }
-    pending.into_iter().for_each(PendingAccept::is_accepted);
+    accepting.into_iter().for_each(PendingAccept::is_accepted);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
     match slot {
         Some(slot) => slot.fill(work_item(submission)),
@@ -163,7 +163,7 @@ async fn until_settled(
     mut watch: Watch,
     _permit: Waiting,
 ) -> Result<Whole, Problem> {
-    let awaiting = state.waiters.wait(id);
+    let awaiting = state.fast_path.wait(id);
     let deadline = Instant::now() + wait;
     loop {
         let is_over = Instant::now() >= deadline || state.shutdown.is_cancelled();

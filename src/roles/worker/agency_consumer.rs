@@ -13,7 +13,7 @@ use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
-    delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal},
+    delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal, deliver},
     domain::{Clock, SubmissionId},
     telemetry::{BreakerState, Metrics},
 };
@@ -263,7 +263,7 @@ impl AgencyConsumer {
 
     async fn handle(&self, delivery: Delivery) -> HealthSignal {
         let Ok(item) = &delivery.item else { return HealthSignal::None };
-        match self.deliverer.deliver(&self.adapter.agency, item).await {
+        match deliver(&self.deliverer, &self.adapter.agency, item).await {
             Delivered::Done(signal) => {
                 settled(delivery.settle.ack().await);
                 crash::here(Point::WorkerAcked);
@@ -355,7 +355,7 @@ impl AgencyConsumer {
             return;
         }
         let (agency, failures) = (&self.adapter.agency, course.breaker.failures());
-        match self.deliverer.submissions.wake(agency, before, wanted, &failures).await {
+        match self.deliverer.recorder.submissions.wake(agency, before, wanted, &failures).await {
             Ok(woken) => {
                 course.pace.woken(woken.len());
                 let least = woken.into_iter().map(|office| failures.get(&office).copied().unwrap_or_default()).min();

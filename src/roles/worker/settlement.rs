@@ -27,7 +27,7 @@ impl AgencyConsumer {
 
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
-        let recorded = self.deliverer.submissions.give_back(item.submission, None).await;
+        let recorded = self.deliverer.recorder.submissions.give_back(item.submission, None).await;
         crash::here(Point::WorkerPutBack);
         match recorded {
             // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
@@ -50,7 +50,7 @@ impl AgencyConsumer {
     async fn hold_one_back(&self, delivery: Delivery, since: Timestamp) -> Option<(Delivery, Option<JournalError>)> {
         let Ok(item) = &delivery.item else { return None };
         // Its message was quicker than the journal, which will know of it before long.
-        if self.deliverer.accepted.is_coming(item.submission) {
+        if self.deliverer.fast_path.is_coming(item.submission) {
             return Some((delivery, None));
         }
         match self.held_back(item.submission, since).await {
@@ -68,14 +68,14 @@ impl AgencyConsumer {
     }
 
     async fn held_back(&self, id: SubmissionId, since: Timestamp) -> Result<(), JournalError> {
-        let record = self.deliverer.submissions.find(id).await?.ok_or(JournalError::NotFound(id))?;
+        let record = self.deliverer.recorder.submissions.find(id).await?.ok_or(JournalError::NotFound(id))?;
         let now = self.clock.now();
         let since = record.progress.waiting_since.unwrap_or(since).min(now);
         let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
         let wait = SignedDuration::try_from(self.adapter.schedule.wait_while_away(waited, None));
         let due_at = later(now, wait.unwrap_or(SignedDuration::MAX));
         let fault = Fault::new(Code::AgencyAway, Stage::Send, "its circuit is open; this one was not sent");
-        self.deliverer.submissions.hold_back(id, due_at, since, fault).await.map(drop)
+        self.deliverer.recorder.submissions.hold_back(id, due_at, since, fault).await.map(drop)
     }
 }
 

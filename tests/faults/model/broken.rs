@@ -198,7 +198,7 @@ fn a_late_word_that_counts_for_a_later_attempt_is_found() {
 
 #[test]
 fn beginning_only_after_sending_is_found() {
-    let break_it = |rules: &mut Rules| rules.begins_first = |_, _| false;
+    let break_it = |rules: &mut Rules| rules.leases_first = |_, _| false;
     is_found(model(Effect::Once, 1, break_it), ONE_EFFECT);
     is_found(model(Effect::Once, 1, break_it), NO_BREACH);
     is_found(model(Effect::Idempotent, 1, break_it), NEVER_DONE);

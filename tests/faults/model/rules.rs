@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     adapter::Reading,
-    delivery::{Asked, Case, after_asking, begins_first, is_to_do, may_leave, settle, unsendable},
+    delivery::{Asked, Case, after_asking, is_to_do, leases_first, may_leave, settle, unsendable},
     domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
     roles::scheduler::{after_due_time, missing},
     submissions::deadline_fault,
@@ -19,7 +19,7 @@ pub struct Rules {
     pub unsendable: fn(Fault) -> Event,
     pub asks_first: fn(Effect, &Progress) -> bool,
     /// How long it has been known that the submission is to be sent.
-    pub begins_first: fn(Effect, SignedDuration) -> bool,
+    pub leases_first: fn(Effect, SignedDuration) -> bool,
     pub after_asking: fn(Outcome, Timestamp, Timestamp) -> Asked,
     pub may_leave: fn(Timestamp, Duration, Timestamp) -> bool,
     pub settle: for<'a> fn(Outcome, Case<'a>) -> Event,
@@ -49,7 +49,7 @@ impl Rules {
             is_to_do,
             unsendable,
             asks_first: |effect, progress| progress.is_to_be_asked_about(effect),
-            begins_first,
+            leases_first,
             after_asking,
             may_leave,
             settle,

@@ -129,7 +129,7 @@ pub fn step(model: &Model, world: &mut World, place: usize, it: Move) -> Option<
             None => after_all(model, world, kept),
         },
         (Move::BeginsUnrecorded, Step::Found { attempts, asks, kept }) => {
-            (!(model.rules.begins_first)(model.effect, SignedDuration::ZERO)).then_some(())?;
+            (!(model.rules.leases_first)(model.effect, SignedDuration::ZERO)).then_some(())?;
             let tries = world.journal.progress.tries + 1;
             Step::Begun(Turn { attempt: attempts + 1, tries, asks, lease_over: false, recorded: false, kept })
         }

@@ -6,6 +6,7 @@ use punte::{
     adapter::Adapters,
     broker::{Announcement, Broker, embedded::EmbeddedBroker},
     catalogue::{Catalogue, Schema},
+    delivery::{FastPath, FastPathMode, Workers},
     domain::{Answer, Clock, Event, Office, StateName, SubmissionId, SystemClock},
     journal::{Entry, Journal, sqlite::SqliteJournal},
     kit::dev_pki,
@@ -88,9 +89,7 @@ impl TestEnvironment {
             grace: Duration::from_secs(5),
             outbox_work: None,
             dispatch: None,
-            accepted: Arc::default(),
-            publishes_early: false,
-            waiters: Arc::default(),
+            fast_path: Arc::new(FastPath::new(Workers::Elsewhere, FastPathMode::On)),
         })
         .await
     }

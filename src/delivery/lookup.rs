@@ -1,72 +1,12 @@
-//! Ask: an attempt whose earlier ones may have had an effect comes in; the agency is asked by our reference, and only what
-//! it has certainly never seen is sent again.
+//! Lookup: an attempt's earlier ones may have had an effect, and the agency was asked about them by our reference. What it
+//! said comes in; whether the submission may be sent goes out: only what the agency has certainly never seen is sent again.
 
-use super::{
-    Deliverer, Earlier,
-    exchange::{Ending, Outcome, Prepared, Turn},
-};
 use crate::{
     adapter::Reading,
-    crash::{self, Point},
     domain::{Attempt, AttemptOutcome, Code, Fault, Stage, Verdict, later},
-    journal::JournalError,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
-
-impl Deliverer {
-    pub(super) async fn ask_then_send(&self, turn: &Turn<'_>, lookup: Prepared) -> Result<Outcome, JournalError> {
-        let asked_at = self.clock.now();
-        let asked = self.exchange(turn, lookup, true).await;
-        let reading = match asked.ending {
-            Ending::Read(reading) => reading,
-            ending @ (Ending::TooEarly(_) | Ending::LeaseOver) => return Ok(Outcome { ending, ..asked }),
-        };
-        let settled_at = match reading {
-            Ok(Reading::NotSeen) => self.settled_by_any_clock(turn, asked_at).await?,
-            _ => Timestamp::MIN,
-        };
-        let ending = match after_asking(reading, asked_at, settled_at) {
-            Asked::NeverSeen => {
-                crash::here(Point::WorkerAsked);
-                match self.prepare(turn.record, turn.connection, false).await {
-                    Ok(prepared) => {
-                        // A word about the question is none about the request.
-                        let turn = Turn { earlier: Earlier::Until(self.clock.now()), ..*turn };
-                        match self.exchange(&turn, prepared, false).await {
-                            // What has left is the question.
-                            Outcome { ending: Ending::LeaseOver, .. } => Ending::LeaseOver,
-                            sent => return Ok(sent),
-                        }
-                    }
-                    Err(fault) => Ending::Read(Err(fault)),
-                }
-            }
-            Asked::TooEarly(until) => Ending::TooEarly(until),
-            Asked::Told(reading) => Ending::Read(reading),
-        };
-        Ok(Outcome { ending, ..asked })
-    }
-
-    /// After the question we wait at most one more exchange's time. If the clock was set forward lately, we wait that long in
-    /// full, because recorded times then prove nothing.
-    async fn settled_by_any_clock(&self, turn: &Turn<'_>, asked_at: Timestamp) -> Result<Timestamp, JournalError> {
-        let timeout = turn.operation.timeout;
-        let latest = later(asked_at, SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX));
-        let is_jump_recent = self.clock_jumps.was_set_forward_within(timeout, self.clock.now());
-        Ok(if is_jump_recent { latest } else { self.settled_at(turn).await?.min(latest) })
-    }
-
-    /// When the agency is through with all that was sent before: it gets as long again as an exchange may take. That our
-    /// side has ended, be it by a timeout, a reset or a crash, ends nothing on its side.
-    async fn settled_at(&self, turn: &Turn<'_>) -> Result<Timestamp, JournalError> {
-        let before = self.with_retry(|| self.submissions.attempts(turn.record.submission.id)).await?;
-        let timeout = SignedDuration::try_from(turn.operation.timeout).unwrap_or(SignedDuration::MAX);
-        // What a restored journal knows nothing of may have left as late as then.
-        let unknown = self.marks.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, timeout));
-        Ok(settled_at(&before, turn.operation.timeout).max(unknown))
-    }
-}
 
 /// What asking the agency came to.
 #[derive(Debug, Clone, PartialEq)]
