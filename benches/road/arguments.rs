@@ -10,7 +10,7 @@ pub enum Called {
 }
 
 #[derive(Parser, Clone)]
-#[command(name = "cargo bench --bench road --")]
+#[command(name = "cargo bench --features jemalloc --bench road --")]
 pub struct Arguments {
     /// What is measured
     #[arg(value_enum, default_values_t = [Scenario::Road])]

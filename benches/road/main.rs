@@ -1,8 +1,8 @@
 //! How fast the road is, beside the least that could do its errand: everything is started here, and figures come out.
 //!
-//! `cargo bench --bench road` starts a RabbitMQ of its own, plays an agency, runs Punte as a process of its own and the
-//! floor ([`floor`]) as another, lets clients wait for answers from both in turn, and prints what came to pass.
-//! `cargo bench --bench road -- --help` tells what else there is.
+//! `cargo bench --features jemalloc --bench road` starts a RabbitMQ of its own, plays an agency, runs Punte as a process of
+//! its own and the floor ([`floor`]) as another, lets clients wait for answers from both in turn, and prints what came to pass.
+//! `cargo bench --features jemalloc --bench road -- --help` tells what else there is.
 
 mod agency;
 mod arguments;

@@ -46,6 +46,11 @@ impl Serve {
             output::aside(format_args!("punte: {error}"));
             return exit::USAGE;
         }
+        if cfg!(not(any(debug_assertions, feature = "jemalloc"))) {
+            tracing::warn!(
+                "this build uses the system's allocator, which is slower under load: build it with --features jemalloc"
+            );
+        }
         // A core file would hold keys and personal data.
         if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
             tracing::warn!(%error, "the system does not let us forbid core files");
