@@ -1,11 +1,8 @@
 //! One connection: a target comes in, an open and authenticated connection that can always be ended goes out.
 
-use super::{settings::Target, words};
+use super::{runtime, settings::Target, words};
 use crate::broker::BrokerError;
-use lapin::{
-    Channel, Connection, ConnectionProperties,
-    tcp::{AsyncTcpStream, RustlsConnector},
-};
+use lapin::{Channel, Connection, ConnectionProperties, tcp::AsyncTcpStream};
 use std::{
     future::Future,
     net::{Shutdown, TcpStream as Socket},
@@ -13,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{net::TcpStream, time::timeout};
 
 /// How long RabbitMQ may take to answer one method before the channel is given up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -44,22 +41,19 @@ impl Wire {
         let hang_up = HangUp(Arc::new(Mutex::new(SocketState::NotYet)));
         let name = format!("punte {purpose} ({})", target.settings.prefix);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime().map_err(|error| words::failure(&error))?;
-        let (socket, tls) = (hang_up.0.clone(), target.tls.clone().map(RustlsConnector::from));
+        let (socket, tls) = (hang_up.0.clone(), target.tls.clone());
         let connecting = Connection::connector(
             target.uri.clone(),
-            runtime,
-            async move |uri, runtime| {
+            runtime::current(),
+            async move |uri, _| {
                 let host = uri.authority.host.as_str();
-                let addresses = tokio::net::lookup_host((host, uri.authority.port)).await?.collect::<Vec<_>>();
-                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
-                if let AsyncTcpStream::Plain(plain) = &stream {
-                    hold(&socket, Socket::from(plain.get_ref().as_fd().try_clone_to_owned()?));
-                }
-                match &tls {
-                    Some(tls) => Ok(stream.into_rustls(tls, host).await?),
-                    None => Ok(stream),
-                }
+                let stream = TcpStream::connect((host, uri.authority.port)).await?;
+                stream.set_nodelay(true)?;
+                hold(&socket, Socket::from(stream.as_fd().try_clone_to_owned()?));
+                Ok(AsyncTcpStream::Plain(match &tls {
+                    Some(tls) => runtime::encrypted(stream, host, tls).await?,
+                    None => runtime::plain(stream),
+                }))
             },
             properties,
         );

@@ -21,6 +21,7 @@ mod publisher;
 mod removal;
 mod report;
 mod restorer;
+mod runtime;
 mod settings;
 mod settlement;
 mod shape;
