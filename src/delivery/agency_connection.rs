@@ -26,32 +26,42 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// One to each agency, held by [`AgencyConnections`](super::AgencyConnections) and by every attempt on its way to that agency.
 #[derive(Debug)]
 pub struct AgencyConnection {
+    /// The agency's folder as it was loaded at the start. It never changes.
     pub adapter: Arc<Adapter>,
+    /// How requests are signed, as the adapter's profile says.
     pub seal: Seal,
+    /// What is weak in that profile.
     profile_warnings: Vec<String>,
+    /// Whose certificates the agency's server may show. Read again when the file changes, as the next three are.
     roots: Reloading<AgencyRoots>,
+    /// The certificate and key that we show to the agency's server.
     client_identity: Reloading<Identity>,
-    /// `None` where the profile does not sign.
+    /// The certificate and key with which requests are signed; `None` where the profile does not sign.
     signing_identity: Option<Reloading<Identity>>,
+    /// How answers are signed, and by whom.
     answers: Reloading<AnswerPolicy>,
+    /// Holds the open TLS connections. A new one takes its place when roots or client certificate change; the old one is
+    /// dropped when the last exchange over it has ended.
     client: ArcSwap<Client>,
-    /// Why none could be made of the newest files; the one that was made before sends on.
+    /// Why no client could be made of the newest files; the one that was made before sends on.
     client_trouble: Mutex<Option<String>>,
-    /// While the agency does not take our certificate.
+    /// Whether nothing is sent, because the agency does not take our certificate. It ends when a health check goes well.
     pub halt: Halt,
-    /// Of that, by what the agency says over HTTP.
+    /// Requests that the agency has answered with a refusal to let us in. Forgotten when somebody is let in.
     suspicion: Suspicion,
-    /// By which one office's refusal is told from one of all.
+    /// The health checks that such refusals have caused, one at a time. Ended when the worker stops.
     looks: Looks,
+    /// Signed answers that were seen, so that none counts twice. The oldest make place for new ones.
     pub replays: ReplayCache,
     /// Whether the last probe that went before a request has found the agency unwell: then another one goes first, though there
     /// is a connection that has proved itself.
     pub is_probed_unwell: AtomicBool,
 }
 
-/// What waits for a look comes back when that is over.
+/// What waits for a health check is tried again when that is over.
 const LOOK_TAKES: Duration = Duration::from_secs(2);
 const REPLAYS_REMEMBERED: usize = 100_000;
 
@@ -70,7 +80,7 @@ impl AgencyConnection {
         }
     }
 
-    /// The line, or everything that is wrong with its key files.
+    /// The connection, or everything that is wrong with its key files.
     pub(super) fn open(
         adapter: Arc<Adapter>,
         files: &SecretFiles,
@@ -216,7 +226,7 @@ impl AgencyConnection {
         }
     }
 
-    /// A look, by which the agency is halted if it does not let us in. One that cannot be reached now has said nothing about us.
+    /// A health check, which halts the agency if it does not let us in. One that cannot be reached now has said nothing about us.
     pub async fn look_and_heed(&self) -> Result<Look, Unwell> {
         let found = self.look().await;
         if let Err(unwell) = &found
@@ -231,7 +241,7 @@ impl AgencyConnection {
         look::look(&self.client(), &self.adapter).await
     }
 
-    /// No look that a refusal has caused goes on.
+    /// Breaks off the health checks that refusals have caused.
     pub async fn end_looks(&self) {
         self.looks.end().await;
     }

@@ -1,4 +1,5 @@
-//! Every agency's line: adapters and key files come in, a line or the reason why an agency is stopped goes out.
+//! The connections to all agencies: adapters and key files come in, a connection or the reason why an agency is stopped goes
+//! out.
 //!
 //! Files that cannot be used stop their own agency and no other. They are looked at again and again, and the agency goes
 //! on by itself when they are good.
@@ -18,13 +19,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// Made when the process starts, and kept until it ends.
 #[derive(Debug, Default)]
 pub struct AgencyConnections(BTreeMap<AgencyName, Place>);
 
 #[derive(Debug)]
 struct Place {
     adapter: Arc<Adapter>,
+    /// Where the agency's keys and certificates lie.
     files: SecretFiles,
+    /// Attempts under way keep the connection with which they began.
     connection: ArcSwap<Result<Arc<AgencyConnection>, Stopped>>,
     /// The files as they were when the agency was stopped, and when they were looked at last.
     seen: Mutex<(Vec<u8>, Timestamp)>,
@@ -38,7 +42,7 @@ struct Stopped(ConfigFaults);
 const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl AgencyConnections {
-    /// Opens a line to every agency. What is wrong in configuration goes to `faults`; what is wrong in key files stops
+    /// Opens a connection to every agency. What is wrong in configuration goes to `faults`; what is wrong in key files stops
     /// that agency, see [`AgencyConnections::stopped`].
     pub fn open(
         adapters: &Adapters,

@@ -150,8 +150,8 @@ async fn lease_and_seal(
     };
     let Some(lease) = lease else { return Ok(Ready::Outdated) };
     let sealed = match sealed {
-        // What was sealed before has an old date, and the agency may have been halted meanwhile. Its place in memory is free
-        // before another is asked for.
+        // What was sealed before has an old date, and the agency may have been halted meanwhile. Its memory is free before
+        // more is asked for.
         Ok(old) if !(SignedDuration::ZERO..SEALED_FOR).contains(&with.clock.now().duration_since(since)) => {
             drop(old);
             compose_and_seal(with, job, purpose).await
@@ -237,7 +237,7 @@ async fn exchange(
     sealed: Sealed,
 ) -> Outcome {
     let (submission, timeout) = (&job.record.submission, job.operation.timeout);
-    // From before the look at the lease: a pause after it shortens what is left of the exchange.
+    // Before the lease is checked: a pause after the check shortens what is left of the exchange.
     let deadline = Instant::now() + timeout;
     let mut wire = WireRecord::default();
     if !may_leave(with.clock.now(), timeout, lease_until) {

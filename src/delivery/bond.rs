@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 /// What an answer's words about its request are held against.
 pub struct Ours<'a> {
     pub reference: SubmissionId,
-    /// Whom the request is about.
+    /// The person that the request is about.
     pub subject: &'a str,
     /// Of the request's body as it was sent; none where no filter asks for it.
     pub digests: &'a [String],

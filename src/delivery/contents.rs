@@ -1,5 +1,5 @@
-//! Contents of attachments: a submission comes in; a place for what is in its attachments goes out, and then that, in
-//! base64. There are so many places that memory is bounded, however many submissions are on their way.
+//! Contents of attachments: a submission comes in; a permit for the memory of its attachments goes out, and then what is in
+//! them, in base64. There are so many permits that memory is bounded, however many submissions are on their way.
 
 use crate::{
     attachments::{AttachmentError, AttachmentStore},

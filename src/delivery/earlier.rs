@@ -13,7 +13,7 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// What may have been signed about our reference before the message that is answered.
+/// Until when something may have been signed about our reference, before the message that is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Earlier {
     /// The agency cannot have heard of it.

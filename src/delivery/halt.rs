@@ -1,7 +1,7 @@
-//! Halt: the agency's server says that it refuses our certificate, so nothing more is sent to it, by anybody, until a look at
-//! it finds that it takes the certificate again. Looks come at growing distances, up to a minute: in TLS 1.2 somebody on the
-//! way may have said it (RFC 5246, section 7.2, leaves alerts in clear text until both sides have finished), and one look that
-//! finds it well ends it.
+//! Halt: the agency's server says that it refuses our certificate, so nothing more is sent to it, by anybody, until a health
+//! check finds that it takes the certificate again. The checks come at growing distances, up to a minute: in TLS 1.2 somebody on
+//! the way may have said it (RFC 5246, section 7.2, leaves alerts in clear text until both sides have finished), and one check
+//! that goes well ends it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -17,7 +17,7 @@ pub struct Halt {
 #[derive(Debug, Default)]
 struct State {
     halted: Option<Halted>,
-    /// How long the last one waited between its looks, and when it ended: one that comes back soon waits longer.
+    /// How long the last halt waited between its health checks, and when it ended: one that comes back soon waits longer.
     last: Option<(Duration, Instant)>,
 }
 
@@ -25,7 +25,7 @@ struct State {
 pub struct Halted {
     /// The server's words, or what followed from them.
     pub why: String,
-    /// What the last look found, if that was something else.
+    /// What the last health check found, if that was something else.
     pub last_look: Option<String>,
     pub next_look: Instant,
     pause: Duration,
@@ -33,7 +33,7 @@ pub struct Halted {
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a look has found that did not end well.
+/// What a health check has found that did not go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'a> {
     /// The agency still does not let us in.
@@ -72,7 +72,7 @@ impl Halt {
         true
     }
 
-    /// A look has not found it well.
+    /// A health check has not gone well.
     pub fn go_on(&self, found: Found<'_>, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
             halted.pause = longer(halted.pause);
@@ -84,7 +84,7 @@ impl Halt {
         }
     }
 
-    /// Something has changed here: it is looked at now.
+    /// Something has changed here: the next health check is made now.
     pub fn look_now(&self, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
             halted.next_look = now;

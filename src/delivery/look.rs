@@ -1,4 +1,4 @@
-//! Look: an agency's server is met, and the declared probe is sent; how that went goes out in words for the operator. Nothing
+//! The health check of an agency: a handshake and the declared probe; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
 use super::{Incoming, halt::Found, status::StatusClass};
@@ -38,7 +38,7 @@ impl Unwell {
     }
 }
 
-/// The looks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one at a time,
+/// The health checks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one at a time,
 /// and not soon after each other.
 #[derive(Debug, Default)]
 pub struct Looks {

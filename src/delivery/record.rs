@@ -23,8 +23,8 @@ pub(super) async fn record(
     or_too_late(recorder, &record.submission, lease, ended_at, recorded).await
 }
 
-/// What came of the attempt cannot be recorded as it is, however often that is tried: an operator sees why, and the place
-/// that it holds is free for others.
+/// What came of the attempt cannot be recorded as it is, however often that is tried: an operator sees why, and its
+/// slot is free for others.
 pub(super) async fn record_unkept(
     recorder: &Recorder,
     record: &Record,
