@@ -2,12 +2,12 @@
 //! while its circuit is open, what would be sent is held back in the journal.
 
 use super::{
-    Breaker, Circuit, Hand,
-    breaker::Errand,
-    hand::{Standing, Whom},
+    Breaker, Circuit, FairQueue,
+    breaker::RequestKind,
+    fair_queue::{Owner, Standing},
     pace::Pace,
     rate::Rate,
-    settlement::{Left, settled},
+    settlement::{Left, Settlement, settled},
 };
 use crate::{
     adapter::Adapter,
@@ -25,12 +25,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// One to each agency, made by the worker at its start. Its own task holds it, and so does the task of each delivery under way.
 pub struct AgencyConsumer {
+    /// The agency's folder: its limits, its breaker's policy and its schedule of retries.
     pub(super) adapter: Arc<Adapter>,
+    /// The queues. The consumer subscribes to the agency's while it may send, and ends the subscription when it may not.
     broker: Arc<dyn Broker>,
+    /// Delivers. All consumers of the process share it.
     pub(super) deliverer: Arc<Deliverer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
+    /// The tasks of deliveries and health checks. The consumer ends when they have ended.
     under_way: TaskTracker,
 }
 
@@ -47,21 +52,26 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Before what could not be held back yet is looked at again.
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
 
-/// All that changes while a consumer runs.
-struct Course {
-    hand: Hand,
+/// All that changes while a consumer runs. Its own task holds it, and nobody else.
+struct ConsumerState {
+    /// What the broker has delivered and is not under way. It is put back when the consumer ends.
+    queue: FairQueue,
+    /// Whether submissions are sent, after failures.
     breaker: Breaker,
+    /// How many requests a second the agency takes.
     rate: Rate,
+    /// How many may be under way at once, fewer after an outage.
     pace: Pace,
-    /// Under way in all.
+    /// How many are under way. Each counts until its slot is free.
     busy: u32,
     is_probe_under_way: bool,
     /// Since the circuit is half open: by the declared probe, or because none is declared.
     is_found_well: bool,
-    /// The probe that was woken.
-    coming: Option<AwaitedProbe>,
-    /// What was to be held back and could not be yet.
+    /// The probe that was woken in the journal and comes through the broker.
+    awaited_probe: Option<AwaitedProbe>,
+    /// When what could not be held back yet is tried again.
     hold_again_at: Option<Instant>,
+    /// Where the slots of deliveries under way tell of their end.
     ended: mpsc::UnboundedSender<Ended>,
 }
 
@@ -77,14 +87,14 @@ struct AwaitedProbe {
 /// One delivery that is over.
 #[derive(Debug, Clone, PartialEq)]
 struct Ended {
-    whom: Whom,
+    owner: Owner,
     submission: Option<SubmissionId>,
-    errand: Errand,
+    kind: RequestKind,
     signal: HealthSignal,
 }
 
-/// The place of a delivery that is under way. Its task holds it, and the consumer has it back once it is dropped, also if the
-/// task fails inside.
+/// The slot of a delivery that is under way. Its task holds it, and the consumer has it back once it is dropped, also if the
+/// task panics.
 struct DeliverySlot {
     ended: Ended,
     consumer: mpsc::UnboundedSender<Ended>,
@@ -111,27 +121,27 @@ impl AgencyConsumer {
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (ended, mut endings) = mpsc::unbounded_channel();
-        let mut course = self.course(ended);
+        let mut state = self.beginning(ended);
         while !stop.is_cancelled() {
             // Not before the journal is known to be the one that the installation has worked with.
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.deliverer.marks.until_may_send() => {}
             }
-            self.report(course.breaker.circuit());
-            if let Some(connection) = self.halted_line() {
+            self.report(state.breaker.circuit());
+            if let Some(connection) = self.halted_connection() {
                 self.stand_still(&connection, &stop).await;
-                course.pace.slow_start(self.clock.now());
+                state.pace.slow_start(self.clock.now());
                 continue;
             }
             match self.broker.consume(&self.adapter.agency, self.adapter.limits.in_hand()).await {
                 Ok(mut deliveries) => {
-                    self.serve(&mut course, &mut deliveries, &mut endings, &stop).await;
-                    self.leave(&mut course, deliveries).await;
+                    self.serve(&mut state, &mut deliveries, &mut endings, &stop).await;
+                    self.leave(&mut state, deliveries).await;
                 }
                 Err(error) => tracing::warn!(agency = %self.adapter.agency, %error, "cannot consume"),
             }
-            if self.halted_line().is_none() {
+            if self.halted_connection().is_none() {
                 tokio::select! { () = stop.cancelled() => {}, () = sleep(PAUSE) => {} }
             }
         }
@@ -139,17 +149,17 @@ impl AgencyConsumer {
         self.under_way.wait().await;
     }
 
-    fn course(&self, ended: mpsc::UnboundedSender<Ended>) -> Course {
+    fn beginning(&self, ended: mpsc::UnboundedSender<Ended>) -> ConsumerState {
         let limits = &self.adapter.limits;
-        Course {
-            hand: Hand::default(),
+        ConsumerState {
+            queue: FairQueue::default(),
             breaker: Breaker::new(self.adapter.breaker),
             rate: Rate::new(limits.requests_per_second, Instant::now()),
             pace: Pace::beginning(limits.concurrency.get(), self.clock.now()),
             busy: 0,
             is_probe_under_way: false,
             is_found_well: false,
-            coming: None,
+            awaited_probe: None,
             hold_again_at: None,
             ended,
         }
@@ -158,42 +168,42 @@ impl AgencyConsumer {
     /// Until the process stops, the queues end, or the agency does not take our certificate.
     async fn serve(
         self: &Arc<Self>,
-        course: &mut Course,
+        state: &mut ConsumerState,
         deliveries: &mut Deliveries,
         endings: &mut mpsc::UnboundedReceiver<Ended>,
         stop: &CancellationToken,
     ) {
-        while self.halted_line().is_none() {
-            course.breaker.tick(self.clock.now());
-            self.look_first(course, stop);
-            self.hold(course).await;
-            self.wake(course).await;
-            let rest = self.begin_what_may_go(course);
-            self.metrics.in_hand(&self.adapter.agency, course.hand.len());
+        while self.halted_connection().is_none() {
+            state.breaker.tick(self.clock.now());
+            self.look_first(state, stop);
+            self.hold(state).await;
+            self.wake(state).await;
+            let rest = self.begin_what_may_go(state);
+            self.metrics.in_hand(&self.adapter.agency, state.queue.len());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.deliverer.marks.until_held() => return,
-                Some(ended) = endings.recv() => self.learn(course, ended),
+                Some(ended) = endings.recv() => self.learn(state, ended),
                 delivery = next(deliveries) => match delivery {
-                    Some(delivery) => self.receive(course, delivery),
+                    Some(delivery) => self.receive(state, delivery),
                     None => return,
                 },
                 () = sleep(rest) => {}
             }
             // What has come meanwhile takes part in the choice.
             while let Ok(ended) = endings.try_recv() {
-                self.learn(course, ended);
+                self.learn(state, ended);
             }
             while let Some(delivery) = ready(deliveries) {
-                self.receive(course, delivery);
+                self.receive(state, delivery);
             }
         }
     }
 
-    fn receive(self: &Arc<Self>, course: &mut Course, delivery: Delivery) {
+    fn receive(self: &Arc<Self>, state: &mut ConsumerState, delivery: Delivery) {
         match &delivery.item {
-            Ok(_) => course.hand.put(delivery),
+            Ok(_) => state.queue.put(delivery),
             Err(poison) => {
                 tracing::error!(agency = %self.adapter.agency, %poison, "a message goes to the dead letters");
                 self.under_way.spawn(async move { settled(delivery.settle.reject().await) });
@@ -202,50 +212,50 @@ impl AgencyConsumer {
     }
 
     /// How long nothing will change by itself.
-    fn begin_what_may_go(self: &Arc<Self>, course: &mut Course) -> Duration {
-        while course.busy < course.pace.places() {
-            if let Some(wait) = course.rate.free_in(Instant::now()) {
+    fn begin_what_may_go(self: &Arc<Self>, state: &mut ConsumerState) -> Duration {
+        while state.busy < state.pace.slots() {
+            if let Some(wait) = state.rate.free_in(Instant::now()) {
                 return wait.min(PAUSE);
             }
-            let Some((whom, delivery, errand)) = course.next() else { break };
-            course.rate.count(Instant::now());
-            course.busy += 1;
-            course.is_probe_under_way |= errand == Errand::Probe;
+            let Some((owner, delivery, kind)) = state.next() else { break };
+            state.rate.count(Instant::now());
+            state.busy += 1;
+            state.is_probe_under_way |= kind == RequestKind::Probe;
             let submission = delivery.item.as_ref().ok().map(|item| item.submission);
-            let ended = Ended { whom, submission, errand, signal: HealthSignal::None };
-            let (consumer, place) = (self.clone(), DeliverySlot { ended, consumer: course.ended.clone() });
+            let ended = Ended { owner, submission, kind, signal: HealthSignal::None };
+            let (consumer, slot) = (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() });
             self.under_way.spawn(async move {
                 let signal = consumer.handle(delivery).await;
-                place.free(signal);
+                slot.free(signal);
             });
         }
-        course.rest(self.clock.now())
+        state.rest(self.clock.now())
     }
 
     /// A probe that is declared changes nothing, whatever the agency makes of it: it goes before the submission that would
     /// otherwise be the first to meet an agency that is not there yet.
-    fn look_first(self: &Arc<Self>, course: &mut Course, stop: &CancellationToken) {
-        if !matches!(course.breaker.circuit(), Circuit::HalfOpen { .. }) {
-            course.is_found_well = false;
+    fn look_first(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
+        if !matches!(state.breaker.circuit(), Circuit::HalfOpen { .. }) {
+            state.is_found_well = false;
             return;
         }
-        if course.is_found_well || course.is_probe_under_way {
+        if state.is_found_well || state.is_probe_under_way {
             return;
         }
         let connection = self.deliverer.connections.get(&self.adapter.agency).and_then(Result::ok);
         let Some(connection) = connection.filter(|connection| connection.adapter.probe.is_some()) else {
-            course.is_found_well = true;
+            state.is_found_well = true;
             return;
         };
-        // It takes no place: whom the circuit does not keep waiting goes on meanwhile.
-        course.is_probe_under_way = true;
-        let ended = Ended { whom: None, submission: None, errand: Errand::Look, signal: HealthSignal::None };
-        let (consumer, place, stop) =
-            (self.clone(), DeliverySlot { ended, consumer: course.ended.clone() }, stop.clone());
+        // It takes no slot: what the circuit does not keep waiting goes on meanwhile.
+        state.is_probe_under_way = true;
+        let ended = Ended { owner: None, submission: None, kind: RequestKind::Look, signal: HealthSignal::None };
+        let (consumer, slot, stop) =
+            (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() }, stop.clone());
         self.under_way.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                signal = consumer.look(&connection) => place.free(signal),
+                signal = consumer.look(&connection) => slot.free(signal),
             }
         });
     }
@@ -274,16 +284,16 @@ impl AgencyConsumer {
         }
     }
 
-    fn learn(&self, course: &mut Course, ended: Ended) {
-        let Ended { whom, submission, errand, signal } = ended;
-        course.busy = course.busy.saturating_sub(u32::from(errand != Errand::Look));
-        course.is_probe_under_way &= errand == Errand::Ordinary;
-        course.is_found_well &= errand != Errand::Probe;
-        if errand == Errand::Look {
-            course.is_found_well = signal == HealthSignal::Well;
-            if !course.is_found_well {
-                course.breaker.reopen(self.clock.now());
-                self.report(course.breaker.circuit());
+    fn learn(&self, state: &mut ConsumerState, ended: Ended) {
+        let Ended { owner, submission, kind, signal } = ended;
+        state.busy = state.busy.saturating_sub(u32::from(kind != RequestKind::Look));
+        state.is_probe_under_way &= kind == RequestKind::Ordinary;
+        state.is_found_well &= kind != RequestKind::Probe;
+        if kind == RequestKind::Look {
+            state.is_found_well = signal == HealthSignal::Well;
+            if !state.is_found_well {
+                state.breaker.reopen(self.clock.now());
+                self.report(state.breaker.circuit());
             }
             return;
         }
@@ -292,21 +302,21 @@ impl AgencyConsumer {
             HealthSignal::Ill { .. } | HealthSignal::Away => Some(true),
             HealthSignal::Answered | HealthSignal::None => None,
         };
-        course.hand.ended(&whom, has_failed);
+        state.queue.ended(&owner, has_failed);
         let Some(submission) = submission else { return };
-        let (now, before) = (self.clock.now(), course.breaker.circuit().clone());
-        course.breaker.learn(&whom, submission, self.bounded(signal), errand, now);
-        match (&before, course.breaker.circuit()) {
+        let (now, before) = (self.clock.now(), state.breaker.circuit().clone());
+        state.breaker.learn(&owner, submission, self.bounded(signal), kind, now);
+        match (&before, state.breaker.circuit()) {
             (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Well | HealthSignal::Answered) => {
-                course.pace.grow()
+                state.pace.grow()
             }
             (Circuit::Closed, Circuit::Closed) => {}
             // The agency was there all the time: only what waits of this office is woken.
-            (before, Circuit::Closed) if !before.keeps_all_waiting() => course.pace.wake_all(now),
-            (_, Circuit::Closed) => course.pace.slow_start(now),
-            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => course.pace.doubt(),
+            (before, Circuit::Closed) if !before.keeps_all_waiting() => state.pace.wake_all(now),
+            (_, Circuit::Closed) => state.pace.slow_start(now),
+            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.pace.doubt(),
         }
-        let after = course.breaker.circuit();
+        let after = state.breaker.circuit();
         if before != *after {
             tracing::warn!(agency = %self.adapter.agency, ?before, ?after, "the circuit has changed");
             self.report(after);
@@ -322,62 +332,66 @@ impl AgencyConsumer {
         }
     }
 
-    /// While the circuit is open, nothing that it keeps waiting stays in hand.
-    async fn hold(&self, course: &mut Course) {
-        let Circuit::Open { whose, .. } = course.breaker.circuit() else { return };
-        if course.hold_again_at.is_some_and(|again| Instant::now() < again) {
+    /// While the circuit is open, nothing that it keeps waiting stays in the queue.
+    async fn hold(&self, state: &mut ConsumerState) {
+        let Circuit::Open { whose, .. } = state.breaker.circuit() else { return };
+        if state.hold_again_at.is_some_and(|again| Instant::now() < again) {
             return;
         }
-        let meant = course.hand.take(|whom| whose.covers(whom));
-        let since = course.breaker.failing_since().unwrap_or_else(|| self.clock.now());
-        let Left { deliveries, error } = self.hold_back(meant, since).await;
+        let meant = state.queue.take(|owner| whose.covers(owner));
+        let since = state.breaker.failing_since().unwrap_or_else(|| self.clock.now());
+        let Left { deliveries, error } = self.settlement().hold_back(meant, since).await;
         let pause = if error.is_some() { PAUSE } else { SHORT_PAUSE };
-        course.hold_again_at = (!deliveries.is_empty()).then(|| Instant::now() + pause);
+        state.hold_again_at = (!deliveries.is_empty()).then(|| Instant::now() + pause);
         if let Some(error) = error {
             let (agency, count) = (&self.adapter.agency, deliveries.len());
             tracing::warn!(%agency, deliveries = count, %error, "what waits for the agency cannot be held back yet");
         }
-        deliveries.into_iter().for_each(|delivery| course.hand.put(delivery));
+        deliveries.into_iter().for_each(|delivery| state.queue.put(delivery));
     }
 
     /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the pace bears.
-    async fn wake(&self, course: &mut Course) {
-        let (before, wanted) = match course.breaker.circuit() {
-            Circuit::HalfOpen { .. } if course.wants_probe() => (Timestamp::MAX, 1),
+    async fn wake(&self, state: &mut ConsumerState) {
+        let (before, wanted) = match state.breaker.circuit() {
+            Circuit::HalfOpen { .. } if state.wants_probe() => (Timestamp::MAX, 1),
             Circuit::Closed => {
-                let Some((before, wanted)) = course.pace.to_wake() else { return };
-                let in_hand = u32::try_from(course.hand.len()).unwrap_or(u32::MAX);
+                let Some((before, wanted)) = state.pace.to_wake() else { return };
+                let in_hand = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
                 (before, wanted.saturating_sub(in_hand))
             }
             Circuit::Open { .. } | Circuit::HalfOpen { .. } => return,
         };
-        if wanted == 0 || !course.pace.may_wake() {
+        if wanted == 0 || !state.pace.may_wake() {
             return;
         }
-        let (agency, failures) = (&self.adapter.agency, course.breaker.failures());
+        let (agency, failures) = (&self.adapter.agency, state.breaker.failures());
         match self.deliverer.recorder.submissions.wake(agency, before, wanted, &failures).await {
             Ok(woken) => {
-                course.pace.woken(woken.len());
+                state.pace.woken(woken.len());
                 let least = woken.into_iter().map(|office| failures.get(&office).copied().unwrap_or_default()).min();
                 let Some(failures) = least else { return };
-                course.coming = Some(AwaitedProbe { failures, until: Instant::now() + PAUSE });
+                state.awaited_probe = Some(AwaitedProbe { failures, until: Instant::now() + PAUSE });
             }
             Err(error) => {
-                course.pace.wake_later();
+                state.pace.wake_later();
                 tracing::warn!(%agency, %error, "what waits cannot be woken yet");
             }
         }
     }
 
-    /// What is in hand is put back unharmed.
-    async fn leave(&self, course: &mut Course, mut deliveries: Deliveries) {
+    /// What is in the queue is put back unharmed.
+    async fn leave(&self, state: &mut ConsumerState, mut deliveries: Deliveries) {
         deliveries.urgent.close();
         deliveries.ordinary.close();
         while let Some(delivery) = next(&mut deliveries).await {
-            course.hand.put(delivery);
+            state.queue.put(delivery);
         }
-        self.put_back(course.hand.take(|_| true)).await;
+        self.settlement().put_back(state.queue.take(|_| true)).await;
         self.metrics.in_hand(&self.adapter.agency, 0);
+    }
+
+    fn settlement(&self) -> Settlement<'_> {
+        Settlement { adapter: &self.adapter, deliverer: &self.deliverer, clock: &*self.clock }
     }
 
     fn report(&self, circuit: &Circuit) {
@@ -390,30 +404,30 @@ impl AgencyConsumer {
     }
 }
 
-impl Course {
+impl ConsumerState {
     /// The next that may go, and what for.
-    fn next(&mut self) -> Option<(Whom, Delivery, Errand)> {
-        let (breaker, places, is_probe_under_way) = (&self.breaker, self.pace.places(), self.is_probe_under_way);
-        let coming = self.coming.filter(|coming| Instant::now() < coming.until);
-        let is_no_worse = |failures: &usize| coming.is_none_or(|coming| *failures <= coming.failures);
-        let rank = |whom: &Whom, standing: Standing| match breaker.circuit() {
-            Circuit::Open { whose, .. } if whose.covers(whom) => None,
+    fn next(&mut self) -> Option<(Owner, Delivery, RequestKind)> {
+        let (breaker, slots, is_probe_under_way) = (&self.breaker, self.pace.slots(), self.is_probe_under_way);
+        let awaited = self.awaited_probe.filter(|awaited| Instant::now() < awaited.until);
+        let is_no_worse = |failures: &usize| awaited.is_none_or(|awaited| *failures <= awaited.failures);
+        let rank = |owner: &Owner, standing: Standing| match breaker.circuit() {
+            Circuit::Open { whose, .. } if whose.covers(owner) => None,
             // The probe is of whoever has failed least, also if it is still on its way.
-            Circuit::HalfOpen { whose } if whose.covers(whom) => {
-                (!is_probe_under_way).then(|| breaker.failures_of(whom)).filter(is_no_worse)
+            Circuit::HalfOpen { whose } if whose.covers(owner) => {
+                (!is_probe_under_way).then(|| breaker.failures_of(owner)).filter(is_no_worse)
             }
-            _ => (standing.under_way < share(places, standing)).then_some(0),
+            _ => (standing.under_way < share(slots, standing)).then_some(0),
         };
-        let (whom, delivery) = self.hand.next(rank)?;
-        let is_probe = matches!(self.breaker.circuit(), Circuit::HalfOpen { whose } if whose.covers(&whom));
-        Some((whom, delivery, if is_probe { Errand::Probe } else { Errand::Ordinary }))
+        let (owner, delivery) = self.queue.next(rank)?;
+        let is_probe = matches!(self.breaker.circuit(), Circuit::HalfOpen { whose } if whose.covers(&owner));
+        Some((owner, delivery, if is_probe { RequestKind::Probe } else { RequestKind::Ordinary }))
     }
 
-    /// Whether nothing in hand may be the probe that is of an office which has not failed.
+    /// Whether nothing in the queue may be the probe that is of an office which has not failed.
     fn wants_probe(&self) -> bool {
         let Circuit::HalfOpen { whose } = self.breaker.circuit() else { return false };
-        let is_good = |whom: &Whom| whose.covers(whom) && self.breaker.failures_of(whom) == 0;
-        !self.is_probe_under_way && !self.hand.has(is_good)
+        let is_good = |owner: &Owner| whose.covers(owner) && self.breaker.failures_of(owner) == 0;
+        !self.is_probe_under_way && !self.queue.has(is_good)
     }
 
     fn rest(&self, now: Timestamp) -> Duration {
@@ -428,16 +442,16 @@ impl Course {
     }
 }
 
-/// Of the places, for one office. One whose requests meet nothing but silence or failures soon has a single one: what it
-/// asks may be the reason, and every place that it takes would be taken for long. Before its first time-out nobody knows, so
-/// that the last of many places is nobody's who has all others. To an office alone this costs a quarter of what the agency
-/// bears at the most; of fewer places it would be too much.
-fn share(places: u32, standing: Standing) -> u32 {
-    let most = if places < MANY_PLACES { places } else { places - 1 };
-    most.min(places.checked_shr(standing.failures).unwrap_or(0)).max(1)
+/// How many slots one office may have. One whose requests meet nothing but silence or failures soon has a single one: what it
+/// asks may be the reason, and every slot that it takes would be taken for long. Before its first time-out nobody knows, so
+/// that the last of many slots is nobody's who has all others. To an office alone this costs a quarter of what the agency
+/// bears at the most; of fewer slots it would be too much.
+fn share(slots: u32, standing: Standing) -> u32 {
+    let most = if slots < MANY_SLOTS { slots } else { slots - 1 };
+    most.min(slots.checked_shr(standing.failures).unwrap_or(0)).max(1)
 }
 
-const MANY_PLACES: u32 = 4;
+const MANY_SLOTS: u32 = 4;
 
 /// `None` once both queues have ended.
 async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
@@ -458,19 +472,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_office_never_has_all_of_many_places_and_one_that_fails_soon_has_a_single_one() {
-        let of = |places, failures| share(places, Standing { under_way: 0, failures });
-        assert_eq!([1, 2, 3, 4, 8, 1000].map(|places| of(places, 0)), [1, 2, 3, 3, 7, 999]);
+    fn one_office_never_has_all_of_many_slots_and_one_that_fails_soon_has_a_single_one() {
+        let of = |slots, failures| share(slots, Standing { under_way: 0, failures });
+        assert_eq!([1, 2, 3, 4, 8, 1000].map(|slots| of(slots, 0)), [1, 2, 3, 3, 7, 999]);
         assert_eq!([0, 1, 2, 3, 4, 99].map(|failures| of(8, failures)), [7, 4, 2, 1, 1, 1]);
     }
 
     #[tokio::test]
-    async fn a_delivery_whose_task_fails_inside_gives_its_place_back() {
+    async fn a_delivery_whose_task_fails_inside_gives_its_slot_back() {
         let (sender, mut endings) = mpsc::unbounded_channel();
         for signal in [None, Some(HealthSignal::Well)] {
-            let ended = Ended { whom: None, submission: None, errand: Errand::Probe, signal: HealthSignal::None };
-            let place = DeliverySlot { ended: ended.clone(), consumer: sender.clone() };
-            let task = tokio::spawn(async move { place.free(signal.expect("it fails inside")) });
+            let ended = Ended { owner: None, submission: None, kind: RequestKind::Probe, signal: HealthSignal::None };
+            let slot = DeliverySlot { ended: ended.clone(), consumer: sender.clone() };
+            let task = tokio::spawn(async move { slot.free(signal.expect("it fails inside")) });
             assert_eq!(task.await.is_ok(), signal.is_some());
             let expected = Ended { signal: signal.unwrap_or(HealthSignal::None), ..ended };
             assert_eq!(endings.try_recv(), Ok(expected));

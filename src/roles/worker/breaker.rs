@@ -1,6 +1,6 @@
 //! The circuit breaker of one agency: outcomes and the time come in, whether work may go out, and whose, goes out.
 
-use super::hand::Whom;
+use super::fair_queue::Owner;
 use crate::{
     adapter::BreakerPolicy,
     delivery::HealthSignal,
@@ -15,7 +15,7 @@ use std::{
 /// Opens after so many failures without a success between them; after the cooldown one probe decides. Where the agency's folder
 /// declares a request that changes nothing, it goes before that probe, and the probe only after it has gone well.
 ///
-/// Whom it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests of two
+/// Owner it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests of two
 /// offices at least meet silence or failures: that is as well. If they are of one office alone, they may fail because of what
 /// it asks, and only that office waits; any other's success shows that the agency is there.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Breaker {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    pub office: Whom,
+    pub office: Owner,
     pub submission: SubmissionId,
     pub at: Timestamp,
     is_away: bool,
@@ -58,9 +58,9 @@ impl Circuit {
     }
 }
 
-/// What a delivery is for, beside the submission's own sake.
+/// What a request is sent for, beside the submission's own sake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
+pub enum RequestKind {
     Ordinary,
     /// It finds out for all others whether an agency that failed again and again is there again.
     Probe,
@@ -72,7 +72,7 @@ pub enum Errand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
     All,
-    Office(Whom),
+    Office(Owner),
 }
 
 /// Failures that are remembered beyond those that open the circuit.
@@ -93,7 +93,7 @@ impl Breaker {
     }
 
     /// How many of the failures were this office's: the probe is somebody else's, if anybody else has something to send.
-    pub fn failures_of(&self, office: &Whom) -> usize {
+    pub fn failures_of(&self, office: &Owner) -> usize {
         self.failures.iter().filter(|failure| failure.office == *office).count()
     }
 
@@ -121,13 +121,13 @@ impl Breaker {
 
     pub fn learn(
         &mut self,
-        office: &Whom,
+        office: &Owner,
         submission: SubmissionId,
         signal: HealthSignal,
-        errand: Errand,
+        kind: RequestKind,
         now: Timestamp,
     ) {
-        let decides = self.is_decided_by(office, errand);
+        let decides = self.is_decided_by(office, kind);
         match signal {
             HealthSignal::None => {}
             HealthSignal::Well if decides => self.close(),
@@ -163,10 +163,10 @@ impl Breaker {
 
     /// Of those whom the circuit keeps waiting only the probe decides. Requests that were under way when it opened do not:
     /// they speak of the time before.
-    fn is_decided_by(&self, office: &Whom, errand: Errand) -> bool {
+    fn is_decided_by(&self, office: &Owner, kind: RequestKind) -> bool {
         match &self.circuit {
             Circuit::Open { whose, .. } if whose.covers(office) => false,
-            Circuit::HalfOpen { whose } if whose.covers(office) => errand == Errand::Probe,
+            Circuit::HalfOpen { whose } if whose.covers(office) => kind == RequestKind::Probe,
             Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => true,
         }
     }
@@ -179,7 +179,7 @@ impl Breaker {
         }
     }
 
-    fn opens(&mut self, office: &Whom, asked: Option<Duration>, now: Timestamp) {
+    fn opens(&mut self, office: &Owner, asked: Option<Duration>, now: Timestamp) {
         let before = match &self.circuit {
             Circuit::HalfOpen { whose } if whose.covers(office) => Some(whose.clone()),
             Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => None,
@@ -190,7 +190,7 @@ impl Breaker {
         }
     }
 
-    /// Whom these failures keep waiting.
+    /// Owner these failures keep waiting.
     fn judged(&self) -> Judged {
         let enough = self.policy.failures.get() as usize;
         if self.failures.iter().filter(|failure| failure.is_away).count() >= enough {
@@ -219,7 +219,7 @@ impl Judged {
 }
 
 impl Whose {
-    pub fn covers(&self, office: &Whom) -> bool {
+    pub fn covers(&self, office: &Owner) -> bool {
         match self {
             Whose::All => true,
             Whose::Office(one) => one == office,
@@ -248,17 +248,17 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn office(name: &str) -> Whom {
+    fn office(name: &str) -> Owner {
         name.parse().ok()
     }
 
     /// Each time of another submission.
     fn learn(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), signal, Errand::Ordinary, at(second));
+        breaker.learn(&office(name), SubmissionId::new(), signal, RequestKind::Ordinary, at(second));
     }
 
     fn probed(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), signal, Errand::Probe, at(second));
+        breaker.learn(&office(name), SubmissionId::new(), signal, RequestKind::Probe, at(second));
     }
 
     fn open(until: i64, whose: Whose) -> Circuit {
@@ -307,8 +307,8 @@ mod tests {
         let (mut silent, mut away) = (breaker(), breaker());
         let submission = SubmissionId::new();
         for _ in 0..9 {
-            silent.learn(&office("one"), submission, ILL, Errand::Ordinary, at(0));
-            away.learn(&office("one"), submission, HealthSignal::Away, Errand::Ordinary, at(0));
+            silent.learn(&office("one"), submission, ILL, RequestKind::Ordinary, at(0));
+            away.learn(&office("one"), submission, HealthSignal::Away, RequestKind::Ordinary, at(0));
         }
         assert_eq!(*silent.circuit(), Circuit::Closed);
         assert_eq!(*away.circuit(), open(30, Whose::All));

@@ -1,4 +1,4 @@
-//! Hand: deliveries come in as the broker gives them, and go out fairly: each office in its turn, its urgent ones first.
+//! The fair queue: deliveries come in as the broker gives them, and go out fairly: each office in its turn, its urgent ones first.
 
 use crate::{
     broker::Delivery,
@@ -6,13 +6,13 @@ use crate::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// `None`: nobody knows whose it is.
-pub type Whom = Option<OfficeName>;
+/// The office whose delivery it is. `None`: nobody knows.
+pub type Owner = Option<OfficeName>;
 
 /// What a consumer has taken from its queues and not begun.
 #[derive(Default)]
-pub struct Hand {
-    offices: HashMap<Whom, OfficeLine>,
+pub struct FairQueue {
+    offices: HashMap<Owner, OfficeQueue>,
     size: usize,
     /// The turn of the office that was served last. A newcomer starts here, so that it cannot claim turns it did not use.
     turn: u64,
@@ -21,7 +21,7 @@ pub struct Hand {
 
 /// One office's deliveries.
 #[derive(Default)]
-struct OfficeLine {
+struct OfficeQueue {
     urgent: VecDeque<(u64, Delivery)>,
     ordinary: VecDeque<(u64, Delivery)>,
     /// The turn in which this office is served next; the lowest goes first.
@@ -38,21 +38,21 @@ pub struct Standing {
     pub failures: u32,
 }
 
-impl Hand {
+impl FairQueue {
     pub fn put(&mut self, delivery: Delivery) {
-        let (whom, priority) = match &delivery.item {
+        let (owner, priority) = match &delivery.item {
             Ok(item) => (item.office.clone(), item.priority),
             Err(_) => (None, Priority::Ordinary),
         };
-        let connection = self.offices.entry(whom).or_default();
-        if connection.is_empty() {
-            connection.turn = connection.turn.max(self.turn);
+        let queue = self.offices.entry(owner).or_default();
+        if queue.is_empty() {
+            queue.turn = queue.turn.max(self.turn);
         }
-        let queue = match priority {
-            Priority::Urgent => &mut connection.urgent,
-            Priority::Ordinary => &mut connection.ordinary,
+        let of_priority = match priority {
+            Priority::Urgent => &mut queue.urgent,
+            Priority::Ordinary => &mut queue.ordinary,
         };
-        queue.push_back((self.arrived, delivery));
+        of_priority.push_back((self.arrived, delivery));
         self.arrived += 1;
         self.size += 1;
     }
@@ -67,57 +67,52 @@ impl Hand {
 
     /// The next of an office that may go: of those with the least rank the one whose turn it is; between offices whose turn
     /// is the same an urgent one first, then the one that came first.
-    pub fn next<R: Ord>(&mut self, rank: impl Fn(&Whom, Standing) -> Option<R>) -> Option<(Whom, Delivery)> {
-        let ranked = self.offices.iter().filter_map(|(whom, connection)| {
-            let (is_ordinary, arrived) = connection.first()?;
-            Some(((rank(whom, connection.standing())?, connection.turn, is_ordinary, arrived), whom))
+    pub fn next<R: Ord>(&mut self, rank: impl Fn(&Owner, Standing) -> Option<R>) -> Option<(Owner, Delivery)> {
+        let ranked = self.offices.iter().filter_map(|(owner, queue)| {
+            let (is_ordinary, arrived) = queue.first()?;
+            Some(((rank(owner, queue.standing())?, queue.turn, is_ordinary, arrived), owner))
         });
-        let whom = ranked.min_by(|(left, _), (right, _)| left.cmp(right))?.1.clone();
-        let connection = self.offices.get_mut(&whom)?;
-        let (_, delivery) = connection.urgent.pop_front().or_else(|| connection.ordinary.pop_front())?;
+        let owner = ranked.min_by(|(left, _), (right, _)| left.cmp(right))?.1.clone();
+        let queue = self.offices.get_mut(&owner)?;
+        let (_, delivery) = queue.urgent.pop_front().or_else(|| queue.ordinary.pop_front())?;
         self.size -= 1;
-        self.turn = self.turn.max(connection.turn);
-        connection.turn += 1;
-        connection.under_way += 1;
-        Some((whom, delivery))
+        self.turn = self.turn.max(queue.turn);
+        queue.turn += 1;
+        queue.under_way += 1;
+        Some((owner, delivery))
     }
 
     /// One that `next` has given out is over.
-    pub fn ended(&mut self, whom: &Whom, has_failed: Option<bool>) {
-        let Some(connection) = self.offices.get_mut(whom) else { return };
-        connection.under_way = connection.under_way.saturating_sub(1);
+    pub fn ended(&mut self, owner: &Owner, has_failed: Option<bool>) {
+        let Some(queue) = self.offices.get_mut(owner) else { return };
+        queue.under_way = queue.under_way.saturating_sub(1);
         match has_failed {
-            Some(true) => connection.failures = connection.failures.saturating_add(1),
-            Some(false) => connection.failures = 0,
+            Some(true) => queue.failures = queue.failures.saturating_add(1),
+            Some(false) => queue.failures = 0,
             None => {}
         }
-        if connection.is_empty()
-            && connection.under_way == 0
-            && connection.failures == 0
-            && connection.turn <= self.turn
-        {
-            self.offices.remove(whom);
+        if queue.is_empty() && queue.under_way == 0 && queue.failures == 0 && queue.turn <= self.turn {
+            self.offices.remove(owner);
         }
     }
 
     /// Whether there is anything of such an office.
-    pub fn has(&self, is_meant: impl Fn(&Whom) -> bool) -> bool {
-        self.offices.iter().any(|(whom, connection)| !connection.is_empty() && is_meant(whom))
+    pub fn has(&self, is_meant: impl Fn(&Owner) -> bool) -> bool {
+        self.offices.iter().any(|(owner, queue)| !queue.is_empty() && is_meant(owner))
     }
 
     /// All of these offices.
-    pub fn take(&mut self, is_meant: impl Fn(&Whom) -> bool) -> Vec<Delivery> {
+    pub fn take(&mut self, is_meant: impl Fn(&Owner) -> bool) -> Vec<Delivery> {
         let mut taken = Vec::new();
-        for (_, connection) in self.offices.iter_mut().filter(|(whom, _)| is_meant(whom)) {
-            taken
-                .extend(connection.urgent.drain(..).chain(connection.ordinary.drain(..)).map(|(_, delivery)| delivery));
+        for (_, queue) in self.offices.iter_mut().filter(|(owner, _)| is_meant(owner)) {
+            taken.extend(queue.urgent.drain(..).chain(queue.ordinary.drain(..)).map(|(_, delivery)| delivery));
         }
         self.size -= taken.len();
         taken
     }
 }
 
-impl OfficeLine {
+impl OfficeQueue {
     fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.ordinary.is_empty()
     }
@@ -165,47 +160,47 @@ mod tests {
     }
 
     /// The offices in the order in which they are served.
-    fn served(hand: &mut Hand, count: usize) -> Vec<String> {
-        let next = |hand: &mut Hand| hand.next(|_, _| Some(())).map(|(whom, _)| whom.unwrap().to_string());
-        (0..count).map_while(|_| next(hand)).collect()
+    fn served(queue: &mut FairQueue, count: usize) -> Vec<String> {
+        let next = |queue: &mut FairQueue| queue.next(|_, _| Some(())).map(|(owner, _)| owner.unwrap().to_string());
+        (0..count).map_while(|_| next(queue)).collect()
     }
 
     #[test]
     fn a_single_request_is_next_however_many_wait_of_another_office() {
-        let mut hand = Hand::default();
-        (0..1000).for_each(|_| hand.put(delivery("flooder", Priority::Ordinary)));
-        served(&mut hand, 50);
-        hand.put(delivery("quiet", Priority::Ordinary));
-        assert!(served(&mut hand, 2).contains(&"quiet".to_owned()));
+        let mut queue = FairQueue::default();
+        (0..1000).for_each(|_| queue.put(delivery("flooder", Priority::Ordinary)));
+        served(&mut queue, 50);
+        queue.put(delivery("quiet", Priority::Ordinary));
+        assert!(served(&mut queue, 2).contains(&"quiet".to_owned()));
     }
 
     #[test]
     fn a_flood_of_urgent_ones_keeps_no_other_office_waiting() {
-        let mut hand = Hand::default();
-        (0..1000).for_each(|_| hand.put(delivery("flooder", Priority::Urgent)));
-        served(&mut hand, 50);
-        hand.put(delivery("quiet", Priority::Ordinary));
-        assert!(served(&mut hand, 2).contains(&"quiet".to_owned()));
+        let mut queue = FairQueue::default();
+        (0..1000).for_each(|_| queue.put(delivery("flooder", Priority::Urgent)));
+        served(&mut queue, 50);
+        queue.put(delivery("quiet", Priority::Ordinary));
+        assert!(served(&mut queue, 2).contains(&"quiet".to_owned()));
     }
 
     #[test]
     fn offices_take_turns_and_an_urgent_one_goes_before_ordinary_ones_in_the_same_turn() {
-        let mut hand = Hand::default();
+        let mut queue = FairQueue::default();
         for office in ["one", "one", "two", "two"] {
-            hand.put(delivery(office, Priority::Ordinary));
+            queue.put(delivery(office, Priority::Ordinary));
         }
-        hand.put(delivery("three", Priority::Urgent));
-        hand.put(delivery("two", Priority::Urgent));
-        assert_eq!(served(&mut hand, 9), ["three", "two", "one", "one", "two", "two"]);
-        assert!(hand.is_empty());
+        queue.put(delivery("three", Priority::Urgent));
+        queue.put(delivery("two", Priority::Urgent));
+        assert_eq!(served(&mut queue, 9), ["three", "two", "one", "one", "two", "two"]);
+        assert!(queue.is_empty());
     }
 
     #[test]
     fn what_is_taken_out_is_of_the_offices_that_are_meant() {
-        let mut hand = Hand::default();
-        hand.put(delivery("one", Priority::Ordinary));
-        hand.put(delivery("two", Priority::Urgent));
-        assert_eq!(hand.take(|whom| whom.as_ref().is_some_and(|it| it.as_str() == "one")).len(), 1);
-        assert_eq!((hand.len(), served(&mut hand, 2)), (1, vec!["two".to_owned()]));
+        let mut queue = FairQueue::default();
+        queue.put(delivery("one", Priority::Ordinary));
+        queue.put(delivery("two", Priority::Urgent));
+        assert_eq!(queue.take(|owner| owner.as_ref().is_some_and(|it| it.as_str() == "one")).len(), 1);
+        assert_eq!((queue.len(), served(&mut queue, 2)), (1, vec!["two".to_owned()]));
     }
 }

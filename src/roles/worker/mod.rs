@@ -1,7 +1,7 @@
 //! The worker: deliveries of the broker come in, each goes the whole way; one consumer an agency, so none delays another.
 
 mod breaker;
-mod hand;
+mod fair_queue;
 mod pace;
 mod rate;
 mod settlement;
@@ -10,7 +10,7 @@ mod agency_consumer;
 
 pub use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
 pub use breaker::{Breaker, Circuit, Failure, Whose};
-pub use hand::Hand;
+pub use fair_queue::FairQueue;
 
 use super::lasting::lasting;
 use crate::{

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// After an outage one request at a time, and one more with each success: an agency that is back is not flooded.
 pub struct Pace {
     most: u32,
-    places: u32,
+    slots: u32,
     /// Submissions that have waited since before this moment may be woken. It is the moment at which the agency came back,
     /// or at which this consumer began.
     waking: Option<Timestamp>,
@@ -25,15 +25,15 @@ const AFTER_ONE: Duration = Duration::from_secs(1);
 impl Pace {
     /// Full pace, and a look whether something has waited for the agency since before this process began.
     pub fn beginning(most: u32, now: Timestamp) -> Self {
-        Self { most, places: most, waking: Some(now), is_proved: false, wake_again_at: Instant::now() }
+        Self { most, slots: most, waking: Some(now), is_proved: false, wake_again_at: Instant::now() }
     }
 
-    pub fn places(&self) -> u32 {
-        self.places
+    pub fn slots(&self) -> u32 {
+        self.slots
     }
 
     pub fn slow_start(&mut self, now: Timestamp) {
-        self.places = 1;
+        self.slots = 1;
         self.wake_all(now);
     }
 
@@ -48,13 +48,13 @@ impl Pace {
     }
 
     pub fn grow(&mut self) {
-        self.places = self.places.saturating_add(1).min(self.most);
+        self.slots = self.slots.saturating_add(1).min(self.most);
         self.is_proved = true;
     }
 
     /// What waits since before then may be woken, and how many at a time. `None`: all of it has been.
     pub fn to_wake(&self) -> Option<(Timestamp, u32)> {
-        let wanted = if self.is_proved { self.places.saturating_mul(2) } else { 1 };
+        let wanted = if self.is_proved { self.slots.saturating_mul(2) } else { 1 };
         self.waking.map(|before| (before, wanted))
     }
 
@@ -93,8 +93,8 @@ mod tests {
         pace.woken(0);
         assert_eq!(pace.to_wake(), None);
         pace.wake_all(now);
-        assert_eq!((pace.places(), pace.to_wake()), (8, Some((now, 16))));
+        assert_eq!((pace.slots(), pace.to_wake()), (8, Some((now, 16))));
         pace.slow_start(now);
-        assert_eq!((pace.places(), pace.to_wake()), (1, Some((now, 2))));
+        assert_eq!((pace.slots(), pace.to_wake()), (1, Some((now, 2))));
     }
 }

@@ -1,11 +1,11 @@
 //! What a consumer does with deliveries that it does not send: put back when it stops, or held back while the agency is away.
 
-use super::AgencyConsumer;
 use crate::{
+    adapter::Adapter,
     broker::{BrokerError, Delivery},
     crash::{self, Point},
-    delivery::tell_unknown,
-    domain::{Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
+    delivery::{Deliverer, tell_unknown},
+    domain::{Clock, Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
     journal::JournalError,
 };
 use futures_util::future::join_all;
@@ -19,7 +19,14 @@ pub(super) struct Left {
     pub error: Option<JournalError>,
 }
 
-impl AgencyConsumer {
+/// Lives as long as the call that needs it.
+pub(super) struct Settlement<'a> {
+    pub adapter: &'a Adapter,
+    pub deliverer: &'a Deliverer,
+    pub clock: &'a dyn Clock,
+}
+
+impl Settlement<'_> {
     /// Into the journal's outbox, so that the stop costs no message a redelivery.
     pub(super) async fn put_back(&self, deliveries: Vec<Delivery>) {
         join_all(deliveries.into_iter().map(|delivery| self.put_one_back(delivery))).await;

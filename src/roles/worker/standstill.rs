@@ -42,7 +42,7 @@ impl AgencyConsumer {
         connection.halt.halted().map(|_| Duration::ZERO)
     }
 
-    pub(super) fn halted_line(&self) -> Option<Arc<AgencyConnection>> {
+    pub(super) fn halted_connection(&self) -> Option<Arc<AgencyConnection>> {
         self.deliverer
             .connections
             .get(&self.adapter.agency)?
