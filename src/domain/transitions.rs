@@ -25,6 +25,8 @@ pub enum Event {
     Deferred { attempt: u32, due_at: Timestamp, since: Timestamp, fault: Fault },
     /// The same without an attempt: it is known already that the agency is away.
     HeldBack { due_at: Timestamp, since: Timestamp, fault: Fault },
+    /// The same, and its message stays in the queue: another worker may be let in where this one is not.
+    KeptWaiting { since: Timestamp, fault: Fault },
     /// The attempt failed and the machine gives up.
     GivenUp { attempt: u32, fault: Fault },
     /// The attempt was sent, its outcome cannot be found out, and it must not be repeated.
@@ -92,6 +94,7 @@ pub enum EventName {
     RetryPlanned,
     Deferred,
     HeldBack,
+    KeptWaiting,
     GivenUp,
     OutcomeUnknown,
     PutBack,
@@ -116,7 +119,7 @@ impl fmt::Display for EventName {
             EventName::RefusedByAgency => "a refusal by the agency",
             EventName::TakenByAgency => "a word of the agency that it has taken it",
             EventName::RetryPlanned => "planning another try",
-            EventName::Deferred | EventName::HeldBack => "waiting for the agency",
+            EventName::Deferred | EventName::HeldBack | EventName::KeptWaiting => "waiting for the agency",
             EventName::GivenUp => "giving up",
             EventName::OutcomeUnknown => "an outcome that nobody knows",
             EventName::PutBack => "putting an attempt back",
@@ -135,7 +138,7 @@ impl fmt::Display for EventName {
 }
 
 impl EventName {
-    pub const ALL: [EventName; 21] = [
+    pub const ALL: [EventName; 22] = [
         EventName::Published,
         EventName::Begun,
         EventName::Answered,
@@ -144,6 +147,7 @@ impl EventName {
         EventName::RetryPlanned,
         EventName::Deferred,
         EventName::HeldBack,
+        EventName::KeptWaiting,
         EventName::GivenUp,
         EventName::OutcomeUnknown,
         EventName::PutBack,
@@ -171,6 +175,7 @@ impl Event {
             Event::RetryPlanned { .. } => EventName::RetryPlanned,
             Event::Deferred { .. } => EventName::Deferred,
             Event::HeldBack { .. } => EventName::HeldBack,
+            Event::KeptWaiting { .. } => EventName::KeptWaiting,
             Event::GivenUp { .. } => EventName::GivenUp,
             Event::OutcomeUnknown { .. } => EventName::OutcomeUnknown,
             Event::PutBack { .. } => EventName::PutBack,
@@ -222,7 +227,9 @@ impl Event {
             | Event::OutcomeUnknown { fault, .. }
             | Event::Parked { fault }
             | Event::DeadlinePassed { fault } => fault.code.as_str().to_owned(),
-            Event::Deferred { since, fault, .. } | Event::HeldBack { since, fault, .. } => {
+            Event::Deferred { since, fault, .. }
+            | Event::HeldBack { since, fault, .. }
+            | Event::KeptWaiting { since, fault } => {
                 format!("{}: waiting for the agency since {}", fault.code, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
             }
             Event::RefusedByAgency { refusal, .. } => format!("agency.refused: {}", refusal.code),
@@ -310,6 +317,7 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         Event::HeldBack { due_at, since, fault } => {
             Progress { waiting_since: waiting(since), ..to(State::Retrying { due_at, fault }) }
         }
+        Event::KeptWaiting { since, .. } => Progress { waiting_since: waiting(since), ..now.clone() },
         Event::GivenUp { fault, .. } => failed(State::Parked { fault: fault.clone() }, &fault),
         Event::OutcomeUnknown { fault, .. } => Progress { in_doubt: true, ..over(State::Uncertain { fault }) },
         Event::PutBack { .. } => Progress { tries: now.tries.saturating_sub(1), ..to(State::Accepted) },
@@ -386,6 +394,8 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         Event::GivenBack => matches!(state, S::Accepted | S::Queued),
         // Of what is `accepted`, a confirm of the broker is still to come, and would speak of a message that is gone.
         Event::HeldBack { .. } => state == S::Queued,
+        // It is told once.
+        Event::KeptWaiting { .. } => state == S::Queued && now.waiting_since.is_none(),
         Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
         Event::DeadlinePassed { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
         Event::CancelledByOffice { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying) && !now.in_doubt,
@@ -468,6 +478,7 @@ mod tests {
             Event::RetryPlanned { attempt, due_at: NOW, fault: fault.clone() },
             Event::Deferred { attempt, due_at: NOW, since: NOW, fault: fault.clone() },
             Event::HeldBack { due_at: NOW, since: NOW, fault: fault.clone() },
+            Event::KeptWaiting { since: NOW, fault: fault.clone() },
             Event::GivenUp { attempt, fault: fault.clone() },
             Event::OutcomeUnknown { attempt, fault: fault.clone() },
             Event::PutBack { attempt },
@@ -487,19 +498,19 @@ mod tests {
     /// The whole table, as a picture, for what is done once; only what is uncertain is in doubt. Rows are states, columns are events in the order of `events`, cells the next state.
     #[test]
     fn every_state_meets_every_event_as_drawn() {
-        // pub beg ans ref tak ret def hel giv unk put voi req bac par dea can rep res dis rst
+        // pub beg ans ref tak ret def hel kep giv unk put voi req bac par dea can rep res dis rst
         let drawn = "
-            accepted  que sen .   .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   .   unc
-            queued    .   sen .   .   .   .   .   ret .   .   .   .   acc acc par exp can .   .   .   unc
-            sending   .   .   com ref wai ret ret .   par unc acc sen .   .   .   .   .   .   .   .   unc
-            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   .   par par .   .   .   .   .
-            retrying  .   .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   .   unc
-            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc .   can par
-            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can .
-            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
-            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
+            accepted  que sen .   .   .   .   .   .   .   .   .   .   .   .   acc par exp can .   .   .   unc
+            queued    .   sen .   .   .   .   .   ret que .   .   .   .   acc acc par exp can .   .   .   unc
+            sending   .   .   com ref wai ret ret .   .   par unc acc sen .   .   .   .   .   .   .   .   unc
+            completed .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            refused   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            waiting   .   .   com ref .   .   .   .   .   .   .   .   .   .   .   par par .   .   .   .   .
+            retrying  .   .   .   .   .   .   .   .   .   .   .   .   .   acc .   .   exp can .   .   .   unc
+            parked    .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc .   can par
+            uncertain .   .   com ref .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   acc can .
+            expired   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .
+            cancelled .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .   .";
         let mut rows = 0;
         for line in drawn.trim().lines() {
             let mut cells = line.split_whitespace();

@@ -1,17 +1,20 @@
 //! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
 
 use super::{
-    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Moved,
+    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Moved, NoRoom,
     Notice, NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, IdPart, JournalMark, Mark, OfficeName, Submission,
-    SubmissionId,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Event, Fault, IdPart, JournalMark, Mark, OfficeName,
+    Submission, SubmissionId,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 pub trait Database: Send + Sync + 'static {
     fn continuity(&self) -> &Continuity;
@@ -60,9 +63,11 @@ impl<D: Database> Journal for D {
         &self,
         office: &OfficeName,
         attachment: &AttachmentRef,
+        most: &AttachmentBytes,
         now: Timestamp,
-    ) -> Result<(), JournalError> {
-        self.perform(op::AddAttachment { office: office.clone(), attachment: attachment.clone(), now }).await
+    ) -> Result<Result<(), NoRoom>, JournalError> {
+        self.perform(op::AddAttachment { office: office.clone(), attachment: attachment.clone(), most: *most, now })
+            .await
     }
 
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError> {
@@ -157,6 +162,23 @@ impl<D: Database> Journal for D {
     ) -> Result<Vec<Moved>, JournalError> {
         let (agency, limit, failures) = (agency.clone(), limit.min(CHUNK_ROWS), failures.clone());
         self.perform(op::Wake { agency, before, now, limit, failures }).await
+    }
+
+    async fn keep_waiting(
+        &self,
+        agency: &AgencyName,
+        of: Range<Timestamp>,
+        since: Timestamp,
+        fault: &Fault,
+        now: Timestamp,
+    ) -> Result<u64, JournalError> {
+        let keep = || op::KeepWaiting {
+            agency: agency.clone(),
+            of: of.clone(),
+            entry: Entry::new(Event::KeptWaiting { since, fault: fault.clone() }, now),
+            limit: CHUNK_ROWS.into(),
+        };
+        in_chunks(self, keep).await
     }
 
     async fn void_leases(&self, now: Timestamp) -> Result<Vec<Moved>, JournalError> {

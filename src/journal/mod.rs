@@ -30,12 +30,15 @@ pub use mark_file::{Found, Kept, MarkFile, Unreadable};
 pub use side_rows::SideRows;
 
 use crate::domain::{
-    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, IdPart, JournalMark, Mark, OfficeName,
-    Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
+    AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Fault, IdPart, JournalMark, Mark,
+    OfficeName, Priority, Progress, ServiceName, StateName, Submission, SubmissionId, TraceParent, WireRecord,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// The office's key for a request and the digest of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub struct IdempotencyKey {
     pub body_sha256: [u8; 32],
 }
 
-/// How many bytes files take on the disk, each of them whole blocks.
+/// How many bytes files take on the disk, each of them whole blocks, or how many they may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttachmentBytes {
     /// One office's that no submission names.
@@ -53,6 +56,26 @@ pub struct AttachmentBytes {
     pub office: u64,
     /// All offices'.
     pub all: u64,
+}
+
+/// Whose share of the room a file would overstep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    Office,
+    All,
+}
+
+impl AttachmentBytes {
+    pub const ENDLESS: Self = Self { unused: u64::MAX, office: u64::MAX, all: u64::MAX };
+
+    /// Whether `most` has room for what comes to this: so much of the office, which no submission names yet, and so much of all.
+    pub fn check(&self, office: u64, all: u64, most: &Self) -> Result<(), NoRoom> {
+        let is_over = |lies: u64, comes: u64, limit: u64| lies.saturating_add(comes) > limit;
+        if is_over(self.unused, office, most.unused) || is_over(self.office, office, most.office) {
+            return Err(NoRoom::Office);
+        }
+        if is_over(self.all, all, most.all) { Err(NoRoom::All) } else { Ok(()) }
+    }
 }
 
 /// Of file systems, as most have them: no file takes less.
@@ -237,12 +260,14 @@ pub trait Journal: Send + Sync + 'static {
     async fn timeline(&self, id: SubmissionId) -> Result<Vec<Change>, JournalError>;
     /// Newest first, at most `limit`.
     async fn list(&self, filter: &ListFilter, limit: u32) -> Result<Vec<Record>, JournalError>;
+    /// Counts what lies there and adds the file at one moment, so that however many do it at once never overstep `most`.
     async fn add_attachment(
         &self,
         office: &OfficeName,
         attachment: &AttachmentRef,
+        most: &AttachmentBytes,
         now: Timestamp,
-    ) -> Result<(), JournalError>;
+    ) -> Result<Result<(), NoRoom>, JournalError>;
     async fn attachment(&self, office: &OfficeName, id: AttachmentId) -> Result<Option<AttachmentRef>, JournalError>;
     /// Sums of what attachments take on the disk: this office's unused ones, all of this office's, everybody's.
     async fn attachment_bytes(&self, office: &OfficeName) -> Result<AttachmentBytes, JournalError>;
@@ -312,6 +337,16 @@ pub trait Journal: Send + Sync + 'static {
         limit: u32,
         failures: &BTreeMap<OfficeName, usize>,
     ) -> Result<Vec<Moved>, JournalError>;
+    /// Nothing is sent to an agency for now: what has been `queued` since a time in `of` and is not known to wait for it waits
+    /// since `since`. How many there were.
+    async fn keep_waiting(
+        &self,
+        agency: &AgencyName,
+        of: Range<Timestamp>,
+        since: Timestamp,
+        fault: &Fault,
+        now: Timestamp,
+    ) -> Result<u64, JournalError>;
     /// No other worker lives: every lease runs out now, also those of the outbox and of notices. What was being
     /// sent.
     async fn void_leases(&self, now: Timestamp) -> Result<Vec<Moved>, JournalError>;

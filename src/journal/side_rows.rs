@@ -78,6 +78,7 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         | Event::Requeued
         | Event::GivenBack
         | Event::HeldBack { .. }
+        | Event::KeptWaiting { .. }
         | Event::Parked { .. }
         | Event::DeadlinePassed { .. }
         | Event::CancelledByOffice { .. }

@@ -31,6 +31,8 @@ pub trait Store: Send {
     const LOCKED: &'static str;
     /// The same, without waiting for rows that another transaction holds: those are left out.
     const LOCKED_IF_FREE: &'static str;
+    /// A script after which no other transaction that runs it goes on before this one has ended.
+    const IN_TURN: &'static str;
     /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
     const IDS: &'static str;
 

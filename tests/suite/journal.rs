@@ -22,7 +22,10 @@ pub(crate) use sqlite::files_with;
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::*,
-    journal::{Acceptance, Entry, IdempotencyKey, Journal, postgres::PostgresJournal, sqlite::SqliteJournal},
+    journal::{
+        Acceptance, AttachmentBytes, Entry, IdempotencyKey, Journal, NoRoom, postgres::PostgresJournal,
+        sqlite::SqliteJournal,
+    },
 };
 use serde_json::json;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
-use super::{Access, Operation};
+use super::{Access, Operation, SumAttachmentBytes};
 use crate::domain::{Actor, AttachmentRef, OfficeName, Priority, Progress, Submission};
 use crate::journal::{
-    Acceptance, IdempotencyKey, JournalError, rows,
+    Acceptance, AttachmentBytes, BLOCK_BYTES, IdempotencyKey, JournalError, NoRoom, rows,
     store::{Statement, Store, Value, statement, values},
 };
 use jiff::Timestamp;
@@ -153,14 +153,21 @@ impl Operation for FindKey {
 pub struct AddAttachment {
     pub office: OfficeName,
     pub attachment: AttachmentRef,
+    pub most: AttachmentBytes,
     pub now: Timestamp,
 }
 
 impl Operation for AddAttachment {
-    type Output = ();
+    type Output = Result<(), NoRoom>;
     const ACCESS: Access = Access::Write;
 
-    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
+    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
+        store.script(S::IN_TURN).await?;
+        let lies = SumAttachmentBytes { office: self.office.clone() }.run(store).await?;
+        let more = self.attachment.size_bytes.next_multiple_of(BLOCK_BYTES);
+        if let Err(no_room) = lies.check(more, more, &self.most) {
+            return Ok(Err(no_room));
+        }
         let AttachmentRef { id, sha256, size_bytes, media_type, name } = &self.attachment;
         let insert = statement(
             "INSERT INTO attachments (id, office, sha256, size_bytes, media_type, name, uploaded_at) \
@@ -175,6 +182,6 @@ impl Operation for AddAttachment {
                 self.now
             ],
         );
-        store.execute(vec![insert]).await.map(|_| ())
+        store.execute(vec![insert]).await.map(|_| Ok(()))
     }
 }

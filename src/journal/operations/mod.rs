@@ -11,6 +11,7 @@ mod probe;
 mod reading;
 mod retention;
 mod schedule;
+mod wait;
 mod wake;
 
 pub use accept::{Accept, AddAttachment, FindKey};
@@ -28,6 +29,7 @@ pub use retention::{
     KnownAttachments,
 };
 pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
+pub use wait::KeepWaiting;
 pub use wake::Wake;
 
 use super::{JournalError, store::Store};

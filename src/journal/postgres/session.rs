@@ -121,6 +121,7 @@ impl<'a> PostgresStore<'a> {
 impl Store for PostgresStore<'_> {
     const LOCKED: &'static str = " FOR UPDATE";
     const LOCKED_IF_FREE: &'static str = " FOR UPDATE SKIP LOCKED";
+    const IN_TURN: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended('punte.' || current_schema(), 0))";
     const IDS: &'static str = "SELECT listed::uuid FROM json_array_elements_text($1) AS list (listed)";
 
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {

@@ -121,6 +121,8 @@ pub fn command(connection: &Connection, sql: &str) -> Result<(), JournalError> {
 impl Store for SqliteStore<'_> {
     const LOCKED: &'static str = "";
     const LOCKED_IF_FREE: &'static str = "";
+    // One writer alone.
+    const IN_TURN: &'static str = "";
     const IDS: &'static str = "SELECT value FROM json_each($1)";
 
     fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send {

@@ -4,7 +4,7 @@
 use crate::{
     domain::{Code, OfficeName},
     http_server::Problem,
-    journal::{AttachmentBytes, BLOCK_BYTES, Journal},
+    journal::{AttachmentBytes, BLOCK_BYTES, Journal, NoRoom},
     settings::AttachmentSettings,
 };
 use std::{
@@ -12,7 +12,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// This process's uploads. What arrives at another gateway at the same moment is not seen before the journal has it.
+/// This process's uploads. What arrives at another gateway at the same moment is not seen before the journal has it, which
+/// counts once more as it adds a file.
 #[derive(Default)]
 pub struct Quota(Mutex<HashMap<OfficeName, Uploads>>);
 
@@ -29,7 +30,8 @@ struct Uploads {
 pub struct Share {
     quota: Arc<Quota>,
     office: OfficeName,
-    limits: Limits,
+    /// How much may lie there.
+    pub most: AttachmentBytes,
     /// In the journal, when it was asked.
     stored: AttachmentBytes,
     /// All that this process had kept by then, of this office and of all.
@@ -40,13 +42,6 @@ pub struct Share {
     bytes: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Limits {
-    unused: u64,
-    office: u64,
-    all: u64,
-}
-
 impl Share {
     /// The journal is asked after the uploads were looked at: what is kept in between counts twice rather than not at all.
     pub async fn begin(
@@ -55,7 +50,7 @@ impl Share {
         settings: &AttachmentSettings,
         office: &OfficeName,
     ) -> Result<Self, Problem> {
-        let limits = Limits {
+        let most = AttachmentBytes {
             unused: settings.max_unused_bytes_per_office,
             office: settings.max_stored_bytes_per_office,
             all: settings.max_stored_bytes,
@@ -63,7 +58,7 @@ impl Share {
         let kept_before = quota.sums(office, |it| it.kept);
         let stored = journal.attachment_bytes(office).await?;
         let share =
-            Self { quota: quota.clone(), office: office.clone(), limits, stored, kept_before, written: 0, bytes: 0 };
+            Self { quota: quota.clone(), office: office.clone(), most, stored, kept_before, written: 0, bytes: 0 };
         share.check()?;
         Ok(share)
     }
@@ -90,18 +85,20 @@ impl Share {
         let (office, all) = self.quota.sums(&self.office, |it| it.arriving + it.kept);
         let office = office.saturating_sub(self.kept_before.0);
         let all = all.saturating_sub(self.kept_before.1);
-        let is_over = |lies: u64, comes: u64, limit: u64| lies.saturating_add(comes) > limit;
-        let limits = self.limits;
-        if is_over(self.stored.unused, office, limits.unused) || is_over(self.stored.office, office, limits.office) {
-            return Err(Code::AttachmentQuota.into());
-        }
-        if is_over(self.stored.all, all, limits.all) {
+        self.stored.check(office, all, &self.most).map_err(problem)
+    }
+}
+
+/// As the office is told of it.
+pub fn problem(no_room: NoRoom) -> Problem {
+    match no_room {
+        NoRoom::Office => Code::AttachmentQuota.into(),
+        NoRoom::All => {
             tracing::warn!(
                 "files take as much room as gateway.attachments.max_stored_bytes allows; uploads are refused"
             );
-            return Err(Code::Overloaded.into());
+            Code::Overloaded.into()
         }
-        Ok(())
     }
 }
 

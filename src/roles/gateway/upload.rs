@@ -4,7 +4,7 @@ use super::{
     GatewayState, headers,
     office_directory::KnownOffice,
     office_request::{OfficeRequest, Reply},
-    quota::Share,
+    quota::{self, Share},
     submission_view,
 };
 use crate::{
@@ -59,7 +59,12 @@ async fn keep(
     let id = AttachmentId::new();
     let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
     let attachment = AttachmentRef { id, sha256: lower_hex(sha256), size_bytes, media_type, name };
-    if let Err(error) = state.journal.add_attachment(office, &attachment, state.clock.now()).await {
+    let added = state.journal.add_attachment(office, &attachment, &share.most, state.clock.now()).await;
+    if let Ok(Err(no_room)) = added {
+        let _ = state.attachments.remove(id).await;
+        return Err(quota::problem(no_room));
+    }
+    if let Err(error) = added {
         // It may have been recorded all the same.
         if let Ok(None) = state.journal.attachment(office, id).await {
             let _ = state.attachments.remove(id).await;

@@ -3,11 +3,19 @@
 
 use super::{AgencyConsumer, agency_consumer::PAUSE};
 use crate::delivery::AgencyConnection;
+use jiff::Timestamp;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
+
+/// Whose wait is in their timelines already.
+struct Told {
+    since: Timestamp,
+    /// What was queued before has been told.
+    until: Timestamp,
+}
 
 impl AgencyConsumer {
     pub(super) async fn stand_still(&self, connection: &AgencyConnection, stop: &CancellationToken) {
@@ -17,7 +25,9 @@ impl AgencyConsumer {
         if let Err(fault) = &dates {
             tracing::error!(%agency, %fault, "nothing is sent there until a pair that is valid is in its place");
         }
+        let mut told = Told { since: self.clock.now(), until: Timestamp::MIN };
         while let Some(rest) = self.rest_of_standstill(connection).await {
+            self.tell_of_the_wait(connection, &mut told).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -27,6 +37,18 @@ impl AgencyConsumer {
             tracing::warn!(%agency, "our certificate for the agency is valid; sending goes on");
         }
         self.metrics.halted(agency, false);
+    }
+
+    /// What lies in the queue stays there, for a worker whom the agency lets in; what nobody has taken so soon says that it waits.
+    async fn tell_of_the_wait(&self, connection: &AgencyConnection, told: &mut Told) {
+        let now = self.clock.now();
+        let Err(fault) = connection.check_identity(now) else { return };
+        let of = told.until..now.checked_sub(PAUSE).unwrap_or(now);
+        let (agency, until) = (&self.adapter.agency, of.end);
+        match self.deliverer.journal().keep_waiting(agency, of, told.since, &fault, now).await {
+            Ok(_) => told.until = until,
+            Err(error) => tracing::debug!(%agency, %error, "what waits cannot be told yet"),
+        }
     }
 
     /// How long nothing will change by itself; `None`: it is over.

@@ -41,6 +41,10 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         ("answered", S::Completed) => Event::Answered { attempt, answer: Answer(serde_json::json!({})) },
         ("taken by the agency", S::Waiting) => Event::TakenByAgency { attempt, at },
         ("put back unsent", S::Accepted) => Event::PutBack { attempt },
+        (_, S::Queued) if cause.contains(AWAY) => {
+            let (code, since) = cause.split_once(AWAY)?;
+            Event::KeptWaiting { since: since.parse().ok()?, fault: plain_fault(code)? }
+        }
         ("requeued", S::Accepted) => Event::Requeued,
         ("given back before an attempt", S::Accepted) => Event::GivenBack,
         ("its process has ended", S::Sending) => Event::LeaseVoided { attempt, at },

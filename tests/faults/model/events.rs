@@ -19,6 +19,7 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         | EventName::RetryPlanned
         | EventName::Deferred
         | EventName::HeldBack
+        | EventName::KeptWaiting
         | EventName::GivenBack
         | EventName::PutBack
         | EventName::GivenUp

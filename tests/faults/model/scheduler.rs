@@ -6,7 +6,7 @@ use super::{
     rules::{START, lease_end},
     world::{Doubt, Step, Turn, World},
 };
-use punte::domain::{Event, State, StateName};
+use punte::domain::{Code, Event, Fault, Stage, State, StateName};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Move {
@@ -19,9 +19,11 @@ pub enum Move {
     SeesDue,
     SeesDeadline,
     Reconciles,
+    /// A worker whom the agency does not let in leaves it in the queue, and tells why it waits.
+    TellsOfItsWait,
 }
 
-pub const MOVES: [Move; 8] = [
+pub const MOVES: [Move; 9] = [
     Move::LeaseRunsOut,
     Move::TakesOver,
     Move::RetryFallsDue,
@@ -30,6 +32,7 @@ pub const MOVES: [Move; 8] = [
     Move::SeesDue,
     Move::SeesDeadline,
     Move::Reconciles,
+    Move::TellsOfItsWait,
 ];
 
 pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
@@ -90,6 +93,11 @@ pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
                 goes_wrong(world)?;
             }
             model.record(world, Event::Requeued).then_some(())?;
+        }
+        Move::TellsOfItsWait => {
+            goes_wrong(world)?;
+            let fault = Fault::new(Code::IdentityRefused, Stage::Seal, "");
+            model.record(world, Event::KeptWaiting { since: START, fault }).then_some(())?;
         }
     }
     Some(())

@@ -21,6 +21,16 @@ async fn is_halted(env: &TestEnvironment) -> bool {
     env.operations("/metrics").await.contains(HALTED)
 }
 
+/// It stays in the queue, and its timeline tells why.
+async fn says_that_it_waits(env: &TestEnvironment, id: &str) {
+    until(async || !env.show(id).await["waiting_for_agency_since"].is_null()).await;
+    let shown = env.show(id).await;
+    let told = shown["timeline"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&shown["state"], &told["state"]), (&"queued".into(), &"queued".into()), "{shown:#}");
+    let cause = told["cause"].as_str().unwrap();
+    assert!(cause.starts_with("bus.identity.refused: waiting for the agency since 20"), "{shown:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_refusal_is_enough_where_the_declared_probe_meets_the_same_and_none_where_it_does_not() {
     let slow =
@@ -40,6 +50,7 @@ async fn one_refusal_is_enough_where_the_declared_probe_meets_the_same_and_none_
     env.post("person-lookup").await;
     until(async || is_halted(&env).await).await;
     let waiting = env.post("person-lookup").await;
+    says_that_it_waits(&env, &waiting).await;
     let ready = env.operations("/healthz/ready").await;
     assert!(ready.contains("the probe GET /registry/health was answered with 403"), "{ready}");
     // Looks go on, and find the same.

@@ -116,6 +116,34 @@ async fn many_uploads_at_once_get_no_more_room_than_one_by_one_and_what_submissi
     assert!(total < 33 || said.code() == "office.attachment.quota", "{}", said.text);
 }
 
+/// Each gateway knows its own uploads alone; the journal that they share counts all.
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_uploads_at_once_over_two_gateways_get_no_more_room_than_one_by_one() {
+    let schema = Schema::new();
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        let mut env = TestEnvironment::new();
+        env.journal = Arc::new(schema.open().await);
+        gateways.push(env.open().await);
+    }
+    let offices: Vec<_> = gateways.iter().map(|it| it.office("causeni")).collect();
+    let file = [b"%PDF-1.7 ".to_vec(), vec![b'x'; 90_000]].concat();
+    let uploads = (0..40).map(|at| offices[at % 2].send(uploading(&offices[at % 2], "application/pdf", file.clone())));
+    let sent = futures_util::future::join_all(uploads).await;
+    let statuses: Vec<_> = sent.iter().map(|said| said.status.as_u16()).collect();
+    assert!(statuses.iter().all(|status| matches!(status, 201 | 429)), "{statuses:?}");
+    let lies = gateways[0].env.journal.attachment_bytes(&"causeni".parse().unwrap()).await.unwrap();
+    assert!(lies.unused <= 1_000_000, "{lies:?}, {statuses:?}");
+    // No file of one that was refused is left, on either disk.
+    let kept = statuses.iter().filter(|status| **status == 201).count();
+    assert_eq!(gateways.iter().map(stored).sum::<usize>(), kept);
+    for open in gateways {
+        open.env.shutdown.cancel();
+        open.ended.await.unwrap();
+    }
+    schema.remove().await;
+}
+
 #[tokio::test]
 async fn a_service_takes_the_attachments_that_its_catalogue_names_and_no_others() {
     let open = open().await;

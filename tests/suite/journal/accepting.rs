@@ -11,6 +11,7 @@ on_both! {
     many_different_submissions_at_once_are_all_recorded
     an_unknown_submission_is_not_found
     attachments_belong_to_their_office
+    however_many_add_files_at_once_they_never_overstep_what_may_lie_there
     the_journal_answers_a_ping
 }
 
@@ -98,9 +99,24 @@ async fn an_unknown_submission_is_not_found(journal: Tested) {
 
 async fn attachments_belong_to_their_office(journal: Tested) {
     let attachment = attachment();
-    journal.add_attachment(&office(), &attachment, at(0)).await.unwrap();
+    journal.add_attachment(&office(), &attachment, &AttachmentBytes::ENDLESS, at(0)).await.unwrap().unwrap();
     assert_eq!(journal.attachment(&office(), attachment.id).await.unwrap(), Some(attachment.clone()));
     assert_eq!(journal.attachment(&"soroca".parse().unwrap(), attachment.id).await.unwrap(), None);
+}
+
+async fn however_many_add_files_at_once_they_never_overstep_what_may_lie_there(journal: Tested) {
+    let most = AttachmentBytes { unused: 40_000_000_000, ..AttachmentBytes::ENDLESS };
+    let add = |office: &'static str, most: AttachmentBytes| {
+        let journal = journal.clone();
+        async move { journal.add_attachment(&office.parse().unwrap(), &attachment(), &most, at(0)).await.unwrap() }
+    };
+    let added = futures_util::future::join_all((0..40).map(|_| add("causeni", most))).await;
+    // Five thousand million bytes each, in whole blocks.
+    assert_eq!(added.iter().filter(|it| it.is_ok()).count(), 7);
+    assert!(added.iter().all(|it| matches!(it, Ok(()) | Err(NoRoom::Office))), "{added:?}");
+    let of_all = AttachmentBytes { all: 40_000_000_000, ..AttachmentBytes::ENDLESS };
+    assert_eq!(add("soroca", of_all).await, Err(NoRoom::All));
+    assert_eq!(add("soroca", most).await, Ok(()));
 }
 
 async fn the_journal_answers_a_ping(journal: Tested) {

@@ -149,7 +149,7 @@ async fn a_forgotten_key_can_be_used_again(journal: Tested) {
 async fn attachments_are_forgotten_once_nobody_uses_them(journal: Tested) {
     let (used, unused, young) = (attachment(), attachment(), attachment());
     for (attachment, second) in [(&used, 0), (&unused, 0), (&young, 50)] {
-        journal.add_attachment(&office(), attachment, at(second)).await.unwrap();
+        journal.add_attachment(&office(), attachment, &AttachmentBytes::ENDLESS, at(second)).await.unwrap().unwrap();
     }
     // In whole blocks.
     assert_eq!(journal.attachment_bytes(&office()).await.unwrap().unused, 15_000_010_752);

@@ -60,7 +60,7 @@ async fn an_old_file_that_no_record_has_is_removed_and_others_stay(journal: Test
     let (nobodys, arriving, recorded) = (AttachmentId::new(), AttachmentId::new(), attachment());
     old_file(folder.path(), nobodys).await;
     old_file(folder.path(), recorded.id).await;
-    journal.add_attachment(&office(), &recorded, at(99_000)).await.unwrap();
+    journal.add_attachment(&office(), &recorded, &AttachmentBytes::ENDLESS, at(99_000)).await.unwrap().unwrap();
     AttachmentStore::open(folder.path()).unwrap().begin().unwrap().keep(arriving).await.unwrap();
     tidied(journal, folder.path()).await;
     let is_there = |id| path(folder.path(), id).exists();
@@ -77,7 +77,7 @@ async fn a_step_that_fails_keeps_no_other_from_erasing() {
     let journal: Tested = Arc::new(SqliteJournal::open(&journal_path).unwrap());
     let id = completed(&journal).await;
     let unused = attachment();
-    journal.add_attachment(&office(), &unused, at(0)).await.unwrap();
+    journal.add_attachment(&office(), &unused, &AttachmentBytes::ENDLESS, at(0)).await.unwrap().unwrap();
     old_file(home.path(), unused.id).await;
     let raw = rusqlite::Connection::open(&journal_path).unwrap();
     raw.execute_batch(

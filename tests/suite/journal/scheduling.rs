@@ -9,6 +9,7 @@ on_both! {
     what_may_be_woken_is_found_among_many_offices_that_have_nothing_of_the_kind
     of_the_offices_whose_submissions_wait_the_one_that_has_failed_least_is_woken_first
     a_wait_for_an_agency_keeps_its_beginning_until_something_is_heard_of_it
+    what_lies_in_the_queue_of_an_agency_that_is_not_sent_to_says_once_that_it_waits
     a_retry_is_due_at_its_time_and_not_before
     an_attempt_is_due_when_its_lease_runs_out
     what_is_due_comes_soonest_first_and_no_more_than_asked
@@ -27,6 +28,21 @@ async fn retrying(journal: &Tested, due_at: Timestamp) -> SubmissionId {
     let id = sending(journal).await;
     record(journal, id, Event::RetryPlanned { attempt: 1, due_at, fault: fault(Code::NetworkConnect) }, at(2)).await;
     id
+}
+
+async fn what_lies_in_the_queue_of_an_agency_that_is_not_sent_to_says_once_that_it_waits(journal: Tested) {
+    let (early, late, begun) = (accepted(&journal).await, accepted(&journal).await, sending(&journal).await);
+    record(&journal, early, Event::Published, at(5)).await;
+    record(&journal, late, Event::Published, at(8)).await;
+    let fault = fault(Code::IdentityRefused);
+    let keep = async |end| journal.keep_waiting(&agency(), at(0)..at(end), at(4), &fault, at(9)).await.unwrap();
+    assert_eq!((keep(8).await, keep(8).await, keep(20).await, keep(20).await), (1, 0, 1, 0));
+    for (id, waits) in [(early, Some(at(4))), (late, Some(at(4))), (begun, None)] {
+        assert_eq!(progress(&journal, id).await.waiting_since, waits);
+    }
+    assert_eq!(state(&journal, early).await, StateName::Queued);
+    let told = journal.timeline(early).await.unwrap().pop().unwrap();
+    assert!(told.cause.contains(": waiting for the agency since 20"), "{told:?}");
 }
 
 async fn a_retry_is_due_at_its_time_and_not_before(journal: Tested) {
