@@ -1,5 +1,6 @@
 //! The head of one request comes in; how its body is framed goes out, or why readers would disagree about that.
 
+use http::Uri;
 use std::ops::Range;
 
 /// Stands in the head that replaces a refused one, with the reason; no client's head gets through with it.
@@ -38,8 +39,8 @@ pub fn read_head(bytes: &[u8], looked_at: &mut usize) -> Option<Framing> {
     let lines = lines.by_ref().map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect::<Vec<_>>();
     let (first, fields) = lines.split_first()?;
     let mut said = Said::default();
-    if first.contains(&b'#') {
-        return Some(Framing::Refused("the target has a fragment, which readers keep to themselves"));
+    if let Err(reason) = read_request_line(first) {
+        return Some(Framing::Refused(reason));
     }
     for field in fields {
         if let Err(reason) = read_field(field, &mut said) {
@@ -73,6 +74,29 @@ fn bare_line_end(bytes: &[u8], start: usize, places: Range<usize>) -> Option<&'s
         }
     }
     None
+}
+
+/// RFC 9112, section 3. The reader behind would refuse the same, but without a word.
+fn read_request_line(line: &[u8]) -> Result<(), &'static str> {
+    let parts: Vec<_> = line.split(|byte| *byte == b' ').collect();
+    let [method, target, version] = parts[..] else {
+        return Err("the first line is not a method, a target and a version with one space between them");
+    };
+    if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+        return Err("the method has a character that no method may have");
+    }
+    if target.contains(&b'#') {
+        return Err("the target has a fragment, which readers keep to themselves");
+    }
+    if Uri::try_from(target).is_err() {
+        return Err(
+            "the target is no address: it has a character that no address may have, or a bracket without its pair",
+        );
+    }
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        _ => Err("the version of HTTP is neither 1.1 nor 1.0"),
+    }
 }
 
 fn read_field(line: &[u8], said: &mut Said) -> Result<(), &'static str> {
@@ -194,9 +218,17 @@ mod tests {
         ] {
             assert!(matches!(framing(fields), Some(Framing::Refused(_))), "{fields:?}");
         }
-        for target in ["/v1/services#a", "/#", "https://x/#a"] {
+        for target in ["/v1/services#a", "/#", "https://x/#a", "https://[::1/", "https://[::1", "/a b", ""] {
             let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
             assert!(matches!(read_head(head.as_bytes(), &mut 0), Some(Framing::Refused(_))), "{target}");
+        }
+        for line in ["GET / HTTP/1.2", "GET / HTTP/2.0", "GET  / HTTP/1.1", "GET /", "G(T / HTTP/1.1", " / HTTP/1.1"] {
+            let head = format!("{line}\r\nhost: x\r\n\r\n");
+            assert!(matches!(read_head(head.as_bytes(), &mut 0), Some(Framing::Refused(_))), "{line}");
+        }
+        for line in ["OPTIONS * HTTP/1.1", "GET https://[::1]:8443/v1 HTTP/1.1", "GET /?a=%20b HTTP/1.0"] {
+            let head = format!("{line}\r\nhost: x\r\n\r\n");
+            assert!(matches!(read_head(head.as_bytes(), &mut 0), Some(Framing::Length { .. })), "{line}");
         }
         let older = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
         assert!(matches!(read_head(older, &mut 0), Some(Framing::Refused(_))));

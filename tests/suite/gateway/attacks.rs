@@ -47,6 +47,25 @@ async fn bodies_that_are_not_read_are_never_taken_for_requests() {
 }
 
 #[tokio::test]
+async fn a_first_line_that_no_reader_takes_is_refused_in_words() {
+    let open = open().await;
+    for line in [
+        "GET https://[::1/ HTTP/1.1",
+        "GET https://[::1/v1/services HTTP/1.1",
+        "GET //[/ HTTP/9.9",
+        "GET /v1/services HTTP/2.0",
+        "GET  /v1/services HTTP/1.1",
+        "GET /v1/services",
+        "GE(T /v1/services HTTP/1.1",
+        "GET /v1/\u{e9}\"<> HTTP/1.1",
+    ] {
+        let said = said_to(&open, format!("{line}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!(statuses(&said), ["400"], "{line}: {said}");
+        assert!(said.contains("application/problem+json") && said.contains("office.request.framing"), "{line}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn strange_heads_are_answered_and_change_nothing() {
     let open = open().await;
     let end = "host: x\r\nconnection: close\r\n\r\n";

@@ -164,6 +164,9 @@ async fn headers_that_are_missing_or_wrong_are_told() {
     assert!(said.text.contains("one key"), "{}", said.text);
     let said = office.send(post().header("idempotency-key", "k").body(wish().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"));
+    assert!(said.text.contains("Content-Type") && said.text.contains("is missing"), "{}", said.text);
+    let said = office.send(post().header("idempotency-key", "k").header("content-type", "").body("{}")).await;
+    assert!(said.status.as_u16() == 415 && said.text.contains("is missing"), "{}", said.text);
     let packed = json(post()).header("idempotency-key", "k").header("content-encoding", "gzip").body("x");
     assert_eq!(office.send(packed).await.code(), "office.request.media-type");
 }
