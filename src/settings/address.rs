@@ -41,7 +41,7 @@ fn fault_of_credentials(address: &str) -> Option<&'static str> {
         .then_some("user or password hold a space or a character beyond ASCII")
 }
 
-fn is_percent_encoded(text: &str) -> bool {
+pub(super) fn is_percent_encoded(text: &str) -> bool {
     let mut parts = text.split('%');
     parts.next();
     parts.all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))

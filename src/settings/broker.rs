@@ -1,6 +1,9 @@
 //! `[broker]`: which queues carry the work.
 
-use super::{ConfigFaults, Document, Secret, broker_uri::broker_uri_fault};
+use super::{
+    ConfigFaults, Document, Secret,
+    broker_uri::{broker_uri_fault, is_by_certificate},
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -127,6 +130,10 @@ fn check_files(uri: Option<&Secret>, written: &Written, main: &Document, faults:
     if written.certificate.is_some() != written.key.is_some() {
         faults.add(main.file(), "broker.key", "certificate and key go together", "name both, or none");
     }
+    if uri.is_some_and(|uri| is_encrypted && is_by_certificate(uri.reveal())) && written.certificate.is_none() {
+        let problem = "is missing, though the URI asks for `auth_mechanism=external`, which is by it";
+        faults.add(main.file(), "broker.certificate", problem, "name certificate and key, or remove the parameter");
+    }
     if is_encrypted && written.allow_plaintext == Some(true) {
         let problem = "is given, but the URI begins with amqps://: nothing is sent in plain text";
         faults.add(main.file(), "broker.allow_plaintext", problem, "remove it");
@@ -176,6 +183,7 @@ mod tests {
                 &["certificate", "key"],
             ),
             ("kind = 'rabbitmq'\nuri = 'amqps://localhost'\nca = 'file'\nallow_plaintext = true", &["allow_plaintext"]),
+            ("kind = 'rabbitmq'\nuri = 'amqps://localhost/v?auth_mechanism=external'\nca = 'file'", &["certificate"]),
             ("kind = 'rabbitmq'\nuri = 'amqp://localhost'\nprefix = 'x'\ndelivery_limit = 6", &[]),
         ] {
             let mut faults = ConfigFaults::default();

@@ -1,13 +1,14 @@
 //! RabbitMQ's address: its text comes in; what is wrong with it, or would be passed over by the client library, goes out with the
 //! way out, without any part of the text itself.
 
-use super::address::fault_of_form;
+use super::address::{fault_of_form, is_percent_encoded};
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// The problem and the remedy.
 pub fn broker_uri_fault(uri: &str) -> Option<(String, String)> {
     let owned = |(problem, remedy): (&str, &str)| (problem.to_owned(), remedy.to_owned());
-    let of_form = fault_of_form(uri).or_else(|| fault_of_host(uri)).or_else(|| fault_of_password(uri));
+    let of_form = fault_of_form(uri).or_else(|| fault_of_host(uri)).or_else(|| fault_of_virtual_host(uri));
+    let of_form = of_form.or_else(|| fault_of_password(uri)).or_else(|| fault_of_mechanism(uri));
     of_form.map(owned).or_else(|| fault_of_parameters(uri))
 }
 
@@ -27,17 +28,48 @@ fn fault_of_host(uri: &str) -> Option<(&'static str, &'static str)> {
         _ if host.is_empty() || host.starts_with(':') => {
             Some(("names no host", "write amqps://USER:PASSWORD@HOST/VHOST"))
         }
+        _ if host.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0)) => {
+            Some(("names port 0, at which nobody listens", "name the broker's port, or leave it out"))
+        }
         _ => None,
     }
 }
 
+/// What stands after the last `/` is the name, and no broker has a virtual host without one (AMQP URI specification, appendix A).
+fn fault_of_virtual_host(uri: &str) -> Option<(&'static str, &'static str)> {
+    let (_, rest) = uri.split_once("://")?;
+    let address = rest.split('?').next().unwrap_or_default();
+    let vhost = address.split_once('/').map(|(_, vhost)| vhost)?;
+    if !is_percent_encoded(vhost) || vhost.contains("%00") {
+        return Some((
+            "names a virtual host with a % that begins no percent-encoded character of a name",
+            "write % itself as %25, and / as %2f",
+        ));
+    }
+    vhost.is_empty().then_some((
+        "names the virtual host with the empty name",
+        "leave out the / at the end, or write /%2f, for the virtual host `/`; or name another",
+    ))
+}
+
+/// The certificate is that of TLS.
+fn fault_of_mechanism(uri: &str) -> Option<(&'static str, &'static str)> {
+    (uri.starts_with("amqp://") && is_by_certificate(uri)).then_some((
+        "asks for `auth_mechanism=external`, which is by a certificate of TLS, and amqp:// has none",
+        "write amqps:// and name broker.certificate and broker.key, or remove the parameter and give user and password",
+    ))
+}
+
+pub(super) fn is_by_certificate(uri: &str) -> bool {
+    parts(uri).1.split('&').any(|pair| pair.eq_ignore_ascii_case("auth_mechanism=external"))
+}
+
 /// The client library takes `guest` in the place of a user or a password that is not there.
 fn fault_of_password(uri: &str) -> Option<(&'static str, &'static str)> {
-    let (authority, query) = parts(uri);
+    let (authority, _) = parts(uri);
     let (credentials, _) = authority.rsplit_once('@')?;
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let is_by_certificate = query.split('&').any(|pair| pair.eq_ignore_ascii_case("auth_mechanism=external"));
-    let is_whole = is_by_certificate || !(user.is_empty() || password.is_empty());
+    let is_whole = is_by_certificate(uri) || !(user.is_empty() || password.is_empty());
     (!is_whole).then_some(("lacks the user or the password", "write amqps://USER:PASSWORD@HOST/VHOST"))
 }
 
@@ -122,6 +154,12 @@ mod tests {
             ("amqps://u:s3cret@mq1,mq2:5671/v", "one only"),
             ("amqp:///v", "names no host"),
             ("amqp://u:s3cret@:5672/v", "names no host"),
+            ("amqp://u:s3cret@h:0/v", "names port 0"),
+            ("amqp://u:s3cret@h/%zz", "begins no percent-encoded character"),
+            ("amqp://u:s3cret@h/%00", "begins no percent-encoded character"),
+            ("amqp://u:s3cret@h/", "virtual host with the empty name"),
+            ("amqp://h/?heartbeat=5", "write /%2f"),
+            ("amqp://u:s3cret@h/v?auth_mechanism=external", "amqp:// has none"),
             ("amqp://clerk@h/v", "lacks the user or the password"),
             ("amqp://clerk:@h/v", "lacks the user or the password"),
             ("amqp://:s3cret@h/v", "lacks the user or the password"),
@@ -132,6 +170,8 @@ mod tests {
         for good in [
             "amqp://h/v?",
             "amqp://h/v?heartbeat=5&",
+            "amqp://h",
+            "amqp://u:p@h/%2f",
             "amqp://h/v?&&frame_max=8192&auth_mechanism=PLAIN",
             "amqps://clerk@h/v?auth_mechanism=EXTERNAL",
             "amqp://[::1]:5672/v",

@@ -183,7 +183,7 @@ fn check_webhook(
         faults.add(document.file(), format!("{key}.url"), "is not an https address", "webhooks go over TLS only");
     }
     if written.secret_files.is_empty() {
-        let remedy = "name a file that holds a whsec_ secret";
+        let remedy = "name a file that holds a whsec_ secret, as `echo whsec_$(openssl rand -base64 32)` makes one";
         faults.add(document.file(), format!("{key}.secret_files"), "is empty", remedy);
     }
     // Whether these files can be used is for whoever posts there: a bad one stops this webhook and nothing else.

@@ -44,13 +44,19 @@ impl Address {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(unusable("it must begin with postgres://"));
         }
-        let (rest, Parameters { sslmode, schema, .. }) = for_library(url)?;
+        let (rest, Parameters { sslmode, schema, ports, .. }) = for_library(url)?;
         let written: Config = rest.parse().map_err(|_| unusable(FORM))?;
         let security = security(&written, sslmode.as_deref())?;
         let settings = settings::of(written.get_options().unwrap_or_default(), schema.as_deref())?;
         let count = written.get_hosts().len().max(written.get_hostaddrs().len());
-        let targets = (0..count).map(|index| target(&written, index, security, passfile)).collect::<Result<_, _>>()?;
-        if count == 0 || !fits(written.get_ports().len(), count) || !are_paired(&written) {
+        let ports = if ports.is_empty() { written.get_ports() } else { &ports[..] };
+        if ports.contains(&0) {
+            return Err(unusable("it names port 0, at which nobody listens"));
+        }
+        let port = |index| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let written_for = |index| Written { config: &written, index, port: port(index), passfile };
+        let targets = (0..count).map(|index| target(&written_for(index), security)).collect::<Result<_, _>>()?;
+        if count == 0 || !fits(ports.len(), count) || !are_paired(&written) {
             return Err(unusable("it must name a host, and for each one port at most"));
         }
         Ok(Self { targets, security, schema, settings })
@@ -70,9 +76,9 @@ fn are_paired(config: &Config) -> bool {
 }
 
 /// The same configuration for one of the hosts alone. Only a server that takes writes will do.
-fn target(written: &Config, index: usize, security: Security, passfile: Option<&str>) -> Result<Target, JournalError> {
+fn target(one: &Written<'_>, security: Security) -> Result<Target, JournalError> {
+    let Written { config: written, index, port, passfile } = *one;
     let mut config = Config::new();
-    let port = written.get_ports().get(index).or_else(|| written.get_ports().first()).copied().unwrap_or(5432);
     config.port(port).target_session_attrs(TargetSessionAttrs::ReadWrite);
     let host = match written.get_hosts().get(index) {
         Some(Host::Tcp(name)) => config.host(name).get_hosts().last().map(|_| name.clone()),
@@ -94,6 +100,14 @@ fn target(written: &Config, index: usize, security: Security, passfile: Option<&
     identify(&mut config, written, &Place { host: &host, port, passfile })?;
     guard(&mut config, written, security);
     Ok(Target { name: format!("{host}:{port}").into(), config })
+}
+
+/// What the URL says, and for which of its hosts it is wanted.
+struct Written<'a> {
+    config: &'a Config,
+    index: usize,
+    port: u16,
+    passfile: Option<&'a str>,
 }
 
 struct Place<'a> {
@@ -148,6 +162,15 @@ fn for_library(url: &str) -> Result<(String, Parameters), JournalError> {
         return Err(unusable(FORM));
     }
     let mut read = Parameters::read(query)?;
+    let hosts = base.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let hosts = hosts.rsplit('@').next().unwrap_or_default();
+    if !read.ports.is_empty() && hosts.split(',').any(|host| host.rsplit(']').next().unwrap_or_default().contains(':'))
+    {
+        return Err(unusable("its port is given twice, beside the host and as a parameter: keep one of the two"));
+    }
+    if read.has_host && !hosts.is_empty() {
+        return Err(unusable("its host is given twice, in its place and as a parameter: keep one of the two"));
+    }
     // What the URL says of it counts; the library's own is two hours.
     if !read.has_keepalives_idle {
         read.others.push(format!("keepalives_idle={}", KEEPALIVE_IDLE.as_secs()));
@@ -237,6 +260,25 @@ mod tests {
         let passwords: Vec<_> = address.targets.iter().map(|it| it.config.get_password().unwrap()).collect();
         assert_eq!(passwords, [b"one".as_slice(), b"other"]);
         assert!(Address::parse("postgres://x@localhost/punte", Some(file)).is_err());
+    }
+
+    #[test]
+    fn a_port_and_a_host_may_be_parameters_and_are_never_given_twice() {
+        let names = |url: &str| {
+            let address = Address::parse(url, None).map_err(|error| error.to_string())?;
+            Ok::<_, String>(address.targets.iter().map(|it| it.name.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(names("postgres://u@localhost/d?port=5433").unwrap(), ["localhost:5433"]);
+        assert_eq!(names("postgres://u@[::1]/d?port=5433").unwrap(), ["::1:5433"]);
+        assert_eq!(names("postgres://u@a,b/d?port=5433&sslmode=require").unwrap(), ["a:5433", "b:5433"]);
+        assert_eq!(names("postgres://u@a,b/d?port=1,2&sslmode=require").unwrap(), ["a:1", "b:2"]);
+        assert_eq!(names("postgres:///d?host=/run&port=5433").unwrap(), ["/run:5433"]);
+        assert_eq!(names("postgres://u@localhost/d").unwrap(), ["localhost:5432"]);
+        for twice in ["postgres://u@localhost:1/d?port=2", "postgres://u@localhost/d?host=db.example"] {
+            assert!(names(twice).unwrap_err().contains("given twice"), "{twice}");
+        }
+        assert!(names("postgres://u@localhost:0/d").unwrap_err().contains("port 0"));
+        assert!(names("postgres://u@localhost/d?port=1,2").unwrap_err().contains("for each one port"));
     }
 
     #[test]

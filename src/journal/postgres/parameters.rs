@@ -13,6 +13,9 @@ pub struct Parameters {
     pub sslmode: Option<String>,
     pub schema: Option<String>,
     pub has_keepalives_idle: bool,
+    /// One for each host, or one for all.
+    pub ports: Vec<u16>,
+    pub has_host: bool,
 }
 
 enum Takes {
@@ -30,7 +33,10 @@ const KNOWN: [(&str, Takes); 20] = [
     ("dbname", Takes::Text),
     ("host", Takes::Text),
     ("hostaddr", Takes::Each(|it| it.parse::<IpAddr>().is_ok(), "addresses, divided by commas")),
-    ("port", Takes::Each(|it| it.parse::<u16>().is_ok(), "numbers, divided by commas")),
+    (
+        "port",
+        Takes::Each(|it| it.parse().is_ok_and(|port: u16| port > 0), "numbers from 1 to 65535, divided by commas"),
+    ),
     ("options", Takes::Text),
     ("application_name", Takes::Text),
     ("search_path", Takes::Text),
@@ -68,10 +74,13 @@ impl Parameters {
             "sslmode" => self.sslmode = Some(value.to_owned()),
             "search_path" if is_schema_name(value) => self.schema = Some(value.to_owned()),
             "search_path" => return Err(unusable("search_path must be one name of a-z, 0-9 and _, at most 63 long")),
+            // The library adds them to those of the address.
+            "port" => self.ports = value.split(',').filter_map(|port| port.parse().ok()).collect(),
             // The library takes several for one.
             "host" => self.others.extend(value.split(',').map(|host| parameter(name, host))),
             _ => self.others.push(parameter(name, value)),
         }
+        self.has_host |= name == "host";
         self.has_keepalives_idle |= name == "keepalives_idle";
         Ok(())
     }
@@ -147,6 +156,7 @@ mod tests {
             ("connect_timeout=", "connect_timeout must be a number from 1 to 60"),
             ("tcp_user_timeout=10000", "tcp_user_timeout must be a number from 1 to 600"),
             ("port=5432,x", "port must be numbers"),
+            ("port=0", "port must be numbers from 1"),
             ("hostaddr=db.example", "hostaddr must be addresses"),
             ("keepalives_count=3", "keepalives_retries"),
             ("load_balance_hosts=random", "load_balance_hosts must be disable"),
