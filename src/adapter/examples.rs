@@ -240,7 +240,7 @@ impl Place<'_> {
                 self.folder.join(format!("{stem}.{extension}")),
                 "",
                 "is missing",
-                "write what the agency answers",
+                format!("write what the agency answers; with another status than 200 as {stem}.404.{extension}"),
             );
             return None;
         };

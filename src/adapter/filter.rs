@@ -6,6 +6,7 @@
 
 use super::{
     brevity::is_brief,
+    comments::without_comments,
     jq_values::{Unfit, from_jq, text_bytes, to_jq},
     natives,
     numbers_met::{NumbersMet, compares, has_long_decimal, has_made_long_decimal, made_while},
@@ -38,6 +39,7 @@ pub struct Filter(Arc<Compiled>);
 
 struct Compiled {
     program: Program,
+    /// Without its comments.
     source: String,
     is_brief: bool,
     compares: bool,
@@ -72,9 +74,11 @@ impl Filter {
             format!("names what there is not: {}", named.join(", "))
         })?;
         let (is_brief, compares, literals) = (is_brief(&source), compares(&source), NumbersMet::in_source(&source));
+        let source = without_comments(&source);
         Ok(Self(Arc::new(Compiled { program, source, is_brief, compares, literals })))
     }
 
+    /// Its text without comments: by it is known what it looks at.
     pub fn source(&self) -> &str {
         &self.0.source
     }
@@ -385,6 +389,12 @@ mod tests {
     #[test]
     fn a_filter_without_end_is_not_waited_for() {
         assert_eq!(run("last(repeat(1))", json!(1)).unwrap_err(), "it takes too long");
+    }
+
+    #[test]
+    fn a_word_in_a_comment_is_no_use_of_what_it_names() {
+        let filter = Filter::compile(".body # our reference\n# and the headers\n".into()).unwrap();
+        assert!(!filter.source().contains("reference") && !filter.source().contains("headers"));
     }
 
     #[test]

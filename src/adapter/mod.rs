@@ -10,6 +10,7 @@ mod exchange;
 mod address;
 mod attachments;
 mod brevity;
+mod comments;
 mod contract;
 mod filter;
 mod form;

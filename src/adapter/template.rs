@@ -80,15 +80,26 @@ impl Template {
         Ok(Self { form, environment, source })
     }
 
-    /// The rendered text; for JSON it has been read back and is one valid value.
     /// Whether it looks at this variable of its input.
     pub fn reads(&self, variable: &str) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
     }
 
+    /// The rendered text; for JSON it has been read back and is one valid value.
     pub fn render(&self, input: &serde_json::Value) -> Result<Vec<u8>, TemplateFault> {
         self.render_seen(seen(input))
+    }
+
+    /// What most often is the reason that it makes no JSON.
+    fn hint(&self) -> &'static str {
+        match self.source.contains("\"{{") || self.source.contains("}}\"") {
+            true => {
+                "; a value is printed as JSON, a text with its quotes: write {{ a }} without quotes around it, and join \
+                 texts inside, as in {{ a ~ \" \" ~ b }}"
+            }
+            false => "",
+        }
     }
 
     /// The same, of values that may be made when the template looks at them.
@@ -101,7 +112,7 @@ impl Template {
             Form::Xml => Ok(text.0),
             Form::Json => match json::parse(&text.0, Rules::AGENCY) {
                 Ok(value) => Ok(value.to_string().into_bytes()),
-                Err(error) => Err(TemplateFault { line: 0, problem: format!("what it makes: {error}") }),
+                Err(error) => Err(TemplateFault { line: 0, problem: format!("what it makes: {error}{}", self.hint()) }),
             },
         }
     }
@@ -290,6 +301,14 @@ mod tests {
             let fault = render(Form::Json, bad, input.clone()).unwrap_err();
             assert!(!fault.problem.contains("a\"b"), "{fault}");
         }
+    }
+
+    #[test]
+    fn quotes_around_a_value_of_json_are_told_with_what_to_write() {
+        let template = Template::compile("{\"a\": \"{{ a }}\"}".into(), Form::Json).unwrap();
+        let fault = template.render(&serde_json::json!({"a": "b"})).unwrap_err().to_string();
+        assert!(fault.contains("write {{ a }} without quotes around it"), "{fault}");
+        assert!(template.render(&serde_json::json!({"a": 1})).is_ok(), "a number in quotes is a text");
     }
 
     #[test]
