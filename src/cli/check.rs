@@ -60,7 +60,10 @@ impl Check {
             output::json(&Report::of(&installation, &faults).as_json());
         } else {
             report(&installation);
-            tell(&faults, "; `punte serve` starts without what they stop");
+            let they = if faults.0.len() == 1 { "it stops" } else { "they stop" };
+            let consequence =
+                format!("; `punte serve` starts all the same, without the agencies and webhooks that {they}");
+            tell(&faults, &consequence);
             if faults.is_empty() {
                 output::line(format_args!("{} offices; no faults", installation.settings.offices.len()));
             }

@@ -18,7 +18,9 @@ pub struct WebhookSecret(hmac::Key);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookRefusal {
-    #[error("a webhook secret is written whsec_ and then the base64 of 24 to 64 bytes")]
+    #[error(
+        "a webhook secret is written whsec_ and then the base64 of 24 to 64 bytes, as `echo whsec_$(openssl rand -base64 32)` makes one"
+    )]
     Secret,
     #[error("the webhook's timestamp is not a number")]
     Timestamp,
@@ -128,7 +130,8 @@ mod tests {
     fn a_secret_never_prints_and_must_be_long_enough() {
         assert_eq!(format!("{:?}", secret(7)), "WebhookSecret(…)");
         for bad in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!!"] {
-            assert!(bad.parse::<WebhookSecret>().is_err(), "{bad}");
+            let refusal = bad.parse::<WebhookSecret>().unwrap_err().to_string();
+            assert!(refusal.contains("openssl rand -base64 32"), "{bad}: {refusal}");
         }
     }
 }

@@ -158,7 +158,12 @@ fn faults_of_an_agency_s_own_values_are_told() {
         ("ttl_secs = 300", "ttl_secs = 0", "seal.ttl_secs", "between 1 and 3600"),
         ("algorithms = [\"rsa-sha256\"]", "algorithms = []", "seal.answer.algorithms", "no algorithm"),
         ("[breaker]", "[braker]", "braker", "is not known here"),
-        ("effect = \"read\"", "effect = \"maybe\"", "operations.person-lookup.effect", "unknown variant"),
+        (
+            "effect = \"read\"",
+            "effect = \"maybe\"",
+            "operations.person-lookup.effect",
+            "`read`, `idempotent`, `lookup`",
+        ),
         ("deadline_secs = 3600", "deadline_secs = 0", "operations.person-lookup.deadline_secs", "out of range"),
         ("timeout_secs = 20", "timeout_secs = 100000", "operations.person-lookup.timeout_secs", "out of range"),
         (

@@ -380,11 +380,15 @@ async fn the_agency_remembers_what_it_did_when_it_is_started_again() {
 async fn what_cannot_be_played_says_why() {
     let missing = Simulator::start(SimulatorPlan::new(adapter(EVENTS), Path::new("/nowhere"))).await.err().unwrap();
     assert!(missing.to_string().contains("/nowhere/simulators/legal-events"), "{missing}");
+    assert!(missing.to_string().contains("punte pki dev --out"), "{missing}");
     let open = SimulatorPlan { control: ([0, 0, 0, 0], 0).into(), ..SimulatorPlan::new(adapter(EVENTS), &pki().dir) };
-    assert!(Simulator::start(open).await.err().unwrap().to_string().contains("loopback"));
+    assert!(Simulator::start(open).await.err().unwrap().to_string().contains("127.0.0.1:PORT"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let unknown = adapter_of(&root.join("adapters"), &root.join("schemas/services"), &"nobody".parse().unwrap());
-    assert_eq!(unknown.unwrap_err().to_string(), "there is no agency nobody");
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(unknown.starts_with("there is no agency nobody in ") && unknown.contains("civil-registry"), "{unknown}");
+    let nowhere = adapter_of(Path::new("/nowhere"), &root.join("schemas/services"), &"nobody".parse().unwrap());
+    assert!(nowhere.unwrap_err().to_string().contains("--adapters"));
     let none = SimulatorBehaviour::default();
     assert_eq!(SimulatorBehaviour::try_from(json!([])).unwrap(), none);
 }

@@ -1,4 +1,4 @@
-//! `punte demo`: with nothing to set up, submissions travel from a town hall to two simulated agencies and back.
+//! `punte demo`: with nothing to set up, submissions travel from a town hall to simulated agencies and back.
 
 mod picture;
 mod play;

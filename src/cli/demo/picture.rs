@@ -17,8 +17,8 @@ pub struct Picture {
 
 impl Picture {
     pub fn title(&self) {
-        self.say("punte demo: six requests of a town hall travel to two national agencies, and the answers come back.");
-        self.say("Making throw-away keys and certificates, and starting a gateway, a worker and both agencies ...\n");
+        self.say("punte demo: six requests of a town hall travel to national agencies, and the answers come back.");
+        self.say("Making throw-away keys and certificates, and starting a gateway, a worker and the agencies ...\n");
     }
 
     pub fn stack(&self, stack: &TestStack) {

@@ -80,13 +80,15 @@ impl SimulatorPlan {
 pub enum SimulatorError {
     #[error("the adapters cannot be used:\n{0}")]
     Config(ConfigFaults),
-    #[error("there is no agency {0}")]
-    UnknownAgency(AgencyName),
-    #[error(transparent)]
+    #[error("there is no agency {agency} in {}, but {}", adapters.display(), listed(there))]
+    UnknownAgency { agency: AgencyName, adapters: PathBuf, there: Vec<AgencyName> },
+    #[error("{0}: name with --secrets a folder as `punte pki dev --out FOLDER` makes it")]
     Trust(#[from] TrustError),
-    #[error("the simulator's control listens on loopback only, not on {0}")]
+    #[error("the simulator's control listens on loopback only, not on {0}: give 127.0.0.1:PORT to --control")]
     ControlAddress(SocketAddr),
-    #[error("the simulated agency cannot listen or write: {0}")]
+    #[error(
+        "the simulated agency cannot listen or write: {0}: give other addresses to --listen and --control, or another file to --ledger"
+    )]
     Io(#[from] io::Error),
 }
 
@@ -242,7 +244,18 @@ pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Resu
     match loaded.agency(agency) {
         Some(adapter) => Ok(adapter.clone()),
         None if adapters.join(agency.as_str()).is_dir() => Err(SimulatorError::Config(faults)),
-        None => Err(SimulatorError::UnknownAgency(agency.clone())),
+        None => Err(SimulatorError::UnknownAgency {
+            agency: agency.clone(),
+            adapters: adapters.to_owned(),
+            there: loaded.iter().map(|adapter| adapter.agency.clone()).collect(),
+        }),
+    }
+}
+
+fn listed(agencies: &[AgencyName]) -> String {
+    match agencies {
+        [] => "none: name the folder of the agencies with --adapters".into(),
+        some => some.iter().map(AgencyName::as_str).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -175,7 +175,10 @@ fn bad_files_of_one_webhook_are_told_by_check_and_serve_and_keep_nobody_from_a_s
     let place = format!("offices.toml:{line}: offices.causeni.webhook.ca: ");
     assert!(listed.contains(&place) && listed.contains("does not end"), "{listed}");
     assert_eq!(listed.matches("webhook-ca.pem: ").count(), 1, "{listed}");
-    assert!(listed.contains("1 fault; `punte serve` starts without what they stop"), "{listed}");
+    assert!(
+        listed.contains("1 fault; `punte serve` starts all the same, without the agencies and webhooks that it stops"),
+        "{listed}"
+    );
     let (_running, lines) = serve_and_listen(&folder);
     let begun = until(&lines, "health and metrics are served");
     let told: Vec<_> = begun.iter().filter(|line| line.contains("this webhook is stopped")).collect();
