@@ -208,6 +208,7 @@ impl Event {
             | Event::RetryPlanned { .. }
             | Event::Deferred { .. }
             | Event::HeldBack { .. }
+            | Event::KeptWaiting { .. }
             | Event::GivenUp { .. }
             | Event::OutcomeUnknown { .. }
             | Event::PutBack { .. }

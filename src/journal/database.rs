@@ -1,8 +1,8 @@
 //! One journal over both databases: a method's arguments come in, the operation runs where the database wants it to.
 
 use super::{
-    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Moved, NoRoom,
-    Notice, NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
+    Acceptance, AttachmentBytes, Continuity, Due, Entry, IdempotencyKey, Journal, JournalError, ListFilter, Moved,
+    NoRoom, Notice, NoticeOutcome, OutboxItem, Record, Restored, StateCount, Windows,
     operations::{self as op, CHUNK_ROWS, Operation},
 };
 use crate::domain::{

@@ -10,6 +10,7 @@ mod begin;
 mod end;
 mod give_back;
 mod hold_back;
+mod keep_waiting;
 mod park;
 mod requeue;
 mod wake;

@@ -45,7 +45,7 @@ impl AgencyConsumer {
         let Err(fault) = connection.check_identity(now) else { return };
         let of = told.until..now.checked_sub(PAUSE).unwrap_or(now);
         let (agency, until) = (&self.adapter.agency, of.end);
-        match self.deliverer.journal().keep_waiting(agency, of, told.since, &fault, now).await {
+        match self.deliverer.recorder.submissions.keep_waiting(agency, of, told.since, &fault).await {
             Ok(_) => told.until = until,
             Err(error) => tracing::debug!(%agency, %error, "what waits cannot be told yet"),
         }
