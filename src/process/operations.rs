@@ -47,7 +47,7 @@ fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Re
         add(&readiness, "certificates of the gateway", move || ready(state()));
     }
     if let Some(clients) = shared.webhook_clients.get() {
-        for office in clients.offices().cloned() {
+        for office in clients.offices() {
             let clients = clients.clone();
             add(&readiness, format!("webhook of {office}"), move || ready(webhook(&clients, &office)));
         }
