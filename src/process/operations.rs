@@ -48,8 +48,8 @@ fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Re
     }
     if let Some(clients) = shared.webhook_clients.get() {
         for office in clients.offices() {
-            let clients = clients.clone();
-            add(&readiness, format!("webhook of {office}"), move || ready(webhook(&clients, &office)));
+            let (clients, name) = (clients.clone(), office.clone());
+            add(&readiness, format!("webhook of {office}"), move || ready(webhook(&clients, &name)));
         }
     }
     for agency in agencies {

@@ -1,7 +1,7 @@
 //! Every operation of the API's document, asked by one office with another's things: it gets exactly what it would get for
 //! things that do not exist, and nothing of the other's changes.
 
-use crate::front::environment::{Open, Said, TestEnvironment, Visitor, open, wish};
+use crate::front::environment::{OfficeClient, Open, Said, TestEnvironment, open, wish};
 use http::Method;
 use punte::{domain::SubmissionId, roles::gateway::openapi::DOCUMENT};
 use serde_json::{Value, json};
@@ -24,11 +24,11 @@ struct Things {
 struct Row {
     operation: &'static str,
     what: &'static str,
-    ask: fn(&Visitor, &Things) -> reqwest::RequestBuilder,
+    ask: fn(&OfficeClient, &Things) -> reqwest::RequestBuilder,
 }
 
-fn get(visitor: &Visitor, path: &str) -> reqwest::RequestBuilder {
-    visitor.request(Method::GET, path)
+fn get(client: &OfficeClient, path: &str) -> reqwest::RequestBuilder {
+    client.request(Method::GET, path)
 }
 
 /// A new operation of the document has no row, and the test says so.
@@ -105,7 +105,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// One submission that has ended with an answer and a file, and one that waits.
-async fn things_of(open: &Open, office: &Visitor) -> Things {
+async fn things_of(open: &Open, office: &OfficeClient) -> Things {
     let file = office.request(Method::POST, "/v1/attachments").header("content-type", "application/xml").body("<a/>");
     let attachment = office.send(file).await.json["id"].as_str().unwrap().to_owned();
     let mut wish = wish();
@@ -146,18 +146,18 @@ fn essence(said: &Said) -> (u16, Vec<(String, String)>, Value) {
     (said.status.as_u16(), fields, json)
 }
 
-async fn ask(visitor: &Visitor, row: &Row, things: &Things) -> Said {
-    let request = (row.ask)(visitor, things);
+async fn ask(client: &OfficeClient, row: &Row, things: &Things) -> Said {
+    let request = (row.ask)(client, things);
     // A HEAD has no body to be held against the document.
     if row.what == "HEAD" {
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         return Said { status, headers, json: Value::Null, text: String::new() };
     }
-    visitor.send(request).await
+    client.send(request).await
 }
 
-async fn everything_of(office: &Visitor, things: &Things) -> Vec<Value> {
+async fn everything_of(office: &OfficeClient, things: &Things) -> Vec<Value> {
     let mut seen = vec![office.get("/v1/submissions").await.json];
     for id in [&things.submission, &things.waiting] {
         seen.push(office.get(&format!("/v1/submissions/{id}")).await.json);
@@ -197,8 +197,8 @@ async fn another_offices_things_are_as_if_they_did_not_exist() {
 const NAMELESS: [&str; 4] = ["traceparent", "Accept-Language", "Prefer", "Content-Digest"];
 
 /// The parameters of the document that no row gives. Those in a path must have been somebody's submission.
-fn untried(document: &Value, rows: &[Row], visitor: &Visitor, things: &Things) -> Vec<String> {
-    let asked: Vec<_> = rows.iter().map(|row| (row.operation, (row.ask)(visitor, things).build().unwrap())).collect();
+fn untried(document: &Value, rows: &[Row], client: &OfficeClient, things: &Things) -> Vec<String> {
+    let asked: Vec<_> = rows.iter().map(|row| (row.operation, (row.ask)(client, things).build().unwrap())).collect();
     let mut missing = Vec::new();
     let paths = document["paths"].as_object().unwrap().values();
     for operation in paths.flat_map(|path| path.as_object().unwrap().values()) {

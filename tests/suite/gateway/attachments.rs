@@ -1,6 +1,6 @@
 //! Uploading files, and naming them in a submission.
 
-use super::environment::{Open, Said, TestEnvironment, Visitor, open, wish};
+use super::environment::{OfficeClient, Open, Said, TestEnvironment, open, wish};
 use crate::journal::Schema;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 const PDF: &[u8] = b"%PDF-1.7 nothing";
 const PDF_SHA256: &str = "sha-256=:ZB2y4aqRjWRuaQKq2VWUK6iHl3JMIlBeYhfQHMYrl9w=:";
 
-fn uploading(office: &Visitor, media_type: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+fn uploading(office: &OfficeClient, media_type: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
     office.request(Method::POST, "/v1/attachments").header("content-type", media_type).body(body)
 }
 
@@ -190,7 +190,7 @@ async fn files_of_all_offices_together_have_an_end_too() {
     env.settings.attachments.max_stored_bytes = 4 * 4096;
     let open = env.open().await;
     let (one, other) = (open.office("causeni"), open.office("shkoder"));
-    let upload = async |office: &Visitor| office.send(uploading(office, "application/pdf", PDF)).await;
+    let upload = async |office: &OfficeClient| office.send(uploading(office, "application/pdf", PDF)).await;
     for office in [&one, &one, &other, &other] {
         assert_eq!(upload(office).await.status.as_u16(), 201);
     }

@@ -123,7 +123,7 @@ async fn many_requests_in_one_go_are_answered_in_their_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_streams_that_are_reset_at_once_disturbs_nobody() {
     let open = open().await;
-    let flooding = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    let flooding = open.client(Some(open.identity("causeni")), &[b"h2"]);
     for _ in 0..20 {
         let requests = (0..100).map(|_| {
             let client = flooding.client.clone();

@@ -277,7 +277,7 @@ async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
     let clock = Arc::new(BrokenClock(false.into()));
     env.clock = clock.clone();
     let open = env.open().await;
-    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    let office = open.client(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
     clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
     let said = office.post("k1", &wish()).await;

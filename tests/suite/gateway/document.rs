@@ -107,7 +107,7 @@ fn every_path_parameter_is_described() {
     }
 }
 
-/// `Visitor::send` holds each answer against the document; here each operation is asked once in each way it can succeed.
+/// `OfficeClient::send` holds each answer against the document; here each operation is asked once in each way it can succeed.
 #[tokio::test]
 async fn every_way_to_succeed_is_as_documented() {
     let open = open().await;

@@ -106,15 +106,15 @@ pub async fn open() -> Open {
 
 impl Open {
     /// An office of the demo's PKI, over HTTP/1.1.
-    pub fn office(&self, name: &str) -> Visitor {
-        self.visitor(Some(self.identity(name)), &[b"http/1.1"])
+    pub fn office(&self, name: &str) -> OfficeClient {
+        self.client(Some(self.identity(name)), &[b"http/1.1"])
     }
 
     pub fn identity(&self, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
         (self.env.pki.office(&format!("{name}.pem")), self.env.pki.office(&format!("{name}.key")))
     }
 
-    pub fn visitor(&self, identity: Option<(std::path::PathBuf, std::path::PathBuf)>, alpn: &[&[u8]]) -> Visitor {
+    pub fn client(&self, identity: Option<(std::path::PathBuf, std::path::PathBuf)>, alpn: &[&[u8]]) -> OfficeClient {
         let roots = AgencyRoots::load(&self.env.pki.gateway("server-ca.pem")).unwrap();
         // An identity of ours would not load with an expired certificate; theirs is shown all the same.
         let long_ago = |files: &(std::path::PathBuf, std::path::PathBuf)| {
@@ -127,7 +127,7 @@ impl Open {
         let tls =
             client_config(&roots, ClientTls { identity: identity.as_ref(), alpn, ..ClientTls::default() }).unwrap();
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
-        Visitor { client, base: format!("https://localhost:{}", self.address.port()) }
+        OfficeClient { client, base: format!("https://localhost:{}", self.address.port()) }
     }
 
     /// What a worker would do: the agency takes it and answers.
@@ -163,7 +163,7 @@ impl Open {
 
 /// A client that holds every answer against the API's document.
 #[derive(Clone)]
-pub struct Visitor {
+pub struct OfficeClient {
     pub client: reqwest::Client,
     pub base: String,
 }
@@ -199,7 +199,7 @@ impl Said {
     }
 }
 
-impl Visitor {
+impl OfficeClient {
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }

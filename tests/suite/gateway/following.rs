@@ -1,6 +1,6 @@
 //! Following a submission: reading, listing, streaming, taking back.
 
-use super::environment::{Open, Said, Visitor, open, wish};
+use super::environment::{OfficeClient, Open, Said, open, wish};
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use punte::{
 use serde_json::{Value, json};
 use std::{collections::HashSet, time::Duration};
 
-async fn delete(office: &Visitor, id: impl std::fmt::Display) -> Said {
+async fn delete(office: &OfficeClient, id: impl std::fmt::Display) -> Said {
     office.send(office.request(Method::DELETE, &format!("/v1/submissions/{id}"))).await
 }
 
@@ -147,7 +147,7 @@ async fn a_submission_can_be_taken_back_until_it_is_sent() {
 }
 
 /// The stream's events until it ends.
-async fn streamed(office: &Visitor, path: &str, last: Option<&str>) -> Vec<(String, Value)> {
+async fn streamed(office: &OfficeClient, path: &str, last: Option<&str>) -> Vec<(String, Value)> {
     let mut request = office.request(Method::GET, path);
     if let Some(last) = last {
         request = request.header("last-event-id", last);

@@ -23,9 +23,9 @@ async fn each_certificate_that_is_refused_gets_its_own_code() {
         (Some(server), "office.certificate.invalid"),
     ] {
         for alpn in [&b"http/1.1"[..], b"h2"] {
-            let visitor = open.visitor(identity.clone(), &[alpn]);
+            let client = open.client(identity.clone(), &[alpn]);
             for path in ["/v1/services", "/nowhere"] {
-                let said = visitor.get(path).await;
+                let said = client.get(path).await;
                 assert_eq!((said.status, said.code()), (StatusCode::FORBIDDEN, code), "{path}");
             }
         }
@@ -53,7 +53,7 @@ async fn nobody_is_refused_without_a_line_in_the_log() {
         (Some(rogue), "issuer is not trusted"),
     ] {
         lines.0.lock().unwrap().clear();
-        assert_eq!(open.visitor(identity, &[b"h2"]).get("/v1/services").await.status, StatusCode::FORBIDDEN);
+        assert_eq!(open.client(identity, &[b"h2"]).get("/v1/services").await.status, StatusCode::FORBIDDEN);
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(log.contains(expected), "{expected}: {log}");
     }
@@ -68,7 +68,7 @@ async fn nobody_is_refused_without_a_line_in_the_log() {
 #[tokio::test]
 async fn a_refused_connection_is_closed_after_its_answer() {
     let open = open().await;
-    let said = open.visitor(None, &[b"http/1.1"]).get("/v1/services").await;
+    let said = open.client(None, &[b"http/1.1"]).get("/v1/services").await;
     assert_eq!(said.header("connection"), Some("close"));
 }
 
@@ -76,9 +76,9 @@ async fn a_refused_connection_is_closed_after_its_answer() {
 async fn an_office_is_served_over_both_versions_of_http() {
     let open = open().await;
     for alpn in [&[&b"http/1.1"[..]][..], &[b"h2"], &[]] {
-        let visitor = open.visitor(Some(open.identity("causeni")), alpn);
-        assert_eq!(visitor.get("/v1/services").await.status, StatusCode::OK);
-        assert_eq!(visitor.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+        let client = open.client(Some(open.identity("causeni")), alpn);
+        assert_eq!(client.get("/v1/services").await.status, StatusCode::OK);
+        assert_eq!(client.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
     }
 }
 
@@ -125,7 +125,7 @@ async fn a_certificate_is_judged_again_while_its_connection_lasts() {
     let clock = Arc::new(ManualClock::at(jiff::Timestamp::now()));
     env.clock = clock.clone();
     let open = env.open().await;
-    let office = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    let office = open.client(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
     clock.advance(jiff::SignedDuration::from_hours(24 * 400));
     assert_eq!(office.get("/v1/services").await.code(), "office.certificate.expired");
@@ -146,12 +146,12 @@ async fn an_authority_that_is_replaced_counts_without_a_restart_and_a_broken_fil
     };
     std::fs::write(&path, "broken").unwrap();
     assert_eq!(code().await, "");
-    let long_lived = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    let long_lived = open.client(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(long_lived.get("/v1/services").await.status, StatusCode::OK);
     std::fs::copy(&rogue, &path).unwrap();
     assert_eq!(code().await, "office.certificate.unknown-issuer");
     clock.advance(jiff::SignedDuration::from_secs(61));
     assert_eq!(long_lived.get("/v1/services").await.code(), "office.certificate.unknown-issuer");
     let theirs = (open.env.pki.rogue("office.pem"), open.env.pki.rogue("office.key"));
-    assert_eq!(open.visitor(Some(theirs), &[b"h2"]).get("/v1/services").await.status, StatusCode::OK);
+    assert_eq!(open.client(Some(theirs), &[b"h2"]).get("/v1/services").await.status, StatusCode::OK);
 }

@@ -225,7 +225,7 @@ async fn idle_connections_do_not_keep_a_gateway_that_stops() {
     used.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let unused = raw(&open, b"http/1.1").await;
     let silent = TcpStream::connect(open.address).await.unwrap();
-    let modern = open.visitor(Some(open.identity("causeni")), &[b"h2"]);
+    let modern = open.client(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(modern.get("/v1/services").await.status, 200);
     let quiet_http_2 = raw(&open, b"h2").await;
     tokio::time::sleep(Duration::from_millis(300)).await;

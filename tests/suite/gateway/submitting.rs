@@ -46,7 +46,7 @@ async fn the_offices_wish_for_an_end_counts_if_it_is_sooner_than_the_operations(
 #[tokio::test]
 async fn a_hundred_requests_at_once_with_one_key_are_one_submission() {
     let open = open().await;
-    let offices = [open.office("causeni"), open.visitor(Some(open.identity("causeni")), &[b"h2"])];
+    let offices = [open.office("causeni"), open.client(Some(open.identity("causeni")), &[b"h2"])];
     let calls = (0..100).map(|number| {
         let office = offices[number % 2].clone();
         tokio::spawn(async move { office.post("the-key", &wish()).await })

@@ -4,7 +4,7 @@ use super::{
     forge::{Forge, Forged, client_with, meet_server, organisation},
     pki::now,
 };
-use crate::gateway::environment::{Said, TestEnvironment, Visitor};
+use crate::gateway::environment::{OfficeClient, Said, TestEnvironment};
 use punte::{
     domain::{DistinguishedName, SubjectMatch},
     settings::CertificateMatch,
@@ -242,8 +242,8 @@ async fn told_at_the_door(forge: &Forge, forged: &Forged, subject: Option<&str>)
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let tls = client_with(forged, &open.env.pki.gateway("server-ca.pem"), &[version]);
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
-        let visitor = Visitor { client, base: format!("https://localhost:{}", open.address.port()) };
-        said.push(visitor.get("/v1/services").await);
+        let client = OfficeClient { client, base: format!("https://localhost:{}", open.address.port()) };
+        said.push(client.get("/v1/services").await);
     }
     said
 }
