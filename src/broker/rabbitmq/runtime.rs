@@ -23,31 +23,35 @@ use tokio_util::{
 };
 
 /// Plain or TLS.
-pub(super) type Line = Compat<Either<TcpStream, TlsStream<TcpStream>>>;
+pub(super) type BrokerStream = Compat<Either<TcpStream, TlsStream<TcpStream>>>;
 
 /// lapin's own way to TLS would bring a second set of libraries for certificates; all but the connection is tokio's.
 #[derive(Clone, Debug)]
-pub(super) struct Kit(Tokio);
+pub(super) struct TokioWithTls(Tokio);
 
 /// Belongs to the tokio runtime in which it is called.
-pub(super) fn current() -> Runtime<Kit> {
-    Runtime::new(Kit(Tokio::current()))
+pub(super) fn current() -> Runtime<TokioWithTls> {
+    Runtime::new(TokioWithTls(Tokio::current()))
 }
 
-pub(super) fn plain(stream: TcpStream) -> Line {
+pub(super) fn plain(stream: TcpStream) -> BrokerStream {
     Either::Left(stream).compat()
 }
 
-pub(super) async fn encrypted(stream: TcpStream, host: &str, settings: &Arc<rustls::ClientConfig>) -> io::Result<Line> {
+pub(super) async fn encrypted(
+    stream: TcpStream,
+    host: &str,
+    settings: &Arc<rustls::ClientConfig>,
+) -> io::Result<BrokerStream> {
     let name = rustls::pki_types::ServerName::try_from(host.to_owned());
     let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let stream = TlsConnector::from(settings.clone()).connect(name, stream).await?;
     Ok(Either::Right(stream).compat())
 }
 
-impl RuntimeKit for Kit {}
+impl RuntimeKit for TokioWithTls {}
 
-impl Executor for Kit {
+impl Executor for TokioWithTls {
     type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
 
     fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
@@ -63,8 +67,8 @@ impl Executor for Kit {
     }
 }
 
-impl Reactor for Kit {
-    type TcpStream = Line;
+impl Reactor for TokioWithTls {
+    type TcpStream = BrokerStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -82,7 +86,7 @@ impl Reactor for Kit {
         self.0.interval(duration)
     }
 
-    fn tcp_connect_addr(&self, address: SocketAddr) -> impl Future<Output = io::Result<Line>> + Send + 'static {
+    fn tcp_connect_addr(&self, address: SocketAddr) -> impl Future<Output = io::Result<BrokerStream>> + Send + 'static {
         TcpStream::connect(address).map(|stream| stream.map(plain))
     }
 }
