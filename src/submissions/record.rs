@@ -194,7 +194,7 @@ pub(crate) mod tests {
         }
         let [once, idempotent, read] = ids[..] else { panic!("three") };
         let agency = "civil-registry".parse().unwrap();
-        let begun = |attempt| Entry::new(Event::Begun { attempt, lease_until: now, asks_first: true }, now);
+        let begun = |attempt| Entry::new(Event::Begun { attempt, lease_until: now + hour, asks_first: true }, now);
 
         submissions.published(&ids).await.unwrap();
         submissions.published(&ids).await.unwrap();
