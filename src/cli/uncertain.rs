@@ -55,7 +55,7 @@ struct Resolve {
     #[command(flatten)]
     outcome: Outcome,
     /// With --happened: the agency's answer in the standard form, a JSON file. It is held against the service's answer schema
-    #[arg(long, value_name = "FILE", requires = "happened")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["did_not_happen", "ask_again"])]
     answer: Option<PathBuf>,
     #[command(flatten)]
     who: Who,
