@@ -5,7 +5,7 @@
 
 use super::{
     Deliverer, HealthSignal,
-    compose::{Composed, compose},
+    compose::{Composed, Size, compose},
     earlier::{Earlier, pause_after_nothing_done},
     fast_path::LeaseOrder,
     history::History,
@@ -123,36 +123,36 @@ async fn lease_and_seal(
     holds: u64,
     composed: Composed,
 ) -> Result<Ready, JournalError> {
-    let since = with.clock.now();
+    // Whoever dies between the two would leave a `once` of which nobody knows whether it was sent; and to sign a large one may
+    // take as long as a lease.
+    let seals_first = job.effect == Effect::Once || composed.size == Size::Large;
     let unrecorded = || Lease::unrecorded(job, purpose, holds, with.clock.now());
     let leasing = async || leased(with, job, unrecorded()).await;
     let sealing = async {
         let sealed = seal(composed, job, with.clock.now()).await;
         crash::here(Point::WorkerSealed);
-        sealed
+        (sealed, with.clock.now())
     };
-    let (lease, sealed) = match (job.effect, order) {
-        // Whoever dies between the two would leave an attempt of which nobody knows whether it was sent.
-        (Effect::Once, _) => match sealing.await {
-            Ok(sealed) => (leasing().await?, Ok(sealed)),
-            Err(fault) => return not_sendable(&with.recorder, job.record, fault).await.map(Ready::NotSent),
-        },
+    let (lease, (sealed, sealed_at)) = match order {
         // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no harm
         // where it may be sent again, or asked about.
-        (_, LeaseOrder::BeforeSending) => {
+        LeaseOrder::BeforeSending if !seals_first => {
             let (lease, sealed) = tokio::join!(biased; leasing(), sealing);
             (lease?, sealed)
         }
-        (_, LeaseOrder::WithOutcome) => match sealing.await {
-            Ok(sealed) => (Some(unrecorded()), Ok(sealed)),
-            Err(fault) => (leasing().await?, Err(fault)),
+        LeaseOrder::BeforeSending | LeaseOrder::WithOutcome => match (sealing.await, order) {
+            ((Err(fault), _), _) if seals_first => {
+                return not_sendable(&with.recorder, job.record, fault).await.map(Ready::NotSent);
+            }
+            (sealed @ (Ok(_), _), LeaseOrder::WithOutcome) => (Some(unrecorded()), sealed),
+            (sealed, _) => (leasing().await?, sealed),
         },
     };
     let Some(lease) = lease else { return Ok(Ready::Outdated) };
     let sealed = match sealed {
-        // What was sealed before has an old date, and the agency may have been halted meanwhile. Its memory is free before
-        // more is asked for.
-        Ok(old) if !(SignedDuration::ZERO..SEALED_FOR).contains(&with.clock.now().duration_since(since)) => {
+        // It has waited for the journal: its date is old, and the agency may have been halted meanwhile. Its memory is free
+        // before more is asked for.
+        Ok(old) if !(SignedDuration::ZERO..SEALED_FOR).contains(&with.clock.now().duration_since(sealed_at)) => {
             drop(old);
             compose_and_seal(with, job, purpose).await
         }
