@@ -28,9 +28,9 @@ fn has_a_move(event: EventName, effect: Effect) -> bool {
         // Of the scheduler, and of a process that is alone with its journal and begins.
         EventName::LeaseVoided => true,
         EventName::Requeued | EventName::DeadlinePassed => true,
-        // Of people. A read has no effect that an operator could repeat.
-        EventName::CancelledByOffice | EventName::Discarded => true,
-        EventName::Replayed | EventName::Resolved => effect != Effect::Read,
+        // Of people. A read has no effect that an operator could repeat, but one can find out that it was done.
+        EventName::CancelledByOffice | EventName::Discarded | EventName::Resolved => true,
+        EventName::Replayed => effect != Effect::Read,
         // Only where a journal is lost; those models are looked through apart.
         EventName::Restored => false,
     }
