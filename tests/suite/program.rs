@@ -191,7 +191,7 @@ fn check_foresees_every_address_and_folder_that_serve_would_refuse() {
         "kind = \"rabbitmq\"\nuri = \"amqps://u:geheim/b@c@h:5671/v\"\nca = \"secrets/gateway/server-ca.pem\"",
     );
     let prefix: Edit =
-        ("punte.toml", "kind = \"embedded\"", "kind = \"rabbitmq\"\nuri = \"amqp://localhost/\"\nprefix = \"a b\"");
+        ("punte.toml", "kind = \"embedded\"", "kind = \"rabbitmq\"\nuri = \"amqp://localhost\"\nprefix = \"a b\"");
     let postgres: Edit =
         ("punte.toml", "url = \"sqlite:../punte-data/journal.db\"", "url = \"postgres://u:geheim/b@c@h/d\"");
     let plain: Edit =

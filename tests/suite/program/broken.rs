@@ -117,7 +117,7 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
         (
             "punte.toml",
             BROKER,
-            rabbitmq("uri = \"amqp://localhost/\"\nuri_file = \"broker-uri\""),
+            rabbitmq("uri = \"amqp://localhost\"\nuri_file = \"broker-uri\""),
             "broker.uri",
             "given twice",
         ),
@@ -125,21 +125,21 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
         (
             "punte.toml",
             BROKER,
-            rabbitmq("uri = \"amqp://localhost/\"\nprefix = \"amq\""),
+            rabbitmq("uri = \"amqp://localhost\"\nprefix = \"amq\""),
             "broker.prefix",
             "cannot be used",
         ),
         (
             "punte.toml",
             BROKER,
-            rabbitmq("uri = \"amqp://localhost/\"\nca = \"secrets/gateway/server-ca.pem\""),
+            rabbitmq("uri = \"amqp://localhost\"\nca = \"secrets/gateway/server-ca.pem\""),
             "broker.ca",
             "nothing would be encrypted",
         ),
         (
             "punte.toml",
             BROKER,
-            rabbitmq("uri = \"amqps://localhost/\"\nca = \"secrets/gateway/server.key\""),
+            rabbitmq("uri = \"amqps://localhost\"\nca = \"secrets/gateway/server.key\""),
             "broker.ca",
             "holds no certificate",
         ),
