@@ -152,7 +152,8 @@ fn two_organisation_identifiers_are_nobodys() {
     let two = rustls::pki_types::CertificateDer::from_pem_file(forge.path("two.pem")).unwrap();
     let facts = CertificateFacts::from_der(&two).unwrap();
     assert_eq!((facts.organization_identifier, facts.common_name), (None, None), "never the first one wins");
-    let refused = trust.judge(&[two], now());
+    // It is valid from the second in which it was made.
+    let refused = trust.judge(&[two], now() + jiff::SignedDuration::from_mins(1));
     assert!(
         matches!(&refused, Err(CertificateRefusal::Invalid(why)) if why.contains("organizationIdentifier")),
         "{refused:?}"
