@@ -1,5 +1,6 @@
-//! The accepted cache, a part of the fast path: what this process is accepting comes in, and goes out once to the worker that delivers it, which is spared
-//! reading the journal. A message may be quicker than the journal: then its worker waits here until the journal has it.
+//! The accepted cache, a part of the fast path: what this process is accepting comes in, and goes out once to the worker that
+//! delivers it, which is spared reading the journal. A message may be quicker than the journal: then its worker waits here
+//! until the journal has it.
 //!
 //! Never the truth: an attempt is recorded only by the journal's leave, and what is not here is read there.
 

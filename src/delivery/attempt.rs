@@ -133,20 +133,21 @@ async fn lease_and_seal(
         crash::here(Point::WorkerSealed);
         (sealed, with.clock.now())
     };
-    let (lease, (sealed, sealed_at)) = match order {
+    let (lease, (sealed, sealed_at)) = if order == LeaseOrder::BeforeSending && !seals_first {
         // The key works while the disk does. Whoever dies here leaves an attempt that has sent nothing, which does no harm
         // where it may be sent again, or asked about.
-        LeaseOrder::BeforeSending if !seals_first => {
-            let (lease, sealed) = tokio::join!(biased; leasing(), sealing);
-            (lease?, sealed)
-        }
-        LeaseOrder::BeforeSending | LeaseOrder::WithOutcome => match (sealing.await, order) {
-            ((Err(fault), _), _) if seals_first => {
-                return not_sendable(&with.recorder, job.record, fault).await.map(Ready::NotSent);
+        let (lease, sealed) = tokio::join!(biased; leasing(), sealing);
+        (lease?, sealed)
+    } else {
+        let (sealed, sealed_at) = sealing.await;
+        let lease = match (&sealed, order) {
+            (Err(fault), _) if seals_first => {
+                return not_sendable(&with.recorder, job.record, fault.clone()).await.map(Ready::NotSent);
             }
-            (sealed @ (Ok(_), _), LeaseOrder::WithOutcome) => (Some(unrecorded()), sealed),
-            (sealed, _) => (leasing().await?, sealed),
-        },
+            (Ok(_), LeaseOrder::WithOutcome) => Some(unrecorded()),
+            _ => leasing().await?,
+        };
+        (lease, (sealed, sealed_at))
     };
     let Some(lease) = lease else { return Ok(Ready::Outdated) };
     let sealed = match sealed {

@@ -138,9 +138,10 @@ impl<D: Database> Journal for D {
         agency: &AgencyName,
         before: Timestamp,
         now: Timestamp,
-        at_most: u64,
+        limit: u32,
     ) -> Result<Vec<Moved>, JournalError> {
-        requeue(self, agency, || op::Lost::Before(before), now, at_most).await
+        let (lost, limit) = (op::Lost::Before(before), limit.min(CHUNK_ROWS));
+        self.perform(op::Requeue { agency: agency.clone(), lost, now, limit }).await
     }
 
     async fn requeue_ahead(
@@ -149,7 +150,8 @@ impl<D: Database> Journal for D {
         after: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Moved>, JournalError> {
-        requeue(self, agency, || op::Lost::Ahead(after), now, u64::MAX).await
+        let (lost, limit) = (op::Lost::Ahead(after), CHUNK_ROWS);
+        self.perform(op::Requeue { agency: agency.clone(), lost, now, limit }).await
     }
 
     async fn wake(
@@ -312,26 +314,6 @@ impl<D: Database> Journal for D {
 
     async fn ping(&self) -> Result<(), JournalError> {
         self.perform(op::WriteProbe { now: Timestamp::now() }).await
-    }
-}
-
-/// In pieces of [`CHUNK_ROWS`], so that others get their turn.
-async fn requeue<D: Database>(
-    database: &D,
-    agency: &AgencyName,
-    lost: impl Fn() -> op::Lost + Send,
-    now: Timestamp,
-    at_most: u64,
-) -> Result<Vec<Moved>, JournalError> {
-    let mut all = Vec::new();
-    loop {
-        let limit = (at_most - all.len() as u64).min(CHUNK_ROWS.into());
-        let moved = database.perform(op::Requeue { agency: agency.clone(), lost: lost(), now, limit }).await?;
-        let is_last = (moved.len() as u64) < limit;
-        all.extend(moved);
-        if is_last || all.len() as u64 >= at_most {
-            return Ok(all);
-        }
     }
 }
 

@@ -310,16 +310,17 @@ pub trait Journal: Send + Sync + 'static {
     async fn next_due(&self) -> Result<Option<Timestamp>, JournalError>;
     /// How many of an agency's submissions have been `queued` since before a time.
     async fn queued_since(&self, agency: &AgencyName, before: Timestamp) -> Result<u64, JournalError>;
-    /// The broker has lost them: `queued` since before a time becomes `accepted` again, oldest first.
+    /// The broker has lost them: `queued` since before a time becomes `accepted` again, oldest first; at most `limit`, and no
+    /// more than one transaction takes, so that others get their turn.
     async fn requeue(
         &self,
         agency: &AgencyName,
         before: Timestamp,
         now: Timestamp,
-        at_most: u64,
+        limit: u32,
     ) -> Result<Vec<Moved>, JournalError>;
     /// The clock has been set back: what is `queued` or `retrying` since a time that has not come waits no longer for times
-    /// that mean nothing.
+    /// that mean nothing. No more than one transaction takes.
     async fn requeue_ahead(
         &self,
         agency: &AgencyName,

@@ -15,12 +15,16 @@ use std::{
 /// A submission with its timeline.
 pub type Whole = Arc<(Record, Vec<Change>)>;
 
+/// One in each process. Its gateway and whoever records hold it.
 #[derive(Default)]
-pub struct LocalWaiters(Mutex<HashMap<SubmissionId, Place>>);
+pub struct LocalWaiters(Mutex<HashMap<SubmissionId, Awaited>>);
 
+/// One submission that somebody waits for. It is there for as long as anybody waits.
 #[derive(Default)]
-struct Place {
+struct Awaited {
+    /// How many requests wait.
     waiting: usize,
+    /// What it has come to, for all of them.
     settled: Option<Whole>,
 }
 
@@ -32,38 +36,38 @@ pub struct Awaiting {
 
 impl LocalWaiters {
     pub fn wait(self: &Arc<Self>, submission: SubmissionId) -> Awaiting {
-        self.places().entry(submission).or_default().waiting += 1;
+        self.awaited().entry(submission).or_default().waiting += 1;
         Awaiting { submission, waiters: self.clone() }
     }
 
     pub fn is_awaited(&self, submission: SubmissionId) -> bool {
-        self.places().contains_key(&submission)
+        self.awaited().contains_key(&submission)
     }
 
     pub fn put(&self, record: Record, timeline: Vec<Change>) {
-        if let Some(place) = self.places().get_mut(&record.submission.id) {
-            place.settled = Some(Arc::new((record, timeline)));
+        if let Some(awaited) = self.awaited().get_mut(&record.submission.id) {
+            awaited.settled = Some(Arc::new((record, timeline)));
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<SubmissionId, Place>> {
+    fn awaited(&self) -> MutexGuard<'_, HashMap<SubmissionId, Awaited>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Awaiting {
     pub fn settled(&self) -> Option<Whole> {
-        self.waiters.places().get(&self.submission)?.settled.clone()
+        self.waiters.awaited().get(&self.submission)?.settled.clone()
     }
 }
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        let mut places = self.waiters.places();
-        let Some(place) = places.get_mut(&self.submission) else { return };
-        place.waiting -= 1;
-        if place.waiting == 0 {
-            places.remove(&self.submission);
+        let mut all = self.waiters.awaited();
+        let Some(awaited) = all.get_mut(&self.submission) else { return };
+        awaited.waiting -= 1;
+        if awaited.waiting == 0 {
+            all.remove(&self.submission);
         }
     }
 }

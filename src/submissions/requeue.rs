@@ -3,12 +3,9 @@
 use super::Submissions;
 use crate::{
     domain::{AgencyName, Event, Progress, SubmissionId},
-    journal::JournalError,
+    journal::{JournalError, Moved},
 };
 use jiff::Timestamp;
-
-/// How many are changed before the next are asked for: what has changed is held in memory until it is counted.
-const AT_ONCE: u64 = 1024;
 
 impl Submissions {
     /// The time of its retry has come.
@@ -23,23 +20,31 @@ impl Submissions {
         before: Timestamp,
         at_most: u64,
     ) -> Result<u64, JournalError> {
-        let (now, mut total) = (self.clock.now(), 0);
-        while total < at_most {
-            let limit = (at_most - total).min(AT_ONCE);
-            let moved = self.journal.requeue(agency, before, now, limit).await?;
-            self.have_moved(&moved);
-            total += moved.len() as u64;
-            if (moved.len() as u64) < limit {
-                break;
-            }
-        }
-        Ok(total)
+        let now = self.clock.now();
+        let limit = |left: u64| u32::try_from(left).unwrap_or(u32::MAX);
+        self.in_pieces(at_most, |left| self.journal.requeue(agency, before, now, limit(left))).await
     }
 
     /// The clock has been set back: what waits for a time of before it need not wait so long. How many there were.
     pub async fn requeue_ahead(&self, agency: &AgencyName, after: Timestamp) -> Result<u64, JournalError> {
-        let moved = self.journal.requeue_ahead(agency, after, self.clock.now()).await?;
-        self.have_moved(&moved);
-        Ok(moved.len() as u64)
+        let now = self.clock.now();
+        self.in_pieces(u64::MAX, |_| self.journal.requeue_ahead(agency, after, now)).await
+    }
+
+    /// Until there are no more, or so many. Each piece is a transaction, and counted before the next one is in memory.
+    async fn in_pieces<F>(&self, at_most: u64, piece: impl Fn(u64) -> F) -> Result<u64, JournalError>
+    where
+        F: Future<Output = Result<Vec<Moved>, JournalError>>,
+    {
+        let mut total = 0;
+        while total < at_most {
+            let moved = piece(at_most - total).await?;
+            if moved.is_empty() {
+                break;
+            }
+            self.have_moved(&moved);
+            total += moved.len() as u64;
+        }
+        Ok(total)
     }
 }

@@ -111,7 +111,7 @@ pub struct Requeue {
     pub agency: AgencyName,
     pub lost: Lost,
     pub now: Timestamp,
-    pub limit: u64,
+    pub limit: u32,
 }
 
 impl Operation for Requeue {

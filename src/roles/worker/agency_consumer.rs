@@ -2,11 +2,10 @@
 //! while its circuit is open, what would be sent is held back in the journal.
 
 use super::{
-    Breaker, Circuit, FairQueue,
+    Circuit,
     breaker::RequestKind,
-    fair_queue::{Owner, Standing},
-    pace::Pace,
-    rate::Rate,
+    consumer_state::{AwaitedProbe, ConsumerState, PAUSE},
+    delivery_slot::{DeliverySlot, Ended},
     settlement::{Left, Settlement, settled},
 };
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     broker::{Broker, Deliveries, Delivery},
     crash::{self, Point},
     delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal, deliver},
-    domain::{Clock, SubmissionId},
+    domain::Clock,
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -47,71 +46,8 @@ pub struct AgencyConsumerParts {
     pub metrics: Metrics,
 }
 
-/// The pause after a failure of broker or journal. It is also the longest sleep, because the wall clock may jump.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Before what could not be held back yet is looked at again.
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
-
-/// All that changes while a consumer runs. Its own task holds it, and nobody else.
-struct ConsumerState {
-    /// What the broker has delivered and is not under way. It is put back when the consumer ends.
-    queue: FairQueue,
-    /// Whether submissions are sent, after failures.
-    breaker: Breaker,
-    /// How many requests a second the agency takes.
-    rate: Rate,
-    /// How many may be under way at once, fewer after an outage.
-    pace: Pace,
-    /// How many are under way. Each counts until its slot is free.
-    busy: u32,
-    is_probe_under_way: bool,
-    /// Since the circuit is half open: by the declared probe, or because none is declared.
-    is_found_well: bool,
-    /// The probe that was woken in the journal and comes through the broker.
-    awaited_probe: Option<AwaitedProbe>,
-    /// When what could not be held back yet is tried again.
-    hold_again_at: Option<Instant>,
-    /// Where the slots of deliveries under way tell of their end.
-    ended: mpsc::UnboundedSender<Ended>,
-}
-
-/// What comes through the broker to be the probe.
-#[derive(Clone, Copy)]
-struct AwaitedProbe {
-    /// Of its office.
-    failures: usize,
-    /// It is not waited for longer: another worker may have got it.
-    until: Instant,
-}
-
-/// One delivery that is over.
-#[derive(Debug, Clone, PartialEq)]
-struct Ended {
-    owner: Owner,
-    submission: Option<SubmissionId>,
-    kind: RequestKind,
-    signal: HealthSignal,
-}
-
-/// The slot of a delivery that is under way. Its task holds it, and the consumer has it back once it is dropped, also if the
-/// task panics.
-struct DeliverySlot {
-    ended: Ended,
-    consumer: mpsc::UnboundedSender<Ended>,
-}
-
-impl DeliverySlot {
-    fn free(mut self, signal: HealthSignal) {
-        self.ended.signal = signal;
-    }
-}
-
-impl Drop for DeliverySlot {
-    fn drop(&mut self) {
-        // An error says that the consumer is ending.
-        let _ = self.consumer.send(self.ended.clone());
-    }
-}
 
 impl AgencyConsumer {
     pub fn new(parts: AgencyConsumerParts) -> Arc<Self> {
@@ -121,7 +57,7 @@ impl AgencyConsumer {
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (ended, mut endings) = mpsc::unbounded_channel();
-        let mut state = self.beginning(ended);
+        let mut state = ConsumerState::beginning(&self.adapter, self.clock.now(), ended);
         while !stop.is_cancelled() {
             // Not before the journal is known to be the one that the installation has worked with.
             tokio::select! {
@@ -147,22 +83,6 @@ impl AgencyConsumer {
         }
         self.under_way.close();
         self.under_way.wait().await;
-    }
-
-    fn beginning(&self, ended: mpsc::UnboundedSender<Ended>) -> ConsumerState {
-        let limits = &self.adapter.limits;
-        ConsumerState {
-            queue: FairQueue::default(),
-            breaker: Breaker::new(self.adapter.breaker),
-            rate: Rate::new(limits.requests_per_second, Instant::now()),
-            pace: Pace::beginning(limits.concurrency.get(), self.clock.now()),
-            busy: 0,
-            is_probe_under_way: false,
-            is_found_well: false,
-            awaited_probe: None,
-            hold_again_at: None,
-            ended,
-        }
     }
 
     /// Until the process stops, the queues end, or the agency does not take our certificate.
@@ -404,55 +324,6 @@ impl AgencyConsumer {
     }
 }
 
-impl ConsumerState {
-    /// The next that may go, and what for.
-    fn next(&mut self) -> Option<(Owner, Delivery, RequestKind)> {
-        let (breaker, slots, is_probe_under_way) = (&self.breaker, self.pace.slots(), self.is_probe_under_way);
-        let awaited = self.awaited_probe.filter(|awaited| Instant::now() < awaited.until);
-        let is_no_worse = |failures: &usize| awaited.is_none_or(|awaited| *failures <= awaited.failures);
-        let rank = |owner: &Owner, standing: Standing| match breaker.circuit() {
-            Circuit::Open { whose, .. } if whose.covers(owner) => None,
-            // The probe is of whoever has failed least, also if it is still on its way.
-            Circuit::HalfOpen { whose } if whose.covers(owner) => {
-                (!is_probe_under_way).then(|| breaker.failures_of(owner)).filter(is_no_worse)
-            }
-            _ => (standing.under_way < share(slots, standing)).then_some(0),
-        };
-        let (owner, delivery) = self.queue.next(rank)?;
-        let is_probe = matches!(self.breaker.circuit(), Circuit::HalfOpen { whose } if whose.covers(&owner));
-        Some((owner, delivery, if is_probe { RequestKind::Probe } else { RequestKind::Ordinary }))
-    }
-
-    /// Whether nothing in the queue may be the probe that is of an office which has not failed.
-    fn wants_probe(&self) -> bool {
-        let Circuit::HalfOpen { whose } = self.breaker.circuit() else { return false };
-        let is_good = |owner: &Owner| whose.covers(owner) && self.breaker.failures_of(owner) == 0;
-        !self.is_probe_under_way && !self.queue.has(is_good)
-    }
-
-    fn rest(&self, now: Timestamp) -> Duration {
-        let circuit = match self.breaker.circuit() {
-            Circuit::Open { until, .. } => {
-                let again = self.hold_again_at.map_or(PAUSE, |again| again.saturating_duration_since(Instant::now()));
-                Duration::try_from(until.duration_since(now)).unwrap_or_default().min(again)
-            }
-            Circuit::Closed | Circuit::HalfOpen { .. } => PAUSE,
-        };
-        circuit.min(self.pace.rest()).min(PAUSE)
-    }
-}
-
-/// How many slots one office may have. One whose requests meet nothing but silence or failures soon has a single one: what it
-/// asks may be the reason, and every slot that it takes would be taken for long. Before its first time-out nobody knows, so
-/// that the last of many slots is nobody's who has all others. To an office alone this costs a quarter of what the agency
-/// bears at the most; of fewer slots it would be too much.
-fn share(slots: u32, standing: Standing) -> u32 {
-    let most = if slots < MANY_SLOTS { slots } else { slots - 1 };
-    most.min(slots.checked_shr(standing.failures).unwrap_or(0)).max(1)
-}
-
-const MANY_SLOTS: u32 = 4;
-
 /// `None` once both queues have ended.
 async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
     tokio::select! {
@@ -465,29 +336,4 @@ async fn next(deliveries: &mut Deliveries) -> Option<Delivery> {
 
 fn ready(deliveries: &mut Deliveries) -> Option<Delivery> {
     deliveries.urgent.try_recv().or_else(|_| deliveries.ordinary.try_recv()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_office_never_has_all_of_many_slots_and_one_that_fails_soon_has_a_single_one() {
-        let of = |slots, failures| share(slots, Standing { under_way: 0, failures });
-        assert_eq!([1, 2, 3, 4, 8, 1000].map(|slots| of(slots, 0)), [1, 2, 3, 3, 7, 999]);
-        assert_eq!([0, 1, 2, 3, 4, 99].map(|failures| of(8, failures)), [7, 4, 2, 1, 1, 1]);
-    }
-
-    #[tokio::test]
-    async fn a_delivery_whose_task_fails_inside_gives_its_slot_back() {
-        let (sender, mut endings) = mpsc::unbounded_channel();
-        for signal in [None, Some(HealthSignal::Well)] {
-            let ended = Ended { owner: None, submission: None, kind: RequestKind::Probe, signal: HealthSignal::None };
-            let slot = DeliverySlot { ended: ended.clone(), consumer: sender.clone() };
-            let task = tokio::spawn(async move { slot.free(signal.expect("it fails inside")) });
-            assert_eq!(task.await.is_ok(), signal.is_some());
-            let expected = Ended { signal: signal.unwrap_or(HealthSignal::None), ..ended };
-            assert_eq!(endings.try_recv(), Ok(expected));
-        }
-    }
 }

@@ -6,6 +6,8 @@ mod pace;
 mod rate;
 mod settlement;
 mod standstill;
+mod consumer_state;
+mod delivery_slot;
 mod agency_consumer;
 
 pub use agency_consumer::{AgencyConsumer, AgencyConsumerParts};

@@ -1,7 +1,7 @@
 //! Standstill: while our certificate is past its dates, or the agency does not take it, nothing is sent to it by anybody, and
 //! no submission is the probe.
 
-use super::{AgencyConsumer, agency_consumer::PAUSE};
+use super::{AgencyConsumer, consumer_state::PAUSE};
 use crate::delivery::AgencyConnection;
 use jiff::Timestamp;
 use std::{

@@ -124,7 +124,7 @@ async fn what_the_broker_has_lost_is_counted_and_published_again(journal: Tested
     }
     assert_eq!(journal.queued_since(&agency(), at(10)).await.unwrap(), 0);
     assert_eq!(journal.queued_since(&agency(), at(20)).await.unwrap(), 1);
-    assert_eq!(journal.requeue(&agency(), at(20), at(30), u64::MAX).await.unwrap().len(), 1);
+    assert_eq!(journal.requeue(&agency(), at(20), at(30), u32::MAX).await.unwrap().len(), 1);
     assert_eq!(state(&journal, old).await, StateName::Accepted);
     assert_eq!(state(&journal, young).await, StateName::Queued);
     assert_eq!(state(&journal, elsewhere).await, StateName::Queued);
