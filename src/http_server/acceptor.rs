@@ -40,9 +40,7 @@ pub struct Connection<P> {
 pub struct Accepted<S, P> {
     pub stream: S,
     pub version: HttpVersion,
-    pub peer: P,
-    /// Ends the connection after the requests under way, as [`Connection::farewell`].
-    pub farewell: CancellationToken,
+    pub connection: Connection<P>,
 }
 
 /// Makes the handshakes of one listener, and lasts as long as it does.
@@ -70,7 +68,11 @@ impl Acceptor for PlainAcceptor {
 
     async fn accept(&self, connection: TcpConnection) -> Option<Accepted<TcpConnection, ()>> {
         let farewell = CancellationToken::new();
-        Some(Accepted { stream: connection, version: HttpVersion::Http1, peer: (), farewell })
+        Some(Accepted {
+            stream: connection,
+            version: HttpVersion::Http1,
+            connection: Connection { peer: (), farewell },
+        })
     }
 
     fn is_identified(&self, (): &()) -> bool {

@@ -1,7 +1,7 @@
 //! The accept loop: connections come in as long as there are permits for them, and each is served in a task of its own.
 
 use super::{
-    acceptor::{Accepted, Acceptor, Connection, ListenerLimits},
+    acceptor::{Accepted, Acceptor, ListenerLimits},
     client_stream::ClientStream,
     connection,
     unidentified::Unidentified,
@@ -97,9 +97,9 @@ impl<A: Acceptor> Listener<A> {
             // Nothing was asked yet.
             () = self.shutdown.cancelled() => return,
         };
-        let Ok(Some(Accepted { stream, version, peer, farewell })) = accepted else { return };
-        let is_identified = self.acceptor.is_identified(&peer);
-        let connection = Arc::new(Connection { peer, farewell });
+        let Ok(Some(Accepted { stream, version, connection })) = accepted else { return };
+        let is_identified = self.acceptor.is_identified(&connection.peer);
+        let connection = Arc::new(connection);
         let serving = connection::serve(&self.router, stream, version, connection, self.limits, &self.shutdown);
         if is_identified {
             drop(unidentified);

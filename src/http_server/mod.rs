@@ -27,10 +27,10 @@ mod status;
 mod response;
 
 pub use acceptor::{Accepted, Acceptor, Connection, HttpVersion, ListenerLimits, PlainAcceptor};
-pub use body_reader::{BodyReader, HeldBody, Pace};
-pub use client_stream::{ClientStream, TcpConnection};
+pub use body_reader::{BodyReader, Pace};
+pub use client_stream::TcpConnection;
 pub use listener::{bind, serve};
-pub use memory::{MemoryLimit, MemoryLimits, MemoryPermit};
+pub use memory::{MemoryLimit, MemoryLimits};
 pub use problem::Problem;
 pub use request_host::check_request;
 pub use response::{After, complete, trace_of};

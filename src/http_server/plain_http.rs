@@ -1,6 +1,6 @@
 //! Plain HTTP on a port of TLS: who speaks it gets an answer in words, and the connection's end.
 
-use super::{TcpConnection, problem::Problem};
+use super::{TcpConnection, framing::is_token, problem::Problem};
 use crate::domain::{Code, TraceParent};
 use http_body_util::BodyExt;
 use std::time::Duration;
@@ -51,17 +51,12 @@ enum FirstWord {
 /// A method is any token (RFC 9110, section 9.1) but the one with which HTTP/2 begins, whose client would not understand us
 /// (RFC 9113, section 3.4).
 fn first_word(bytes: &[u8]) -> FirstWord {
-    let length = bytes.iter().take_while(|byte| is_of_token(**byte)).count();
+    let length = bytes.iter().take_while(|byte| is_token(**byte)).count();
     match bytes.get(length) {
         Some(b' ') if length > 0 && !bytes.starts_with(b"PRI ") => FirstWord::Method,
         None if (1..FIRST_WORD).contains(&length) => FirstWord::HalfAMethod,
         Some(_) | None => FirstWord::Other,
     }
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_of_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -11,20 +11,15 @@ use std::net::Ipv6Addr;
 
 /// The last one of its connection if it is refused: nobody knows what the bytes after it are.
 pub fn check_request<B>(request: &Request<B>) -> Result<(), Problem> {
-    let refused = |problem: &str| Err(Problem::at(Code::RequestFraming, "", problem));
-    if request.version() >= Version::HTTP_2 {
-        return match h2_host(request) {
-            Ok(()) => Ok(()),
-            Err(problem) => refused(problem),
-        };
-    }
-    if let Some(reason) = request.headers().get(REFUSED) {
-        return refused(reason.to_str().unwrap_or("the head is not understood"));
-    }
-    match host(request.headers(), request.version()).and_then(|()| target(request.uri(), request.headers())) {
-        Ok(()) => Ok(()),
-        Err(problem) => refused(problem),
-    }
+    let (headers, version) = (request.headers(), request.version());
+    let judged = if version >= Version::HTTP_2 {
+        h2_host(request)
+    } else if let Some(reason) = headers.get(REFUSED) {
+        Err(reason.to_str().unwrap_or("the head is not understood"))
+    } else {
+        host(headers, version).and_then(|()| target(request.uri(), headers))
+    };
+    judged.map_err(|problem| Problem::at(Code::RequestFraming, "", problem))
 }
 
 /// A target that names a host itself (RFC 9112, sections 3.2.2 and 3.2.3) names the one that Host names: one reader goes by

@@ -70,6 +70,7 @@ impl Shared {
         let gateway = Gateway::start(GatewayParts {
             settings: installation.settings.gateway.clone(),
             offices: installation.settings.offices.clone(),
+            submissions: self.submissions(),
             journal: self.journal.clone(),
             broker: self.broker.clone(),
             catalogue: installation.catalogue.clone(),

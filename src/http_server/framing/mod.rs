@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use chunks::Chunks;
 use head::{Framing, read_head};
 
-pub use head::REFUSED;
+pub use head::{REFUSED, is_token};
 use std::{
     io,
     pin::Pin,

@@ -21,9 +21,9 @@ pub fn request_sha256(body: &[u8]) -> Option<[u8; 32]> {
 }
 
 pub fn postgres_url(url: &str) -> Result<(), JournalError> {
-    let place = postgres::Place { url, passfile: None, files: postgres::Files::default() };
+    let place = postgres::Server { url, passfile: None, files: postgres::Files::default() };
     match place.check(false) {
-        Err(postgres::PlaceFault::Url(error)) => Err(error),
+        Err(postgres::ServerFault::Url(error)) => Err(error),
         _ => Ok(()),
     }
 }

@@ -41,7 +41,9 @@ pub struct OfficeLimits {
 }
 
 /// Held by a connection until it ends.
-pub struct ConnectionPermit(#[allow(dead_code)] OwnedSemaphorePermit);
+pub struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// A request under way, from its admission until its handler has ended or only waits.
 pub struct UnderWay {
@@ -99,7 +101,8 @@ impl OfficeLimits {
 
     /// `None`: this office has as many connections as it may.
     pub fn connection(&self) -> Option<ConnectionPermit> {
-        self.connections.clone().try_acquire_owned().ok().map(ConnectionPermit)
+        let permit = self.connections.clone().try_acquire_owned().ok()?;
+        Some(ConnectionPermit { _permit: permit })
     }
 
     pub fn take_request(&self) -> Result<(), Problem> {

@@ -3,8 +3,8 @@
 //!
 //! A connection is accepted by [`office_acceptor`], which asks the [`office_directory`] whose certificate was shown. A
 //! request's way: [`routes`] finds its handler, [`admission`] says whether it may come in now, the handler (`submit`,
-//! `submissions`, …) gets it as an [`office_request`] and returns an answer or a [`Problem`](http_server::Problem). Everything that a request may
-//! hold is a permit that comes back by itself ([`limits`]).
+//! `submissions`, …) gets it as an [`office_request`] and returns an answer or a [`Problem`](http_server::Problem).
+//! Everything that a request may hold is a permit that comes back by itself ([`limits`]).
 
 mod state;
 mod limits;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     domain::{Clock, Code},
     http_client::{TlsFailure, tls_failure},
-    http_server::{Accepted, Acceptor, Problem, TcpConnection, TlsClientStream, accept_tls},
+    http_server::{Accepted, Acceptor, Connection, Problem, TcpConnection, TlsClientStream, accept_tls},
     telemetry::Metrics,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -83,7 +83,8 @@ impl Acceptor for OfficeAcceptor {
         self.metrics.connection_opened();
         let open = OpenConnection(self.metrics.clone());
         let peer = Peer { chain, verdict, permit, _open: open };
-        Some(Accepted { stream, version, peer, farewell: CancellationToken::new() })
+        let connection = Connection { peer, farewell: CancellationToken::new() };
+        Some(Accepted { stream, version, connection })
     }
 
     fn is_identified(&self, peer: &Peer) -> bool {

@@ -45,7 +45,8 @@ impl<S: Sync> FromRequest<S> for OfficeRequest {
     }
 }
 
-/// What stands where the route's path has its parameter. What cannot be one names nothing that exists.
+/// What stands where the route's path has its parameter; percent-encoded characters count as what they stand for (RFC 3986,
+/// section 6.2.2.2). What cannot be one names nothing that exists.
 pub(super) struct PathParameter<T>(pub T);
 
 impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for PathParameter<T> {

@@ -1,4 +1,4 @@
-//! What the gateway's own rooms refuse comes in; the problem that the office is told goes out.
+//! What the journal or the router refuses comes in; the problem that the office is told goes out.
 
 use crate::{domain::Code, http_server::Problem, journal::JournalError};
 use axum::extract::rejection::QueryRejection;

@@ -7,6 +7,7 @@ use super::{
     submission_view,
 };
 use crate::{
+    adapter::{Adapter, Operation},
     catalogue::Service,
     domain::{Code, ServiceName},
     http_server::Problem,
@@ -20,7 +21,7 @@ pub async fn list(State(state): State<Arc<GatewayState>>, request: OfficeRequest
     let mut names: Vec<&ServiceName> = request.office.office.services.iter().collect();
     names.sort_unstable();
     let usable = names.into_iter().filter_map(|name| state.service(&request.office, name));
-    let services: Vec<_> = usable.filter_map(|service| described(&state, service, &request)).collect();
+    let services: Vec<_> = usable.map(|usable| described(usable, &request)).collect();
     Ok(in_their_language(submission_view::json_response(StatusCode::OK, &json!({"services": services}))))
 }
 
@@ -29,25 +30,36 @@ pub async fn show(
     PathParameter(name): PathParameter<ServiceName>,
     request: OfficeRequest,
 ) -> Reply {
-    let service = state.service(&request.office, &name);
-    let described = service.and_then(|service| described(&state, service, &request));
-    let described = described.ok_or(Problem::from(Code::RequestNotFound))?;
+    let usable = state.service(&request.office, &name).ok_or(Problem::from(Code::RequestNotFound))?;
+    let described = described(usable, &request);
     Ok(in_their_language(submission_view::json_response(StatusCode::OK, &described)))
+}
+
+/// A service that an office may use, and who does it how.
+#[derive(Clone, Copy)]
+pub struct Usable<'a> {
+    pub service: &'a Service,
+    pub adapter: &'a Adapter,
+    pub operation: &'a Operation,
 }
 
 impl GatewayState {
     /// The service, if this office may use it and some agency does it.
-    pub fn service(&self, office: &KnownOffice, name: &ServiceName) -> Option<&Service> {
-        let is_usable = office.office.may_use(name) && self.adapters.for_service(name).is_some();
-        self.catalogue.get(name).filter(|_| is_usable)
+    pub fn service(&self, office: &KnownOffice, name: &ServiceName) -> Option<Usable<'_>> {
+        if !office.office.may_use(name) {
+            return None;
+        }
+        let service = self.catalogue.get(name)?;
+        let (adapter, operation) = self.adapters.for_service(name)?;
+        Some(Usable { service, adapter, operation })
     }
 }
 
-fn described(state: &GatewayState, service: &Service, request: &OfficeRequest) -> Option<Value> {
-    let (adapter, operation) = state.adapters.for_service(&service.name)?;
+fn described(usable: Usable<'_>, request: &OfficeRequest) -> Value {
+    let Usable { service, adapter, operation } = usable;
     let accepted = request.headers.get(header::ACCEPT_LANGUAGE).and_then(|field| field.to_str().ok());
     let (language, title) = service.title(accepted);
-    Some(json!({
+    json!({
         "name": service.name,
         "title": title,
         "language": language,
@@ -59,7 +71,7 @@ fn described(state: &GatewayState, service: &Service, request: &OfficeRequest) -
         "subject": service.subject,
         "request_schema": service.request_schema.source(),
         "answer_schema": service.answer_schema.source(),
-    }))
+    })
 }
 
 fn in_their_language(mut response: Response) -> Response {

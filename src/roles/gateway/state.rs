@@ -12,7 +12,7 @@ use crate::{
     journal::{Journal, Record},
     roles::dispatch::Dispatch,
     settings::{GatewaySettings, OfficeSettings},
-    submissions::{Listeners, Submissions},
+    submissions::Submissions,
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct GatewayParts {
     pub settings: GatewaySettings,
     pub offices: Vec<OfficeSettings>,
+    pub submissions: Submissions,
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
     pub catalogue: Arc<Catalogue>,
@@ -74,19 +75,12 @@ pub struct GatewayState {
 
 impl GatewayState {
     pub(super) fn new(parts: GatewayParts, attachments: AttachmentStore) -> Self {
-        let listeners = Listeners {
-            broker: parts.broker.clone(),
-            waiters: parts.fast_path.waiters(),
-            metrics: parts.metrics.clone(),
-            outbox_filled: parts.outbox_work.clone().unwrap_or_default(),
-        };
-        let submissions = Submissions::serving(parts.journal.clone(), parts.clock.clone(), listeners);
         Self {
             quota: Arc::default(),
             keeping: TaskTracker::new(),
             limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
             settings: parts.settings,
-            submissions,
+            submissions: parts.submissions,
             journal: parts.journal,
             broker: parts.broker,
             catalogue: parts.catalogue,

@@ -1,13 +1,12 @@
 //! The body of `POST /v1/submissions`: a JSON value comes in; what the office asks for goes out, or all that is wrong
 //! with it and where.
 
-use super::{GatewayState, moment, office_directory::KnownOffice, openapi};
+use super::{GatewayState, moment, office_directory::KnownOffice, openapi, services::Usable};
 use crate::{
-    adapter::Operation,
     catalogue::{SchemaFault, Service},
     domain::{
-        AgencyName, AttachmentId, AttachmentRef, CallContext, Code, Effect, Priority, ServiceName, Subject, Submission,
-        SubmissionId, TraceParent, later, whole_microseconds,
+        AttachmentId, AttachmentRef, CallContext, Code, Priority, ServiceName, Subject, Submission, SubmissionId,
+        TraceParent, later, whole_microseconds,
     },
     http_server::Problem,
     journal::JournalError,
@@ -17,7 +16,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
-use std::time::Duration;
 
 /// The envelope: valid by the schema `NewSubmission` of the API's own document.
 #[derive(Deserialize)]
@@ -33,14 +31,6 @@ pub struct SubmissionRequest {
     pub expires_at: Option<Timestamp>,
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
-}
-
-/// Where a request goes, and what it does there.
-struct Route {
-    service: ServiceName,
-    agency: AgencyName,
-    effect: Effect,
-    deadline: Duration,
 }
 
 /// A fault, and the code that it has if there is no other.
@@ -69,7 +59,7 @@ impl SubmissionRequest {
             }
         }
         let service = value.get("service").and_then(Value::as_str).and_then(|name| name.parse().ok());
-        if let Some(service) = service.and_then(|name| state.service(office, &name)) {
+        if let Some(Usable { service, .. }) = service.and_then(|name| state.service(office, &name)) {
             faults.extend(value.get("data").map(|data| data_faults(service, data)).unwrap_or_default());
             let is_subject_told = faults.iter().any(|fault| fault.pointer.starts_with("/subject"));
             let subject = value.get("subject").filter(|_| !is_subject_told).map(Subject::deserialize);
@@ -113,26 +103,28 @@ impl SubmissionRequest {
         // As exact as the journal keeps it.
         let now = whole_microseconds(state.clock.now());
         let mut found = Vec::new();
-        let route = self.find_route(state, office, &mut found);
+        let usable = self.find_service(state, office, &mut found);
         if self.expires_at.is_some_and(|at| at <= now) {
             found.push(Found::new(Code::RequestExpiresAt, "/expires_at", "is not in the future"));
         }
         let attachments = self.find_attachments(state, office, &mut found).await?;
-        if let Some(service) = route.as_ref().and_then(|route| state.catalogue.get(&route.service)) {
+        if let Some(Usable { service, .. }) = usable {
             // Of what is not there nobody knows the kind: that it is not there is told already.
             let are_all_known = attachments.len() == self.attachments.len();
             let faults = if are_all_known { service.attachments.faults(&attachments) } else { Vec::new() };
             found.extend(faults.into_iter().map(|fault| Found { alone: Code::AttachmentNotTaken, fault }));
         }
-        let Some(route) = route.filter(|_| found.is_empty()) else { return Err(problem_of(found)) };
-        let deadline = SignedDuration::try_from(route.deadline).unwrap_or(SignedDuration::MAX);
+        let Some(Usable { service, adapter, operation }) = usable.filter(|_| found.is_empty()) else {
+            return Err(problem_of(found));
+        };
+        let deadline = SignedDuration::try_from(operation.deadline).unwrap_or(SignedDuration::MAX);
         let latest = later(now, deadline);
         Ok(Submission {
             id: SubmissionId::new(),
             office: office.office.name.clone(),
-            service: route.service,
-            agency: route.agency,
-            effect: route.effect,
+            service: service.name.clone(),
+            agency: adapter.agency.clone(),
+            effect: operation.effect,
             priority: self.priority,
             context: self.context,
             subject: self.subject,
@@ -144,20 +136,21 @@ impl SubmissionRequest {
         })
     }
 
-    /// Which agency does it and how, if `data` is as it should be.
-    fn find_route(&self, state: &GatewayState, office: &KnownOffice, found: &mut Vec<Found>) -> Option<Route> {
-        let route = self.service.parse::<ServiceName>().ok().and_then(|service| {
-            let known = state.service(office, &service)?;
-            let faults = subject_fault(known, &self.subject).into_iter().chain(data_faults(known, &self.data));
-            found.extend(faults.map(|fault| Found { alone: Code::RequestSchema, fault }));
-            let (adapter, operation) = state.adapters.for_service(&service)?;
-            let Operation { effect, deadline, .. } = *operation;
-            Some(Route { service, agency: adapter.agency.clone(), effect, deadline })
-        });
-        if route.is_none() {
+    /// Who does it and how; what is wrong with `subject` and `data` goes to `found`.
+    fn find_service<'a>(
+        &self,
+        state: &'a GatewayState,
+        office: &KnownOffice,
+        found: &mut Vec<Found>,
+    ) -> Option<Usable<'a>> {
+        let usable = self.service.parse::<ServiceName>().ok().and_then(|name| state.service(office, &name));
+        let Some(Usable { service, .. }) = usable else {
             found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
-        }
-        route
+            return None;
+        };
+        let faults = subject_fault(service, &self.subject).into_iter().chain(data_faults(service, &self.data));
+        found.extend(faults.map(|fault| Found { alone: Code::RequestSchema, fault }));
+        usable
     }
 
     async fn find_attachments(

@@ -78,7 +78,7 @@ async fn accept(
     let watch = state.broker.watch(submission.id);
     let claimed_until = |_: &PublishSlot| PublishSlot::claimed_until(submission.accepted_at);
     crash::here(Point::GatewayValidated);
-    let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.place(submission));
+    let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.slot(submission));
     let is_relays = slot_found.as_ref().err() == Some(&NoPublishSlot::NoRoom);
     let mut slot = slot_found.ok();
     let journaled =

@@ -60,19 +60,23 @@ async fn keep(
     let Arrived { sha256, size_bytes } = arriving.keep(id).await.map_err(disk_fault)?;
     let attachment = AttachmentRef { id, sha256: lower_hex(sha256), size_bytes, media_type, name };
     let added = state.journal.add_attachment(office, &attachment, &share.most, state.clock.now()).await;
-    if let Ok(Err(no_room)) = added {
-        let _ = state.attachments.remove(id).await;
-        return Err(quota::problem(no_room));
-    }
-    if let Err(error) = added {
-        // It may have been recorded all the same.
-        if let Ok(None) = state.journal.attachment(office, id).await {
-            let _ = state.attachments.remove(id).await;
+    match added {
+        Ok(Ok(())) => {
+            share.keep();
+            Ok(attachment)
         }
-        return Err(error.into());
+        Ok(Err(no_room)) => {
+            let _ = state.attachments.remove(id).await;
+            Err(quota::problem(no_room))
+        }
+        Err(error) => {
+            // It may have been recorded all the same.
+            if let Ok(None) = state.journal.attachment(office, id).await {
+                let _ = state.attachments.remove(id).await;
+            }
+            Err(error.into())
+        }
     }
-    share.keep();
-    Ok(attachment)
 }
 
 async fn receive(

@@ -12,7 +12,7 @@ mod address;
 mod delivery;
 
 pub use address::{ForbiddenAddress, check_host, is_public};
-pub use webhook_client::{PostError, check_webhook, resolve_webhook};
+pub use webhook_client::{check_webhook, resolve_webhook};
 pub use webhook_clients::{NotifierError, WebhookClients};
 
 use super::lasting::lasting;

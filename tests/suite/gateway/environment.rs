@@ -16,6 +16,7 @@ use punte::{
         routes::{ROUTES, Route},
     },
     settings::{AttachmentSettings, CertificateMatch, ConfigFaults, GatewaySettings, OfficeSettings},
+    submissions::{Listeners, Submissions},
     telemetry::Metrics,
     trust::{AgencyRoots, ClientTls, Identity, client_config},
 };
@@ -76,7 +77,15 @@ impl TestEnvironment {
     }
 
     pub async fn try_open(&self) -> Result<Gateway, GatewayError> {
+        let fast_path = Arc::new(FastPath::new(Workers::Elsewhere, FastPathMode::On));
+        let listeners = Listeners {
+            broker: self.broker.clone(),
+            waiters: fast_path.waiters(),
+            metrics: self.metrics.clone(),
+            outbox_filled: Arc::default(),
+        };
         Gateway::start(GatewayParts {
+            submissions: Submissions::serving(self.journal.clone(), self.clock.clone(), listeners),
             settings: self.settings.clone(),
             offices: self.offices.clone(),
             journal: self.journal.clone(),
@@ -89,7 +98,7 @@ impl TestEnvironment {
             grace: Duration::from_secs(5),
             outbox_work: None,
             dispatch: None,
-            fast_path: Arc::new(FastPath::new(Workers::Elsewhere, FastPathMode::On)),
+            fast_path,
         })
         .await
     }
