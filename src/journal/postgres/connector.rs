@@ -238,11 +238,11 @@ fn all_of(failures: Vec<Failure>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::postgres::{Files, Place};
+    use crate::journal::postgres::{Files, Server};
 
     #[test]
     fn a_pooler_is_found_out_once() {
-        let place = Place { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
+        let place = Server { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
         let address = Address::parse(place.url, None).unwrap();
         let connector = Connector::new(address, Passwords::of(&place), None);
         assert!(connector.distrust());

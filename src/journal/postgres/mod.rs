@@ -67,7 +67,7 @@ pub struct PostgresJournal {
 }
 
 /// Where a PostgreSQL is, as the configuration says.
-pub struct Place<'a> {
+pub struct Server<'a> {
     pub url: &'a str,
     /// The text of a file of passwords.
     pub passfile: Option<&'a str>,
@@ -83,7 +83,7 @@ pub struct Files<'a> {
 
 /// What is wrong with the configuration of a journal in PostgreSQL.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceFault {
+pub enum ServerFault {
     #[error(transparent)]
     Url(JournalError),
     #[error("is given, but nothing would be encrypted: the URL says no sslmode, or sslmode=disable")]
@@ -92,13 +92,13 @@ pub enum PlaceFault {
     NoAuthority,
 }
 
-impl Place<'_> {
+impl Server<'_> {
     /// Whether a journal could be looked for there. `has_authority`: that of the server's certificate is configured.
-    pub fn check(&self, has_authority: bool) -> Result<(), PlaceFault> {
-        let address = Address::parse(self.url, self.passfile).map_err(PlaceFault::Url)?;
+    pub fn check(&self, has_authority: bool) -> Result<(), ServerFault> {
+        let address = Address::parse(self.url, self.passfile).map_err(ServerFault::Url)?;
         match (address.security, has_authority) {
-            (Security::Plain, true) => Err(PlaceFault::NeedlessAuthority),
-            (Security::Tls, false) => Err(PlaceFault::NoAuthority),
+            (Security::Plain, true) => Err(ServerFault::NeedlessAuthority),
+            (Security::Tls, false) => Err(ServerFault::NoAuthority),
             _ => Ok(()),
         }
     }
@@ -107,16 +107,16 @@ impl Place<'_> {
 impl PostgresJournal {
     /// The journal at a URL that holds its password, if there is one.
     pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
-        Self::open_at(Place { url, passfile: None, files: Files::default() }, tls).await
+        Self::open_at(Server { url, passfile: None, files: Files::default() }, tls).await
     }
 
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
     /// `verify-full` (the last two both verify as `tls` says), and `search_path` names the schema, which is created.
     /// Without `sslmode` only the own machine is spoken to in plain text. Of several hosts, one that takes writes is used.
-    pub async fn open_at(place: Place<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
-        let fault = |fault: PlaceFault| unusable::unusable(&format!("the authority of its certificate {fault}"));
+    pub async fn open_at(place: Server<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
+        let fault = |fault: ServerFault| unusable::unusable(&format!("the authority of its certificate {fault}"));
         place.check(tls.is_some()).map_err(|found| match found {
-            PlaceFault::Url(error) => error,
+            ServerFault::Url(error) => error,
             found => fault(found),
         })?;
         let address = Address::parse(place.url, place.passfile)?;

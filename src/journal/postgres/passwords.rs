@@ -1,6 +1,6 @@
 //! The passwords as they are now: files that may be changed while we run come in; for a host of the URL its password goes out.
 
-use super::{Place, address::Address};
+use super::{Server, address::Address};
 use crate::secret_file;
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ struct Known {
 }
 
 impl Passwords {
-    pub fn of(place: &Place<'_>) -> Self {
+    pub fn of(place: &Server<'_>) -> Self {
         let owned = |path: Option<&Path>| path.map(Path::to_path_buf);
         let (url_file, passfile) = (owned(place.files.url), owned(place.files.passfile));
         let told = url_file.iter().chain(&passfile).flat_map(|path| secret_file::exposures(path)).collect();

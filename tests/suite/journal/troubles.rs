@@ -4,7 +4,7 @@
 use super::*;
 use punte::journal::{
     JournalError,
-    postgres::{Files, Place},
+    postgres::{Files, Server},
 };
 use std::{
     path::{Path, PathBuf},
@@ -229,7 +229,7 @@ async fn a_password_that_is_changed_is_told_and_taken_up_from_its_file_for_new_s
     let with = |password: &str| format!("postgres://{USER}:{password}@{}/bus\n", server.place);
     let (passfile, url_file) = (server.file("first\n"), server.file(&with("first")));
     let opened = async |url: &str, passfile: Option<&str>, files: Files<'_>| {
-        PostgresJournal::open_at(Place { url, passfile, files }, None).await
+        PostgresJournal::open_at(Server { url, passfile, files }, None).await
     };
     let why = words_of(opened(&without, Some("wrong"), Files::default()).await.map(drop));
     assert!(why.contains("28P01") && !why.contains("wrong"), "{why}");
