@@ -18,13 +18,13 @@ pub(super) struct Met {
 
 /// `config`: beside it webhooks are written.
 pub(super) async fn meet(installation: &Installation, config: &Path) -> Met {
-    let looks = installation.connections.iter().map(|line| async move {
-        let look = line.look().await;
-        (line, look)
+    let looks = installation.connections.iter().map(|connection| async move {
+        let look = connection.look().await;
+        (connection, look)
     });
     let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: installation.stopped() };
-    for (line, look) in join_all(looks).await {
-        let adapter = &line.adapter;
+    for (connection, look) in join_all(looks).await {
+        let adapter = &connection.adapter;
         let about = format!("agency {} at {}", adapter.agency, adapter.endpoint.authority());
         match look {
             Ok(look) => {

@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, exit, output};
 use crate::{
-    domain::SystemClock,
+    domain::{Progress, SubmissionId, SystemClock},
     journal::{Journal, JournalError},
     process::visit_journal,
     settings::{JournalStore, Settings},
@@ -42,11 +42,19 @@ where
     W: FnOnce(Arc<dyn Journal>) -> F,
     F: Future<Output = Result<u8, JournalError>>,
 {
-    let settings = match load_settings(config) {
-        Ok(settings) => settings,
-        Err(code) => return code,
-    };
-    if let Err(code) = check_exists(&settings) {
+    match load_settings(config) {
+        Ok(settings) => with_journal_of(&settings, work),
+        Err(code) => code,
+    }
+}
+
+/// The same for a command that needs the configuration itself as well.
+pub fn with_journal_of<F, W>(settings: &Settings, work: W) -> u8
+where
+    W: FnOnce(Arc<dyn Journal>) -> F,
+    F: Future<Output = Result<u8, JournalError>>,
+{
+    if let Err(code) = check_exists(settings) {
         return code;
     }
     let done = super::block_on(async {
@@ -74,6 +82,15 @@ where
 
 pub fn visited(journal: &Arc<dyn Journal>) -> Submissions {
     Submissions::visiting(journal.clone(), Arc::new(SystemClock))
+}
+
+/// Tells what an operator's decision has made of a submission.
+pub fn decided(id: SubmissionId, progress: &Progress, json: bool) {
+    let state = progress.state.name();
+    match json {
+        true => output::json(&serde_json::json!({"id": id, "state": state})),
+        false => output::line(format_args!("{id}: {state}")),
+    }
 }
 
 /// No command makes a journal by looking for it.

@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit, named,
-    operator::{Who, with_submissions},
+    operator::{Who, decided, with_submissions},
     output, print,
 };
 use crate::{
@@ -161,12 +161,11 @@ impl Discard {
 async fn tell(
     submissions: &Submissions,
     id: SubmissionId,
-    decided: Result<Progress, JournalError>,
+    outcome: Result<Progress, JournalError>,
     json: bool,
 ) -> Result<u8, JournalError> {
-    match decided {
-        Ok(progress) if json => output::json(&serde_json::json!({"id": id, "state": progress.state.name()})),
-        Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
+    match outcome {
+        Ok(progress) => decided(id, &progress, json),
         Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
             output::aside(format_args!("{id}: not replayed: {}", why_not(submissions.find(id).await?)));
             return Ok(exit::FAILED);

@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{visited, with_journal},
+    operator::{load_settings, visited, with_journal_of},
     output,
 };
 use crate::{
@@ -66,24 +66,21 @@ struct Recorded {
 impl Queues {
     pub fn run(self) -> u8 {
         let config = self.what.as_ref().map_or(&self.config, |What::TakeOver(it)| &it.config).clone();
-        let settings = match Settings::load(&config.config) {
+        let settings = match load_settings(&config) {
             Ok(settings) => settings,
-            Err(faults) => {
-                output::aside(faults.to_string().trim_end());
-                return exit::CONFIGURATION;
-            }
+            Err(code) => return code,
         };
         match self.what {
-            Some(What::TakeOver(_)) => with_journal(&config, |journal| take(journal, settings)),
-            None => with_journal(&config, |journal| show(journal, settings, self.json)),
+            Some(What::TakeOver(_)) => with_journal_of(&settings, |journal| take(journal, &settings)),
+            None => with_journal_of(&settings, |journal| show(journal, &settings, self.json)),
         }
     }
 }
 
-async fn show(journal: Arc<dyn Journal>, settings: Settings, json: bool) -> Result<u8, JournalError> {
+async fn show(journal: Arc<dyn Journal>, settings: &Settings, json: bool) -> Result<u8, JournalError> {
     let counts = visited(&journal).counts().await?;
-    let agencies = agencies(&settings, &counts);
-    let reports = match rabbitmq(&journal, &settings).await? {
+    let agencies = agencies(settings, &counts);
+    let reports = match rabbitmq(&journal, settings).await? {
         None => None,
         Some(Ok(place)) => match report(place, &agencies).await {
             Ok(reports) => Some(reports),
@@ -107,9 +104,9 @@ async fn show(journal: Arc<dyn Journal>, settings: Settings, json: bool) -> Resu
     Ok(exit::DONE)
 }
 
-async fn take(journal: Arc<dyn Journal>, settings: Settings) -> Result<u8, JournalError> {
-    let agencies = agencies(&settings, &[]);
-    match rabbitmq(&journal, &settings).await? {
+async fn take(journal: Arc<dyn Journal>, settings: &Settings) -> Result<u8, JournalError> {
+    let agencies = agencies(settings, &[]);
+    match rabbitmq(&journal, settings).await? {
         None => {
             output::aside("punte: the embedded broker has no prefix to take over");
             Ok(exit::FAILED)

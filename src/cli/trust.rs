@@ -1,6 +1,9 @@
 //! `punte trust`: signatures are checked by hand, with the rules that the worker uses.
 
-use super::{exit, trust_policy::Verify, trust_verify};
+use super::{
+    exit,
+    trust_verify::{self, Verify},
+};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 

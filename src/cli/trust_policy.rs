@@ -9,27 +9,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-#[derive(Args)]
-pub struct Verify {
-    #[command(flatten)]
-    pub policy: PolicyFiles,
-    /// The messages, or folders of them: SOAP envelopes, JWS, or HTTP responses with start line and headers
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
-    pub message: Vec<PathBuf>,
-    /// What a detached JWS is about
-    #[arg(long, value_name = "FILE")]
-    pub payload: Option<PathBuf>,
-    /// Judge as if it were this time (RFC 3339, e.g. 2026-11-21T10:00:00Z)
-    #[arg(long, value_name = "TIME")]
-    pub now: Option<Timestamp>,
-    /// Remember what was accepted: a message that comes again is refused
-    #[arg(long)]
-    pub in_sequence: bool,
-    /// One JSON object a message: {message, accepted, reason, text, signer, fingerprint_sha256, algorithm}
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Whose signatures count.
 #[derive(Args, Default)]
 pub struct PolicyFiles {

@@ -3,7 +3,7 @@
 use super::{
     http_file::{HttpFile, StartLine},
     messages, output,
-    trust_policy::{PolicyFiles, Verify},
+    trust_policy::PolicyFiles,
 };
 use crate::{
     delivery::headers_that_count,
@@ -16,10 +16,35 @@ use crate::{
     xml,
 };
 use bytes::Bytes;
+use clap::Args;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub policy: PolicyFiles,
+    /// The messages, or folders of them: SOAP envelopes, JWS, or HTTP responses with start line and headers
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    pub message: Vec<PathBuf>,
+    /// What a detached JWS is about
+    #[arg(long, value_name = "FILE")]
+    pub payload: Option<PathBuf>,
+    /// Judge as if it were this time (RFC 3339, e.g. 2026-11-21T10:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<Timestamp>,
+    /// Remember what was accepted: a message that comes again is refused
+    #[arg(long)]
+    pub in_sequence: bool,
+    /// One JSON object a message: {message, accepted, reason, text, signer, fingerprint_sha256, algorithm}
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What the command prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

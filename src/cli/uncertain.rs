@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit, named,
-    operator::{Who, load_settings, with_submissions},
+    operator::{Who, decided, load_settings, visited, with_journal_of, with_submissions},
     output, print,
 };
 use crate::{
@@ -87,11 +87,12 @@ impl Uncertain {
             }
             What::Resolve(resolve) => {
                 let config = resolve.config.clone();
-                let services = match load_settings(&config) {
-                    Ok(settings) => settings.folders.services,
-                    Err(code) => return code,
-                };
-                with_submissions(&config, |submissions| resolve.run(submissions, services))
+                match load_settings(&config) {
+                    Ok(settings) => with_journal_of(&settings, |journal| {
+                        resolve.run(visited(&journal), settings.folders.services.clone())
+                    }),
+                    Err(code) => code,
+                }
             }
         }
     }
@@ -131,10 +132,7 @@ impl Resolve {
         let finding = self.outcome.finding(answer);
         let refused = why_not(&seen, &finding);
         match submissions.resolve(&seen, &self.who.name(), finding).await {
-            Ok(progress) if self.json => {
-                output::json(&serde_json::json!({"id": id, "state": progress.state.name()}));
-            }
-            Ok(progress) => output::line(format_args!("{id}: {}", progress.state.name())),
+            Ok(progress) => decided(id, &progress, self.json),
             Err(JournalError::Forbidden(_)) => {
                 output::aside(format_args!("{id}: nothing was done: {refused}"));
                 return Ok(exit::FAILED);

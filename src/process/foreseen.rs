@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     broker::rabbitmq::SettingsError,
-    journal::{JournalError, postgres::PlaceFault, sqlite},
+    journal::{JournalError, postgres::ServerFault, sqlite},
     roles::notifier::check_webhook,
     settings::{BrokerSettings, ConfigFaults, JournalStore, OfficeSettings, PostgresServer, RabbitmqServer, Settings},
 };
@@ -93,7 +93,7 @@ impl Foreseen {
         }
         let Err(fault) = check_postgres(server) else { return };
         let (key, remedy) = match fault {
-            PlaceFault::Url(_) => {
+            ServerFault::Url(_) => {
                 let key = match (&server.passfile, &server.url_file) {
                     (Some(_), _) if fault.to_string().contains("passfile") => "journal.passfile",
                     (_, Some(_)) => "journal.url_file",
@@ -101,13 +101,15 @@ impl Foreseen {
                 };
                 (key, "mend it there, or in the file or variable that it comes from")
             }
-            PlaceFault::NeedlessAuthority => ("journal.ca", "add sslmode=verify-full to the URL, or remove ca"),
-            PlaceFault::NoAuthority => ("journal.ca", "name the PEM file of the authority of the server's certificate"),
+            ServerFault::NeedlessAuthority => ("journal.ca", "add sslmode=verify-full to the URL, or remove ca"),
+            ServerFault::NoAuthority => {
+                ("journal.ca", "name the PEM file of the authority of the server's certificate")
+            }
         };
         // Without the words with which such an error begins elsewhere.
         let told = match &fault {
-            PlaceFault::Url(JournalError::Unavailable(text)) => text.clone(),
-            PlaceFault::Url(_) | PlaceFault::NeedlessAuthority | PlaceFault::NoAuthority => fault.to_string(),
+            ServerFault::Url(JournalError::Unavailable(text)) => text.clone(),
+            ServerFault::Url(_) | ServerFault::NeedlessAuthority | ServerFault::NoAuthority => fault.to_string(),
         };
         self.faults.add(config, key, told, remedy);
     }

@@ -70,7 +70,7 @@ impl Installation {
         let mut warnings = settings.warnings.clone();
         warnings.extend(catalogue.warnings());
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
-        warnings.extend(connections.iter().flat_map(|line| line.warnings(now)));
+        warnings.extend(connections.iter().flat_map(|connection| connection.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
         let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
             foresee(&settings, config, now, roles);
@@ -154,10 +154,10 @@ fn subjects_of(settings: &Settings, connections: &AgencyConnections) -> Vec<Subj
             subjects.push(SubjectRead { place, read: subject.to_string(), is_reversed: subject.is_reversed() });
         }
     }
-    for line in connections.iter() {
-        if let Some(subject) = line.answer_policy().signers.subject() {
+    for connection in connections.iter() {
+        if let Some(subject) = connection.answer_policy().signers.subject() {
             let is_reversed = matches!(subject, SubjectMatch::Whole(name) if name.is_reversed());
-            let place = format!("agency {}, seal.answer", line.adapter.agency);
+            let place = format!("agency {}, seal.answer", connection.adapter.agency);
             subjects.push(SubjectRead { place, read: subject.to_string(), is_reversed });
         }
     }

@@ -118,8 +118,8 @@ fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
 /// Whether the agency can be shown our certificate, and takes it.
 fn identity(connections: &AgencyConnections, agency: &AgencyName, clock: &dyn Clock) -> PartState {
     // An agency that is stopped by its key files is told of as such.
-    let Some(Ok(line)) = connections.get(agency) else { return PartState::Up };
-    match line.check_identity(clock.now()) {
+    let Some(Ok(connection)) = connections.get(agency) else { return PartState::Up };
+    match connection.check_identity(clock.now()) {
         Ok(()) => PartState::Up,
         Err(fault) => PartState::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
     }

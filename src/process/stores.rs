@@ -31,7 +31,7 @@ pub async fn open_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>
     match &settings.store {
         JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open(path)?)),
         JournalStore::Postgres(server) => {
-            Ok(Arc::new(PostgresJournal::open_at(postgres_address(server), postgres_tls(server)?).await?))
+            Ok(Arc::new(PostgresJournal::open_at(postgres_server(server), postgres_tls(server)?).await?))
         }
     }
 }
@@ -48,9 +48,9 @@ pub fn check_postgres_tls(server: &PostgresServer, now: Timestamp) -> Result<Vec
 }
 
 /// The same server, in the journal's own terms.
-fn postgres_address(server: &PostgresServer) -> postgres::Place<'_> {
+fn postgres_server(server: &PostgresServer) -> postgres::Server<'_> {
     let passfile = server.passfile.as_ref();
-    postgres::Place {
+    postgres::Server {
         url: server.url.reveal(),
         passfile: passfile.map(|(_, text)| text.reveal()),
         files: postgres::Files { url: server.url_file.as_deref(), passfile: passfile.map(|(path, _)| path.as_path()) },
@@ -99,8 +99,8 @@ pub fn check_broker(server: &RabbitmqServer, now: Timestamp) -> Result<Vec<Strin
 }
 
 /// Whether a start would take this address and authority; nothing is connected to.
-pub fn check_postgres(server: &PostgresServer) -> Result<(), postgres::PlaceFault> {
-    postgres_address(server).check(server.ca.is_some())
+pub fn check_postgres(server: &PostgresServer) -> Result<(), postgres::ServerFault> {
+    postgres_server(server).check(server.ca.is_some())
 }
 
 pub fn rabbitmq_settings(server: &RabbitmqServer, now: Timestamp) -> Result<RabbitmqSettings, TrustError> {

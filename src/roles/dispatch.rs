@@ -36,7 +36,7 @@ pub struct Dispatch {
     stop: CancellationToken,
 }
 
-/// Why there is no place.
+/// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPublishSlot {
     /// It waits for its office's turn, which the relay looks for by itself.
@@ -45,10 +45,10 @@ pub enum NoPublishSlot {
     NoRoom,
 }
 
-/// A place in the queue: whoever has one may write the outbox row as claimed.
+/// A slot in the queue: whoever has one may write the outbox row as claimed.
 pub struct PublishSlot(mpsc::OwnedPermit<WorkItem>);
 
-struct OutboxPublisher {
+struct DispatchPublisher {
     relay: Relay,
     is_resting: Arc<AtomicBool>,
     confirmed: mpsc::UnboundedSender<Vec<SubmissionId>>,
@@ -73,7 +73,7 @@ impl Dispatch {
         let submissions = relay.submissions.clone();
         let shares = Arc::new(Shares::new(relay.windows()));
         tasks.spawn(shares.clone().listen(relay.broker.announcements(), stop.clone()));
-        let publisher = OutboxPublisher { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
+        let publisher = DispatchPublisher { relay, is_resting: is_resting.clone(), confirmed, stop: stop.clone() };
         tasks.spawn(Arc::new(publisher).run(taken));
         tasks.spawn(note(to_note, move |ids| {
             let submissions = submissions.clone();
@@ -88,7 +88,7 @@ impl Dispatch {
 
     /// An error: it is the relay's. Of what an office has under way beyond its share, the rest waits in the journal, so that
     /// the broker's queue stays short and another office's need not stand behind it.
-    pub fn place(&self, submission: &Submission) -> Result<PublishSlot, NoPublishSlot> {
+    pub fn slot(&self, submission: &Submission) -> Result<PublishSlot, NoPublishSlot> {
         let is_within_share = self.shares.admit(submission, Instant::now());
         if self.stop.is_cancelled() || self.is_resting.load(Ordering::Relaxed) {
             return Err(NoPublishSlot::NoRoom);
@@ -116,11 +116,11 @@ impl PublishSlot {
     }
 }
 
-impl OutboxPublisher {
+impl DispatchPublisher {
     async fn run(self: Arc<Self>, mut taken: mpsc::Receiver<WorkItem>) {
-        let (places, under_way) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
+        let (permits, under_way) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let Ok(permit) = permits.clone().acquire_owned().await else { break };
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
@@ -139,7 +139,7 @@ impl OutboxPublisher {
             let publisher = self.clone();
             under_way.spawn(async move {
                 publisher.publish(&batch).await;
-                drop(place);
+                drop(permit);
             });
         }
         taken.close();

@@ -35,7 +35,7 @@ fn fault_of_host(uri: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// What stands after the last `/` is the name, and no broker has a virtual host without one (AMQP URI specification, appendix A).
+/// What stands after the `/` is the name, and no broker has a virtual host without one (AMQP URI specification, appendix A).
 fn fault_of_virtual_host(uri: &str) -> Option<(&'static str, &'static str)> {
     let (_, rest) = uri.split_once("://")?;
     let address = rest.split('?').next().unwrap_or_default();

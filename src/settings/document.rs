@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFaults, Effective, Secret,
-    sources::{Sources, Written},
+    sources::{SetBy, Sources},
 };
 use crate::secret_file;
 use serde::{Serialize, de::DeserializeOwned};
@@ -152,8 +152,8 @@ impl Document {
     pub fn locate(&self, faults: &mut ConfigFaults) {
         for fault in faults.0.iter_mut().filter(|fault| fault.file == self.file && fault.line.is_none()) {
             match self.sources.nearest(&fault.key) {
-                Some(Written::Line(line)) => fault.line = Some(line),
-                Some(Written::Variable(variable)) => fault.file = variable.into(),
+                Some(SetBy::Line(line)) => fault.line = Some(line),
+                Some(SetBy::Variable(variable)) => fault.file = variable.into(),
                 None => {}
             }
         }

@@ -185,10 +185,10 @@ mod tests {
         std::fs::write(folder.path().join("password"), "s3cret\n").unwrap();
         let (store, faults) = read_in(folder.path(), "url_file = 'url'\npassfile = 'password'");
         assert!(faults.is_empty(), "{faults}");
-        let Some(JournalStore::Postgres(store)) = store else { panic!("{store:?}") };
-        assert_eq!(store.url.reveal(), "postgres://punte:s3cret@localhost/bus");
-        assert_eq!(store.passfile.as_ref().map(|(_, text)| text.reveal()), Some("s3cret"));
-        assert!(!format!("{store:?}").contains("s3cret"));
+        let Some(JournalStore::Postgres(server)) = store else { panic!("{store:?}") };
+        assert_eq!(server.url.reveal(), "postgres://punte:s3cret@localhost/bus");
+        assert_eq!(server.passfile.as_ref().map(|(_, text)| text.reveal()), Some("s3cret"));
+        assert!(!format!("{server:?}").contains("s3cret"));
     }
 
     #[test]

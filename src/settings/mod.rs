@@ -126,10 +126,10 @@ impl Settings {
         let folders = read_folders(&mut main, default, faults);
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
-        let mut all_warnings = Vec::new();
-        for (values, warnings) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
+        let mut warnings = Vec::new();
+        for (values, told) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
             effective.extend(values);
-            all_warnings.extend(warnings);
+            warnings.extend(told);
         }
         Some(Self {
             gateway: gateway?,
@@ -142,7 +142,7 @@ impl Settings {
             agencies,
             offices: offices?,
             effective: effective.clone(),
-            warnings: all_warnings,
+            warnings,
         })
     }
 }

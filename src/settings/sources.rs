@@ -79,20 +79,20 @@ impl Sources {
         self.lines.get(key).copied()
     }
 
-    /// The place nearest to a key: its own, or that of the section around it.
-    pub fn nearest(&self, key: &str) -> Option<Written<'_>> {
+    /// What has set a key: what is nearest to it, its own or that of the section around it.
+    pub fn nearest(&self, key: &str) -> Option<SetBy<'_>> {
         let mut key = key;
         loop {
             if let Some(variable) = self.variables.get(key) {
-                return Some(Written::Variable(variable));
+                return Some(SetBy::Variable(variable));
             }
             if let Some(line) = self.line(key) {
-                return Some(Written::Line(line));
+                return Some(SetBy::Line(line));
             }
             // A section that only a variable has brought.
             let is_below = |it: &&String| it.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
             if let Some(below) = self.variables.keys().find(is_below) {
-                return self.variables.get(below).map(|variable| Written::Variable(variable));
+                return self.variables.get(below).map(|variable| SetBy::Variable(variable));
             }
             key = key.rsplit_once('.')?.0;
         }
@@ -100,10 +100,10 @@ impl Sources {
 
     fn source(&self, file: &Path, key: &str) -> Source {
         match self.nearest(key).filter(|_| self.is_written(key)) {
-            Some(Written::Variable(variable)) => {
+            Some(SetBy::Variable(variable)) => {
                 Source::Environment { variable: variable.to_owned(), over_line: self.line(key) }
             }
-            Some(Written::Line(line)) => Source::File { file: file.to_owned(), line },
+            Some(SetBy::Line(line)) => Source::File { file: file.to_owned(), line },
             None => Source::Default,
         }
     }
@@ -123,7 +123,7 @@ impl Sources {
     }
 }
 
-pub(super) enum Written<'a> {
+pub(super) enum SetBy<'a> {
     Line(usize),
     Variable(&'a str),
 }

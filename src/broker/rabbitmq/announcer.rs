@@ -53,8 +53,8 @@ impl Announcer {
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
         let (plain, asking) = (OpenChannel::plain(), OpenChannel::confirming());
-        let desk = Announcing { link, topology, sender, patience, plain, asking, audience: None };
-        tasks.spawn(desk.run(taken, stop));
+        let announcing = Announcing { link, topology, sender, patience, plain, asking, audience: None };
+        tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
 

@@ -148,7 +148,7 @@ impl RabbitmqBroker {
 
     fn tap(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
-        let consumer_of = QueueConsumer {
+        let consumer = QueueConsumer {
             link: self.to_consume.clone(),
             topology: self.topology.clone(),
             agency: agency.clone(),
@@ -157,7 +157,7 @@ impl RabbitmqBroker {
             renew_after: self.renew_after,
             stop: self.consumers.stop.clone(),
         };
-        self.consumers.tasks.spawn(consumer_of.run(sender));
+        self.consumers.tasks.spawn(consumer.run(sender));
         receiver
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Agency {
     pub refusals: Mutex<Vec<String>>,
     /// Connections hold a child of it. It is cancelled, and another takes its place, when another certificate is to be shown:
     /// so old connections end and new ones are made.
-    pub idle_end: Mutex<CancellationToken>,
+    pub certificate_changed: Mutex<CancellationToken>,
     pub clock: Mutex<Arc<dyn Clock>>,
     pub swap: Swap,
     pub older: OlderAnswers,

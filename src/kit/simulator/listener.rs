@@ -58,9 +58,9 @@ impl Acceptor for AgencyAcceptor {
             self.agency.shown_another.fetch_add(1, Ordering::Relaxed);
         }
         let stream = other.unwrap_or(&self.tls.own).accept(connection).await.ok()?;
-        let farewell = self.agency.idle_end.lock().unwrap_or_else(PoisonError::into_inner).child_token();
+        let farewell = self.agency.certificate_changed.lock().unwrap_or_else(PoisonError::into_inner).child_token();
         let (stream, peer) = Cut::around(stream);
-        Some(Accepted { stream, version: HttpVersion::Http1, peer, farewell })
+        Some(Accepted { stream, version: HttpVersion::Http1, connection: Connection { peer, farewell } })
     }
 
     fn is_identified(&self, _: &CutSwitch) -> bool {

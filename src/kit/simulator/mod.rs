@@ -134,7 +134,7 @@ impl Simulator {
             received: Default::default(),
             shown_another: Default::default(),
             refusals: Default::default(),
-            idle_end: Default::default(),
+            certificate_changed: Default::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             swap: Default::default(),
             older: Default::default(),
@@ -230,7 +230,7 @@ impl Agency {
         self.script.set(behaviour);
         if shows_another_certificate {
             // Whoever keeps a connection open has to make a new one, and so meets it.
-            std::mem::take(&mut *self.idle_end.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
+            std::mem::take(&mut *self.certificate_changed.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
         }
     }
 }

@@ -9,8 +9,8 @@ use super::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use punte::{
     cli::{
-        trust_policy::{PolicyFiles, Verify},
-        trust_verify::{self, Verdict, verify_message},
+        trust_policy::PolicyFiles,
+        trust_verify::{self, Verdict, Verify, verify_message},
     },
     trust::{
         Algorithm, JwsForm, KeyIdForm,
