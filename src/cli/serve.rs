@@ -32,7 +32,7 @@ pub struct Serve {
     config: ConfigFile,
     #[command(flatten)]
     roles: WantedRoles,
-    /// What is logged to standard error: error, warn, info, debug, or `punte::road=debug` for a part
+    /// What is logged to standard error: error, warn, info, debug, or `punte::delivery=debug` for a part
     #[arg(long, default_value = "info,tokio_postgres=warn", env = "PUNTE_LOG", value_name = "FILTER")]
     log: String,
     /// json: one object a line

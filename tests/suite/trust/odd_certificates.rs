@@ -171,18 +171,17 @@ fn a_subject_is_what_its_attributes_say_in_whatever_string_they_are_written() {
         CertificateFacts::from_der(&forged.der).unwrap()
     };
     let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
-    let configured: DistinguishedName = "C=MD, O=TestEnvironment hall, CN=desk".parse().unwrap();
+    let configured: DistinguishedName = "C=MD, O=Town hall, CN=desk".parse().unwrap();
     let honest = facts(&[
         (DnType::CountryName, utf8("MD")),
-        (DnType::OrganizationName, utf8("TestEnvironment hall")),
+        (DnType::OrganizationName, utf8("Town hall")),
         (DnType::CommonName, utf8("desk")),
     ]);
     assert_eq!(honest.name, configured);
-    assert_eq!(honest.subject, "C=MD, O=TestEnvironment hall, CN=desk");
-    let forged =
-        facts(&[(DnType::CountryName, utf8("MD")), (DnType::OrganizationName, utf8("TestEnvironment hall, CN=desk"))]);
+    assert_eq!(honest.subject, "C=MD, O=Town hall, CN=desk");
+    let forged = facts(&[(DnType::CountryName, utf8("MD")), (DnType::OrganizationName, utf8("Town hall, CN=desk"))]);
     assert_ne!(forged.name, configured);
-    assert_eq!(forged.subject, r"C=MD, O=TestEnvironment hall\, CN=desk");
+    assert_eq!(forged.subject, r"C=MD, O=Town hall\, CN=desk");
     let signer: SubjectMatch = "C=MD, O=Registry, CN=signer".parse().unwrap();
     assert!(!signer.fits(&facts(&[(DnType::CommonName, utf8("C=MD, O=Registry, CN=signer"))]).name));
     let bmp = DnValue::BmpString("Căușeni".try_into().unwrap());
