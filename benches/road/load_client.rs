@@ -1,5 +1,5 @@
-//! The offices' counters: clients who each wait for one answer before they send the next request, over connections that
-//! stay open. They are part of the measurement, so they do as little as possible; what they use is told with the figures.
+//! The offices' clients: each waits for one answer before it sends the next request, over a connection that stays open. They
+//! are part of the measurement, so they do as little as possible; what they use is told with the figures.
 
 use crate::exchange::{Buffer, find};
 use anyhow::{Context, ensure};

@@ -32,7 +32,7 @@ fn requests(cluster: &ProcessCluster) -> usize {
     cluster.agencies.values().map(|agency: &Agency| agency.arrivals().len()).sum()
 }
 
-/// What had left before is all that may have come: the others' ways through the lane are over, too.
+/// What had left before is all that may have come: what else the consumer had in hand is over, too.
 async fn sends_nothing_any_more(mut cluster: ProcessCluster) {
     let before = requests(&cluster);
     cluster.signal(ZOMBIE, "CONT");

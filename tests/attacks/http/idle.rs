@@ -26,7 +26,7 @@ const WINDOW: usize = 300;
 /// Beside the idle ones: files, libraries' own, the honest office.
 const OTHER_HANDLES: usize = 500;
 
-struct ProcessCluster {
+struct Gateway {
     stack: TestStack,
     program: Program,
     office: reqwest::Client,
@@ -42,7 +42,7 @@ enum Idle {
 async fn ten_thousand_idle_connections_leave_an_honest_offices_p99_within_twice() {
     let idle = raise_handles(IDLE);
     // Two gateways alike, one of which is besieged. What else happens on this machine hits both.
-    let (quiet, besieged) = (ProcessCluster::open(idle).await, ProcessCluster::open(idle).await);
+    let (quiet, besieged) = (Gateway::open(idle).await, Gateway::open(idle).await);
     probe(&quiet, &besieged, WARM_UP).await;
     let held = hold(&besieged, idle).await;
     assert_eq!(held.len(), idle);
@@ -65,7 +65,7 @@ async fn ten_thousand_idle_connections_leave_an_honest_offices_p99_within_twice(
     assert!(worked[1] <= 2.0 * worked[0] + 0.1, "idle connections keep the processor busy: {worked:?}");
 }
 
-impl ProcessCluster {
+impl Gateway {
     async fn open(idle: usize) -> Self {
         let plan = TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
         let stack = TestStack::prepare(plan).await.unwrap();
@@ -136,10 +136,10 @@ pub async fn connect(stack: &TestStack, office: &str, port: u16, alpn: &[u8]) ->
     tls_of(stack, office, alpn).connect("localhost".try_into().unwrap(), stream).await.unwrap()
 }
 
-async fn hold(cluster: &ProcessCluster, idle: usize) -> Vec<Idle> {
+async fn hold(gateway: &Gateway, idle: usize) -> Vec<Idle> {
     // Another office's, so that what it holds is not the honest one's.
-    let tls = tls_of(&cluster.stack, "shkoder", b"h2");
-    let address = format!("127.0.0.1:{}", cluster.program.port);
+    let tls = tls_of(&gateway.stack, "shkoder", b"h2");
+    let address = format!("127.0.0.1:{}", gateway.program.port);
     let mut held = Vec::with_capacity(idle);
     // Not more at once than fit into the queue of connections that wait to be accepted.
     for batch in (0..idle).collect::<Vec<_>>().chunks(250) {
@@ -173,7 +173,7 @@ fn still_there(held: &[Idle]) -> bool {
 }
 
 /// So many requests to each, in turns.
-async fn probe(quiet: &ProcessCluster, besieged: &ProcessCluster, count: usize) -> [Vec<f64>; 2] {
+async fn probe(quiet: &Gateway, besieged: &Gateway, count: usize) -> [Vec<f64>; 2] {
     let mut took = [Vec::with_capacity(count), Vec::with_capacity(count)];
     for turn in 0..count {
         // Who comes first changes, because the second finds a warmer processor.

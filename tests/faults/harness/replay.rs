@@ -96,7 +96,7 @@ fn resolved(finding: Finding, seen: u32) -> Event {
     Event::Resolved { by: String::new(), seen, finding }
 }
 
-/// With the verdict that the road came to. A late answer may have taken the fault's place.
+/// With the verdict that delivery came to. A late answer may have taken the fault's place.
 fn fault_of(seen: &Seen, attempt: u32, cause: &str) -> Option<Fault> {
     let tried = seen.attempts.iter().find(|it| it.number == attempt)?;
     match &tried.outcome {

@@ -14,8 +14,8 @@ pub enum Move {
     RelayCrashes,
     ClaimRunsOut,
     LosesAll,
-    /// A lane that stops puts a message back into the outbox.
-    LanePutsBack,
+    /// A consumer that stops gives a message back to the outbox.
+    ConsumerGivesBack,
 }
 
 pub const MOVES: [Move; 7] = [
@@ -25,7 +25,7 @@ pub const MOVES: [Move; 7] = [
     Move::RelayCrashes,
     Move::ClaimRunsOut,
     Move::LosesAll,
-    Move::LanePutsBack,
+    Move::ConsumerGivesBack,
 ];
 
 pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
@@ -68,9 +68,9 @@ pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
             world.ready = 0;
             world.workers.iter_mut().for_each(|worker| worker.holds_message = false);
         }
-        Move::LanePutsBack => {
+        Move::ConsumerGivesBack => {
             (world.ready > 0 && world.acceptance.is_in_journal()).then_some(())?;
-            // Once is as good as many times, and a lane stops only when something has failed.
+            // Once is as good as many times, and a consumer stops only when something has failed.
             goes_wrong(world)?;
             world.ready -= 1;
             model.record(world, Event::GivenBack);

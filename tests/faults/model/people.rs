@@ -1,5 +1,5 @@
-//! People: an office that takes its submission back, and an operator who replays or discards. The deadline stands here too:
-//! it was people who set it.
+//! People: an office that takes its submission back, and an operator who replays, resolves or discards. The deadline
+//! stands here too: it was people who set it.
 
 use super::{
     moves::Model,

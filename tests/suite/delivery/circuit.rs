@@ -77,7 +77,7 @@ async fn a_message_of_a_submission_that_nobody_knows_is_dropped_though_the_circu
     let broker = &env.stack.process().unwrap().broker;
     broker.publish(&[item]).await[0].as_ref().unwrap();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(says("punte_messages_in_hand{agency=\"civil-registry\"} 0").await, "the lane still has it in hand");
+    assert!(says("punte_messages_in_hand{agency=\"civil-registry\"} 0").await, "the consumer still has it in hand");
     env.leave().await;
 }
 
