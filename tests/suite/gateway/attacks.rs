@@ -93,6 +93,26 @@ async fn strange_heads_are_answered_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn head_is_answered_with_the_head_that_get_is_and_with_nothing_after_it() {
+    let open = open().await;
+    for (path, status) in [("/v1/submissions", "200"), ("/v1/services/ledger-entry", "200"), ("/v1/nothing", "404")] {
+        let answered = async |method: &str| {
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let said = said_to(&open, request.as_bytes()).await;
+            let (head, body) = said.split_once("\r\n\r\n").unwrap();
+            // These two are of each answer its own.
+            let is_lasting = |line: &&str| !line.starts_with("date: ") && !line.starts_with("traceparent: ");
+            (head.lines().filter(is_lasting).map(str::to_owned).collect::<Vec<_>>(), body.to_owned())
+        };
+        let ((head, nothing), (expected, body)) = (answered("HEAD").await, answered("GET").await);
+        assert!(head[0].starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head:?}");
+        assert_eq!(head, expected, "{path}");
+        assert_eq!(nothing, "", "{path}");
+        assert!(!body.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn headers_that_come_twice_are_not_chosen_from() {
     let open = open().await;
     let body = wish().to_string();

@@ -180,8 +180,6 @@ async fn an_address_or_method_that_is_not_there_is_a_problem() {
     let said = office.send(office.request(Method::PUT, "/v1/submissions")).await;
     assert_eq!((said.status.as_u16(), said.code()), (405, "office.request.method"));
     assert_eq!(said.header("allow"), Some("POST, GET"));
-    let said = office.send(office.request(Method::HEAD, "/v1/submissions")).await;
-    assert_eq!((said.status.as_u16(), said.text.as_str()), (200, ""));
     // The router's own words for a path that is no text are not shown.
     for path in [
         "/v1/submissions/%ff",
