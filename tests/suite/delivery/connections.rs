@@ -208,6 +208,8 @@ async fn however_many_go_at_once_new_connections_are_proved_by_a_probe_before_th
     }
     let openings = agency.openings();
     // A probe whose new connection is ready at the very moment at which it is given another one leaves it to whoever comes.
+    // Connections are new at the beginning of a round only, and that moment is rare: one a round is let pass. Without probes it
+    // would be as many as requests go at once, up to eight a round.
     let unproved = openings.iter().filter(|line| !line.contains("/health")).count();
     assert!(unproved <= 3, "{openings:?}");
     let submitted = agency.lines().iter().filter(|line| !line.contains("/health")).count();
