@@ -92,7 +92,8 @@ async fn post_a_third(cluster: &ProcessCluster) {
 /// Every other answer, until each agency has broken one in each way.
 async fn break_http(cluster: &mut ProcessCluster) {
     cluster.behave(&json!({"fault": "broken-http-in-turn"}));
-    let before: BTreeMap<_, _> = cluster.agencies.iter().map(|(name, agency)| (name.clone(), agency.requests())).collect();
+    let before: BTreeMap<_, _> =
+        cluster.agencies.iter().map(|(name, agency)| (name.clone(), agency.requests())).collect();
     let begun = Instant::now();
     post_a_third(cluster).await;
     let made = |cluster: &ProcessCluster| -> BTreeMap<String, u64> {

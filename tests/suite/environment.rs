@@ -101,17 +101,17 @@ impl TestEnvironment {
     }
 
     pub async fn post_raw(&self, request: &Value) -> (u16, Value) {
-        let response = self
-            .office
-            .post(format!("{}/v1/submissions", self.stack.gateway()))
-            .header("content-type", "application/json")
-            .header("idempotency-key", uuid::Uuid::new_v4().to_string())
-            .body(request.to_string())
-            .send()
-            .await
-            .unwrap();
-        let status = response.status().as_u16();
-        (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+        answered(self.posting(&new_key(), request.to_string())).await
+    }
+
+    /// What the office gets under this key after it has waited for the answer at the gateway.
+    pub async fn post_and_wait(&self, key: &str, request: &Value) -> (u16, Value) {
+        answered(self.posting(key, request.to_string()).header("prefer", "wait=20")).await
+    }
+
+    pub fn posting(&self, key: &str, body: String) -> reqwest::RequestBuilder {
+        let request = self.office.post(format!("{}/v1/submissions", self.stack.gateway()));
+        request.header("content-type", "application/json").header("idempotency-key", key).body(body)
     }
 
     /// The new submission's number.
@@ -181,9 +181,26 @@ impl TestEnvironment {
         answer
     }
 
+    /// Of all names in RabbitMQ.
+    pub fn prefix(&self) -> String {
+        let config: toml::Table = std::fs::read_to_string(self.stack.config()).unwrap().parse().unwrap();
+        config["broker"]["prefix"].as_str().unwrap().to_owned()
+    }
+
     pub async fn leave(self) {
         self.stack.strike(Duration::from_secs(5)).await;
     }
+}
+
+/// An idempotency key that nobody has used.
+pub fn new_key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
 }
 
 pub fn variable(name: &str) -> String {
@@ -191,14 +208,14 @@ pub fn variable(name: &str) -> String {
 }
 
 pub fn over_rabbitmq(plan: &mut TestStackPlan) {
-    let prefix = format!("crash-{}", uuid::Uuid::new_v4().simple());
+    let prefix = format!("test-{}", uuid::Uuid::new_v4().simple());
     plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
 }
 
 pub fn in_postgres(plan: &mut TestStackPlan) {
     let url = variable("PUNTE_TEST_POSTGRES_URL");
     let separator = if url.contains('?') { '&' } else { '?' };
-    plan.journal_url = Some(format!("{url}{separator}search_path=crash_{}", uuid::Uuid::new_v4().simple()));
+    plan.journal_url = Some(format!("{url}{separator}search_path=test_{}", uuid::Uuid::new_v4().simple()));
 }
 
 /// The states that a submission went through.

@@ -1,8 +1,7 @@
 //! schemathesis asks a whole environment everything that its OpenAPI document allows, and much that it does not. Each answer is
 //! held against the document by its checks, and once more by ours.
 
-use crate::environment::TestEnvironment;
-use punte::roles::gateway::routes::{ROUTES, Route};
+use crate::{environment::TestEnvironment, front::environment::route_of};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,19 +112,11 @@ fn judge(interaction: &Value, document: &Value, seen: &mut Seen) {
 
 fn operation_of<'a>(document: &'a Value, method: &str, path: &str) -> (String, Option<&'a Value>) {
     let method = http::Method::from_bytes(method.as_bytes()).unwrap();
-    let is_it = |route: &&Route| route.method == method && fits(route.path, path);
-    match ROUTES.iter().find(is_it) {
+    match route_of(&method, path) {
         Some(route) => {
             let operation = &document["paths"][route.path][method.as_str().to_lowercase()];
             (route.path.to_owned(), Some(operation))
         }
         None => ("other".to_owned(), None),
     }
-}
-
-/// A parameter in braces stands for one segment that is not empty.
-fn fits(pattern: &str, path: &str) -> bool {
-    let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    let is_like = |(wanted, have): (&&str, &&str)| wanted == have || (wanted.starts_with('{') && !have.is_empty());
-    pattern.len() == path.len() && pattern.iter().zip(&path).all(is_like)
 }

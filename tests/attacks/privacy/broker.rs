@@ -5,17 +5,13 @@ use super::{
     canaries::{Canaries, PASSWORD, TALKATIVE, canary},
     everywhere::{SERVICES, Walk},
 };
-use crate::program::Program;
+use crate::{environment::variable, program::Program};
 use lapin::{Channel, Connection, ConnectionProperties, options::*, types::FieldTable};
 use punte::kit::test_stack::{OFFICE, TestStack, TestStackPlan};
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: start the tests with tests/run"))
-}
 
 fn new_prefix() -> String {
     format!("canary-{}", uuid::Uuid::new_v4().simple())

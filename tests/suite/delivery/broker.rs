@@ -1,25 +1,12 @@
-//! The same road over a real RabbitMQ and a real PostgreSQL.
+//! The same way over a real RabbitMQ and a real PostgreSQL.
 
-use crate::{broker::private::PrivateNode, environment::TestEnvironment};
+use crate::{
+    broker::{fixture::raw, private::PrivateNode},
+    environment::{TestEnvironment, in_postgres, over_rabbitmq, variable},
+};
 use punte::kit::test_stack::{TestStack, TestStackPlan};
 use serde_json::json;
 use std::time::Duration;
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run"))
-}
-
-fn over_rabbitmq(plan: &mut TestStackPlan, prefix: &str) {
-    let unique = uuid::Uuid::new_v4().simple().to_string();
-    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), format!("{prefix}-{unique}")));
-}
-
-fn in_postgres(plan: &mut TestStackPlan) {
-    let url = variable("PUNTE_TEST_POSTGRES_URL");
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let schema = format!("road_{}", uuid::Uuid::new_v4().simple());
-    plan.journal_url = Some(format!("{url}{separator}search_path={schema}"));
-}
 
 async fn all_services_go(env: &TestEnvironment) {
     for service in ["person-lookup", "civil-status-extract", "legal-event"] {
@@ -35,7 +22,7 @@ async fn all_services_go(env: &TestEnvironment) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submissions_travel_over_rabbitmq() {
-    let env = TestEnvironment::planned(|plan| over_rabbitmq(plan, "road")).await;
+    let env = TestEnvironment::planned(over_rabbitmq).await;
     all_services_go(&env).await;
     let depth = env.stack.process().unwrap().broker.depth(&"civil-registry".parse().unwrap()).await.unwrap();
     assert_eq!((depth.ready, depth.consumers), (0, 2));
@@ -52,7 +39,7 @@ async fn submissions_are_journaled_in_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn submissions_travel_with_both() {
     let env = TestEnvironment::planned(|plan| {
-        over_rabbitmq(plan, "both");
+        over_rabbitmq(plan);
         in_postgres(plan);
     })
     .await;
@@ -66,7 +53,7 @@ async fn an_open_circuit_loses_nothing_over_rabbitmq() {
         text.replace("failures = 5", "failures = 2").replace("cooldown_secs = 15", "cooldown_secs = 1")
     };
     let env = TestEnvironment::with_adapters(touchy, |plan| {
-        over_rabbitmq(plan, "circuit");
+        over_rabbitmq(plan);
         plan.retry = "first_wait_secs = 0.5\nmax_wait_secs = 1\nmax_attempts = 50\n";
     })
     .await;
@@ -100,16 +87,13 @@ async fn submissions_are_accepted_while_rabbitmq_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_nobody_can_read_goes_to_the_dead_letters_and_work_goes_on() {
-    let env = TestEnvironment::planned(|plan| over_rabbitmq(plan, "poison")).await;
+    let env = TestEnvironment::planned(over_rabbitmq).await;
     // Once one has gone through, the queues are there.
     let id = env.post("person-lookup").await;
     env.ends(&id, "completed").await;
-    let config = std::fs::read_to_string(env.stack.config()).unwrap();
-    let prefix = config.split("prefix = \"").nth(1).unwrap().split('"').next().unwrap();
-    let properties = lapin::ConnectionProperties::default();
-    let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), properties).await.unwrap();
+    let connection = raw(&variable("PUNTE_TEST_AMQP_URL")).await;
     let channel = connection.create_channel().await.unwrap();
-    let queue = format!("{prefix}.work.civil-registry");
+    let queue = format!("{}.work.civil-registry", env.prefix());
     for poison in [&b"not a work item"[..], br#"{"version":99}"#] {
         let options = lapin::options::BasicPublishOptions::default();
         channel.basic_publish("".into(), queue.as_str().into(), options, poison, Default::default()).await.unwrap();
@@ -173,15 +157,13 @@ async fn a_rabbitmq_that_hangs_leaves_the_gateway_ready_and_submissions_accepted
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_seen_in_readiness_metrics_and_by_a_command() {
-    let env = TestEnvironment::planned(|plan| over_rabbitmq(plan, "dead")).await;
+    let env = TestEnvironment::planned(over_rabbitmq).await;
     let id = env.post("person-lookup").await;
     env.ends(&id, "completed").await;
-    let config = std::fs::read_to_string(env.stack.config()).unwrap();
-    let prefix = config.split("prefix = \"").nth(1).unwrap().split('"').next().unwrap();
-    let properties = lapin::ConnectionProperties::default();
-    let connection = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), properties).await.unwrap();
+    let connection = raw(&variable("PUNTE_TEST_AMQP_URL")).await;
     let channel = connection.create_channel().await.unwrap();
-    let (queue, options) = (format!("{prefix}.dead.civil-registry"), lapin::options::BasicPublishOptions::default());
+    let (queue, options) =
+        (format!("{}.dead.civil-registry", env.prefix()), lapin::options::BasicPublishOptions::default());
     for _ in 0..2 {
         channel.basic_publish("".into(), queue.as_str().into(), options, b"{}", Default::default()).await.unwrap();
     }
@@ -235,11 +217,9 @@ async fn of_the_embedded_broker_the_command_shows_what_the_journal_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_installation_with_the_same_prefix_does_not_start() {
-    let env = TestEnvironment::planned(|plan| over_rabbitmq(plan, "owned")).await;
-    let config = std::fs::read_to_string(env.stack.config()).unwrap();
-    let prefix = config.split("prefix = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let env = TestEnvironment::planned(over_rabbitmq).await;
     let mut plan = TestStackPlan::of_project(std::path::Path::new(env!("CARGO_MANIFEST_DIR")));
-    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), prefix));
+    plan.rabbitmq = Some((variable("PUNTE_TEST_AMQP_URL"), env.prefix()));
     let mut second = TestStack::prepare(plan).await.unwrap();
     let said = second.start().await.unwrap_err().to_string();
     assert!(

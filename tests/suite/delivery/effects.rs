@@ -162,26 +162,12 @@ async fn what_the_agency_has_certainly_not_done_is_sent_again_even_if_it_must_be
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_answer_comes_back_for_the_same_key_after_a_restart() {
     let mut env = TestEnvironment::found().await;
-    let post = |env: &TestEnvironment| {
-        let request = env
-            .office
-            .post(format!("{}/v1/submissions", env.stack.gateway()))
-            .header("content-type", "application/json")
-            .header("idempotency-key", "one-key")
-            .header("prefer", "wait=20")
-            .body(request("civil-status-extract", CITIZEN).to_string());
-        async move {
-            let response = request.send().await.unwrap();
-            let status = response.status().as_u16();
-            let body: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-            (status, body)
-        }
-    };
-    let (status, first) = post(&env).await;
+    let request = request("civil-status-extract", CITIZEN);
+    let (status, first) = env.post_and_wait("one-key", &request).await;
     assert_eq!((status, &first["state"]), (200, &json!("completed")), "{first:#}");
     env.stack.stop(std::time::Duration::from_secs(5)).await;
     env.stack.start().await.unwrap();
-    let (status, second) = post(&env).await;
+    let (status, second) = env.post_and_wait("one-key", &request).await;
     assert_eq!((status, &second["id"], &second["answer"]), (200, &first["id"], &first["answer"]));
     assert_eq!(env.effects("civil-registry"), 1);
     env.leave().await;

@@ -2,7 +2,7 @@
 //! and nothing is done twice that must not be.
 
 use crate::{
-    broker::private::PrivateNode,
+    broker::{fixture::raw, private::PrivateNode},
     environment::{TestEnvironment, in_postgres, over_rabbitmq, variable},
 };
 use futures_util::StreamExt;
@@ -49,9 +49,8 @@ async fn what_was_in_a_queue_that_is_emptied_or_deleted_goes_out_all_the_same() 
         plan.more_config = SOON.into();
     })
     .await;
-    let prefix = prefix_of(&env);
-    let queue = Names::new(&prefix).unwrap().work_queue(&"civil-registry".parse().unwrap(), Priority::Ordinary);
-    let connection = crate::broker::fixture::raw(&variable("PUNTE_TEST_AMQP_URL")).await;
+    let queue = Names::new(&env.prefix()).unwrap().work_queue(&"civil-registry".parse().unwrap(), Priority::Ordinary);
+    let connection = raw(&variable("PUNTE_TEST_AMQP_URL")).await;
     let channel = connection.create_channel().await.unwrap();
     env.behave("civil-registry", json!({"delay_ms": 100}));
     // A worker takes all that is there. Who consumes beside it makes it lose some.
@@ -77,11 +76,6 @@ async fn stolen(thief: &mut lapin::Consumer, for_good: bool) -> usize {
         count += 1;
     }
     count
-}
-
-pub fn prefix_of(env: &TestEnvironment) -> String {
-    let config: toml::Table = std::fs::read_to_string(env.stack.config()).unwrap().parse().unwrap();
-    config["broker"]["prefix"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

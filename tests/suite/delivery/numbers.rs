@@ -2,7 +2,7 @@
 //! and sign of an exponent, in what an office gets; as an office writes them, or refused at the door, in what an agency gets.
 
 use super::hostile::Hostile;
-use crate::environment::{CITIZEN, TestEnvironment, copy, request};
+use crate::environment::{CITIZEN, TestEnvironment, copy, new_key, request};
 use punte::domain::AgencyName;
 use std::path::Path;
 
@@ -88,16 +88,8 @@ async fn text_of(env: &TestEnvironment, id: &str) -> String {
 async fn post_details(env: &TestEnvironment, details: &str) -> (u16, String) {
     let mut event = request("legal-event", CITIZEN);
     event["data"]["details"] = "DETAILS".into();
-    let response = env
-        .office
-        .post(format!("{}/v1/submissions", env.stack.gateway()))
-        .header("content-type", "application/json")
-        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
-        .header("prefer", "wait=20")
-        .body(event.to_string().replace("\"DETAILS\"", details))
-        .send()
-        .await
-        .unwrap();
+    let posting = env.posting(&new_key(), event.to_string().replace("\"DETAILS\"", details));
+    let response = posting.header("prefer", "wait=20").send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
 

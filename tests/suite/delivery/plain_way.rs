@@ -1,28 +1,12 @@
 //! What the fast path makes quicker is right without it: everything is recorded before it leaves, and read from the journal.
 
-use crate::environment::{CITIZEN, TestEnvironment, request, states};
+use crate::environment::{CITIZEN, TestEnvironment, new_key, request, states};
 use punte::delivery::FastPathMode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 async fn without_the_fast_path(effect: &str) -> TestEnvironment {
     let change = |_: &str, text: String| text.replace("effect = \"idempotent\"", &format!("effect = \"{effect}\""));
     TestEnvironment::with_adapters(change, |plan| plan.fast_path = FastPathMode::Off).await
-}
-
-/// The answer, for which the office waits at the gateway.
-async fn posted_and_awaited(env: &TestEnvironment, service: &str) -> Value {
-    let response = env
-        .office
-        .post(format!("{}/v1/submissions", env.stack.gateway()))
-        .header("content-type", "application/json")
-        .header("idempotency-key", uuid::Uuid::new_v4().to_string())
-        .header("prefer", "wait=20")
-        .body(request(service, CITIZEN).to_string())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +18,8 @@ async fn a_submission_of_each_effect_is_delivered_once_without_the_fast_path() {
         ("once", "civil-status-extract", "civil-registry"),
     ] {
         let env = without_the_fast_path(effect).await;
-        let shown = posted_and_awaited(&env, service).await;
+        let (status, shown) = env.post_and_wait(&new_key(), &request(service, CITIZEN)).await;
+        assert_eq!(status, 200, "{shown:#}");
         assert_eq!((&shown["state"], &shown["attempts"]), (&json!("completed"), &json!(1)), "{shown:#}");
         let mut states = states(&shown);
         states.retain(|state| *state != "queued");

@@ -1,7 +1,8 @@
 //! A journal that was put back: what it knows nothing of may have left shortly before, and may still be on its way.
 
-use super::losses::{database_of, prefix_of};
+use super::losses::database_of;
 use crate::{
+    broker::fixture::raw,
     environment::{CITIZEN, TestEnvironment, in_postgres, over_rabbitmq, request, variable},
     gateway::bad_requests::Lines,
 };
@@ -218,8 +219,8 @@ async fn a_copy_of_the_mark_that_is_lost_is_told_and_made_anew() {
     };
     let mut env = TestEnvironment::planned(over_rabbitmq).await;
     let file = MarkFile::open(&env.stack.folder.path().join("data")).unwrap();
-    let queue = Names::new(&prefix_of(&env)).unwrap().mark_queue();
-    let channel = lapin::Connection::connect(&variable("PUNTE_TEST_AMQP_URL"), Default::default()).await.unwrap();
+    let queue = Names::new(&env.prefix()).unwrap().mark_queue();
+    let channel = raw(&variable("PUNTE_TEST_AMQP_URL")).await;
     let channel = channel.create_channel().await.unwrap();
     let ends = async |env: &TestEnvironment| {
         let id = env.post("civil-status-extract").await;

@@ -96,17 +96,9 @@ async fn what_was_under_way_at_a_stop_is_finished_after_the_start() {
 async fn the_trace_of_the_office_reaches_the_agency() {
     let env = TestEnvironment::found().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let response = env
-        .office
-        .post(format!("{}/v1/submissions", env.stack.gateway()))
-        .header("content-type", "application/json")
-        .header("idempotency-key", "traced")
-        .header("prefer", "wait=20")
-        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
-        .body(request("person-lookup", CITIZEN).to_string())
-        .send()
-        .await
-        .unwrap();
+    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let posting = env.posting("traced", request("person-lookup", CITIZEN).to_string()).header("prefer", "wait=20");
+    let response = posting.header("traceparent", traceparent).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
     let ledger = env.simulator("civil-registry").ledger();
     let seen = ledger[0].traceparent.as_deref().unwrap_or_default();
