@@ -1,5 +1,5 @@
-//! A whole installation and its surroundings in one process: adapters and a plan come in; a running gateway, worker and simulated agencies go
-//! out, on free ports, with throw-away keys. The demo and the tests stand on it.
+//! A whole installation and its surroundings in one process: adapters and a plan come in; a running gateway, worker and
+//! simulated agencies go out, on free ports, with throw-away keys. The demo and the tests stand on it.
 
 use super::{
     dev_agencies, dev_pki,
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 pub struct TestStack {
     pub folder: TempDir,
-    /// `None` while it is stopped between two acts.
+    /// `None` before it has been started, and while it is stopped.
     process: Option<Process>,
     pub simulators: BTreeMap<AgencyName, Simulator>,
     pub protocols: BTreeMap<AgencyName, Protocol>,
@@ -55,7 +55,7 @@ pub struct TestStackPlan {
 pub type Player = Box<dyn FnOnce(&Path) -> String + Send>;
 
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
+pub enum TestStackError {
     #[error("{}: {error}; run this in the project's folder, or name that folder with --project", path.display())]
     Project { path: PathBuf, error: std::io::Error },
     #[error("{}: {error}", path.display())]
@@ -98,14 +98,14 @@ impl TestStackPlan {
 }
 
 impl TestStack {
-    pub async fn set(plan: TestStackPlan) -> Result<Self, StageError> {
+    pub async fn started(plan: TestStackPlan) -> Result<Self, TestStackError> {
         let mut stack = Self::prepare(plan).await?;
         stack.start().await?;
         Ok(stack)
     }
 
     /// Keys, configuration and simulated agencies; the process is somebody else's, or begins with [`TestStack::start`].
-    pub async fn prepare(plan: TestStackPlan) -> Result<Self, StageError> {
+    pub async fn prepare(plan: TestStackPlan) -> Result<Self, TestStackError> {
         let mut plan =
             TestStackPlan { adapters: absolute(&plan.adapters)?, services: absolute(&plan.services)?, ..plan };
         let folder =
@@ -137,7 +137,7 @@ impl TestStack {
     }
 
     /// Begins the process, or begins it again with the journal that is there.
-    pub async fn start(&mut self) -> Result<(), StageError> {
+    pub async fn start(&mut self) -> Result<(), TestStackError> {
         let mut installation = Installation::load(&self.config(), Timestamp::now())?;
         self.protocols = installation.adapters.iter().map(|it| (it.agency.clone(), it.protocol)).collect();
         installation.fast_path = self.fast_path;
@@ -151,7 +151,7 @@ impl TestStack {
         }
     }
 
-    pub async fn strike(mut self, grace: Duration) {
+    pub async fn end(mut self, grace: Duration) {
         self.stop(grace).await;
         for (_, simulator) in std::mem::take(&mut self.simulators) {
             simulator.stop().await;
@@ -178,7 +178,7 @@ impl TestStack {
     }
 
     /// A town hall's HTTP client, with this office's certificate.
-    pub fn client(&self, office: &str) -> Result<reqwest::Client, StageError> {
+    pub fn client(&self, office: &str) -> Result<reqwest::Client, TestStackError> {
         let offices = self.secrets().join("offices");
         let (certificate, key) = (offices.join(format!("{office}.pem")), offices.join(format!("{office}.key")));
         let identity = Identity::load(&certificate, &key, Timestamp::now())?;
@@ -188,15 +188,15 @@ impl TestStack {
     }
 }
 
-fn at(path: impl Into<PathBuf>, error: std::io::Error) -> StageError {
-    StageError::File { path: path.into(), error }
+fn at(path: impl Into<PathBuf>, error: std::io::Error) -> TestStackError {
+    TestStackError::File { path: path.into(), error }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, StageError> {
-    path.canonicalize().map_err(|error| StageError::Project { path: path.into(), error })
+fn absolute(path: &Path) -> Result<PathBuf, TestStackError> {
+    path.canonicalize().map_err(|error| TestStackError::Project { path: path.into(), error })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), StageError> {
+fn write(path: &Path, text: &str) -> Result<(), TestStackError> {
     std::fs::write(path, text).map_err(|error| at(path, error))
 }
 

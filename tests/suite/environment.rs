@@ -31,7 +31,7 @@ impl TestEnvironment {
         let mut plan = TestStackPlan::of_project(Path::new(env!("CARGO_MANIFEST_DIR")));
         change(&mut plan);
         let stack =
-            TestStack::set(plan).await.unwrap_or_else(|error| panic!("the test stack cannot be started: {error}"));
+            TestStack::started(plan).await.unwrap_or_else(|error| panic!("the test stack cannot be started: {error}"));
         let office = stack.client(OFFICE).unwrap();
         Self { stack, office, changed_adapters: None }
     }
@@ -188,7 +188,7 @@ impl TestEnvironment {
     }
 
     pub async fn leave(self) {
-        self.stack.strike(Duration::from_secs(5)).await;
+        self.stack.end(Duration::from_secs(5)).await;
     }
 }
 

@@ -67,7 +67,7 @@ impl Demo {
         let picture = Picture { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
         picture.title();
         let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
-        let stack = TestStack::set(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;
+        let stack = TestStack::started(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;
         let went_as_planned = tokio::select! {
             played = self.played(&stack, &picture, queues.as_ref()) => played,
             () = stop.told_to_stop() => {
@@ -80,7 +80,7 @@ impl Demo {
             stop.told_to_stop().await;
         }
         let agencies: Vec<_> = stack.simulators.keys().cloned().collect();
-        stack.strike(Duration::from_secs(10)).await;
+        stack.end(Duration::from_secs(10)).await;
         if let Some(queues) = &queues {
             picture.removal(queues.remove(&agencies).await);
         }

@@ -1,23 +1,23 @@
 //! Bodies that readers of JSON disagree about: each is refused with a problem, or reaches the agency as exactly the value
 //! that every reader sees.
 
-use crate::front::environment::{open, wish};
+use crate::front::environment::{open, submission_request};
 use http::{Method, StatusCode};
 
-/// The wish as text, with something else where the number of copies is.
+/// The request as text, with something else where the number of copies is.
 fn with_copies(text: &str) -> Vec<u8> {
-    wish().to_string().replace("\"copies\":2", &format!("\"copies\":{text}")).into_bytes()
+    submission_request().to_string().replace("\"copies\":2", &format!("\"copies\":{text}")).into_bytes()
 }
 
 fn with_note(text: &str) -> Vec<u8> {
-    wish().to_string().replace("\"copies\":2", &format!("\"copies\":2,\"note\":{text}")).into_bytes()
+    submission_request().to_string().replace("\"copies\":2", &format!("\"copies\":2,\"note\":{text}")).into_bytes()
 }
 
 #[tokio::test]
 async fn what_is_no_json_or_not_one_value_is_refused() {
     let open = open().await;
     let office = open.office("causeni");
-    let whole = wish().to_string();
+    let whole = submission_request().to_string();
     let utf16: Vec<u8> = whole.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let utf16_be: Vec<u8> = [0xfe, 0xff].into_iter().chain(whole.encode_utf16().flat_map(u16::to_be_bytes)).collect();
     let utf32: Vec<u8> = whole.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
@@ -75,7 +75,7 @@ async fn what_is_no_json_or_not_one_value_is_refused() {
 async fn a_key_that_comes_twice_in_any_spelling_is_refused() {
     let open = open().await;
     let office = open.office("causeni");
-    let whole = wish().to_string();
+    let whole = submission_request().to_string();
     for (what, body) in [
         ("plain", whole.replace("\"copies\":2", "\"copies\":2,\"copies\":2")),
         ("escaped", whole.replace("\"copies\":2", "\"copies\":2,\"\\u0063opies\":3")),
@@ -156,7 +156,7 @@ async fn depth_and_length_have_an_end_that_comes_quickly() {
         ("deep objects", "{\"a\":".repeat(12_000)),
         (
             "deep in data",
-            wish()
+            submission_request()
                 .to_string()
                 .replace("\"copies\":2", &format!("\"copies\":{}{}", "[".repeat(30_000), "]".repeat(30_000))),
         ),
@@ -165,7 +165,10 @@ async fn depth_and_length_have_an_end_that_comes_quickly() {
         ("a long fraction", String::from_utf8(with_copies(&format!("0.{}", "3".repeat(60_000)))).unwrap()),
         ("a long text", String::from_utf8(with_note(&format!("\"{}\"", "x".repeat(60_000)))).unwrap()),
         ("a text of escapes", String::from_utf8(with_note(&format!("\"{}\"", "\\u0041".repeat(10_000)))).unwrap()),
-        ("a long name", wish().to_string().replace("\"copies\":2", &format!("\"{}\":2", "x".repeat(60_000)))),
+        (
+            "a long name",
+            submission_request().to_string().replace("\"copies\":2", &format!("\"{}\":2", "x".repeat(60_000))),
+        ),
         (
             "many names",
             format!("{{{}\"z\":1}}", (0..5_000).map(|number| format!("\"{number}\":0,")).collect::<String>()),
@@ -202,7 +205,7 @@ async fn a_media_type_that_is_not_json_in_utf_8_is_refused() {
         "application/json; charset=\"ibm037\"",
     ] {
         let request = office.request(Method::POST, "/v1/submissions").header("idempotency-key", "k");
-        let said = office.send(request.header("content-type", media_type).body(wish().to_string())).await;
+        let said = office.send(request.header("content-type", media_type).body(submission_request().to_string())).await;
         assert_eq!(
             (said.status.as_u16(), said.code()),
             (415, "office.request.media-type"),
@@ -220,7 +223,8 @@ async fn a_media_type_that_is_not_json_in_utf_8_is_refused() {
     .enumerate()
     {
         let request = office.request(Method::POST, "/v1/submissions").header("idempotency-key", format!("k{number}"));
-        let said = office.send(request.header("content-type", *media_type).body(wish().to_string())).await;
+        let said =
+            office.send(request.header("content-type", *media_type).body(submission_request().to_string())).await;
         assert_eq!(said.status, StatusCode::ACCEPTED, "{media_type}: {}", said.text);
     }
 }

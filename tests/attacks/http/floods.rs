@@ -5,7 +5,7 @@ use super::frames::{
     ASKING, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, number,
 };
-use crate::front::environment::{Open, open, wish};
+use crate::front::environment::{Open, open, submission_request};
 use http::{Method, StatusCode};
 use std::time::{Duration, Instant};
 
@@ -117,7 +117,7 @@ async fn bodies_that_would_have_to_be_unpacked_are_refused_unread() {
     let open = open().await;
     let office = open.office("causeni");
     for coding in ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "identity", "gzip, gzip", "aes128gcm", ""] {
-        let request = office.posting("k", wish().to_string()).header("content-encoding", coding);
+        let request = office.posting("k", submission_request().to_string()).header("content-encoding", coding);
         let said = office.send(request).await;
         assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"), "{coding}");
     }

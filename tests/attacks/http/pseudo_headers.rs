@@ -1,7 +1,7 @@
 //! Requests of HTTP/2 that no HTTP/1.1 could say: none reaches a handler as another request, and none gets a second answer.
 
 use super::frames::{ASKING, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PUSH_PROMISE, block, frame};
-use crate::front::environment::{open, wish};
+use crate::front::environment::{open, submission_request};
 use std::time::Duration;
 
 const QUIET: Duration = Duration::from_millis(300);
@@ -75,7 +75,7 @@ async fn malformed_heads_of_http_2_are_answered_by_no_handler() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_another_length_than_was_said_is_not_accepted() {
     let open = open().await;
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     for length in [body.len() - 1, body.len() + 1, 0] {
         let length = length.to_string();
         let fields = [

@@ -2,14 +2,14 @@
 //! carried out, whatever is done with the first.
 
 use crate::front::{
-    environment::{Open, open, wish},
+    environment::{Open, open, submission_request},
     raw::{raw, until_end},
 };
 use tokio::io::AsyncWriteExt;
 
 /// A whole request that would be accepted if it ever were taken for one.
 fn hidden() -> String {
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nidempotency-key: smuggled\r\n\
          content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -138,7 +138,7 @@ async fn a_request_that_is_hidden_in_another_is_never_carried_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_framing_readers_understand_differently_is_not_carried_out_itself() {
     let open = open().await;
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     let (length, chunks) = (body.len(), chunked(&body));
     let in_chunks = chunks.len();
     let host = "POST /v1/submissions HTTP/1.1\r\nidempotency-key: first\r\ncontent-type: application/json\r\n";
@@ -221,11 +221,12 @@ async fn a_request_whose_framing_readers_understand_differently_is_not_carried_o
 async fn what_is_hidden_there_is_a_request_that_is_carried_out() {
     let open = open().await;
     assert_eq!(statuses(&said_to(&open, hidden().as_bytes()).await), ["202"]);
-    let whole = post("transfer-encoding: chunked", &chunked(&wish().to_string()));
+    let whole = post("transfer-encoding: chunked", &chunked(&submission_request().to_string()));
     let both = [whole, hidden().into_bytes()].concat();
     assert_eq!(statuses(&said_to(&open, &both).await), ["202", "202"]);
-    let extended =
-        chunked(&wish().to_string()).replacen("\r\n", ";a=\"b\"\r\n", 1).replace("0\r\n\r\n", "0\r\nx: y\r\n\r\n");
+    let extended = chunked(&submission_request().to_string())
+        .replacen("\r\n", ";a=\"b\"\r\n", 1)
+        .replace("0\r\n\r\n", "0\r\nx: y\r\n\r\n");
     let good = post("Transfer-Encoding:  Chunked ", &extended);
     let both = [good, hidden().into_bytes()].concat();
     assert_eq!(statuses(&said_to(&open, &both).await), ["202", "202"]);

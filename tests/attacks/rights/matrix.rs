@@ -1,7 +1,7 @@
 //! Every operation of the API's document, asked by one office with another's things: it gets exactly what it would get for
 //! things that do not exist, and nothing of the other's changes.
 
-use crate::front::environment::{OfficeClient, Open, Said, TestEnvironment, open, wish};
+use crate::front::environment::{OfficeClient, Open, Said, TestEnvironment, open, submission_request};
 use http::Method;
 use punte::{domain::SubmissionId, roles::gateway::openapi::DOCUMENT};
 use serde_json::{Value, json};
@@ -81,21 +81,21 @@ fn rows() -> Vec<Row> {
         row("listSubmissions", "state", |it, _| get(it, "/v1/submissions?state=completed")),
         row("listSubmissions", "since", |it, _| get(it, "/v1/submissions?since=2020-01-01T00:00:00Z&limit=200")),
         row("submit", "attachment", |it, has| {
-            let mut wish = wish();
-            wish["attachments"] = json!([has.attachment]);
-            it.posting("own-key", wish.to_string())
+            let mut request = submission_request();
+            request["attachments"] = json!([has.attachment]);
+            it.posting("own-key", request.to_string())
         }),
         row("submit", "a submission for an attachment", |it, has| {
-            let mut wish = wish();
-            wish["attachments"] = json!([has.submission]);
-            it.posting("own-key", wish.to_string())
+            let mut request = submission_request();
+            request["attachments"] = json!([has.submission]);
+            it.posting("own-key", request.to_string())
         }),
         row("submit", "key with another body that is wrong", |it, has| it.posting(&has.key, "{}")),
         row("submit", "id in the body", |it, has| {
-            let mut wish = wish();
-            wish["id"] = json!(has.submission);
-            wish["office"] = json!("causeni");
-            it.posting("own-key", wish.to_string())
+            let mut request = submission_request();
+            request["id"] = json!(has.submission);
+            request["office"] = json!("causeni");
+            it.posting("own-key", request.to_string())
         }),
         row("upload", "id for a file's name", |it, has| {
             let request = it.request(Method::POST, "/v1/attachments").header("content-type", "text/plain");
@@ -108,11 +108,11 @@ fn rows() -> Vec<Row> {
 async fn things_of(open: &Open, office: &OfficeClient) -> Things {
     let file = office.request(Method::POST, "/v1/attachments").header("content-type", "application/xml").body("<a/>");
     let attachment = office.send(file).await.json["id"].as_str().unwrap().to_owned();
-    let mut wish = wish();
-    wish["attachments"] = json!([attachment]);
-    let submission = office.post("the-key", &wish).await.id();
+    let mut request = submission_request();
+    request["attachments"] = json!([attachment]);
+    let submission = office.post("the-key", &request).await.id();
     open.settle(submission, json!({"number": "L-canary"})).await;
-    let waiting = office.post("another-key", &wish).await.id();
+    let waiting = office.post("another-key", &request).await.id();
     let page = office.get("/v1/submissions?limit=1").await;
     let cursor = page.json["next"].as_str().unwrap().to_owned();
     let text = |id: SubmissionId| id.to_string();
@@ -238,14 +238,14 @@ async fn an_offices_own_things_are_there() {
 async fn another_offices_key_is_a_new_key() {
     let open = open().await;
     let (one, other) = (open.office("causeni"), open.office("shkoder"));
-    let first = one.post("shared", &wish()).await;
-    let mut changed = wish();
+    let first = one.post("shared", &submission_request()).await;
+    let mut changed = submission_request();
     changed["data"]["copies"] = json!(7);
     // Neither the other's submission for the same body, nor a conflict for another body.
     let second = other.post("shared", &changed).await;
     assert_eq!(second.status, 202, "{}", second.text);
     assert!(second.id() != first.id() && second.header("idempotent-replayed").is_none());
-    let third = open.office("causeni").post("shared", &wish()).await;
+    let third = open.office("causeni").post("shared", &submission_request()).await;
     assert_eq!((third.id(), third.header("idempotent-replayed")), (first.id(), Some("true")));
 }
 
@@ -256,7 +256,8 @@ async fn pages_never_show_anothers_submissions() {
     let offices = [open.office("causeni"), open.office("shkoder")];
     let mut own = [BTreeSet::new(), BTreeSet::new()];
     for number in 0..12 {
-        own[number % 2].insert(offices[number % 2].post(&format!("k{number}"), &wish()).await.id().to_string());
+        own[number % 2]
+            .insert(offices[number % 2].post(&format!("k{number}"), &submission_request()).await.id().to_string());
     }
     for (office, own) in offices.iter().zip(&own) {
         let (mut seen, mut path) = (BTreeSet::new(), "/v1/submissions?limit=1".to_owned());

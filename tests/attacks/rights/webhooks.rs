@@ -1,7 +1,7 @@
 //! Webhooks that lead where they must not: every notation of a private address, and names that change their meaning.
 
 use crate::{
-    front::environment::{Open, TestEnvironment, wish},
+    front::environment::{Open, TestEnvironment, submission_request},
     tls::papers::Papers,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -58,7 +58,7 @@ fn notifier(env: &mut TestEnvironment, url: &str, ca: Option<&Path>) -> Result<N
 }
 
 async fn completed(open: &Open, key: &str) {
-    let id = open.office("causeni").post(key, &wish()).await.id();
+    let id = open.office("causeni").post(key, &submission_request()).await.id();
     open.settle(id, json!({"number": "L-1"})).await;
 }
 

@@ -14,7 +14,7 @@ const AGENCY: &str = "civil-registry";
 /// In every request to the agency: its envelope, its SOAP action, the citizen.
 const PAYLOAD: [&str; 4] = ["POST /", "Envelope", "soapaction", crate::environment::CITIZEN];
 
-async fn town_with(papers: &Papers, board: &Switchboard) -> TestEnvironment {
+async fn env_with(papers: &Papers, board: &Switchboard) -> TestEnvironment {
     let (authority, port) = (papers.authority_with_revocations(), board.port);
     let begin = move |keys: &Path| {
         let secrets = keys.parent().unwrap().parent().unwrap();
@@ -47,7 +47,7 @@ async fn code(env: &TestEnvironment, what: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
     let (papers, board) = (Papers::new(), Switchboard::open());
-    let env = town_with(&papers, &board).await;
+    let env = env_with(&papers, &board).await;
     let certificate = "agency.certificate";
     for (flaw, more, wanted) in [
         (Flaw::Expired, &[][..], certificate),
@@ -91,7 +91,7 @@ async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again() {
     let (papers, board) = (Papers::new(), Switchboard::open());
-    let env = town_with(&papers, &board).await;
+    let env = env_with(&papers, &board).await;
     for more in [&["-tls1_2"][..], &["-tls1_3"]] {
         let mut stranger = Stranger::begin(&papers.issue(Side::Server, Flaw::None), more);
         board.connect_to(Some(stranger.port));

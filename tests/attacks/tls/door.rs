@@ -4,7 +4,7 @@ use super::papers::{ANYTHING_GOES, Flaw, Papers, Side};
 use crate::{
     environment,
     front::{
-        environment::{Open, TestEnvironment, wish},
+        environment::{Open, TestEnvironment, submission_request},
         raw::until_end,
     },
 };
@@ -47,7 +47,7 @@ fn heard(open: &Open, identity: Option<&(PathBuf, PathBuf)>, more: &[&str], requ
 }
 
 fn posting() -> String {
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\ncontent-type: application/json\r\n\
          connection: close\r\ncontent-length: {}\r\n\r\n{body}",

@@ -180,7 +180,7 @@ async fn an_agency_that_is_not_there_is_waited_for_until_the_deadline() {
 /// For this reason a person lookup breaks the agency's contract, in an environment that does so.
 pub const UNFORESEEN: &str = "unforeseen";
 
-pub async fn town_that_breaks_a_contract(plan: impl FnOnce(&mut TestStackPlan)) -> TestEnvironment {
+pub async fn env_that_breaks_a_contract(plan: impl FnOnce(&mut TestStackPlan)) -> TestEnvironment {
     let unforeseen = format!("{{{{ subject.id }}}}{{% if context.reason == '{UNFORESEEN}' %}}x{{% endif %}}");
     let change = |text: String| text.replace("{{ subject.id }}", &unforeseen);
     TestEnvironment::with_template_and("civil-registry/person-lookup/request.xml", change, plan).await
@@ -188,7 +188,7 @@ pub async fn town_that_breaks_a_contract(plan: impl FnOnce(&mut TestStackPlan)) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_breaks_the_agencys_contract_is_not_sent() {
-    let env = town_that_breaks_a_contract(|_| {}).await;
+    let env = env_that_breaks_a_contract(|_| {}).await;
     let mut unforeseen = request("person-lookup", CITIZEN);
     unforeseen["context"]["reason"] = json!(UNFORESEEN);
     let id = env.post_request(&unforeseen).await;

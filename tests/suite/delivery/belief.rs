@@ -2,7 +2,7 @@
 //! is done twice by it, and nobody gets another's answer.
 
 use crate::{
-    delivery::hostile::{Hostile, town_that_tries, town_with},
+    delivery::hostile::{Hostile, env_that_tries, env_with},
     environment::{CITIZEN, TestEnvironment, request},
 };
 use punte::{domain::AttemptOutcome, journal::Record, kit::test_stack::TestStackPlan, process::Installation};
@@ -202,7 +202,7 @@ fn says_person(hostile: &Hostile, number: Option<&str>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_answers_to_equal_questions_are_no_replay_and_what_names_nobody_is_nobodys() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     says_person(&hostile, Some(CITIZEN));
     for _ in 0..3 {
         let id = env.post("person-lookup").await;
@@ -224,7 +224,7 @@ async fn what_can_name_nobody_is_taken_once_and_a_repetition_is_not() {
             "timeout_secs = 20\ncorrelates = { cannot = \"its contract has no field\" }\n",
         )
     };
-    let (env, hostile) = town_with("civil-registry", cannot).await;
+    let (env, hostile) = env_with("civil-registry", cannot).await;
     says_person(&hostile, None);
     let id = env.post("person-lookup").await;
     env.ends(&id, "completed").await;
@@ -239,7 +239,7 @@ async fn what_can_name_nobody_is_taken_once_and_a_repetition_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_never_seen_that_names_no_reference_is_not_believed() {
     let (env, hostile) =
-        town_that_tries("legal-events", "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 4\n", |text| text)
+        env_that_tries("legal-events", "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 4\n", |text| text)
             .await;
     for (never, status) in [(json!({"result": []}), 200), (json!({"code": "not-found"}), 404)] {
         hostile.says(500, "content-type: application/json\r\n", "{}");
@@ -258,7 +258,7 @@ async fn a_never_seen_that_names_no_reference_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_soap_fault_is_read_in_every_spelling_and_completes_nothing() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
     const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
     let wsse = format!("<faultcode xmlns:w=\"{WSSE}\">w:FailedAuthentication</faultcode>");

@@ -226,7 +226,7 @@ async fn a_second_installation_with_the_same_prefix_does_not_start() {
         said.contains("another installation uses this prefix") && said.contains("punte queues take-over"),
         "{said}"
     );
-    second.strike(Duration::from_secs(1)).await;
+    second.end(Duration::from_secs(1)).await;
     // The first goes on, and may be started again.
     let id = env.post("person-lookup").await;
     env.ends(&id, "completed").await;
@@ -306,5 +306,5 @@ async fn a_rabbitmq_that_refuses_us_is_told_once_and_idle_connections_keep_no_pr
     tokio::time::sleep(Duration::from_millis(300)).await;
     let took = served.ends().await;
     assert!(took < Duration::from_secs(3), "{took:?}");
-    stack.strike(Duration::from_secs(1)).await;
+    stack.end(Duration::from_secs(1)).await;
 }

@@ -76,10 +76,10 @@ async fn the_digest_of_a_body_that_does_not_name_our_request_binds_nothing() {
     })
     .await;
     says(&hostile, &format!("\"{DIGEST}\""));
-    let mut wish = request("legal-event", CITIZEN);
+    let mut request = request("legal-event", CITIZEN);
     for (kind, state) in [("Punte.Residence.Opened", "completed"), ("Punte.Residence.Closed", "parked")] {
-        wish["data"]["event_type"] = json!(kind);
-        let id = env.post_request(&wish).await;
+        request["data"]["event_type"] = json!(kind);
+        let id = env.post_request(&request).await;
         let shown = env.ends(&id, state).await;
         assert!(state == "completed" || shown["fault"]["code"] == "agency.answer.mismatched", "{shown:#}");
     }

@@ -3,7 +3,7 @@
 
 use super::{
     belief::unsealed,
-    hostile::{Hostile, town_that_tries, town_with},
+    hostile::{Hostile, env_that_tries, env_with},
 };
 use crate::environment::{CITIZEN, TestEnvironment};
 use flate2::{Compression, write};
@@ -60,7 +60,7 @@ fn says_in(hostile: &Hostile, head: &str, body: impl FnOnce(String) -> Vec<u8>) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_answers_and_those_in_other_encodings_complete() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     says_in(&hostile, "content-type: text/xml\r\ncontent-encoding: gzip\r\n", |it| gzip(it.as_bytes()));
     completes(&env, "gzip").await;
     assert!(hostile.heard().to_ascii_lowercase().contains("\r\naccept-encoding: identity\r\n"), "{}", hostile.heard());
@@ -96,7 +96,7 @@ fn in_parts(root: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_in_parts_are_read_from_their_root_and_so_are_the_faults_in_it() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     says_in(&hostile, &format!("{XOP}; start=\"<root@x>\"\r\n"), |it| in_parts(&it));
     completes(&env, "the root that start names").await;
     // The content that was sent as a part is signed where it belongs: in base64, in its place.
@@ -123,7 +123,7 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
     let once = |text: String| {
         text.replace("effect = \"read\"", "effect = \"once\"\ncorrelates = { cannot = \"it names nobody\" }")
     };
-    let (env, hostile) = town_with("civil-registry", once).await;
+    let (env, hostile) = env_with("civil-registry", once).await;
     let bomb = gzip(&vec![b' '; 5 << 20]);
     for (head, body, code, named) in [
         ("", b"%PDF-1.4".to_vec(), "media-type", "it has no Content-Type, and it begins `%PDF\u{2026}`"),
@@ -180,20 +180,20 @@ async fn what_stays_refused_is_named_and_says_that_the_agency_has_answered() {
 async fn white_space_or_a_mark_alone_is_an_empty_answer_where_no_bytes_are_signed() {
     let blanks = [&b"\r\n"[..], b" ", b"\xEF\xBB\xBF", b"\xEF\xBB\xBF\r\n"];
     let head = "content-type: text/html\r\n";
-    let (env, hostile) = town_with("civil-registry", |text| unsealed(&text, "")).await;
+    let (env, hostile) = env_with("civil-registry", |text| unsealed(&text, "")).await;
     for blank in blanks {
         hostile.says(202, head, blank);
         let told = detail(&env, "civil-status-extract", "parked", "agency.answer.unexpected").await;
         assert!(told.contains("it is empty, with HTTP status 202"), "{told}");
     }
     env.leave().await;
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     hostile.says(202, head, b"\r\n");
     let told = detail(&env, "civil-status-extract", "parked", "agency.answer.signature").await;
     assert!(told.contains("the answer is empty and unsigned, with HTTP status 202"), "{told}");
     env.leave().await;
     // Of a digest, one byte more is another message.
-    let (env, hostile) = town_with("legal-events", |text| text).await;
+    let (env, hostile) = env_with("legal-events", |text| text).await;
     hostile.says(202, &format!("{head}x-jws-signature: {}\r\n", hostile.token_of(b"")), b"\r\n");
     env.post_and_end("legal-event", "parked", "agency.answer.media-type").await;
     env.leave().await;
@@ -201,7 +201,7 @@ async fn white_space_or_a_mark_alone_is_an_empty_answer_where_no_bytes_are_signe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detached_jws_is_about_what_was_compressed_and_comes_before_mark_and_charset() {
-    let (env, hostile) = town_with("legal-events", |text| text).await;
+    let (env, hostile) = env_with("legal-events", |text| text).await;
     // It belongs to another request: that can only be known of an answer that was verified and read.
     let json = "{\"uid\":\"1\",\"event_id\":\"01990000-0000-7000-8000-000000000011\",\"registered_at\":\"2026-03-02T08:30:01Z\"}";
     let marked = format!("\u{feff}{json}").into_bytes();
@@ -233,7 +233,7 @@ async fn a_detached_jws_is_about_what_was_compressed_and_comes_before_mark_and_c
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_not_signed_decides_neither_which_signed_bytes_are_read_nor_how() {
     let retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 3\n";
-    let (env, hostile) = town_that_tries("legal-events", retry, |text| text).await;
+    let (env, hostile) = env_that_tries("legal-events", retry, |text| text).await;
     let head =
         |content_type: &str, token: String| format!("content-type: {content_type}\r\nx-jws-signature: {token}\r\n");
     for charset in ["ibm866", "macintosh", "koi8-u", "windows-1250"] {

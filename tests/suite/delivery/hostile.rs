@@ -150,11 +150,11 @@ fn with_digests(said: Vec<u8>, request: &[u8]) -> Vec<u8> {
 }
 
 /// One try only.
-pub async fn town_with(agency: &str, change: impl Fn(String) -> String) -> (TestEnvironment, Hostile) {
-    town_that_tries(agency, "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n", change).await
+pub async fn env_with(agency: &str, change: impl Fn(String) -> String) -> (TestEnvironment, Hostile) {
+    env_that_tries(agency, "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n", change).await
 }
 
-pub async fn town_that_tries(
+pub async fn env_that_tries(
     agency: &str,
     retry: &'static str,
     change: impl Fn(String) -> String,
@@ -190,7 +190,7 @@ async fn ends_with(env: &TestEnvironment, service: &str, code: &str, what: &str)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn xml_that_hurts_its_reader_is_refused_on_the_whole_road() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     let soap =
         |inside: &str| format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{inside}</s:Body></s:Envelope>").into_bytes();
     let utf16: Vec<u8> = "<?xml version='1.0'?><a/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -237,7 +237,7 @@ async fn xml_that_hurts_its_reader_is_refused_on_the_whole_road() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_signed_and_still_hostile_has_its_code_and_is_kept_out_of_logs() {
-    let (env, hostile) = town_with("civil-registry", |text| text).await;
+    let (env, hostile) = env_with("civil-registry", |text| text).await;
     hostile.says_signed_xml(&format!("{}{}", "<a>".repeat(90), "</a>".repeat(90)));
     ends_with(&env, "person-lookup", "agency.answer.unexpected", "depth").await;
     hostile.says_signed_xml(&format!("<a>{}</a>", "<!---->".repeat(380_000)));
@@ -256,7 +256,7 @@ async fn what_is_signed_and_still_hostile_has_its_code_and_is_kept_out_of_logs()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_hurts_its_reader_is_refused_and_an_unsigned_no_of_a_lookup_is_no_answer() {
-    let (env, hostile) = town_with("legal-events", |text| text).await;
+    let (env, hostile) = env_with("legal-events", |text| text).await;
     let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     for (what, body, code) in [
         ("depth", nested(100_000), "agency.answer.not-json"),

@@ -45,7 +45,7 @@ impl Foreign {
 }
 
 /// The environment, with one agency played by a foreign server.
-async fn town_with(
+async fn env_with(
     agency: &str,
     script: &'static str,
     path: &'static str,
@@ -67,7 +67,7 @@ async fn town_with(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_soap_server_of_python_accepts_us_and_we_accept_its_answer() {
-    let (env, foreign) = town_with("civil-registry", "soap_agency.py", "/registry").await;
+    let (env, foreign) = env_with("civil-registry", "soap_agency.py", "/registry").await;
     let id = env.post("person-lookup").await;
     let shown = env.ends(&id, "completed").await;
     assert_eq!(shown["answer"]["person"]["family_name"], "Exemplar", "{shown:#}");
@@ -79,7 +79,7 @@ async fn a_soap_server_of_python_accepts_us_and_we_accept_its_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http_server_of_python_accepts_us_and_we_accept_its_answer() {
-    let (env, foreign) = town_with("legal-events", "http_agency.py", "/api").await;
+    let (env, foreign) = env_with("legal-events", "http_agency.py", "/api").await;
     let id = env.post("legal-event").await;
     let shown = env.ends(&id, "completed").await;
     assert_eq!(shown["answer"]["uid"].as_str().unwrap().len(), 36, "{shown:#}");
@@ -90,7 +90,7 @@ async fn an_http_server_of_python_accepts_us_and_we_accept_its_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_signed_as_it_should_be_but_of_no_use_completes_nothing() {
-    let (env, _foreign) = town_with("legal-events", "http_agency.py", "/api").await;
+    let (env, _foreign) = env_with("legal-events", "http_agency.py", "/api").await;
     let cases = [
         ("Punte.Odd.Uid", "agency.answer.schema"),
         ("Punte.Odd.List", "bus.answer.mapping"),

@@ -153,7 +153,7 @@ async fn a_worker_whose_lease_ran_out_while_it_waited_for_the_journal_sends_noth
 }
 
 /// Where the journal gives up soon on a table that somebody has locked.
-async fn town_without_patience(clock: &Arc<ManualClock>) -> TestEnvironment {
+async fn env_without_patience(clock: &Arc<ManualClock>) -> TestEnvironment {
     let env = TestEnvironment::planned(|plan| {
         in_postgres(plan);
         plan.journal_url.as_mut().unwrap().push_str("&options=-c%20lock_timeout%3D300ms");
@@ -167,7 +167,7 @@ async fn town_without_patience(clock: &Arc<ManualClock>) -> TestEnvironment {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_waited_long_for_the_journal_is_sealed_anew_before_it_leaves() {
     let clock = Arc::new(ManualClock::at(Timestamp::now()));
-    let env = town_without_patience(&clock).await;
+    let env = env_without_patience(&clock).await;
     let database = database_of(&env).await;
     // No attempt can be recorded.
     database.batch_execute("BEGIN; LOCK TABLE attempts IN EXCLUSIVE MODE").await.unwrap();

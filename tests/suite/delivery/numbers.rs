@@ -64,7 +64,7 @@ fn furnish(folder: &Path) {
     });
 }
 
-async fn town_with(agency: &str) -> (TestEnvironment, Hostile, tempfile::TempDir) {
+async fn env_with(agency: &str) -> (TestEnvironment, Hostile, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     furnish(folder.path());
     let hostile = Hostile::default();
@@ -95,7 +95,7 @@ async fn post_details(env: &TestEnvironment, details: &str) -> (u16, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_of_json_goes_over_the_whole_road_both_ways_without_losing_a_digit() {
-    let (env, hostile, _folder) = town_with("legal-events").await;
+    let (env, hostile, _folder) = env_with("legal-events").await;
     let answered = WRITTEN.map(|(written, _)| written).join(",");
     let body = format!("{{\"uid\":\"1\",\"registered_at\":\"2026-03-02T08:30:01Z\",\"numbers\":[{answered}]}}");
     hostile.says(200, "content-type: application/json\r\n", body);
@@ -122,7 +122,7 @@ async fn a_number_of_json_goes_over_the_whole_road_both_ways_without_losing_a_di
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_in_xml_is_text_with_every_digit_and_a_filter_may_make_it_a_number_with_every_digit() {
-    let (env, hostile, _folder) = town_with("civil-registry").await;
+    let (env, hostile, _folder) = env_with("civil-registry").await;
     for (number, got) in WRITTEN.into_iter().chain([("007", ""), ("+5", "")]) {
         hostile.says_signed_xml(&format!(
             "<LookUpPersonResponse xmlns=\"urn:example:civil-registry:1\"><PersonalNumber>{CITIZEN}</PersonalNumber>\

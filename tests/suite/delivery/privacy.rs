@@ -1,6 +1,6 @@
 //! A personal number never appears in a URL, a log line, a metric or an error: a whole environment is run with canaries.
 
-use super::answers::{UNFORESEEN, town_that_breaks_a_contract};
+use super::answers::{UNFORESEEN, env_that_breaks_a_contract};
 use crate::environment::request;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -36,7 +36,7 @@ fn assert_clean(what: &str, text: &str) {
 fn no_personal_number_is_in_any_log_url_metric_or_error() {
     let this = std::env::current_exe().unwrap();
     let child = Command::new(this)
-        .args(["delivery::privacy::a_town_with_canaries", "--exact", "--nocapture", "--test-threads=1"])
+        .args(["delivery::privacy::an_installation_with_canaries", "--exact", "--nocapture", "--test-threads=1"])
         .env("PUNTE_TEST_CANARIES", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -51,13 +51,13 @@ fn no_personal_number_is_in_any_log_url_metric_or_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_town_with_canaries() {
+async fn an_installation_with_canaries() {
     if std::env::var("PUNTE_TEST_CANARIES").is_ok() {
         punte::telemetry::begin_logging(punte::telemetry::LogFormat::Text, "trace,h2=info,rustls=info,mio=info")
             .unwrap();
     }
     let schedule = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
-    let env = town_that_breaks_a_contract(|plan| plan.retry = schedule).await;
+    let env = env_that_breaks_a_contract(|plan| plan.retry = schedule).await;
     let mut ids = Vec::new();
     for service in ["person-lookup", "civil-status-extract", "legal-event"] {
         ids.push(env.post_request(&canary(service, PERSON)).await);

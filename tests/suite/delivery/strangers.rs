@@ -105,7 +105,7 @@ fn forged_flight(certificate: &CertificateDer<'_>) -> Vec<u8> {
 }
 
 /// An environment whose registry lies behind a stranger.
-async fn town_behind(
+async fn env_behind(
     stranger: impl Fn(&Path, u16) -> OnTheWay + Send + 'static,
 ) -> (TestEnvironment, RawAgency, OnTheWay) {
     let places = Arc::new(Mutex::new(None));
@@ -147,7 +147,7 @@ async fn told(env: &TestEnvironment) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_about_our_certificate_by_a_server_that_has_not_proved_itself_refuses_nothing() {
-    let (env, agency, stranger) = town_behind(|keys, registry| {
+    let (env, agency, stranger) = env_behind(|keys, registry| {
         let certificate = CertificateDer::from_pem_file(keys.join("server.pem")).unwrap();
         let flight = forged_flight(&certificate);
         OnTheWay::opened(registry, move |office| {
@@ -177,7 +177,7 @@ async fn an_alert_about_our_certificate_by_a_server_that_has_not_proved_itself_r
 /// In TLS 1.2 an alert may come in clear text up to the server's Finished, and nobody can tell who has said it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_is_put_into_an_honest_handshake_halts_the_agency_no_longer_than_to_the_next_look() {
-    let (env, agency, stranger) = town_behind(|_, registry| {
+    let (env, agency, stranger) = env_behind(|_, registry| {
         OnTheWay::opened(registry, move |office| {
             let mut agency = TcpStream::connect(("127.0.0.1", registry))?;
             let mut hello = record(office)?;
@@ -206,7 +206,7 @@ async fn an_alert_that_is_put_into_an_honest_handshake_halts_the_agency_no_longe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agency_that_has_refused_our_certificate_and_is_away_since_is_told_as_both() {
-    let (env, agency, stranger) = town_behind(|_, registry| {
+    let (env, agency, stranger) = env_behind(|_, registry| {
         // Nothing is said, and nothing passed on.
         OnTheWay::opened(registry, |_| Ok(false))
     })

@@ -19,7 +19,7 @@ fn with_probe(name: &str, text: String) -> String {
     if name == REGISTRY { text.replace("[seal]\n", "[probe]\npath = \"/health\"\n\n[seal]\n") } else { text }
 }
 
-async fn town_with(agency_of: impl Fn(&Path) -> RawAgency + Send + 'static) -> (TestEnvironment, RawAgency) {
+async fn env_with(agency_of: impl Fn(&Path) -> RawAgency + Send + 'static) -> (TestEnvironment, RawAgency) {
     let agency = Arc::new(Mutex::new(None));
     let opened = agency.clone();
     let begin = move |keys: &Path| {
@@ -56,9 +56,9 @@ const FOREIGN: [&str; 12] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_an_agencys_server_does_is_told_without_any_librarys_words() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let (env, agency) = town_with(move |keys| RawAgency::open(keys, version)).await;
-        let lines = Installation::load(&env.stack.config(), jiff::Timestamp::now()).unwrap().connections;
-        let line = lines.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
+        let (env, agency) = env_with(move |keys| RawAgency::open(keys, version)).await;
+        let connections = Installation::load(&env.stack.config(), jiff::Timestamp::now()).unwrap().connections;
+        let connection = connections.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
         let says = [
             vec![],
             vec![Say::Plain],
@@ -78,7 +78,7 @@ async fn whatever_an_agencys_server_does_is_told_without_any_librarys_words() {
                     continue;
                 }
                 agency.acts(Act { when, says: said.clone(), end });
-                let Err(unwell) = line.look().await else { continue };
+                let Err(unwell) = connection.look().await else { continue };
                 let text = unwell.to_string();
                 let foreign: Vec<_> = FOREIGN.iter().filter(|word| text.contains(*word)).collect();
                 assert!(foreign.is_empty() && text.len() > 20, "{when:?} {said:?} {end:?}: {foreign:?} in: {text}");
@@ -90,9 +90,9 @@ async fn whatever_an_agencys_server_does_is_told_without_any_librarys_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_usual_ways_to_break_off_have_words_of_their_own() {
-    let (env, agency) = town_with(|keys| RawAgency::open(keys, &rustls::version::TLS12)).await;
-    let lines = Installation::load(&env.stack.config(), jiff::Timestamp::now()).unwrap().connections;
-    let line = lines.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
+    let (env, agency) = env_with(|keys| RawAgency::open(keys, &rustls::version::TLS12)).await;
+    let connections = Installation::load(&env.stack.config(), jiff::Timestamp::now()).unwrap().connections;
+    let connection = connections.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();
     let half = Say::Http("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n<half");
     for (when, says, end, told) in [
         (When::InsteadOfHandshake, vec![], End::Fin, "no connection: the other side has closed it in the middle"),
@@ -124,14 +124,14 @@ async fn the_usual_ways_to_break_off_have_words_of_their_own() {
         ),
     ] {
         agency.acts(Act { when, says, end });
-        assert_eq!(line.look().await.unwrap_err().problem, told, "{when:?} {end:?}");
+        assert_eq!(connection.look().await.unwrap_err().problem, told, "{when:?} {end:?}");
     }
     // Of a probe the status is enough.
     agency.acts(Act { when: When::AfterRequest, says: vec![half], end: End::Fin });
-    assert!(line.look().await.unwrap().text.ends_with("was answered with 200"));
+    assert!(connection.look().await.unwrap().text.ends_with("was answered with 200"));
     let mut env = env;
     env.stack.simulators.remove(&"legal-events".parse().unwrap()).unwrap().stop().await;
-    let line = lines.get(&"legal-events".parse().unwrap()).unwrap().unwrap();
-    assert_eq!(line.look().await.unwrap_err().problem, "no connection: nobody listens there");
+    let connection = connections.get(&"legal-events".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(connection.look().await.unwrap_err().problem, "no connection: nobody listens there");
     env.leave().await;
 }

@@ -1,6 +1,6 @@
 //! Uploading files, and naming them in a submission.
 
-use super::environment::{OfficeClient, Open, Said, TestEnvironment, open, wish};
+use super::environment::{OfficeClient, Open, Said, TestEnvironment, open, submission_request};
 use crate::journal::Schema;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
@@ -43,13 +43,13 @@ async fn a_file_is_stored_and_can_be_named_in_a_submission() {
     let said = office.send(request).await;
     assert_eq!((said.status.as_u16(), &said.json["name"]), (201, &json!("extras.pdf")));
     assert_eq!(said.json["size_bytes"], PDF.len());
-    let mut wish = wish();
-    wish["attachments"] = json!([said.json["id"]]);
-    let submission = office.post("k1", &wish).await.id();
+    let mut request = submission_request();
+    request["attachments"] = json!([said.json["id"]]);
+    let submission = office.post("k1", &request).await.id();
     let attachment = open.env.journal.find(submission).await.unwrap().unwrap().submission.attachments.pop().unwrap();
     let store = AttachmentStore::open(&open.env.settings.attachments.folder).unwrap();
     assert_eq!(store.read(&attachment).await.unwrap(), PDF);
-    let other = open.office("shkoder").post("k1", &wish).await;
+    let other = open.office("shkoder").post("k1", &request).await;
     refused(&other, 422, "office.attachment.unknown");
 }
 
@@ -70,9 +70,9 @@ async fn an_office_cannot_fill_the_disk_with_files_that_it_never_uses() {
     let said = other.send(uploading(&other, "application/pdf", file.clone())).await;
     assert_eq!(said.status.as_u16(), 201, "another office's share is its own: {}", said.text);
     // What a submission uses does not count.
-    let mut wish = wish();
-    wish["attachments"] = json!([last]);
-    assert_eq!(office.post("uses-one", &wish).await.status.as_u16(), 202);
+    let mut request = submission_request();
+    request["attachments"] = json!([last]);
+    assert_eq!(office.post("uses-one", &request).await.status.as_u16(), 202);
     let said = office.send(uploading(&office, "application/pdf", file)).await;
     assert_eq!(said.status.as_u16(), 201, "{}", said.text);
 }
@@ -106,9 +106,9 @@ async fn many_uploads_at_once_get_no_more_room_than_one_by_one_and_what_submissi
         total += ids.len();
         // Named in submissions they are used, and still take their room.
         for (at, ids) in ids.chunks(3).enumerate() {
-            let mut wish = wish();
-            wish["attachments"] = json!(ids);
-            assert_eq!(office.post(&format!("names-{round}-{at}"), &wish).await.status.as_u16(), 202);
+            let mut request = submission_request();
+            request["attachments"] = json!(ids);
+            assert_eq!(office.post(&format!("names-{round}-{at}"), &request).await.status.as_u16(), 202);
         }
     }
     assert!((20..=33).contains(&total), "{total}");
@@ -152,13 +152,13 @@ async fn a_service_takes_the_attachments_that_its_catalogue_names_and_no_others(
     for _ in 0..4 {
         ids.push(office.send(uploading(&office, "application/pdf", PDF)).await.json["id"].clone());
     }
-    let mut wish = wish();
-    wish["attachments"] = json!(ids);
-    let said = office.post("too-many", &wish).await;
+    let mut request = submission_request();
+    request["attachments"] = json!(ids);
+    let said = office.post("too-many", &request).await;
     refused(&said, 422, "office.attachment.not-taken");
     assert_eq!(said.pointers(), ["/attachments"]);
-    wish["attachments"] = json!(ids[..3]);
-    assert_eq!(office.post("three", &wish).await.status.as_u16(), 202);
+    request["attachments"] = json!(ids[..3]);
+    assert_eq!(office.post("three", &request).await.status.as_u16(), 202);
     let described = office.send(office.request(Method::GET, "/v1/services/ledger-entry")).await;
     assert_eq!(described.json["attachments"]["at_most"], 3, "{}", described.text);
 }
@@ -172,13 +172,13 @@ async fn attachments_that_are_too_large_together_are_refused_before_they_could_o
         let file = [PDF, &vec![b'x'; 95_000]].concat();
         ids.push(office.send(uploading(&office, "application/pdf", file)).await.json["id"].clone());
     }
-    let mut wish = wish();
-    wish["attachments"] = json!(ids);
-    let said = office.post("too-large", &wish).await;
+    let mut request = submission_request();
+    request["attachments"] = json!(ids);
+    let said = office.post("too-large", &request).await;
     refused(&said, 422, "office.attachment.not-taken");
     assert_eq!(said.pointers(), ["/attachments"]);
-    wish["attachments"] = json!(ids[..2]);
-    assert_eq!(office.post("two", &wish).await.status.as_u16(), 202);
+    request["attachments"] = json!(ids[..2]);
+    assert_eq!(office.post("two", &request).await.status.as_u16(), 202);
     let described = office.send(office.request(Method::GET, "/v1/services/ledger-entry")).await;
     assert_eq!(described.json["attachments"]["max_total_bytes"], 280_000, "{}", described.text);
 }

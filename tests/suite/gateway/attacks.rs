@@ -1,7 +1,7 @@
 //! Clients that bend HTTP: each gets an answer or an end, no request is taken for another, and other offices notice nothing.
 
 use super::{
-    environment::{Open, open, wish},
+    environment::{Open, open, submission_request},
     raw::{raw, until_end},
 };
 use http::StatusCode;
@@ -115,7 +115,7 @@ async fn head_is_answered_with_the_head_that_get_is_and_with_nothing_after_it() 
 #[tokio::test]
 async fn headers_that_come_twice_are_not_chosen_from() {
     let open = open().await;
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     let post = |more: &str| {
         format!(
             "POST /v1/submissions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{more}\r\n{body}",

@@ -1,6 +1,6 @@
 //! Bad input: each kind has its code, its place, and no echo of what was sent.
 
-use super::environment::{CANARY, TestEnvironment, open, wish};
+use super::environment::{CANARY, TestEnvironment, open, submission_request};
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::{
@@ -13,8 +13,8 @@ async fn every_bad_body_has_its_code_and_place() {
     let open = open().await;
     let office = open.office("causeni");
     let deep = format!("{{\"data\":{}1{}}}", "[".repeat(100), "]".repeat(100));
-    let lossy = wish().to_string().replace("\"copies\":2", "\"copies\":1.00000000000000000001");
-    let twice = wish().to_string().replace("\"copies\":2", "\"copies\":2,\"copies\":3");
+    let lossy = submission_request().to_string().replace("\"copies\":2", "\"copies\":1.00000000000000000001");
+    let twice = submission_request().to_string().replace("\"copies\":2", "\"copies\":2,\"copies\":3");
     let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(70_000));
     for (body, status, code, pointer) in [
         ("".into(), 400, "office.request.invalid-json", ""),
@@ -72,18 +72,18 @@ async fn all_faults_of_a_body_are_told_together_and_without_its_values() {
 async fn what_only_the_catalogue_the_clock_and_the_attachments_know_is_told_together_too() {
     let open = open().await;
     let office = open.office("causeni");
-    let mut wish = wish();
-    wish["attachments"] = json!(["01990000-0000-7000-8000-000000000011"]);
-    let said = office.post("k", &wish).await;
+    let mut request = submission_request();
+    request["attachments"] = json!(["01990000-0000-7000-8000-000000000011"]);
+    let said = office.post("k", &request).await;
     assert_eq!((said.code(), said.pointers()), ("office.attachment.unknown", vec!["/attachments/0"]));
-    wish["expires_at"] = "2020-01-01T00:00:00Z".into();
-    wish["service"] = "person-lookup".into();
-    let said = office.post("k", &wish).await;
+    request["expires_at"] = "2020-01-01T00:00:00Z".into();
+    request["service"] = "person-lookup".into();
+    let said = office.post("k", &request).await;
     assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"));
     assert_eq!(said.pointers(), ["/attachments/0", "/expires_at", "/service"]);
-    wish["attachments"] = json!([]);
-    wish["expires_at"] = "2999-01-01T00:00:00Z".into();
-    let said = office.post("k", &wish).await;
+    request["attachments"] = json!([]);
+    request["expires_at"] = "2999-01-01T00:00:00Z".into();
+    let said = office.post("k", &request).await;
     assert_eq!((said.code(), said.pointers()), ("office.service.unknown", vec!["/service"]));
 }
 
@@ -101,22 +101,22 @@ async fn a_subject_that_the_service_does_not_take_is_refused_at_its_place() {
         ("idnp", "2009999", "/subject/scheme"),
         ("Personal-number", "2009999", "/subject/scheme"),
     ] {
-        let mut wish = wish();
-        wish["subject"] = json!({"scheme": scheme, "id": id});
-        let said = office.post("k", &wish).await;
+        let mut request = submission_request();
+        request["subject"] = json!({"scheme": scheme, "id": id});
+        let said = office.post("k", &request).await;
         assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{id:?}: {}", said.text);
         assert_eq!(said.pointers(), [pointer]);
         assert!(!said.text.contains(id), "{}", said.text);
         // Beside all other faults.
-        wish["surplus"] = json!(1);
-        wish["data"]["copies"] = json!(0);
+        request["surplus"] = json!(1);
+        request["data"]["copies"] = json!(0);
         let mut expected = ["/data/copies", pointer, "/surplus"];
         expected.sort_unstable();
-        assert_eq!(office.post("k", &wish).await.pointers(), expected);
+        assert_eq!(office.post("k", &request).await.pointers(), expected);
     }
-    let mut wish = wish();
-    wish["subject"]["id"] = json!("2009999");
-    assert_eq!(office.post("fine", &wish).await.status, StatusCode::ACCEPTED);
+    let mut request = submission_request();
+    request["subject"]["id"] = json!("2009999");
+    assert_eq!(office.post("fine", &request).await.status, StatusCode::ACCEPTED);
     assert_eq!(open.env.journal.list(&Default::default(), 10).await.unwrap().len(), 1);
 }
 
@@ -126,7 +126,7 @@ async fn an_integer_that_is_not_written_in_digits_alone_is_refused_in_words() {
     let open = open().await;
     let office = open.office("causeni");
     for number in ["1.0", "1.00", "1e0", "1E+0", "10e-1", "2e2"] {
-        let body = wish().to_string().replace("\"copies\":2", &format!("\"copies\":{number}"));
+        let body = submission_request().to_string().replace("\"copies\":2", &format!("\"copies\":{number}"));
         let said = office.send(office.posting(number, body)).await;
         assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.schema"), "{number}: {}", said.text);
         assert!(said.pointers().contains(&"/data/copies") && said.text.contains("digits alone"), "{}", said.text);
@@ -137,16 +137,16 @@ async fn an_integer_that_is_not_written_in_digits_alone_is_refused_in_words() {
 #[tokio::test]
 async fn a_date_that_cannot_exist_is_a_fault_and_no_crash() {
     let open = open().await;
-    let mut wish = wish();
+    let mut request = submission_request();
     for bad in ["2026-02-30T00:00:00Z", "2026-01-01", "9999-12-31T23:59:59Z", "2026-01-01T00:00:60Z"] {
-        wish["expires_at"] = bad.into();
-        let said = open.office("causeni").post(bad, &wish).await;
+        request["expires_at"] = bad.into();
+        let said = open.office("causeni").post(bad, &request).await;
         assert!(said.status.is_client_error() || said.status == StatusCode::ACCEPTED, "{bad}: {}", said.text);
         assert!(said.status == StatusCode::ACCEPTED || said.text.contains("/expires_at"), "{bad}: {}", said.text);
     }
     // "Never", as many programs write it, is later than our calendar and still a date.
-    wish["expires_at"] = "9999-12-31T23:59:59Z".into();
-    assert_eq!(open.office("causeni").post("never", &wish).await.status, StatusCode::ACCEPTED);
+    request["expires_at"] = "9999-12-31T23:59:59Z".into();
+    assert_eq!(open.office("causeni").post("never", &request).await.status, StatusCode::ACCEPTED);
     let said = open.office("causeni").get("/v1/submissions?since=9999-12-31T23:59:59Z").await;
     assert_eq!(said.status, StatusCode::OK, "{}", said.text);
 }
@@ -157,12 +157,12 @@ async fn headers_that_are_missing_or_wrong_are_told() {
     let office = open.office("causeni");
     let post = || office.request(Method::POST, "/v1/submissions");
     let json = |request: reqwest::RequestBuilder| request.header("content-type", "application/json");
-    let said = office.send(json(post()).body(wish().to_string())).await;
+    let said = office.send(json(post()).body(submission_request().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (400, "office.idempotency-key.missing"));
-    let said = office.send(json(post()).header("idempotency-key", "a,b").body(wish().to_string())).await;
+    let said = office.send(json(post()).header("idempotency-key", "a,b").body(submission_request().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (400, "office.idempotency-key.missing"));
     assert!(said.text.contains("one key"), "{}", said.text);
-    let said = office.send(post().header("idempotency-key", "k").body(wish().to_string())).await;
+    let said = office.send(post().header("idempotency-key", "k").body(submission_request().to_string())).await;
     assert_eq!((said.status.as_u16(), said.code()), (415, "office.request.media-type"));
     assert!(said.text.contains("Content-Type") && said.text.contains("is missing"), "{}", said.text);
     let said = office.send(post().header("idempotency-key", "k").header("content-type", "").body("{}")).await;
@@ -240,8 +240,8 @@ async fn a_personal_number_is_in_no_log_line_no_metric_and_no_problem() {
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let open = open().await;
     let office = open.office("causeni");
-    let id = office.post("k1", &wish()).await.id();
-    let mut other = wish();
+    let id = office.post("k1", &submission_request()).await.id();
+    let mut other = submission_request();
     other["data"]["note"] = CANARY.repeat(2).into();
     let mut told = vec![office.post("k1", &other).await, office.post("k2", &other).await];
     told.push(office.send(office.posting("k3", format!("{{\"{CANARY}\":{CANARY}}}"))).await);
@@ -278,11 +278,11 @@ async fn a_fault_of_ours_ends_one_request_and_not_the_gateway() {
     let office = open.client(Some(open.identity("causeni")), &[b"h2"]);
     assert_eq!(office.get("/v1/services").await.status, StatusCode::OK);
     clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
-    let said = office.post("k1", &wish()).await;
+    let said = office.post("k1", &submission_request()).await;
     assert_eq!((said.status.as_u16(), said.code()), (500, "bus.internal"));
     assert!(!said.text.contains("clock"));
     clock.0.store(false, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(office.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(office.post("k1", &submission_request()).await.status, StatusCode::ACCEPTED);
 }
 
 /// Parked, they would fill the operators' list, and nobody could mend them.
@@ -292,21 +292,21 @@ async fn texts_that_no_message_can_carry_are_found_at_the_door() {
     let office = open.office("causeni");
     for (place, pointer) in [("note", "/data/note"), ("reason", "/context/reason"), ("id", "/subject/id")] {
         for character in ['\u{1}', '\u{b}', '\u{1f}', '\u{fffe}', '\u{ffff}'] {
-            let mut wish = wish();
+            let mut request = submission_request();
             let text = json!(format!("a{character}b"));
             match place {
-                "note" => wish["data"]["note"] = text,
-                "reason" => wish["context"]["reason"] = text,
-                _ => wish["subject"]["id"] = text,
+                "note" => request["data"]["note"] = text,
+                "reason" => request["context"]["reason"] = text,
+                _ => request["subject"]["id"] = text,
             }
-            let said = office.post(&format!("{place}-{}", u32::from(character)), &wish).await;
+            let said = office.post(&format!("{place}-{}", u32::from(character)), &request).await;
             assert_eq!((said.status.as_u16(), said.code()), (422, "office.request.character"), "{}", said.text);
             assert_eq!(said.pointers(), [pointer]);
         }
     }
-    let mut wish = wish();
-    wish["data"]["note"] = json!("ă\tб\n\u{1F600}");
-    assert_eq!(office.post("fine", &wish).await.status.as_u16(), 202);
+    let mut request = submission_request();
+    request["data"]["note"] = json!("ă\tб\n\u{1F600}");
+    assert_eq!(office.post("fine", &request).await.status.as_u16(), 202);
     let records = open.env.journal.list(&Default::default(), 10).await.unwrap();
     assert_eq!(records.len(), 1);
 }

@@ -1,6 +1,6 @@
 //! The API's document and the API itself say the same.
 
-use super::environment::{open, wish};
+use super::environment::{open, submission_request};
 use http::{Method, StatusCode};
 use punte::{
     catalogue::Schema,
@@ -119,18 +119,18 @@ async fn every_way_to_succeed_is_as_documented() {
     note("getDocument", office.get("/v1/openapi.json").await.status);
     note("listServices", office.get("/v1/services").await.status);
     note("getService", office.get("/v1/services/ledger-entry").await.status);
-    let accepted = office.post("k1", &wish()).await;
+    let accepted = office.post("k1", &submission_request()).await;
     note("submit", accepted.status);
     let id = accepted.id();
     let events = format!("/v1/submissions/{id}/events");
     open.settle(id, json!({"number": "L"})).await;
-    note("submit", office.post("k1", &wish()).await.status);
+    note("submit", office.post("k1", &submission_request()).await.status);
     note("getSubmission", office.get(&format!("/v1/submissions/{id}")).await.status);
     note("listSubmissions", office.get("/v1/submissions").await.status);
     note("followSubmission", office.get(&events).await.status);
     let seen_all = office.request(Method::GET, &events).header("last-event-id", "3");
     note("followSubmission", office.send(seen_all).await.status);
-    let other = office.post("k2", &wish()).await.id();
+    let other = office.post("k2", &submission_request()).await.id();
     note(
         "cancelSubmission",
         office.send(office.request(Method::DELETE, &format!("/v1/submissions/{other}"))).await.status,

@@ -279,7 +279,7 @@ fn fits(pattern: &str, path: &str) -> bool {
     pattern.len() == path.len() && pattern.iter().zip(&path).all(is_like)
 }
 
-pub fn wish() -> Value {
+pub fn submission_request() -> Value {
     json!({
         "service": SERVICE,
         "context": {"clerk": "clerk-1", "entity": "town hall", "legal_basis": "act 7", "reason": "application 8"},
@@ -370,7 +370,7 @@ fn write_adapter(folder: &Path) {
     write(&operation.join("answer.jq"), "{answer: {number: .body.number}}\n");
     let example = operation.join("examples/entered");
     let id = "01990000-0000-7000-8000-000000000011";
-    let mut request = wish();
+    let mut request = submission_request();
     request["id"] = id.into();
     request["office"] = "causeni".into();
     request["accepted_at"] = "2026-03-02T08:30:00Z".into();

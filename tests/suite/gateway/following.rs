@@ -1,6 +1,6 @@
 //! Following a submission: reading, listing, streaming, taking back.
 
-use super::environment::{OfficeClient, Open, Said, open, wish};
+use super::environment::{OfficeClient, Open, Said, open, submission_request};
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ async fn delete(office: &OfficeClient, id: impl std::fmt::Display) -> Said {
 #[tokio::test]
 async fn another_offices_submission_does_not_exist() {
     let open = open().await;
-    let id = open.office("causeni").post("k1", &wish()).await.id();
+    let id = open.office("causeni").post("k1", &submission_request()).await.id();
     let other = open.office("shkoder");
     for said in [
         other.get(&format!("/v1/submissions/{id}")).await,
@@ -35,7 +35,7 @@ async fn another_offices_submission_does_not_exist() {
 async fn a_submission_shows_its_timeline_and_its_fault_without_inner_detail() {
     let open = open().await;
     let office = open.office("causeni");
-    let id = office.post("k1", &wish()).await.id();
+    let id = office.post("k1", &submission_request()).await.id();
     let at = Timestamp::now();
     let lease_until = at + jiff::SignedDuration::from_secs(60);
     let fault = Fault::new(Code::NetworkConnect, Stage::Send, "10.0.0.7:443 refused");
@@ -76,7 +76,7 @@ async fn what_the_agency_may_have_done_is_told_to_the_office_and_so_is_an_answer
         (resolved(Finding::DidNotHappen), "accepted", Value::Null, Value::Null),
     ];
     for (number, (end, state, in_doubt, answer_missing)) in ends.into_iter().enumerate() {
-        let id = office.post(&format!("k{number}"), &wish()).await.id();
+        let id = office.post(&format!("k{number}"), &submission_request()).await.id();
         let record = async |event| open.env.journal.record(id, Entry::new(event, at)).await.unwrap();
         record(Event::Begun { attempt: 1, lease_until: at, asks_first: true }).await;
         assert_eq!(show(id).await["in_doubt"], Value::Null);
@@ -105,7 +105,7 @@ async fn a_list_comes_in_pages_newest_first_and_can_be_narrowed() {
     let office = open.office("causeni");
     let mut ids = Vec::new();
     for number in 0..5 {
-        ids.insert(0, office.post(&format!("k{number}"), &wish()).await.id().to_string());
+        ids.insert(0, office.post(&format!("k{number}"), &submission_request()).await.id().to_string());
     }
     delete(&office, &ids[2]).await;
     let (mut found, mut cursor) = (Vec::new(), String::new());
@@ -133,14 +133,14 @@ async fn a_list_comes_in_pages_newest_first_and_can_be_narrowed() {
 async fn a_submission_can_be_taken_back_until_it_is_sent() {
     let open = open().await;
     let office = open.office("causeni");
-    let first = office.post("k1", &wish()).await.id();
+    let first = office.post("k1", &submission_request()).await.id();
     let mut heard = open.env.broker.announcements();
     for _ in 0..2 {
         let said = delete(&office, first).await;
         assert_eq!((said.status, &said.json["state"]), (StatusCode::OK, &json!("cancelled")));
     }
     assert_eq!(heard.recv().await.unwrap().state, StateName::Cancelled);
-    let second = office.post("k2", &wish()).await.id();
+    let second = office.post("k2", &submission_request()).await.id();
     open.settle(second, json!({"number": "L"})).await;
     let said = delete(&office, second).await;
     assert_eq!((said.status.as_u16(), said.code()), (409, "office.submission.not-cancellable"));
@@ -173,7 +173,7 @@ async fn streamed(office: &OfficeClient, path: &str, last: Option<&str>) -> Vec<
 
 async fn followed(open: &Open, is_announced: bool) {
     let office = open.office("causeni");
-    let id = office.post("k1", &wish()).await.id();
+    let id = office.post("k1", &submission_request()).await.id();
     let path = format!("/v1/submissions/{id}/events");
     let follower = {
         let (office, path) = (office.clone(), path.clone());
@@ -210,7 +210,7 @@ async fn changes_are_streamed_though_nobody_announces_them() {
 async fn a_stream_ends_when_the_gateway_is_stopped() {
     let open = open().await;
     let office = open.office("causeni");
-    let id = office.post("k1", &wish()).await.id();
+    let id = office.post("k1", &submission_request()).await.id();
     let path = format!("/v1/submissions/{id}/events");
     let follower = tokio::spawn(async move { streamed(&office, &path, None).await });
     tokio::time::sleep(Duration::from_millis(300)).await;

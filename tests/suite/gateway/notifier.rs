@@ -1,6 +1,6 @@
 //! Webhooks: a receiver of our own, over real TLS, with a script of what it answers.
 
-use super::environment::{CANARY, Open, TestEnvironment, wish};
+use super::environment::{CANARY, Open, TestEnvironment, submission_request};
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -151,7 +151,7 @@ fn notifier(env: &TestEnvironment, max_attempts: u32) -> Notifier {
 
 /// One submission of the office from its beginning to its end.
 async fn completed(open: &Open, office: &str, key: &str) -> punte::domain::SubmissionId {
-    let id = open.office(office).post(key, &wish()).await.id();
+    let id = open.office(office).post(key, &submission_request()).await.id();
     open.settle(id, json!({"number": "L-1"})).await;
     id
 }
@@ -303,7 +303,7 @@ async fn an_office_without_a_webhook_is_told_nothing_and_a_cancelled_one_is_told
     let open = env.open().await;
     completed(&open, "shkoder", "k").await;
     let office = open.office("causeni");
-    let id = office.post("k1", &wish()).await.id();
+    let id = office.post("k1", &submission_request()).await.id();
     office.send(office.request(http::Method::DELETE, &format!("/v1/submissions/{id}"))).await;
     let body: Value = serde_json::from_str(&receiver.has(1).await[0].body).unwrap();
     assert_eq!(body["type"], format!("submission.{}", StateName::Cancelled));

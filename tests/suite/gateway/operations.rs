@@ -1,6 +1,6 @@
 //! Health and metrics.
 
-use super::environment::{TestEnvironment, wish};
+use super::environment::{TestEnvironment, submission_request};
 use punte::roles::operations::{Operations, OperationsParts, PartState, QueueMonitor, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ async fn what_offices_did_is_in_the_metrics() {
     let (operations, _) = started(&env).await;
     let open = env.open().await;
     let office = open.office("causeni");
-    office.post("k1", &wish()).await;
+    office.post("k1", &submission_request()).await;
     office.get("/v1/submissions/not-an-id").await;
     office.get("/wp-login.php").await;
     let (status, text) = get(&operations, "/metrics").await;

@@ -2,7 +2,7 @@
 
 use super::{
     bad_requests::Lines,
-    environment::{TestEnvironment, office, open, wish},
+    environment::{TestEnvironment, office, open, submission_request},
 };
 use http::StatusCode;
 use punte::{domain::ManualClock, roles::gateway::GatewayError, settings::CertificateMatch};
@@ -78,7 +78,7 @@ async fn an_office_is_served_over_both_versions_of_http() {
     for alpn in [&[&b"http/1.1"[..]][..], &[b"h2"], &[]] {
         let client = open.client(Some(open.identity("causeni")), alpn);
         assert_eq!(client.get("/v1/services").await.status, StatusCode::OK);
-        assert_eq!(client.post("k1", &wish()).await.status, StatusCode::ACCEPTED);
+        assert_eq!(client.post("k1", &submission_request()).await.status, StatusCode::ACCEPTED);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Slow, silent and greedy clients: they cost little, for a short time, and nobody else notices.
 
 use super::{
-    environment::{Open, TestEnvironment, wish},
+    environment::{Open, TestEnvironment, submission_request},
     raw::{raw, until_end},
 };
 use http::StatusCode;
@@ -94,7 +94,7 @@ async fn bodies_in_memory_have_a_limit_that_comes_back() {
     let open = env.open().await;
     let office = open.office("shkoder");
     let greedy = held(&open, 64_000).await;
-    let mut large = wish();
+    let mut large = submission_request();
     large["context"]["clerk"] = "x".repeat(20_000).into();
     let said = office.post("k1", &large).await;
     assert_eq!((said.status, said.code()), (StatusCode::SERVICE_UNAVAILABLE, "bus.overloaded"));
@@ -174,7 +174,7 @@ async fn one_offices_bodies_leave_memory_for_anothers() {
     env.settings.max_memory_bytes = 160 << 10;
     let open = env.open().await;
     let greedy = held(&open, 64_000).await;
-    let mut large = wish();
+    let mut large = submission_request();
     large["context"]["clerk"] = "x".repeat(30_000).into();
     assert_eq!(open.office("causeni").post("k1", &large).await.code(), "bus.overloaded");
     assert_eq!(open.office("shkoder").post("k1", &large).await.code(), "office.request.schema");
@@ -187,7 +187,7 @@ async fn many_small_values_count_as_the_memory_they_take() {
     env.settings.max_body_bytes = 1 << 20;
     let open = env.open().await;
     let office = open.office("causeni");
-    let mut bomb = wish();
+    let mut bomb = submission_request();
     bomb["data"] = serde_json::json!(vec![serde_json::json!({"": {}}); 60_000]);
     let said = office.post("k1", &bomb).await;
     assert_eq!((said.status, said.code()), (StatusCode::PAYLOAD_TOO_LARGE, "office.request.too-large"));
@@ -199,7 +199,7 @@ async fn many_small_values_count_as_the_memory_they_take() {
 async fn a_request_under_way_ends_before_the_gateway_does() {
     let open = super::environment::open().await;
     let mut stream = raw(&open, b"http/1.1").await;
-    let body = wish().to_string();
+    let body = submission_request().to_string();
     let head = format!(
         "POST /v1/submissions HTTP/1.1\r\nhost: localhost\r\nidempotency-key: k\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n",

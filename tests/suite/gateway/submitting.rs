@@ -1,6 +1,6 @@
 //! Submitting: once, often, at once with others, and waiting for the answer.
 
-use super::environment::{CANARY, Open, TestEnvironment, open, wish};
+use super::environment::{CANARY, Open, TestEnvironment, open, submission_request};
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
@@ -17,7 +17,7 @@ use std::{
 #[tokio::test]
 async fn an_accepted_submission_has_a_number_a_place_and_a_deadline() {
     let open = open().await;
-    let said = open.office("causeni").post("k1", &wish()).await;
+    let said = open.office("causeni").post("k1", &submission_request()).await;
     assert_eq!(said.status, StatusCode::ACCEPTED);
     assert_eq!(said.header("location"), Some(format!("/v1/submissions/{}", said.id()).as_str()));
     assert!(said.header("retry-after").is_some() && said.header("preference-applied").is_none());
@@ -34,9 +34,9 @@ async fn the_offices_wish_for_an_end_counts_if_it_is_sooner_than_the_operations(
     let office = open.office("causeni");
     let now = Timestamp::now();
     for (key, wanted_secs, given_secs) in [("k1", 60, 60), ("k2", 7200, 3600)] {
-        let mut wish = wish();
-        wish["expires_at"] = (now + jiff::SignedDuration::from_secs(wanted_secs)).to_string().into();
-        let said = office.post(key, &wish).await;
+        let mut request = submission_request();
+        request["expires_at"] = (now + jiff::SignedDuration::from_secs(wanted_secs)).to_string().into();
+        let said = office.post(key, &request).await;
         let expires_at: Timestamp = said.json["expires_at"].as_str().unwrap().parse().unwrap();
         let off = expires_at.duration_since(now).as_secs() - given_secs;
         assert!((-1..5).contains(&off), "{key}: {off}");
@@ -49,7 +49,7 @@ async fn a_hundred_requests_at_once_with_one_key_are_one_submission() {
     let offices = [open.office("causeni"), open.client(Some(open.identity("causeni")), &[b"h2"])];
     let calls = (0..100).map(|number| {
         let office = offices[number % 2].clone();
-        tokio::spawn(async move { office.post("the-key", &wish()).await })
+        tokio::spawn(async move { office.post("the-key", &submission_request()).await })
     });
     let mut ids = HashSet::new();
     let mut replayed = 0;
@@ -66,39 +66,39 @@ async fn a_hundred_requests_at_once_with_one_key_are_one_submission() {
 #[tokio::test]
 async fn a_key_is_known_after_a_restart_and_belongs_to_one_body_of_one_office() {
     let open = open().await;
-    let first = open.office("causeni").post("k1", &wish()).await;
+    let first = open.office("causeni").post("k1", &submission_request()).await;
     let mut env = open.close().await;
     env.shutdown = Default::default();
     env.journal = Arc::new(SqliteJournal::open(&env.folder.path().join("journal.db")).unwrap());
     let open = env.open().await;
     let office = open.office("causeni");
-    let again = office.post("k1", &wish()).await;
+    let again = office.post("k1", &submission_request()).await;
     assert_eq!((again.id(), again.header("idempotent-replayed")), (first.id(), Some("true")));
-    let mut other = wish();
+    let mut other = submission_request();
     other["data"]["copies"] = 3.into();
     let refused = office.post("k1", &other).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (422, "office.idempotency-key.reused"));
     let named = refused.json["errors"][0]["problem"].as_str().unwrap();
     assert!(named.contains(&first.id().to_string()), "{named}");
-    assert_ne!(open.office("shkoder").post("k1", &wish()).await.id(), first.id());
+    assert_ne!(open.office("shkoder").post("k1", &submission_request()).await.id(), first.id());
 }
 
 #[tokio::test]
 async fn a_repeated_request_is_answered_even_if_it_could_not_be_made_anew() {
     let open = open().await;
     let office = open.office("causeni");
-    let mut wish = wish();
-    wish["expires_at"] = (Timestamp::now() + jiff::SignedDuration::from_millis(300)).to_string().into();
-    let first = office.post("k1", &wish).await;
+    let mut request = submission_request();
+    request["expires_at"] = (Timestamp::now() + jiff::SignedDuration::from_millis(300)).to_string().into();
+    let first = office.post("k1", &request).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(office.post("k1", &wish).await.id(), first.id());
-    assert_eq!(office.post("k2", &wish).await.code(), "office.request.expires-at");
+    assert_eq!(office.post("k1", &request).await.id(), first.id());
+    assert_eq!(office.post("k2", &request).await.code(), "office.request.expires-at");
 }
 
 async fn answered_while_waiting(open: &Open, is_announced: bool) -> (super::environment::Said, Duration) {
     let begun = Instant::now();
     let office = open.office("causeni");
-    let request = office.posting("k1", wish().to_string()).header("prefer", "respond-async, wait=20");
+    let request = office.posting("k1", submission_request().to_string()).header("prefer", "respond-async, wait=20");
     let waiting = tokio::spawn(async move { office.send(request).await });
     let record = loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -122,7 +122,7 @@ async fn a_request_that_waits_gets_the_answer_as_soon_as_it_is_there() {
     assert_eq!(said.header("preference-applied"), Some("wait=20"));
     assert!(said.header("retry-after").is_none());
     assert!(took < Duration::from_secs(8), "{took:?}");
-    let again = open.office("causeni").post("k1", &wish()).await;
+    let again = open.office("causeni").post("k1", &submission_request()).await;
     assert_eq!((again.status, again.header("idempotent-replayed")), (StatusCode::OK, Some("true")));
 }
 
@@ -139,7 +139,7 @@ async fn a_request_that_has_waited_in_vain_gets_its_number() {
     let open = open().await;
     let office = open.office("causeni");
     let begun = Instant::now();
-    let said = office.send(office.posting("k1", wish().to_string()).header("prefer", "wait=1")).await;
+    let said = office.send(office.posting("k1", submission_request().to_string()).header("prefer", "wait=1")).await;
     assert_eq!((said.status, said.header("preference-applied")), (StatusCode::ACCEPTED, Some("wait=1")));
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
@@ -148,7 +148,7 @@ async fn a_request_that_has_waited_in_vain_gets_its_number() {
 async fn a_request_that_waits_does_not_outlive_the_gateway() {
     let open = open().await;
     let office = open.office("causeni");
-    let request = office.posting("k1", wish().to_string()).header("prefer", "wait=60");
+    let request = office.posting("k1", submission_request().to_string()).header("prefer", "wait=60");
     let waiting = tokio::spawn(async move { office.send(request).await });
     while open.env.journal.list(&Default::default(), 1).await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -164,11 +164,11 @@ async fn an_office_with_too_many_waits_gets_its_number_at_once() {
     env.settings.max_requests = 4;
     let open = env.open().await;
     let office = open.office("causeni");
-    let request = office.posting("k1", wish().to_string()).header("prefer", "wait=3");
+    let request = office.posting("k1", submission_request().to_string()).header("prefer", "wait=3");
     let patient = office.clone();
     let waiting = tokio::spawn(async move { patient.send(request).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let said = office.send(office.posting("k2", wish().to_string()).header("prefer", "wait=3")).await;
+    let said = office.send(office.posting("k2", submission_request().to_string()).header("prefer", "wait=3")).await;
     assert_eq!((said.status, said.header("preference-applied")), (StatusCode::ACCEPTED, None));
     assert_eq!(waiting.await.unwrap().header("preference-applied"), Some("wait=3"));
 }
@@ -178,15 +178,18 @@ async fn the_callers_trace_is_taken_up_and_a_bad_one_does_no_harm() {
     let open = open().await;
     let office = open.office("causeni");
     let theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let said = office.send(office.posting("k1", wish().to_string()).header("traceparent", theirs)).await;
+    let said = office.send(office.posting("k1", submission_request().to_string()).header("traceparent", theirs)).await;
     let record = open.env.journal.find(said.id()).await.unwrap().unwrap();
     assert_eq!(record.submission.trace.trace_id(), "0af7651916cd43dd8448eb211c80319c");
     for (key, bad) in [("k2", "x"), ("k3", ""), ("k4", "00-00000000000000000000000000000000-0000000000000000-00")] {
-        let said = office.send(office.posting(key, wish().to_string()).header("traceparent", bad)).await;
+        let said = office.send(office.posting(key, submission_request().to_string()).header("traceparent", bad)).await;
         assert_eq!(said.status, StatusCode::ACCEPTED, "{bad}");
         assert!(TraceParent::parse(said.header("traceparent").unwrap()).is_some());
     }
-    let twice = office.posting("k5", wish().to_string()).header("traceparent", theirs).header("traceparent", theirs);
+    let twice = office
+        .posting("k5", submission_request().to_string())
+        .header("traceparent", theirs)
+        .header("traceparent", theirs);
     assert!(!office.send(twice).await.header("traceparent").unwrap().contains("0af7651916cd43dd8448eb211c80319c"));
 }
 
@@ -196,10 +199,10 @@ async fn what_the_journal_cannot_record_is_not_accepted_and_can_be_sent_again() 
     let office = open.office("causeni");
     let other = rusqlite::Connection::open(open.env.folder.path().join("journal.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let said = office.post("k1", &wish()).await;
+    let said = office.post("k1", &submission_request()).await;
     assert_eq!((said.status, said.code()), (StatusCode::SERVICE_UNAVAILABLE, "bus.journal.unavailable"));
     assert!(said.header("retry-after").is_some());
     other.execute_batch("ROLLBACK").unwrap();
-    let said = office.post("k1", &wish()).await;
+    let said = office.post("k1", &submission_request()).await;
     assert_eq!((said.status, said.header("idempotent-replayed")), (StatusCode::ACCEPTED, None));
 }
