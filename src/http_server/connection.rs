@@ -3,10 +3,10 @@
 use super::{
     acceptor::{Connection, HttpVersion, ListenerLimits},
     activity::{Activity, Busy, Watched},
-    request_body::RequestBody,
+    request_body::{HeldBack, RequestBody},
 };
 use axum::{Router, body::Body};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -43,10 +43,12 @@ pub(super) async fn serve<S, P>(
         let (activity, connection, router) = (activity.clone(), connection.clone(), router.clone());
         service_fn(move |request: Request<Incoming>| {
             let busy = Busy::begin(&activity);
-            let mut request = request.map(|body| Body::new(RequestBody::new(body, version)));
-            request.extensions_mut().insert(connection.clone());
-            let response = router.clone().call(request);
-            async move { Ok::<_, Infallible>(under_way(response.await?, busy)) }
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(connection.clone());
+            let body = RequestBody::new(&head.headers, version, body);
+            let held_back = body.held_back();
+            let response = router.clone().call(Request::from_parts(head, Body::new(body)));
+            async move { Ok::<_, Infallible>(under_way(response.await?, &held_back, busy)) }
         })
     };
     let builder = builder(version, limits);
@@ -70,7 +72,11 @@ pub(super) async fn serve<S, P>(
     }
 }
 
-fn under_way(mut response: Response<Body>, busy: Busy) -> Response<Body> {
+fn under_way(mut response: Response<Body>, held_back: &HeldBack, busy: Busy) -> Response<Body> {
+    if held_back.is_still() {
+        // Nobody knows whether the body comes all the same: the connection ends, and says so (RFC 9110, section 10.1.1).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if response.status() == StatusCode::NO_CONTENT {
         // The router writes one for every answer; this one may have none (RFC 9110, section 8.6).
         response.headers_mut().remove(header::CONTENT_LENGTH);

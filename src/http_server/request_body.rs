@@ -1,30 +1,52 @@
 //! A request's body as the connection brings it, which is not broken off at once if nobody reads it to its end.
 
-use super::HttpVersion;
+use super::{BodyReader, HttpVersion, Pace};
+use crate::domain::Code;
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http::{HeaderMap, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
-/// What is not read of a body in HTTP/2 is taken and thrown away for a while when this is dropped: a stream that is reset at
-/// once takes the answer with it for many clients, curl 7.88 among them (RFC 9113, section 8.1).
+/// What is not read of a body is taken and thrown away for a while when this is dropped. In HTTP/2 a stream that is reset at
+/// once takes the answer with it for many clients, curl 7.88 among them (RFC 9113, section 8.1); in HTTP/1.1 the connection
+/// would end with it, without a word in the answer, and take the client's next request along (RFC 9112, section 9.6).
 pub(super) struct RequestBody {
     /// `None` only after the drop.
     body: Option<Incoming>,
-    version: HttpVersion,
+    held_back: Arc<HeldBack>,
 }
 
-/// So much is thrown away, and for so long: a client is to hear why it was refused, and no flood is to cost more.
+/// Whether the client waits for our word before it sends the body (`Expect: 100-continue`), which is given by reading it.
+pub(super) struct HeldBack(AtomicBool);
+
+impl HeldBack {
+    pub fn is_still(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// So much is thrown away, for so long, and at this pace at least: a client is to hear why it was refused, and no flood or
+/// drip is to cost more.
 const DISCARD_BYTES: u64 = 32 << 20;
-const DISCARD_TIME: Duration = Duration::from_secs(10);
+const DISCARD_PACE: Pace = Pace { timeout: Duration::from_secs(10), window: Duration::from_secs(1) };
 
 impl RequestBody {
-    pub fn new(body: Incoming, version: HttpVersion) -> Self {
-        Self { body: Some(body), version }
+    pub fn new(request: &HeaderMap, version: HttpVersion, body: Incoming) -> Self {
+        let is_held_back =
+            version == HttpVersion::Http1 && request.contains_key(header::EXPECT) && !body.is_end_stream();
+        Self { body: Some(body), held_back: Arc::new(HeldBack(is_held_back.into())) }
+    }
+
+    pub fn held_back(&self) -> Arc<HeldBack> {
+        self.held_back.clone()
     }
 }
 
@@ -33,6 +55,7 @@ impl Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.held_back.0.store(false, Ordering::Relaxed);
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
@@ -50,21 +73,18 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let is_http2 = self.version == HttpVersion::Http2;
-        let Some(body) = self.body.take().filter(|body| is_http2 && !body.is_end_stream()) else { return };
+        let Some(body) = self.body.take().filter(|body| !self.held_back.is_still() && !body.is_end_stream()) else {
+            return;
+        };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { drop(tokio::time::timeout(DISCARD_TIME, discard(body)).await) });
+            runtime.spawn(discard(body));
         }
     }
 }
 
-async fn discard(mut body: Incoming) {
-    let mut left = DISCARD_BYTES;
-    while let Some(Ok(frame)) = body.frame().await {
-        let size_bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-        if size_bytes > left {
-            return;
-        }
-        left -= size_bytes;
+async fn discard(body: Incoming) {
+    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_PACE);
+    if let Ok(mut reader) = reader {
+        while let Ok(Some(_)) = reader.next().await {}
     }
 }

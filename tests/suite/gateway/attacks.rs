@@ -5,7 +5,7 @@ use super::{
     raw::{raw, until_end},
 };
 use http::StatusCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn said_to(open: &Open, bytes: &[u8]) -> String {
     let mut stream = raw(open, b"http/1.1").await;
@@ -44,6 +44,45 @@ async fn bodies_that_are_not_read_are_never_taken_for_requests() {
         let said = said_to(&open, request.as_bytes()).await;
         assert_eq!(statuses(&said), ["400"], "{what}: {said}");
     }
+}
+
+/// Otherwise a client that answers to no word sends its next request into a connection that ends.
+#[tokio::test]
+async fn after_a_body_that_is_not_read_the_next_request_of_the_connection_is_answered() {
+    let open = open().await;
+    let mut stream = raw(&open, b"http/1.1").await;
+    let refused = "POST /v1/submissions HTTP/1.1\r\nhost: x\r\n";
+    for framing in ["content-length: 300000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n493e0\r\n"] {
+        stream.write_all(format!("{refused}{framing}").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        while !said.ends_with('}') {
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).await.unwrap();
+            assert!(read > 0, "{framing}: {said}");
+            said.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+        assert!(said.starts_with("HTTP/1.1 400 ") && !said.contains("connection: close"), "{framing}: {said}");
+        stream.write_all(&[b'x'; 300_000]).await.unwrap();
+        if framing.starts_with("transfer") {
+            stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+        }
+    }
+    stream.write_all(b"GET /v1/services HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (said, _) = until_end(stream).await;
+    assert!(said.contains("HTTP/1.1 200 "), "{said}");
+}
+
+#[tokio::test]
+async fn a_body_that_was_held_back_for_our_word_is_not_asked_for_to_be_thrown_away() {
+    let open = open().await;
+    let expect = "host: x\r\nexpect: 100-continue\r\ncontent-length";
+    let said = said_to(&open, format!("POST /v1/submissions HTTP/1.1\r\n{expect}: 9\r\n\r\n").as_bytes()).await;
+    assert_eq!(statuses(&said), ["400"], "{said}");
+    assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
+    // Without a body nothing is held back, and the connection goes on.
+    let get = format!("GET /v1/services HTTP/1.1\r\n{expect}: 0\r\n\r\n");
+    let two = format!("{get}{}", get.replace("expect: 100-continue", "connection: close"));
+    assert_eq!(statuses(&said_to(&open, two.as_bytes()).await), ["200", "200"]);
 }
 
 #[tokio::test]
