@@ -9,7 +9,7 @@
 //! | `answer.json` | what the filter makes of it: a reading, or null |
 //! | `lookup-answer.json` or `.xml`, `lookup.json` | for the effect `lookup`: the same two when the agency is asked afterwards |
 
-use super::{Exchange, Form, Mapped, Reading, TransformInput, load::entries};
+use super::{Exchange, Form, Mapped, Reading, TransformInput, folder::entries};
 use crate::{
     domain::{
         AgencyName, AttachmentId, AttachmentRef, CallContext, Effect, MessageId, OfficeName, Priority, ServiceName,

@@ -2,8 +2,10 @@
 
 use super::{
     Adapter, Adapters, BreakerPolicy, Coverage, Limits, NotHandled, Operation, Protocol,
+    folder::entries,
     not_handled::NotHandledWritten,
     operation, probe,
+    reader::{Reader, seconds},
     written::{BreakerWritten, LimitsWritten, OperationWritten, ProbeWritten, ProtocolWritten},
 };
 use crate::{
@@ -13,13 +15,7 @@ use crate::{
     trust::{SealAsWritten, SealKind},
 };
 use reqwest::Url;
-use std::{
-    collections::BTreeMap,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 impl Adapters {
     /// Reads one agency from each folder in `folder`, and proves it by its own examples. An agency with any fault is left
@@ -55,23 +51,6 @@ impl Adapters {
         }
         self.agencies.insert(adapter.agency.clone(), Arc::new(adapter));
     }
-}
-
-/// One `agency.toml` while it is read.
-pub(super) struct Reader<'a> {
-    pub agency: AgencyName,
-    pub folder: &'a Path,
-    pub file: PathBuf,
-    pub catalogue: &'a Catalogue,
-    pub protocol: Protocol,
-    pub endpoint: Url,
-    pub namespaces: BTreeMap<String, String>,
-    /// What the signature of its answers covers.
-    pub coverage: Coverage,
-    /// Whether no two messages of ours have the same digest.
-    pub is_sealed_anew: bool,
-    /// For operations that say nothing else.
-    pub not_handled: NotHandled,
 }
 
 fn load_agency(
@@ -242,20 +221,6 @@ fn breaker(file: &Path, written: &BreakerWritten, faults: &mut ConfigFaults) -> 
     Some(BreakerPolicy { failures: failures?, cooldown: cooldown? })
 }
 
-/// More than nothing, and no more than `most`.
-pub(super) fn seconds(file: &Path, key: &str, secs: f64, most: f64, faults: &mut ConfigFaults) -> Option<Duration> {
-    let duration = Duration::try_from_secs_f64(secs).ok().filter(|it| !it.is_zero() && secs <= most);
-    if duration.is_none() {
-        faults.add(
-            file,
-            key,
-            "is out of range",
-            format!("must be a number of seconds, more than 0 and at most {most}"),
-        );
-    }
-    duration
-}
-
 /// Nothing lies in an agency's folder without a purpose: a file that nobody reads is most likely misnamed.
 fn check_files(folder: &Path, operations: &[(String, OperationWritten)], faults: &mut ConfigFaults) {
     for (path, name) in entries(folder) {
@@ -267,13 +232,4 @@ fn check_files(folder: &Path, operations: &[(String, OperationWritten)], faults:
             faults.add(path, "", "is not used", "remove it, or mend its name");
         }
     }
-}
-
-/// What lies in a folder, in the order of names, without hidden files.
-pub(super) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let named = entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)));
-    let mut found: Vec<_> = named.filter(|(_, name)| !name.starts_with('.')).collect();
-    found.sort();
-    found
 }

@@ -1,6 +1,7 @@
 //! Agencies as data: the folders of `adapters/` come in; adapters that compose requests and interpret answers go out.
 
 mod load;
+mod reader;
 mod written;
 
 mod operation;
@@ -13,6 +14,7 @@ mod brevity;
 mod comments;
 mod contract;
 mod filter;
+mod folder;
 mod form;
 mod jq_values;
 mod natives;

@@ -3,7 +3,8 @@
 use super::{
     Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Template, contract,
     examples,
-    load::{Reader, entries, seconds},
+    folder::entries,
+    reader::{Reader, seconds},
     unsigned::{Refused, refused_uses},
     written::{CorrelatesWritten, ExchangeWritten, OperationWritten},
 };

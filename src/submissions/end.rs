@@ -96,8 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_that_the_journal_was_not_heard_to_have_is_announced_all_the_same() {
-        let home = tempfile::tempdir().unwrap();
-        let journal = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+        let journal = Arc::new(SqliteJournal::in_memory().unwrap());
         let broker = Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()));
         let waiters = Arc::<LocalWaiters>::default();
         let listeners = Listeners {

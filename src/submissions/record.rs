@@ -178,8 +178,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn every_state_that_a_submission_enters_is_counted_once_whoever_has_changed_it() {
-        let home = tempfile::tempdir().unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::in_memory().unwrap());
         let metrics = Metrics::new();
         let submissions = serving(&journal, &metrics);
         let (now, hour) = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_hours(1));

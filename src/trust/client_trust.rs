@@ -6,7 +6,7 @@
 
 use super::{
     CertificateFacts, Load, TrustError,
-    authority::Authorities,
+    authorities::Authorities,
     chain::{ChainFault, Usage},
 };
 use jiff::Timestamp;

@@ -20,6 +20,7 @@ mod authority;
 mod revocation;
 mod revocation_scope;
 mod chain;
+mod authorities;
 mod client_trust;
 mod possession;
 mod tls_client;

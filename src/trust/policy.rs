@@ -2,7 +2,7 @@
 
 use super::{
     Algorithm, AnswerKind, AnswerProfile, Certificate, Load, Named, Purpose, SignersAsFiles, TrustError,
-    authority::Authorities,
+    authorities::Authorities,
     chain::{ChainFault, Usage},
     pem,
 };

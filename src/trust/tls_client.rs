@@ -5,7 +5,7 @@
 
 use super::{
     Identity, Load, TrustError,
-    authority::Authorities,
+    authorities::Authorities,
     chain::{ChainFault, Usage, check_name},
     tls_server::provider,
 };

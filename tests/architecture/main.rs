@@ -52,22 +52,11 @@ fn no_floor_knows_a_higher_one_and_no_room_its_neighbour() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Circles of files that are still there, of their rooms: they may only become fewer.
-const CIRCLES_LEFT: [&str; 3] = ["adapter", "journal", "trust"];
-
 #[test]
-fn no_more_files_form_a_circle_than_are_known() {
+fn no_files_form_a_circle() {
     let found = circles(&House::read().uses);
-    let rooms: Vec<_> = found.iter().map(|circle| circle[0][0].as_str()).collect();
-    let told = || found.iter().map(|circle| circle.iter().map(name).collect::<Vec<_>>().join(" "));
-    let mut sorted = rooms.clone();
-    sorted.sort_unstable();
-    assert_eq!(
-        sorted,
-        CIRCLES_LEFT,
-        "files that know each other, directly or by turns:\n{}",
-        told().collect::<Vec<_>>().join("\n")
-    );
+    let told: Vec<_> = found.iter().map(|circle| circle.iter().map(name).collect::<Vec<_>>().join(" ")).collect();
+    assert!(told.is_empty(), "files that know each other, directly or by turns:\n{}", told.join("\n"));
 }
 
 #[test]

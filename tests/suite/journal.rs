@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 type Tested = Arc<dyn Journal>;
 
-/// Makes of each `async fn(Tested)` two tests.
+/// Makes of each `async fn(Tested)` two tests, and two of all: in memory, and through a pooler.
 macro_rules! on_both {
     ($($name:ident)*) => {
         mod on_sqlite {
@@ -41,6 +41,12 @@ macro_rules! on_both {
                 let (journal, _home) = crate::journal::on_sqlite();
                 super::$name(journal).await;
             })*
+        }
+        mod in_memory {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn the_same_holds() {
+                $(super::$name(std::sync::Arc::new(crate::journal::SqliteJournal::in_memory().unwrap())).await;)*
+            }
         }
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_pooler_is_found_out_once() {
-        let place = Server { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
-        let address = Address::parse(place.url, None).unwrap();
-        let connector = Connector::new(address, Passwords::of(&place), None);
+        let server = Server { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
+        let address = Address::parse(server.url, None).unwrap();
+        let connector = Connector::new(address, Passwords::of(&server), None);
         assert!(connector.distrust());
         assert!(!connector.distrust());
     }

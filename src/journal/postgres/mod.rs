@@ -7,6 +7,7 @@ mod parameters;
 mod passfile;
 mod passwords;
 mod pool;
+mod server;
 mod session;
 mod session_settings;
 mod unusable;
@@ -20,15 +21,15 @@ use super::{
     store::{Store, statement, values},
 };
 use crate::crash::{self, Point};
-use address::{Address, Security};
+use address::Address;
 use connector::Connector;
 use failure::Failure;
 use passwords::Passwords;
 use pool::Sessions;
+pub use server::{Files, Server, ServerFault};
 use session::{PostgresStore, Session, Way};
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -66,44 +67,6 @@ pub struct PostgresJournal {
     continuity: Continuity,
 }
 
-/// Where a PostgreSQL is, as the configuration says.
-pub struct Server<'a> {
-    pub url: &'a str,
-    /// The text of a file of passwords.
-    pub passfile: Option<&'a str>,
-    pub files: Files<'a>,
-}
-
-/// Where URL and passwords were read, if they stand in files: a password that is changed there counts for new sessions.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Files<'a> {
-    pub url: Option<&'a Path>,
-    pub passfile: Option<&'a Path>,
-}
-
-/// What is wrong with the configuration of a journal in PostgreSQL.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerFault {
-    #[error(transparent)]
-    Url(JournalError),
-    #[error("is given, but nothing would be encrypted: the URL says no sslmode, or sslmode=disable")]
-    NeedlessAuthority,
-    #[error("is missing: the URL asks for TLS")]
-    NoAuthority,
-}
-
-impl Server<'_> {
-    /// Whether a journal could be looked for there. `has_authority`: that of the server's certificate is configured.
-    pub fn check(&self, has_authority: bool) -> Result<(), ServerFault> {
-        let address = Address::parse(self.url, self.passfile).map_err(ServerFault::Url)?;
-        match (address.security, has_authority) {
-            (Security::Plain, true) => Err(ServerFault::NeedlessAuthority),
-            (Security::Tls, false) => Err(ServerFault::NoAuthority),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl PostgresJournal {
     /// The journal at a URL that holds its password, if there is one.
     pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
@@ -113,15 +76,15 @@ impl PostgresJournal {
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
     /// `verify-full` (the last two both verify as `tls` says), and `search_path` names the schema, which is created.
     /// Without `sslmode` only the own machine is spoken to in plain text. Of several hosts, one that takes writes is used.
-    pub async fn open_at(place: Server<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
+    pub async fn open_at(server: Server<'_>, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
         let fault = |fault: ServerFault| unusable::unusable(&format!("the authority of its certificate {fault}"));
-        place.check(tls.is_some()).map_err(|found| match found {
+        server.check(tls.is_some()).map_err(|found| match found {
             ServerFault::Url(error) => error,
             found => fault(found),
         })?;
-        let address = Address::parse(place.url, place.passfile)?;
+        let address = Address::parse(server.url, server.passfile)?;
         let schema = address.schema.clone();
-        let passwords = Passwords::of(&place);
+        let passwords = Passwords::of(&server);
         let sessions = Sessions::new(Connector::new(address, passwords, tls.map(MakeRustlsConnect::new)))?;
         let journal = Self { sessions, refused: Mutex::default(), continuity: Continuity::default() };
         journal.prepare_schema(schema.as_deref()).await?;

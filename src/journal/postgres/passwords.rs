@@ -1,6 +1,6 @@
 //! The passwords as they are now: files that may be changed while we run come in; for a host of the URL its password goes out.
 
-use super::{Server, address::Address};
+use super::{address::Address, server::Server};
 use crate::secret_file;
 use std::{
     path::{Path, PathBuf},
@@ -23,11 +23,11 @@ struct Known {
 }
 
 impl Passwords {
-    pub fn of(place: &Server<'_>) -> Self {
+    pub fn of(server: &Server<'_>) -> Self {
         let owned = |path: Option<&Path>| path.map(Path::to_path_buf);
-        let (url_file, passfile) = (owned(place.files.url), owned(place.files.passfile));
+        let (url_file, passfile) = (owned(server.files.url), owned(server.files.passfile));
         let told = url_file.iter().chain(&passfile).flat_map(|path| secret_file::exposures(path)).collect();
-        let known = Known { url: place.url.to_owned(), passfile: place.passfile.map(str::to_owned), told };
+        let known = Known { url: server.url.to_owned(), passfile: server.passfile.map(str::to_owned), told };
         Self { url_file, passfile, known: Mutex::new(known) }
     }
 

@@ -30,6 +30,7 @@ use checkpointer::Checkpointer;
 use place::Place;
 use reader::Readers;
 use run::at_once;
+use rusqlite::Connection;
 use std::path::Path;
 use writer::Writer;
 
@@ -93,6 +94,19 @@ impl SqliteJournal {
         if purpose == Purpose::Work {
             wholeness::begin_use(path, &connection)?;
         }
+        Self::over(path, connection, purpose)
+    }
+
+    /// In the memory of this process alone: for tests, which need no file. It is gone when it is closed.
+    pub fn in_memory() -> Result<Self, JournalError> {
+        // SQLite shares what has such a name between the connections of a process.
+        let name = format!("file:/{}?vfs=memdb", uuid::Uuid::now_v7());
+        let mut connection = connection::open(Path::new(&name))?;
+        connection::in_transaction(&mut connection, |store| at_once(migrate(store, MIGRATIONS)))?;
+        Self::over(Path::new(&name), connection, Purpose::Memory)
+    }
+
+    fn over(path: &Path, mut connection: Connection, purpose: Purpose) -> Result<Self, JournalError> {
         let checkpointer = Checkpointer::start(path, &mut connection)?;
         let place = Place::of(path);
         Ok(Self {
@@ -125,6 +139,8 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
 enum Purpose {
     Work,
     Visit,
+    /// There is no file.
+    Memory,
 }
 
 impl Drop for EndOfUse {
@@ -133,6 +149,7 @@ impl Drop for EndOfUse {
         let is_ours = match self.purpose {
             Purpose::Work => true,
             Purpose::Visit => matches!(try_own(self.place.path()), Ok(Some(_))),
+            Purpose::Memory => false,
         };
         // In place of what was removed nothing new is made.
         if is_ours && self.place.has_file() {

@@ -61,8 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_ask_share_one_write() {
-        let home = tempfile::tempdir().unwrap();
-        let journal = Arc::new(SqliteJournal::open(&home.path().join("journal.db")).unwrap());
+        let journal = Arc::new(SqliteJournal::in_memory().unwrap());
         let probe = JournalProbe::new(journal.clone(), Duration::from_secs(5));
         for _ in 0..20 {
             let asked = futures_util::future::join_all((0..5).map(|_| probe.ask())).await;
