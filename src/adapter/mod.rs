@@ -46,8 +46,9 @@ pub use not_handled::{DeclaredMoment, NotHandled};
 pub use probe::Probe;
 pub use reading::{BodyOf, Bond, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
-pub use template::{Template, TemplateFault};
-pub use wire_answer::{Beside, Coverage, WireAnswer};
+pub use template::Template;
+use wire_answer::Coverage;
+pub use wire_answer::{Beside, WireAnswer};
 
 use crate::{
     domain::{AgencyName, Effect, Schedule, ServiceName},

@@ -10,7 +10,7 @@ pub use crate::domain::SchemaFault;
 pub use attachments::AttachmentRule;
 pub use schema::{Integers, Schema};
 pub use service::Service;
-pub use subject::SubjectRule;
+use subject::SubjectRule;
 
 use crate::{domain::ServiceName, settings::ConfigFaults};
 use std::{collections::BTreeMap, path::Path};

@@ -27,8 +27,8 @@ pub mod trust;
 pub mod trust_policy;
 pub mod trust_verify;
 
-pub use config_file::ConfigFile;
-pub use wanted_roles::WantedRoles;
+use config_file::ConfigFile;
+use wanted_roles::WantedRoles;
 
 use clap::{Parser, Subcommand};
 use runtime::block_on;

@@ -32,18 +32,6 @@ pub enum StatusClass {
 }
 
 impl StatusClass {
-    pub const ALL: [StatusClass; 9] = [
-        StatusClass::Success,
-        StatusClass::Redirect,
-        StatusClass::Message,
-        StatusClass::NotTheRequest,
-        StatusClass::Credentials,
-        StatusClass::RateLimited,
-        StatusClass::Unavailable,
-        StatusClass::Server,
-        StatusClass::Odd,
-    ];
-
     pub fn of(status: u16) -> Self {
         match status {
             200..=299 => Self::Success,
@@ -134,6 +122,18 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
 
+    const ALL: [StatusClass; 9] = [
+        StatusClass::Success,
+        StatusClass::Redirect,
+        StatusClass::Message,
+        StatusClass::NotTheRequest,
+        StatusClass::Credentials,
+        StatusClass::RateLimited,
+        StatusClass::Unavailable,
+        StatusClass::Server,
+        StatusClass::Odd,
+    ];
+
     fn answer(status: u16) -> Incoming {
         Incoming { status, headers: HeaderMap::new(), body: "x".into() }
     }
@@ -210,7 +210,7 @@ mod tests {
         text += &row("no connection, or no secure one", &fault(Code::NetworkConnect));
         text += &row("nothing in time", &fault(Code::NetworkTimeout));
         text += &row("a connection that breaks", &fault(Code::NetworkReset));
-        for class in StatusClass::ALL {
+        for class in ALL {
             let shown = (100..=599).find(|status| StatusClass::of(*status) == class).unwrap();
             text += &row(&statuses(class), &fault_of_status(&answer(shown), Word::Unsigned));
         }

@@ -24,7 +24,8 @@ mod side_rows;
 pub mod sqlite;
 mod store;
 
-pub use continuity::{Continuity, Known, Left};
+use continuity::Continuity;
+pub use continuity::{Known, Left};
 pub use error::JournalError;
 pub use mark_file::{Found, Kept, MarkFile, Unreadable};
 pub use side_rows::SideRows;

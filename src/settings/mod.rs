@@ -27,7 +27,7 @@ pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
 pub use journal::{JournalSettings, JournalStore, PostgresServer, Retention};
 pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
 pub use schedule::ScheduleWritten;
-pub use scheduler::SchedulerSettings;
+use scheduler::SchedulerSettings;
 pub use secret::Secret;
 pub use sources::{Effective, Source};
 

@@ -7,4 +7,5 @@ mod xml_json;
 
 pub use envelope::{Envelope, SoapRefusal, SoapVersion, open};
 pub use fault::{Blames, SoapFault, read_fault};
-pub use xml_json::{XmlToJson, XmlToJsonError};
+pub use xml_json::XmlToJson;
+use xml_json::XmlToJsonError;

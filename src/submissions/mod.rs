@@ -32,7 +32,7 @@ pub use end::Fate;
 pub use expire::deadline_fault;
 pub use local_waiters::{Awaiting, LocalWaiters, Whole};
 pub use record::{Listeners, Submissions};
-pub use resolve::{NoAnswer, answer_of};
+pub use resolve::answer_of;
 
 #[cfg(test)]
 pub(crate) use record::tests;

@@ -4,6 +4,6 @@ mod logs;
 mod metrics;
 mod panics;
 
-pub use logs::{InvalidLogFilter, LogFormat, begin_logging};
+pub use logs::{LogFormat, begin_logging};
 pub use metrics::{AttemptEnd, BreakerState, Metrics, WebhookEnd};
 pub use panics::tell_panics_discreetly;

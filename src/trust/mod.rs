@@ -37,19 +37,22 @@ pub mod webhook;
 pub mod wss;
 
 pub use certificate::{Certificate, CertificateFacts};
-pub use certificate_flaw::CertificateFlaw;
+use certificate_flaw::CertificateFlaw;
 pub use client_trust::{CertificateRefusal, ClientTrust, ClientTrustFiles};
 pub use identity::{Identity, IdentityFiles};
-pub use key::{Algorithm, KeyFault, PublicKey, Signer};
+use key::PublicKey;
+pub use key::{Algorithm, Signer};
 pub use named::Named;
-pub use policy::{AnswerPolicy, SignerRefusal, TrustedAuthority, TrustedSigners};
+pub use policy::AnswerPolicy;
+use policy::{SignerRefusal, TrustedSigners};
 pub use profile::{
     AnswerKind, AnswerProfile, HttpSignatureProfile, JwsForm, JwsProfile, KeyIdForm, ProfileFault, Seal, SealAsWritten,
     SealKind, SealProfile, SignedHeader, SignedHeaderAsWritten, SignersAsFiles, WssProfile,
 };
 pub use purpose::Purpose;
 pub use reload::{Load, Refreshed, Reloading, digest_of_files};
-pub use replay::{Fingerprint, Mark, ReplayCache};
+use replay::Fingerprint;
+pub use replay::{Mark, ReplayCache};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_server::{TLS_VERSIONS, TlsVersions, server_config, strict_server_config, strict_server_config_over};
 

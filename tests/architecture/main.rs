@@ -2,8 +2,11 @@
 
 mod source;
 
-use source::{House, Module, circles};
-use std::collections::BTreeMap;
+use source::{House, Module, circles, texts_in, words};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 /// The floor of each room, from the table in `src/lib.rs`.
 fn floors() -> BTreeMap<String, u32> {
@@ -70,6 +73,27 @@ fn every_file_says_first_what_it_is_for() {
     assert!(silent.is_empty(), "{silent:?}");
 }
 
+/// Files and folders that it names are its own; what it passes on from its parts, somebody outside wants.
+#[test]
+fn a_front_page_tells_the_truth_about_its_parts() {
+    let house = House::read();
+    let main_file = std::fs::read_to_string("src/main.rs").unwrap();
+    let others: Vec<_> = ["tests", "benches"].into_iter().flat_map(texts_in).chain([main_file]).collect();
+    let others: HashSet<_> = others.iter().flat_map(|text| words(text)).collect();
+    let (said, mut lies) = (house.words(), Vec::new());
+    for page in house.front_pages() {
+        let page_says: String = house.texts[page].lines().filter(|line| line.starts_with("//!")).collect();
+        let named = page_says.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") || name.ends_with('/'));
+        let is_there = |part: &&str| Path::new("src").join(name(page)).join(part).exists() || Path::new(part).exists();
+        lies.extend(named.filter(|part| !is_there(part)).map(|part| format!("{}: has no {part}", name(page))));
+        let outside: Vec<_> = said.iter().filter(|(module, _)| !module.starts_with(page)).map(|it| it.1).collect();
+        let is_wanted = |word: &str| others.contains(word) || outside.iter().any(|words| words.contains(word));
+        let unwanted = house.passed_on(page).into_iter().filter(|word| !is_wanted(word));
+        lies.extend(unwanted.map(|word| format!("{}: passes on {word}, which nobody outside wants", name(page))));
+    }
+    assert!(lies.is_empty(), "{}", lies.join("\n"));
+}
+
 /// What the journal does that is not about one or more submissions; the rooms above call it themselves.
 const BESIDE_SUBMISSIONS: [&str; 15] = [
     "add_attachment",
@@ -114,6 +138,13 @@ fn whatever_is_done_with_a_submission_goes_by_the_room_of_submissions() {
             let declared = code[..at].trim_end_matches("Arc<").trim_end_matches('&').strip_suffix(':');
             if declared.is_some_and(|declared| !declared.ends_with("journal")) {
                 faults.push(format!("{} calls a journal by another name", name(module)));
+            }
+        }
+        for statement in code.split([';', '{', '}']) {
+            let (bound, value) = statement.split_once('=').unwrap_or_default();
+            let value = value.trim_end_matches(".clone()").trim_end_matches(".as_ref()");
+            if bound.starts_with("let") && value.ends_with("journal") && !bound.ends_with("journal") {
+                faults.push(format!("{} gives the journal another name: {statement}", name(module)));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! it, so that a front page (`mod.rs`) that only passes a name on counts for nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::Path,
 };
@@ -35,9 +35,35 @@ impl House {
         code(&self.texts[module]).split_whitespace().collect()
     }
 
+    /// Files with files below them.
+    pub fn front_pages(&self) -> impl Iterator<Item = &Module> {
+        let has_parts = |page: &Module| self.texts.keys().any(|it| it.len() > page.len() && it.starts_with(page));
+        self.texts.keys().filter(move |page| !page.is_empty() && has_parts(page))
+    }
+
+    /// The names that a front page gives to others, though its parts define them.
+    pub fn passed_on(&self, page: &Module) -> Vec<String> {
+        let code = code(&self.texts[page]);
+        let passing = code.split(';').filter_map(|statement| statement.split_once("pub use ")).map(|(_, tree)| tree);
+        let paths = passing.flat_map(|tree| branches("", &tree.split_whitespace().collect::<Vec<_>>().join(" ")));
+        paths.filter_map(|path| path.rsplit([':', ' ']).next().map(str::to_owned)).filter(|name| name != "*").collect()
+    }
+
+    /// The words of each file, those of its tests included.
+    pub fn words(&self) -> BTreeMap<&Module, HashSet<&str>> {
+        self.texts.iter().map(|(module, text)| (module, words(text).collect())).collect()
+    }
+
     pub fn rooms(&self) -> BTreeSet<String> {
         self.texts.keys().filter_map(|module| module.first().cloned()).collect()
     }
+}
+
+/// The texts of all files of a folder outside of the house.
+pub fn texts_in(folder: &str) -> Vec<String> {
+    let mut texts = BTreeMap::new();
+    collect(Path::new(folder), &mut Vec::new(), &mut texts);
+    texts.into_values().collect()
 }
 
 fn collect(folder: &Path, module: &mut Module, texts: &mut BTreeMap<Module, String>) {
@@ -176,8 +202,12 @@ fn without_uses(code: &str) -> String {
     statements(code).fold(code.to_owned(), |code, statement| code.replace(&format!("use {statement};"), ""))
 }
 
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|it: char| !it.is_alphanumeric() && it != '_')
+}
+
 fn has_word(text: &str, word: &str) -> bool {
-    text.split(|it: char| !it.is_alphanumeric() && it != '_').any(|it| it == word)
+    words(text).any(|it| it == word)
 }
 
 /// Everything of the form `a::b`.

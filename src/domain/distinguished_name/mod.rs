@@ -10,7 +10,7 @@ mod subject_match;
 mod value;
 
 pub use attribute::{Attribute, name_of};
-pub use read::InvalidDistinguishedName;
+use read::InvalidDistinguishedName;
 pub use subject_match::SubjectMatch;
 pub use value::Value;
 

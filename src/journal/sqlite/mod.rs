@@ -18,7 +18,7 @@ mod writer;
 
 pub use backup::{back_up, put_in_place};
 pub use ownership::{Ownership, try_own};
-pub use writer::WriterCounts;
+use writer::WriterCounts;
 
 use super::{
     Continuity, JournalError,

@@ -13,7 +13,8 @@ mod older_answers;
 mod response;
 mod seal;
 
-pub use behaviour::{Blamed, InvalidBehaviour, Plan, SimulatedFault, SimulatorBehaviour};
+use behaviour::InvalidBehaviour;
+pub use behaviour::{Blamed, Plan, SimulatedFault, SimulatorBehaviour};
 pub use ledger::{Arrival, LedgerEntry};
 
 use crate::{

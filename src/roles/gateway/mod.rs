@@ -30,7 +30,8 @@ pub mod openapi;
 pub mod fuzz_targets;
 
 pub use certificates::GatewayCertificates;
-pub use office_directory::{Ambiguous, check_apart};
+use office_directory::Ambiguous;
+pub use office_directory::check_apart;
 pub use state::GatewayParts;
 
 use crate::{

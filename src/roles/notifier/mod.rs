@@ -11,7 +11,7 @@ mod webhook_client;
 mod address;
 mod delivery;
 
-pub use address::{ForbiddenAddress, check_host, is_public};
+pub use address::{check_host, is_public};
 pub use webhook_client::{check_webhook, resolve_webhook};
 pub use webhook_clients::{NotifierError, WebhookClients};
 

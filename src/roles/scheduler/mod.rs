@@ -8,7 +8,7 @@ mod state;
 
 pub use deadlines::after_due_time;
 pub use reconcile::missing;
-pub use relay::{Published, Relay, Relayed};
+pub use relay::{Published, Relay};
 pub use state::{HOUSEKEEPING_EVERY, Scheduler};
 
 use super::lasting::lasting;

@@ -10,9 +10,10 @@ mod consumer_state;
 mod delivery_slot;
 mod agency_consumer;
 
-pub use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
-pub use breaker::{Breaker, Circuit, Failure, Whose};
-pub use fair_queue::FairQueue;
+use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
+use breaker::{Breaker, Circuit};
+pub use breaker::{Failure, Whose};
+use fair_queue::FairQueue;
 
 use super::lasting::lasting;
 use crate::{

@@ -9,7 +9,8 @@ mod media_type;
 mod multipart;
 mod xop;
 
-pub use charset::{CharsetRefusal, TextKind};
+use charset::CharsetRefusal;
+pub use charset::TextKind;
 pub use media_type::{MediaType, plain};
 pub use multipart::Part;
 

@@ -7,5 +7,5 @@ mod verify;
 
 pub use base::is_component;
 pub use message::{HttpMessage, HttpStart};
-pub use sign::{HttpSeal, HttpSignatureError, sign};
-pub use verify::{HttpSignatureRefusal, VerifiedHttp, verify, verify_but_for_replay};
+pub use sign::{HttpSignatureError, sign};
+pub use verify::{verify, verify_but_for_replay};
