@@ -32,7 +32,7 @@ pub struct Installation {
 
 /// What an installation is for.
 #[derive(Clone, Copy)]
-pub struct Furnishing<'a> {
+pub struct InstallationPlan<'a> {
     /// `None`: the embedded broker.
     pub amqp: Option<&'a str>,
     /// `None`: SQLite.
@@ -56,15 +56,15 @@ pub const ROOMY: u32 = 100_000_000;
 /// How long the process may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-impl Default for Furnishing<'_> {
+impl Default for InstallationPlan<'_> {
     fn default() -> Self {
         Self { amqp: None, postgres: None, algorithm: "rsa-sha256", agencies: 1, dead: 0, first_office: ROOMY }
     }
 }
 
 impl Installation {
-    pub async fn furnish(plan: Furnishing<'_>) -> anyhow::Result<Self> {
-        let env = BenchEnvironment::found(plan.agencies, plan.algorithm)?;
+    pub async fn prepare(plan: InstallationPlan<'_>) -> anyhow::Result<Self> {
+        let env = BenchEnvironment::make(plan.agencies, plan.algorithm)?;
         let door = Door::open()?;
         let agency_port = door.port()?;
         let mut stack = TestStackPlan::of_project(env.folder());
@@ -159,7 +159,7 @@ impl Installation {
 }
 
 /// Dead agencies are so in two ways: every other one takes requests and stays silent, the others are not there at all.
-fn endpoint(port: u16, number: usize, plan: &Furnishing<'_>) -> String {
+fn endpoint(port: u16, number: usize, plan: &InstallationPlan<'_>) -> String {
     match (number + plan.dead < plan.agencies, number % 2) {
         (true, _) => format!("https://localhost:{port}/registry"),
         (false, 0) => format!("https://localhost:{port}{}", crate::agency::SILENT),

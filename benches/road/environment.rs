@@ -13,7 +13,7 @@ pub struct BenchEnvironment {
 }
 
 impl BenchEnvironment {
-    pub fn found(agencies: usize, algorithm: &str) -> anyhow::Result<Self> {
+    pub fn make(agencies: usize, algorithm: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("punte-bench.").tempdir()?;
         let names = |kind: &str| (0..agencies).map(|number| format!("{kind}-{number}")).collect::<Vec<_>>();
         let env = Self { folder, agencies: names("registry"), services: names("lookup") };

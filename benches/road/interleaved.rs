@@ -55,11 +55,11 @@ const ANSWERS_AT_MOST: f64 = 4000.0;
 impl Rules {
     /// The figures of each subject, in their order.
     pub async fn interleaved(&self, subjects: &[Subject<'_>], clients: usize) -> anyhow::Result<Vec<Figures>> {
-        self.contest_with(subjects, clients, async || Ok(())).await
+        self.interleave_with(subjects, clients, async || Ok(())).await
     }
 
     /// With something else that has its turn in every round.
-    pub async fn contest_with(
+    pub async fn interleave_with(
         &self,
         subjects: &[Subject<'_>],
         clients: usize,

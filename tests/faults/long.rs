@@ -24,7 +24,7 @@ fn unhurried(_: &str, text: String) -> String {
 async fn deaths_are_spread_over_a_run_at_full_speed() {
     let (kills, submissions) = (asked_for("PUNTE_FAULTS_KILLS", 12), asked_for("PUNTE_FAULTS_SUBMISSIONS", 250));
     let mut random = chance();
-    let mut cluster = ProcessCluster::furnished(&PROCESSES, shared, unhurried).await;
+    let mut cluster = ProcessCluster::started_with(&PROCESSES, shared, unhurried).await;
     cluster.post("person-lookup").await;
     let counters = cluster.open_counters(16, Duration::ZERO);
     for death in 0..kills {

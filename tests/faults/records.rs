@@ -65,7 +65,7 @@ const VERSIONS: [TlsVersions; 2] = [&[&rustls::version::TLS13], &[&rustls::versi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agencies_that_break_tls_or_http_at_every_record_do_nothing_twice() {
     let breakers = Breakers::default();
-    let mut cluster = ProcessCluster::furnished(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
+    let mut cluster = ProcessCluster::started_with(&[ALL], |plan| interpose(plan, &breakers), hasty).await;
     cluster.post("person-lookup").await;
     for versions in VERSIONS {
         for agency in cluster.agencies.values_mut() {

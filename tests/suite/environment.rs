@@ -23,7 +23,7 @@ pub struct TestEnvironment {
 }
 
 impl TestEnvironment {
-    pub async fn found() -> Self {
+    pub async fn started() -> Self {
         Self::planned(|_| {}).await
     }
 

@@ -1,7 +1,7 @@
 //! Large attachments, several at once: how much memory Punte takes while they are uploaded, and while submissions with one
 //! each are sent.
 
-use super::Hall;
+use super::Bench;
 use crate::{
     bus::{Installation, Punte, request},
     figures::rounded,
@@ -19,9 +19,9 @@ const AT_ONCE: usize = 8;
 /// What was freed is given back, and what is written is written.
 const REST: Duration = Duration::from_millis(500);
 
-pub async fn run(hall: &Hall) -> anyhow::Result<()> {
-    let (count, mib) = (hall.arguments.attachments, hall.arguments.attachment_mib);
-    let installation = Installation::furnish(hall.usual()).await?;
+pub async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let (count, mib) = (bench.arguments.attachments, bench.arguments.attachment_mib);
+    let installation = Installation::prepare(bench.usual()).await?;
     let punte = installation.open().await?;
     installation.agency.stock_up(count + 2).await?;
     let question = installation.question(&punte)?;
@@ -29,7 +29,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     // What the first of a kind takes for good is no growth.
     let first = upload::upload(&question, &file).await?;
     upload::submit(&question, request(&installation.services()[0], Some(&first))).await?;
-    if !hall.report.is_json {
+    if !bench.report.is_json {
         println!("\n{count} attachments of {mib} MiB, {AT_ONCE} at once");
     }
 
@@ -40,7 +40,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
         async move { upload::upload(&question, &file).await }
     })
     .await?;
-    tell(hall, &punte, "uploaded", before, begun)?;
+    tell(bench, &punte, "uploaded", before, begun)?;
 
     let before = rest(&punte).await?;
     let begun = Instant::now();
@@ -51,7 +51,7 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
         async move { upload::submit(&question, request).await }
     })
     .await?;
-    tell(hall, &punte, "submitted", before, begun)
+    tell(bench, &punte, "submitted", before, begun)
 }
 
 async fn rest(punte: &Punte) -> anyhow::Result<Usage> {
@@ -69,9 +69,9 @@ where
     futures_util::stream::iter((0..count).map(work)).buffered(AT_ONCE).try_collect::<Vec<_>>().await
 }
 
-fn tell(hall: &Hall, punte: &Punte, what: &'static str, before: Usage, begun: Instant) -> anyhow::Result<()> {
+fn tell(bench: &Bench, punte: &Punte, what: &'static str, before: Usage, begun: Instant) -> anyhow::Result<()> {
     let (usage, seconds) = (Usage::of(punte.process.pid())?, begun.elapsed().as_secs_f64());
-    let (count, mib) = (hall.arguments.attachments, hall.arguments.attachment_mib);
+    let (count, mib) = (bench.arguments.attachments, bench.arguments.attachment_mib);
     let rate = (count * mib) as f64 / seconds;
     let cpu_ms = (usage.cpu_ms - before.cpu_ms) / count as f64;
     let text = format!(
@@ -90,6 +90,6 @@ fn tell(hall: &Hall, punte: &Punte, what: &'static str, before: Usage, begun: In
         "peak_mib": rounded(usage.peak_mib, 1),
         "resident_after_mib": rounded(usage.resident_mib, 1),
     });
-    hall.report.note(&text, value);
+    bench.report.note(&text, value);
     Ok(())
 }

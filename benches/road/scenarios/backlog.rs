@@ -1,7 +1,7 @@
 //! Many submissions wait in the journal when Punte starts: how quickly they are through, beside how quickly clients who
 //! wait are served by the same Punte afterwards.
 
-use super::Hall;
+use super::Bench;
 use crate::{
     bus::Installation,
     figures::rounded,
@@ -20,9 +20,9 @@ use std::{
 /// How long no answer may be given before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub async fn run(hall: &Hall) -> anyhow::Result<()> {
-    let count = hall.arguments.backlog;
-    let installation = Installation::furnish(hall.usual()).await?;
+pub async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let count = bench.arguments.backlog;
+    let installation = Installation::prepare(bench.usual()).await?;
     let punte = installation.open().await?;
     ask(&installation.question(&punte)?, Shift::TRIAL, || ()).await?;
     drop(punte);
@@ -48,13 +48,13 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     until_completed(&installation, count).await?;
     let asked = answered.load(Ordering::Relaxed) - before;
 
-    hall.report.title(&format!("A backlog of {count} submissions, and clients who wait afterwards"));
+    bench.report.title(&format!("A backlog of {count} submissions, and clients who wait afterwards"));
     let subjects = [Subject::punte("waiting clients", &punte, &installation)?];
-    let figures = hall.rules("backlog").interleaved(&subjects, hall.most_clients()).await?;
-    figures.iter().for_each(|it| hall.report.figures(it));
+    let figures = bench.rules("backlog").interleaved(&subjects, bench.most_clients()).await?;
+    figures.iter().for_each(|it| bench.report.figures(it));
     let (rate, waiting) = (count as f64 / seconds, figures.first().map_or(0.0, |it| it.median.per_second));
     let (cpu_ms, peak) = (usage.cpu_ms / count as f64, usage.peak_mib);
-    hall.report.note(
+    bench.report.note(
         &format!(
             "         drained in {seconds:.1} s, the start included: {rate:.0}/s, {:.2} of the rate of waiting clients; \
              {cpu_ms:.3} CPU-ms each, peak {peak:.0} MiB; the agency was asked {asked} times",

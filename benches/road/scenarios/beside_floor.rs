@@ -1,9 +1,9 @@
 //! The road beside the floor: as it is, with a slow agency, with P-256, with PostgreSQL, with the embedded broker.
 
-use super::Hall;
+use super::Bench;
 use crate::{
     baseline::Baseline,
-    bus::{Furnishing, Installation, Punte},
+    bus::{Installation, InstallationPlan, Punte},
     figures::{Figures, median, rounded},
     interleaved::{Rules, Subject},
     raw_queue::RawQueue,
@@ -14,7 +14,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 struct Case<'a> {
     scenario: &'static str,
     title: &'static str,
-    furnishing: Furnishing<'a>,
+    plan: InstallationPlan<'a>,
     /// How long the agency takes.
     delay: Duration,
     clients: Vec<usize>,
@@ -22,50 +22,50 @@ struct Case<'a> {
 
 const SLOW: Duration = Duration::from_millis(200);
 
-pub async fn road(hall: &Hall) -> anyhow::Result<()> {
+pub async fn road(bench: &Bench) -> anyhow::Result<()> {
     let title = "The road: RabbitMQ quorum queue, SQLite with full sync, mutual TLS, RSA-2048, an instant agency";
-    hall.measure(Case { title, ..hall.case("road", hall.usual()) }).await
+    bench.measure(Case { title, ..bench.case("road", bench.usual()) }).await
 }
 
-pub async fn slow_agency(hall: &Hall) -> anyhow::Result<()> {
+pub async fn slow_agency(bench: &Bench) -> anyhow::Result<()> {
     let title = "An agency that takes 200 ms";
-    let clients = vec![hall.most_clients()];
-    hall.measure(Case { title, delay: SLOW, clients, ..hall.case("slow-agency", hall.usual()) }).await
+    let clients = vec![bench.most_clients()];
+    bench.measure(Case { title, delay: SLOW, clients, ..bench.case("slow-agency", bench.usual()) }).await
 }
 
-pub async fn p256(hall: &Hall) -> anyhow::Result<()> {
+pub async fn p256(bench: &Bench) -> anyhow::Result<()> {
     let title = "P-256 in the place of RSA-2048";
-    let furnishing = Furnishing { algorithm: "ecdsa-sha256", ..hall.usual() };
-    hall.measure(Case { title, ..hall.case("p256", furnishing) }).await
+    let plan = InstallationPlan { algorithm: "ecdsa-sha256", ..bench.usual() };
+    bench.measure(Case { title, ..bench.case("p256", plan) }).await
 }
 
-pub async fn postgres(hall: &Hall) -> anyhow::Result<()> {
+pub async fn postgres(bench: &Bench) -> anyhow::Result<()> {
     let title = "PostgreSQL in the place of SQLite";
-    let url = hall.postgres().await?;
-    let furnishing = Furnishing { postgres: Some(&url), ..hall.usual() };
-    hall.measure(Case { title, ..hall.case("postgres", furnishing) }).await
+    let url = bench.postgres().await?;
+    let plan = InstallationPlan { postgres: Some(&url), ..bench.usual() };
+    bench.measure(Case { title, ..bench.case("postgres", plan) }).await
 }
 
-pub async fn embedded(hall: &Hall) -> anyhow::Result<()> {
+pub async fn embedded(bench: &Bench) -> anyhow::Result<()> {
     let title = "The embedded broker in the place of RabbitMQ (the floor keeps RabbitMQ)";
-    let furnishing = Furnishing { amqp: None, ..hall.usual() };
-    hall.measure(Case { title, ..hall.case("embedded", furnishing) }).await
+    let plan = InstallationPlan { amqp: None, ..bench.usual() };
+    bench.measure(Case { title, ..bench.case("embedded", plan) }).await
 }
 
-impl Hall {
-    fn case<'a>(&self, scenario: &'static str, furnishing: Furnishing<'a>) -> Case<'a> {
+impl Bench {
+    fn case<'a>(&self, scenario: &'static str, plan: InstallationPlan<'a>) -> Case<'a> {
         let clients = self.arguments.clients.clone();
-        Case { scenario, title: "", furnishing, delay: Duration::ZERO, clients }
+        Case { scenario, title: "", plan, delay: Duration::ZERO, clients }
     }
 
     async fn measure(&self, case: Case<'_>) -> anyhow::Result<()> {
-        let installation = Installation::furnish(case.furnishing).await?;
+        let installation = Installation::prepare(case.plan).await?;
         installation.agency.answer_after(case.delay);
         let punte = installation.open().await?;
         let floor = Baseline::begin(&installation, self.amqp())?;
         let question = floor.question(&installation)?;
         let floor = Subject { name: "floor", pid: floor.process.pid(), question, agency: None, beside: None };
-        let rival = self.rival(case.furnishing, case.delay).await?;
+        let rival = self.rival(case.plan, case.delay).await?;
         let mut subjects = vec![floor, Subject::punte("punte", &punte, &installation)?];
         if let Some((punte, installation)) = &rival {
             subjects.push(Subject::punte("rival", punte, installation)?);
@@ -75,7 +75,7 @@ impl Hall {
             let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
             // Clients who begin at once come in bursts from then on, and queue behind each other at whoever is asked.
             let rules = Rules { spread: case.delay, ..self.rules(case.scenario) };
-            let figures = rules.contest_with(&subjects, clients, async || raw.round().await).await?;
+            let figures = rules.interleave_with(&subjects, clients, async || raw.round().await).await?;
             figures.iter().for_each(|it| self.report.figures(it));
             if let [floor, punte, rival @ ..] = figures.as_slice() {
                 self.report.ratio(punte, floor);
@@ -97,15 +97,15 @@ impl Hall {
     /// Another build, if one is named: over an installation of its own.
     async fn rival(
         &self,
-        furnishing: Furnishing<'_>,
+        plan: InstallationPlan<'_>,
         delay: Duration,
     ) -> anyhow::Result<Option<(Punte, Installation)>> {
         let Some(program) = &self.arguments.rival else { return Ok(None) };
-        let database = match furnishing.postgres {
+        let database = match plan.postgres {
             Some(_) => Some(self.postgres().await?),
             None => None,
         };
-        let installation = Installation::furnish(Furnishing { postgres: database.as_deref(), ..furnishing }).await?;
+        let installation = Installation::prepare(InstallationPlan { postgres: database.as_deref(), ..plan }).await?;
         installation.agency.answer_after(delay);
         Ok(Some((installation.open_build(program).await?, installation)))
     }
@@ -135,9 +135,9 @@ struct RawRounds {
 }
 
 impl RawRounds {
-    async fn new(hall: &Hall, is_wanted: bool) -> anyhow::Result<Self> {
-        let queue = if is_wanted { Some(RawQueue::open(hall.amqp()).await?) } else { None };
-        Ok(Self { queue, duration: Duration::from_secs_f64(hall.arguments.seconds / 2.0), medians: Vec::new() })
+    async fn new(bench: &Bench, is_wanted: bool) -> anyhow::Result<Self> {
+        let queue = if is_wanted { Some(RawQueue::open(bench.amqp()).await?) } else { None };
+        Ok(Self { queue, duration: Duration::from_secs_f64(bench.arguments.seconds / 2.0), medians: Vec::new() })
     }
 
     async fn round(&mut self) -> anyhow::Result<()> {
@@ -148,13 +148,13 @@ impl RawRounds {
     }
 
     /// How much slower than the queue alone.
-    fn report(&self, hall: &Hall, punte: &Figures) {
+    fn report(&self, bench: &Bench, punte: &Figures) {
         if self.queue.is_none() {
             return;
         }
         let raw = median(self.medians.clone());
         let more = punte.median.p50_ms - raw;
-        hall.report.note(
+        bench.report.note(
             &format!(
                 "      1  raw quorum queue, publish to delivery: p50 {raw:.2} ms; punte's p50 is {more:.2} ms more"
             ),

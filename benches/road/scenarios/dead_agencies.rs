@@ -1,9 +1,9 @@
 //! Many agencies, one in twenty of them dead, while their offices go on asking for them; beside a second Punte over the
 //! same number of agencies, all of them alive and asked as much. Only the living are measured.
 
-use super::Hall;
+use super::Bench;
 use crate::{
-    bus::{Furnishing, Installation, Punte},
+    bus::{Installation, InstallationPlan, Punte},
     interleaved::{Beside, Subject},
     load_client::Expected,
 };
@@ -12,19 +12,20 @@ use punte::kit::test_stack::OFFICE;
 /// What is asked of each agency that is dead, or could be.
 const PER_SECOND: f64 = 10.0;
 
-pub async fn run(hall: &Hall) -> anyhow::Result<()> {
-    let agencies = hall.arguments.agencies;
+pub async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let agencies = bench.arguments.agencies;
     let few = agencies.div_ceil(20);
-    let furnishing = |dead| Furnishing { algorithm: "ecdsa-sha256", agencies, dead, ..hall.usual() };
-    let (healthy, ill) = (Installation::furnish(furnishing(0)).await?, Installation::furnish(furnishing(few)).await?);
+    let plan = |dead| InstallationPlan { algorithm: "ecdsa-sha256", agencies, dead, ..bench.usual() };
+    let (healthy, ill) = (Installation::prepare(plan(0)).await?, Installation::prepare(plan(few)).await?);
     let (one, other) = (healthy.open().await?, ill.open().await?);
     let subjects = [subject("all alive", &one, &healthy, few)?, subject("some dead", &other, &ill, few)?];
-    hall.report
+    bench
+        .report
         .title(&format!("{agencies} agencies, of which {few} are dead and asked all the same; the living (P-256)"));
-    let figures = hall.rules("dead-agencies").interleaved(&subjects, hall.some_clients()).await?;
-    figures.iter().for_each(|it| hall.report.figures(it));
+    let figures = bench.rules("dead-agencies").interleaved(&subjects, bench.some_clients()).await?;
+    figures.iter().for_each(|it| bench.report.figures(it));
     if let [alive, dead] = figures.as_slice() {
-        hall.report.ratio(dead, alive);
+        bench.report.ratio(dead, alive);
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! One office offers a thousand requests a second where it may ask for ten; another office waits for its answers, with
 //! and without that.
 
-use super::Hall;
+use super::Bench;
 use crate::{
-    bus::{Furnishing, Installation},
+    bus::{Installation, InstallationPlan},
     interleaved::{Beside, Subject},
     load_client::Expected,
 };
@@ -14,8 +14,8 @@ const PER_SECOND: f64 = 1000.0;
 /// As offices have if nothing else is written.
 const PER_MINUTE: u32 = 600;
 
-pub async fn run(hall: &Hall) -> anyhow::Result<()> {
-    let installation = Installation::furnish(Furnishing { first_office: PER_MINUTE, ..hall.usual() }).await?;
+pub async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let installation = Installation::prepare(InstallationPlan { first_office: PER_MINUTE, ..bench.usual() }).await?;
     let punte = installation.open().await?;
     let [_, (other, _), _] = dev_pki::OFFICES;
     let subject = |name, beside| {
@@ -26,13 +26,13 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
     let question = installation.question_of(&punte, OFFICE, installation.services(), Expected::Anything)?;
     let flood = Beside { question, clients: FLOODERS, per_second: PER_SECOND };
     let subjects = [subject("no flood", None)?, subject("one office floods", Some(flood))?];
-    hall.report.title(&format!(
+    bench.report.title(&format!(
         "One office offers {PER_SECOND} requests/s where it may ask for {PER_MINUTE} a minute; another"
     ));
-    let figures = hall.rules("flooding-office").interleaved(&subjects, hall.some_clients()).await?;
-    figures.iter().for_each(|it| hall.report.figures(it));
+    let figures = bench.rules("flooding-office").interleaved(&subjects, bench.some_clients()).await?;
+    figures.iter().for_each(|it| bench.report.figures(it));
     if let [quiet, flooded] = figures.as_slice() {
-        hall.report.ratio(flooded, quiet);
+        bench.report.ratio(flooded, quiet);
     }
     Ok(())
 }

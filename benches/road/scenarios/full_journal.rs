@@ -1,6 +1,6 @@
 //! Punte over a journal that holds many submissions already, beside another over an empty one.
 
-use super::Hall;
+use super::Bench;
 use crate::{
     bus::Installation,
     interleaved::Subject,
@@ -9,11 +9,11 @@ use crate::{
 };
 use std::time::Instant;
 
-pub async fn run(hall: &Hall) -> anyhow::Result<()> {
-    let rows = hall.arguments.full_journal_rows.clone();
-    let mut installations = vec![Installation::furnish(hall.usual()).await?];
+pub async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let rows = bench.arguments.full_journal_rows.clone();
+    let mut installations = vec![Installation::prepare(bench.usual()).await?];
     for count in &rows {
-        let installation = Installation::furnish(hall.usual()).await?;
+        let installation = Installation::prepare(bench.usual()).await?;
         fill(&installation, *count).await?;
         installations.push(installation);
     }
@@ -28,11 +28,11 @@ pub async fn run(hall: &Hall) -> anyhow::Result<()> {
         .zip(&names)
         .map(|((installation, punte), name)| Subject::punte(name, punte, installation))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    hall.report.title("Submissions that are in the journal already");
-    let figures = hall.rules("full-journal").interleaved(&subjects, hall.some_clients()).await?;
-    figures.iter().for_each(|it| hall.report.figures(it));
+    bench.report.title("Submissions that are in the journal already");
+    let figures = bench.rules("full-journal").interleaved(&subjects, bench.some_clients()).await?;
+    figures.iter().for_each(|it| bench.report.figures(it));
     if let Some((empty, full)) = figures.split_first() {
-        full.iter().for_each(|it| hall.report.ratio(it, empty));
+        full.iter().for_each(|it| bench.report.ratio(it, empty));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod full_journal;
 
 use crate::{
     arguments::{Arguments, Scenario},
-    bus::{Furnishing, Installation, Punte},
+    bus::{Installation, InstallationPlan, Punte},
     interleaved::{Rules, Subject},
     report::Report,
     services::Service,
@@ -18,7 +18,7 @@ use std::{path::PathBuf, sync::OnceLock, time::Duration};
 use tempfile::TempDir;
 
 /// What a scenario may use.
-pub struct Hall {
+pub struct Bench {
     pub arguments: Arguments,
     pub report: Report,
     rabbitmq: Service,
@@ -29,25 +29,25 @@ pub struct Hall {
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for scenario in arguments.scenarios() {
         // Queues that one scenario leaves behind must not burden the next.
-        let hall = Hall::open(arguments.clone()).await?;
+        let bench = Bench::open(arguments.clone()).await?;
         match scenario {
-            Scenario::Road => beside_floor::road(&hall).await?,
-            Scenario::SlowAgency => beside_floor::slow_agency(&hall).await?,
-            Scenario::P256 => beside_floor::p256(&hall).await?,
-            Scenario::Postgres => beside_floor::postgres(&hall).await?,
-            Scenario::Embedded => beside_floor::embedded(&hall).await?,
-            Scenario::DeadAgencies => dead_agencies::run(&hall).await?,
-            Scenario::FloodingOffice => flooding_office::run(&hall).await?,
-            Scenario::FullJournal => full_journal::run(&hall).await?,
-            Scenario::Backlog => backlog::run(&hall).await?,
-            Scenario::Attachments => attachments::run(&hall).await?,
+            Scenario::Road => beside_floor::road(&bench).await?,
+            Scenario::SlowAgency => beside_floor::slow_agency(&bench).await?,
+            Scenario::P256 => beside_floor::p256(&bench).await?,
+            Scenario::Postgres => beside_floor::postgres(&bench).await?,
+            Scenario::Embedded => beside_floor::embedded(&bench).await?,
+            Scenario::DeadAgencies => dead_agencies::run(&bench).await?,
+            Scenario::FloodingOffice => flooding_office::run(&bench).await?,
+            Scenario::FullJournal => full_journal::run(&bench).await?,
+            Scenario::Backlog => backlog::run(&bench).await?,
+            Scenario::Attachments => attachments::run(&bench).await?,
             Scenario::All => {}
         }
     }
     Ok(())
 }
 
-impl Hall {
+impl Bench {
     async fn open(arguments: Arguments) -> anyhow::Result<Self> {
         // PostgreSQL runs as a user of its own, who must be able to get there.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -78,8 +78,8 @@ impl Hall {
     }
 
     /// RabbitMQ, SQLite, RSA-2048, one agency.
-    pub fn usual(&self) -> Furnishing<'_> {
-        Furnishing { amqp: Some(self.amqp()), ..Furnishing::default() }
+    pub fn usual(&self) -> InstallationPlan<'_> {
+        InstallationPlan { amqp: Some(self.amqp()), ..InstallationPlan::default() }
     }
 
     pub fn most_clients(&self) -> usize {

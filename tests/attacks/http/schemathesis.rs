@@ -20,7 +20,7 @@ type Seen = BTreeMap<(String, String, u64), usize>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_5xx_nothing_undocumented_and_only_problems() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let answered = env.post("person-lookup").await;
     env.ends(&answered, "completed").await;
     let mut seen = Seen::new();

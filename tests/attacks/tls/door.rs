@@ -176,7 +176,7 @@ async fn plain_http_on_the_port_of_tls_is_told_so_and_noise_gets_an_end() {
 /// It speaks plain HTTP, on loopback unless the operator says otherwise, and holds nothing of anybody.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_listener_knows_no_submissions_and_ends_what_is_not_http() {
-    let env = environment::TestEnvironment::found().await;
+    let env = environment::TestEnvironment::started().await;
     let id = env.post("person-lookup").await;
     env.ends(&id, "completed").await;
     for path in

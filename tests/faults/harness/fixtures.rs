@@ -8,7 +8,7 @@ use std::path::Path;
 pub const TIMEOUT_SECS: u64 = 3;
 
 /// `change` gets each agency's name and its `agency.toml`.
-pub fn furnish(folder: &Path, change: impl Fn(&str, String) -> String) {
+pub fn write_fixtures(folder: &Path, change: impl Fn(&str, String) -> String) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (adapters, services) = (folder.join("adapters"), folder.join("services"));
     environment::copy(&project.join("adapters"), &adapters);

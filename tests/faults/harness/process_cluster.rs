@@ -7,7 +7,7 @@ use super::{
     checker::{self, Evidence},
     clients::{ClientLedger, Counters, Doors, Office, SERVICES},
     figures::Figures,
-    fixtures::furnish,
+    fixtures::write_fixtures,
     outside,
     process::{Footprint, Running},
 };
@@ -40,11 +40,11 @@ impl ProcessCluster {
     /// With one process for each list of roles; an empty list is all roles. SQLite and the embedded broker, if `change`
     /// does not say otherwise.
     pub async fn build(processes: &[&[&'static str]], change: impl FnOnce(&mut TestStackPlan)) -> Self {
-        Self::furnished(processes, change, |_, text| text).await
+        Self::started_with(processes, change, |_, text| text).await
     }
 
     /// The same, with each agency's `agency.toml` changed.
-    pub async fn furnished(
+    pub async fn started_with(
         processes: &[&[&'static str]],
         change: impl FnOnce(&mut TestStackPlan),
         agency_toml: impl Fn(&str, String) -> String,
@@ -61,7 +61,7 @@ impl ProcessCluster {
         agency_toml: impl Fn(&str, String) -> String,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        furnish(folder.path(), agency_toml);
+        write_fixtures(folder.path(), agency_toml);
         let adapters = folder.path().join("adapters");
         let mut plan = TestStackPlan::of_project(folder.path());
         (plan.adapters, plan.services) = (adapters.clone(), folder.path().join("services"));

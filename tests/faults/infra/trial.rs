@@ -24,7 +24,7 @@ impl Trial {
     ) -> Self {
         // A busy machine must not look like a slow agency.
         let patient = |_: &str, text: String| text.replace("timeout_secs = 3\n", "timeout_secs = 20\n");
-        let mut cluster = ProcessCluster::furnished(processes, change, patient).await;
+        let mut cluster = ProcessCluster::started_with(processes, change, patient).await;
         for service in SERVICES {
             let id = cluster.post(service).await;
             cluster.until(&id, &["completed"]).await;

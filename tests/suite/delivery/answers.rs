@@ -215,7 +215,7 @@ async fn a_template_that_fails_on_this_request_sends_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_that_looks_like_xml_or_json_arrives_as_text() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let hostile = r#"</cr:Note><cr:Copies>9</cr:Copies>]]><!-- & " ' \u0000 {{ 7*7 }} é Ж"#;
     let mut extract = request("civil-status-extract", CITIZEN);
     extract["data"]["note"] = json!(hostile);

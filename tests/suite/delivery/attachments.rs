@@ -60,7 +60,7 @@ async fn growth_bytes(env: &TestEnvironment, size_bytes: usize) -> (usize, Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attachments_whose_contents_no_agency_gets_take_no_memory() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let (grown, _) = growth_bytes(&env, 10 * MIB).await;
     assert!(grown < 10 * MIB, "{} MiB", grown / MIB);
     env.leave().await;

@@ -204,7 +204,7 @@ fn queues_as_json(env: &TestEnvironment) -> Vec<serde_json::Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_embedded_broker_the_command_shows_what_the_journal_says() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let expected = json!({
         "agency": "legal-events", "broker": "embedded", "waiting": null, "queued": 0, "oldest": null,
         "consumers": null, "dead_letters": null, "missing": null,

@@ -97,7 +97,7 @@ async fn business_refusals_never_open_the_circuit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_agency_does_not_delay_another_one() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     env.behave("civil-registry", json!({"delay_ms": 4000}));
     let mut slow = Vec::new();
     for _ in 0..20 {

@@ -10,7 +10,7 @@ fn as_once(agency: &str, text: String) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_is_completed_at_its_first_attempt() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     for service in ["person-lookup", "civil-status-extract", "legal-event"] {
         let id = env.post(service).await;
         let shown = env.ends(&id, "completed").await;
@@ -27,7 +27,7 @@ async fn each_service_is_completed_at_its_first_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_takes_long_is_seen_to_be_on_its_way() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     env.behave("civil-registry", json!({"delay_ms": 1500, "times": 1}));
     let id = env.post("person-lookup").await;
     let shown = env.until(&id, &["sending", "completed"]).await;
@@ -62,7 +62,7 @@ async fn a_read_that_was_taken_back_while_it_waited_is_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_no_of_the_agency_is_an_answer_and_not_a_failure() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let id = env.post_request(&request("person-lookup", "2000000000404")).await;
     let shown = env.ends(&id, "refused").await;
     assert_eq!(shown["refusal"]["code"], "person-not-found", "{shown:#}");
@@ -72,7 +72,7 @@ async fn a_no_of_the_agency_is_an_answer_and_not_a_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_nothing_is_sent_again() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     env.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
     let id = env.post("person-lookup").await;
     let shown = env.ends(&id, "completed").await;
@@ -82,7 +82,7 @@ async fn what_changes_nothing_is_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_agency_recognises_is_sent_again_under_the_same_reference_and_done_once() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     env.behave("civil-registry", json!({"fault": "reset-after-effect", "times": 1}));
     let id = env.post("civil-status-extract").await;
     let shown = env.ends(&id, "completed").await;
@@ -95,7 +95,7 @@ async fn what_the_agency_recognises_is_sent_again_under_the_same_reference_and_d
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_asked_about_is_asked_and_not_sent_twice() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     env.behave("legal-events", json!({"fault": "reset-after-effect", "times": 1}));
     let id = env.post("legal-event").await;
     let shown = env.ends(&id, "completed").await;
@@ -161,7 +161,7 @@ async fn what_the_agency_has_certainly_not_done_is_sent_again_even_if_it_must_be
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_answer_comes_back_for_the_same_key_after_a_restart() {
-    let mut env = TestEnvironment::found().await;
+    let mut env = TestEnvironment::started().await;
     let request = request("civil-status-extract", CITIZEN);
     let (status, first) = env.post_and_wait("one-key", &request).await;
     assert_eq!((status, &first["state"]), (200, &json!("completed")), "{first:#}");

@@ -45,7 +45,7 @@ async fn median_of_seven(env: &TestEnvironment, client: &reqwest::Client) -> Dur
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_office_whose_person_the_agency_answers_with_a_fault_keeps_no_other_office_waiting() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let (flooder, quiet) = (env.stack.client(FLOODER).unwrap(), env.stack.client(QUIET).unwrap());
     let poison = request("person-lookup", POISON);
     for round in 0..4 {

@@ -380,7 +380,7 @@ async fn what_may_be_done_once_only_is_not_sent_after_a_probe_that_finds_the_age
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_ours_that_has_expired_is_noticed_before_anything_is_sent() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let now = jiff::Timestamp::now();
     let installation = punte::process::Installation::load(&env.stack.config(), now).unwrap();
     let line = installation.connections.get(&REGISTRY.parse().unwrap()).unwrap().unwrap();

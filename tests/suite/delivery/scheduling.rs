@@ -73,7 +73,7 @@ async fn an_office_cancels_what_was_not_sent_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_under_way_at_a_stop_is_finished_after_the_start() {
-    let mut env = TestEnvironment::found().await;
+    let mut env = TestEnvironment::started().await;
     env.behave("civil-registry", json!({"delay_ms": 1500}));
     let mut ids = Vec::new();
     for _ in 0..12 {
@@ -94,7 +94,7 @@ async fn what_was_under_way_at_a_stop_is_finished_after_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trace_of_the_office_reaches_the_agency() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
     let posting = env.posting("traced", request("person-lookup", CITIZEN).to_string()).header("prefer", "wait=20");
@@ -108,7 +108,7 @@ async fn the_trace_of_the_office_reaches_the_agency() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_key_files_are_taken_up_and_bad_ones_are_not() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let folder = env.stack.secrets().join("agencies/civil-registry");
     let rogue = env.stack.secrets().join("rogue");
     let good = std::fs::read(folder.join("client.pem")).unwrap();
@@ -129,7 +129,7 @@ async fn new_key_files_are_taken_up_and_bad_ones_are_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_that_has_expired_cannot_sign_waits_unsent() {
-    let env = TestEnvironment::found().await;
+    let env = TestEnvironment::started().await;
     let folder = env.stack.secrets().join("agencies/civil-registry");
     let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     let mut parameters = rcgen::CertificateParams::default();
