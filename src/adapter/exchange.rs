@@ -209,11 +209,6 @@ impl Exchange {
         if self.reads_parts() { parts.iter().map(seen).collect() } else { Vec::new() }
     }
 
-    /// Whether a small answer may be read where nobody must wait.
-    pub fn reads_briefly(&self) -> bool {
-        self.filter.is_brief()
-    }
-
     /// What the answer must be.
     pub fn expects(&self) -> Form {
         self.answer_form

@@ -1,11 +1,9 @@
 //! A jq file comes in; from an agency's answer as JSON it makes what the answer means, and reaches nothing else.
 //!
 //! What goes in and out is bounded, and so are depth and time: a stack that ends would take the whole process along, and a
-//! filter that never ends would keep the agency's place for ever. Still, whoever runs one that is not brief keeps it off
-//! the async threads.
+//! filter that never ends would keep the agency's place for ever. Each run is on a thread of the pool.
 
 use super::{
-    brevity::is_brief,
     comments::without_comments,
     jq_values::{Unfit, from_jq, text_bytes, to_jq},
     natives,
@@ -41,7 +39,6 @@ struct Compiled {
     program: Program,
     /// Without its comments.
     source: String,
-    is_brief: bool,
     compares: bool,
     literals: NumbersMet,
 }
@@ -73,19 +70,14 @@ impl Filter {
             let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
             format!("names what there is not: {}", named.join(", "))
         })?;
-        let (is_brief, compares, literals) = (is_brief(&source), compares(&source), NumbersMet::in_source(&source));
+        let (compares, literals) = (compares(&source), NumbersMet::in_source(&source));
         let source = without_comments(&source);
-        Ok(Self(Arc::new(Compiled { program, source, is_brief, compares, literals })))
+        Ok(Self(Arc::new(Compiled { program, source, compares, literals })))
     }
 
     /// Its text without comments: by it is known what it looks at.
     pub fn source(&self) -> &str {
         &self.0.source
-    }
-
-    /// Whether it may be run where nobody must wait: a small input takes it some milliseconds at the most.
-    pub fn is_brief(&self) -> bool {
-        self.0.is_brief
     }
 
     /// The one value that the filter gives, or `None` if it gives nothing. Errors never quote what was given to it.

@@ -10,7 +10,6 @@ mod exchange;
 
 mod address;
 mod attachments;
-mod brevity;
 mod comments;
 mod contract;
 mod filter;
@@ -36,7 +35,6 @@ mod sameness;
 
 pub use crate::soap::SoapFault;
 pub use address::Address;
-pub use brevity::BRIEF_BYTES;
 pub use contract::Contract;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, InterpretError, TransformInput, WireRequest};

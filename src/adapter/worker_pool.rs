@@ -6,7 +6,6 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
@@ -93,14 +92,6 @@ pub async fn run_aside<T: Send + 'static>(
         Ok(Err(_)) => Err(NotDone::BreaksOff),
         Err(_) => Err(NotDone::TakesTooLong),
     }
-}
-
-/// The same on this very thread, with all that it would hand over: for what neither takes long nor goes deep.
-pub fn run_here<T>(work: impl FnOnce() -> T) -> Result<T, NotDone> {
-    let was_one = IS_ONE.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    IS_ONE.set(was_one);
-    outcome.map_err(|_| NotDone::BreaksOff)
 }
 
 fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
@@ -222,14 +213,6 @@ mod tests {
         assert_ne!(outer, std::thread::current().id());
         let broken = run_aside(false, PATIENCE, || panic!("on purpose")).await;
         assert_eq!(broken, Err::<(), _>(NotDone::BreaksOff));
-    }
-
-    #[test]
-    fn what_breaks_off_here_harms_nobody_either() {
-        assert_eq!(run_here(|| panic!("on purpose")), Err::<(), _>(NotDone::BreaksOff));
-        let id = || std::thread::current().id();
-        assert_eq!(run_here(|| run(true, PATIENCE, id)), Ok(Ok(id())));
-        assert_ne!(run(false, PATIENCE, id), Ok(id()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        BRIEF_BYTES, LARGE_BYTES, MAX_TIME, Reading,
+        LARGE_BYTES, MAX_TIME, Reading,
         worker_pool::{self, NotDone},
     },
     catalogue::Catalogue,
@@ -30,7 +30,6 @@ pub(super) async fn read(
     let size_bytes = incoming.body.len() + headers_bytes;
     // What is compressed or in parts may be much larger than it looks.
     let is_plain = content::is_plain(&incoming.headers);
-    let is_brief = size_bytes <= BRIEF_BYTES && is_plain && exchange.reads_briefly();
     let (record, connection, catalogue) = (job.record.clone(), job.connection.clone(), catalogue.clone());
     let (earlier, effect) = (job.earlier, job.effect);
     let work = move || {
@@ -55,10 +54,7 @@ pub(super) async fn read(
         )
     };
     // Verifying is quick, and mapping ends in the time that filters have.
-    let reading = match is_brief {
-        true => worker_pool::run_here(work),
-        false => worker_pool::run_aside(size_bytes > LARGE_BYTES || !is_plain, MAX_TIME, work).await,
-    };
+    let reading = worker_pool::run_aside(size_bytes > LARGE_BYTES || !is_plain, MAX_TIME, work).await;
     reading.unwrap_or_else(|why| Err(unreadable(why)))
 }
 
