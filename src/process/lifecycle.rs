@@ -3,8 +3,8 @@
 use super::{
     installation::Installation,
     keeper::Keeper,
-    operations::run_operations,
-    parts::Shared,
+    operations::{bind_operations, run_operations},
+    parts::{RunningGateway, Shared},
     role::Role,
     start_error::StartError,
     stores::{open_broker, open_journal},
@@ -30,6 +30,9 @@ use std::{
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long what has begun may take to end, if the rest cannot begin.
+const END_OF_A_FAILED_START: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -61,6 +64,7 @@ impl Process {
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         installation.connections.tell_stopped();
         let ownership = own_journal(&installation)?;
+        let operations_bound = bind_operations(&installation, roles).await?;
         let journal = open_journal(&settings.journal).await?;
         let identity = journal.identity().await?;
         let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
@@ -88,9 +92,18 @@ impl Process {
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
         let keeper = Keeper::begin(journal.clone(), broker.clone(), marks, take_over).await?;
         shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
-        declare(&installation, &shared).await?;
-        let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
-        let operations_address = run_operations(&shared, &installation, roles).await?;
+        let gateway = match run_roles(&shared, &installation, roles).await {
+            Ok(gateway) => gateway,
+            Err(error) => {
+                // What has begun already ends in order, though nothing more begins.
+                shared.stop.cancel();
+                shared.tasks.close();
+                let _ = tokio::time::timeout(END_OF_A_FAILED_START, shared.tasks.wait()).await;
+                return Err(error);
+            }
+        };
+        let operations_address = run_operations(&shared, &installation, roles, operations_bound);
+        let (gateway_address, gateway_reload) = gateway.unzip();
         let Shared { stop, abort, tasks, webhook_clients, .. } = shared;
         tasks.close();
         let connections = installation.connections;
@@ -133,6 +146,15 @@ impl Process {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.broker.close()).await;
         if drained { Stopped::Drained } else { Stopped::Aborted }
     }
+}
+
+async fn run_roles(
+    shared: &Shared,
+    installation: &Installation,
+    roles: &[Role],
+) -> Result<Option<RunningGateway>, StartError> {
+    declare(installation, shared).await?;
+    shared.run(installation, roles).await
 }
 
 /// Whether somebody here waits for what other processes do.

@@ -4,6 +4,7 @@ use super::{installation::Installation, parts::Shared, role::Role, start_error::
 use crate::{
     delivery::{AgencyConnections, Marks},
     domain::{AgencyName, Clock, OfficeName},
+    http_server,
     roles::{
         notifier::WebhookClients,
         operations::{Operations, OperationsParts, PartState, QueueMonitor, Readiness},
@@ -16,22 +17,30 @@ use std::{
     net::SocketAddr,
     sync::Arc,
 };
+use tokio::net::TcpListener;
 
-pub(super) async fn run_operations(
+pub(super) async fn bind_operations(
+    installation: &Installation,
+    roles: &[Role],
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = operations_address(&installation.settings.operations, roles);
+    http_server::bind(address).await.map_err(|error| StartError::Operations { address, error })
+}
+
+pub(super) fn run_operations(
     shared: &Shared,
     installation: &Installation,
     roles: &[Role],
-) -> Result<SocketAddr, StartError> {
-    let address = operations_address(&installation.settings.operations, roles);
+    bound: (TcpListener, SocketAddr),
+) -> SocketAddr {
     let operations = Operations::start(OperationsParts {
-        listen: address,
+        bound,
         readiness: Arc::new(readiness(shared, installation, roles)),
         metrics: shared.metrics.clone(),
         shutdown: shared.stop.clone(),
     });
-    let operations = operations.await.map_err(|error| StartError::Operations { address, error })?;
     shared.tasks.spawn(operations.ended);
-    Ok(operations.address)
+    operations.address
 }
 
 fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Readiness {

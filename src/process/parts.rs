@@ -79,7 +79,6 @@ impl Shared {
             metrics: self.metrics.clone(),
             shutdown: self.stop.clone(),
             grace: DRAIN,
-            outbox_work: Some(self.outbox_filled.clone()),
             dispatch: Some(Dispatch::start(self.relay(installation), &self.tasks, self.stop.clone())),
             fast_path: self.fast_path.clone(),
         })
@@ -118,7 +117,6 @@ impl Shared {
             metrics: self.metrics.clone(),
             schedule: installation.settings.webhooks,
             shutdown: self.stop.clone(),
-            wake: None,
         })?;
         self.tasks.spawn(notifier.ended);
         let _ = self.webhook_clients.set(notifier.clients);

@@ -11,7 +11,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const CLAIMED_AT_ONCE: u32 = 100;
 const LEASE: SignedDuration = SignedDuration::from_secs(180);
 
 /// Ends after `shutdown`, when the last delivery has.
-pub(super) async fn run(state: Arc<NotifierState>, wake: Option<Arc<Notify>>, shutdown: CancellationToken) {
+pub(super) async fn run(state: Arc<NotifierState>, shutdown: CancellationToken) {
     let deliveries = TaskTracker::new();
     let mut refreshed = Instant::now();
     while !shutdown.is_cancelled() {
@@ -43,20 +43,12 @@ pub(super) async fn run(state: Arc<NotifierState>, wake: Option<Arc<Notify>>, sh
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = woken(wake.as_deref()) => {}
             () = shutdown.cancelled() => {}
         }
     }
     // What had begun ends within its timeout; what waited goes back when its lease runs out.
     deliveries.close();
     deliveries.wait().await;
-}
-
-async fn woken(wake: Option<&Notify>) {
-    match wake {
-        Some(wake) => wake.notified().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn claim(state: &NotifierState) -> Vec<Notice> {

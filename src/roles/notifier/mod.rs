@@ -25,7 +25,7 @@ use crate::{
 };
 use state::{NotifierState, OfficeLimits};
 use std::sync::Arc;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What a notifier is made of.
@@ -36,8 +36,6 @@ pub struct NotifierParts {
     pub metrics: Metrics,
     pub schedule: Schedule,
     pub shutdown: CancellationToken,
-    /// Notified when there may be a new notice; without it they are found within a second.
-    pub wake: Option<Arc<Notify>>,
 }
 
 /// A notifier that runs.
@@ -60,8 +58,8 @@ impl Notifier {
             deliveries: OfficeLimits::of(clients.offices()),
             clients: clients.clone(),
         });
-        let (wake, shutdown) = (parts.wake, parts.shutdown);
-        let run = move || claims::run(state.clone(), wake.clone(), shutdown.clone());
+        let shutdown = parts.shutdown;
+        let run = move || claims::run(state.clone(), shutdown.clone());
         Ok(Self { clients, ended: tokio::spawn(async move { lasting("webhooks", run).await }) })
     }
 }

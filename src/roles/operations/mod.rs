@@ -20,12 +20,13 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::task::JoinHandle;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub struct OperationsParts {
-    pub listen: SocketAddr,
+    /// Bound already, so that nothing has begun if it cannot be.
+    pub bound: (TcpListener, SocketAddr),
     pub readiness: Arc<Readiness>,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
@@ -54,12 +55,12 @@ const LIMITS: ListenerLimits = ListenerLimits {
 };
 
 impl Operations {
-    pub async fn start(parts: OperationsParts) -> io::Result<Self> {
-        let (socket, address) = http_server::bind(parts.listen).await?;
+    pub fn start(parts: OperationsParts) -> Self {
+        let (socket, address) = parts.bound;
         let router = router(OperationsState { readiness: parts.readiness, metrics: parts.metrics });
         let ended = tokio::spawn(http_server::serve(socket, PlainAcceptor, router, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");
-        Ok(Self { address, ended })
+        Self { address, ended }
     }
 }
 

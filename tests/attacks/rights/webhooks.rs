@@ -53,7 +53,6 @@ fn notifier(env: &mut TestEnvironment, url: &str, ca: Option<&Path>) -> Result<N
         metrics: env.metrics.clone(),
         schedule: Schedule::new(millis(50), millis(100), 1.0, 0.0, 1000, millis(1500)).unwrap(),
         shutdown: env.shutdown.clone(),
-        wake: None,
     })
 }
 

@@ -144,7 +144,6 @@ fn notifier(env: &TestEnvironment, max_attempts: u32) -> Notifier {
         metrics: env.metrics.clone(),
         schedule: schedule(max_attempts),
         shutdown: env.shutdown.clone(),
-        wake: None,
     })
     .unwrap()
 }
@@ -326,7 +325,6 @@ fn a_webhook_that_cannot_work_stops_the_start() {
         metrics: env.metrics.clone(),
         schedule: schedule(1),
         shutdown: env.shutdown.clone(),
-        wake: None,
     });
     let text = error.err().unwrap().to_string();
     assert!(text.contains(name.as_str()) && !text.contains("pass"), "{text}");
