@@ -6,7 +6,7 @@ use super::{
     job::{Job, Purpose},
 };
 use crate::{
-    domain::{Event, Progress, State, later, whole_microseconds},
+    domain::{Event, Progress, later, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -62,14 +62,12 @@ async fn recorded_unheard(
     lease: Lease,
     unanswered: &[Timestamp],
 ) -> Result<Option<Lease>, JournalError> {
-    let found = recorder.with_retry(|| recorder.submissions.find(record.submission.id)).await?;
-    let Some(Record { progress, changed_at: at, .. }) = found else { return Ok(None) };
-    match progress.state {
-        State::Sending { attempt, lease_until } if attempt == lease.attempt && unanswered.contains(&lease_until) => {
-            Ok(Some(Lease { tries: progress.tries, at, until: lease_until, is_recorded: true, ..lease }))
-        }
-        _ => Ok(None),
-    }
+    let (id, attempt) = (record.submission.id, lease.attempt);
+    let found = recorder.with_retry(|| recorder.submissions.begun_unheard(id, attempt, unanswered)).await?;
+    Ok(found.and_then(|Record { progress, changed_at: at, .. }| {
+        let until = progress.state.due_at()?;
+        Some(Lease { tries: progress.tries, at, until, is_recorded: true, ..lease })
+    }))
 }
 
 impl Lease {

@@ -1,6 +1,6 @@
 //! What can happen to a submission: each event, its name, who is behind it, and how the timeline tells it.
 
-use super::{Actor, Answer, Fault, OfficeName, Refusal, StateName};
+use super::{Actor, Answer, Fault, OfficeName, Refusal, State, StateName};
 use jiff::Timestamp;
 use std::fmt;
 
@@ -42,7 +42,7 @@ pub enum Event {
     /// The message killed its workers, or names something that is gone, before any attempt was begun.
     Parked { fault: Fault },
     /// The deadline passed.
-    DeadlinePassed { fault: Fault },
+    DeadlinePassed,
     /// The office took it back.
     CancelledByOffice { by: OfficeName },
     /// An operator has it done again. `accepts_repeat`: the number of the last attempt that was seen, if the operator
@@ -100,22 +100,22 @@ impl fmt::Display for EventName {
             EventName::Begun => "beginning an attempt",
             EventName::Answered => "an answer",
             EventName::RefusedByAgency => "a refusal by the agency",
-            EventName::TakenByAgency => "a word of the agency that it has taken it",
+            EventName::TakenByAgency => "the agency's acknowledgement",
             EventName::RetryPlanned => "planning another try",
             EventName::Deferred | EventName::HeldBack | EventName::KeptWaiting => "waiting for the agency",
             EventName::GivenUp => "giving up",
-            EventName::OutcomeUnknown => "an outcome that nobody knows",
+            EventName::OutcomeUnknown => "an unknown outcome",
             EventName::PutBack => "putting an attempt back",
             EventName::LeaseVoided => "ending the lease of a process that has ended",
             EventName::GivenBack => "giving it back unsent",
             EventName::Requeued => "queueing it again",
             EventName::Parked => "parking it",
-            EventName::DeadlinePassed => "the end of its time",
+            EventName::DeadlinePassed => "its deadline",
             EventName::CancelledByOffice => "cancelling it",
             EventName::Replayed => "replaying it",
             EventName::Resolved => "deciding what has become of it",
             EventName::Discarded => "discarding it",
-            EventName::Restored => "taking it for restored",
+            EventName::Restored => "marking it as restored",
         })
     }
 }
@@ -166,7 +166,7 @@ impl Event {
             Event::Requeued => EventName::Requeued,
             Event::GivenBack => EventName::GivenBack,
             Event::Parked { .. } => EventName::Parked,
-            Event::DeadlinePassed { .. } => EventName::DeadlinePassed,
+            Event::DeadlinePassed => EventName::DeadlinePassed,
             Event::CancelledByOffice { .. } => EventName::CancelledByOffice,
             Event::Replayed { .. } => EventName::Replayed,
             Event::Resolved { .. } => EventName::Resolved,
@@ -199,18 +199,18 @@ impl Event {
             | Event::Requeued
             | Event::GivenBack
             | Event::Parked { .. }
-            | Event::DeadlinePassed { .. } => Actor::Machine,
+            | Event::DeadlinePassed => Actor::Machine,
         }
     }
 
-    /// The fault or person behind the change, for the timeline.
-    pub fn cause(&self) -> String {
+    /// The fault or person behind the change, for the timeline. `after`: the state that it has led to.
+    pub fn cause(&self, after: &State) -> String {
         match self {
             Event::RetryPlanned { fault, .. }
             | Event::GivenUp { fault, .. }
             | Event::OutcomeUnknown { fault, .. }
-            | Event::Parked { fault }
-            | Event::DeadlinePassed { fault } => fault.code.as_str().to_owned(),
+            | Event::Parked { fault } => fault.code.as_str().to_owned(),
+            Event::DeadlinePassed => after.fault().map(|fault| fault.code.as_str()).unwrap_or_default().to_owned(),
             Event::Deferred { since, fault, .. }
             | Event::HeldBack { since, fault, .. }
             | Event::KeptWaiting { since, fault } => {

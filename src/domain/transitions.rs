@@ -1,6 +1,6 @@
 //! The one transition table: a progress and an event come in, the next progress goes out, or the event is forbidden.
 
-use super::{Code, Effect, Event, EventName, Fault, Finding, Progress, Stage, State, StateName};
+use super::{Code, Effect, Event, EventName, Fault, Finding, Progress, Stage, State, StateName, Verdict};
 use jiff::Timestamp;
 
 /// What stands beside the progress, and decides what an event may do.
@@ -71,11 +71,7 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         Event::LeaseVoided { attempt, at } => to(State::Sending { attempt, lease_until: at }),
         Event::Requeued | Event::GivenBack => to(State::Accepted),
         Event::Parked { fault } => over(State::Parked { fault }),
-        // What the agency has taken, or may have acted on, does not simply expire.
-        Event::DeadlinePassed { fault } if now.in_doubt || now.state.name() == StateName::Waiting => {
-            over(State::Parked { fault })
-        }
-        Event::DeadlinePassed { fault } => over(State::Expired { fault }),
+        Event::DeadlinePassed => over(overdue(now)),
         Event::CancelledByOffice { by } => over(State::Cancelled { by: by.to_string() }),
         Event::Discarded { by } => over(State::Cancelled { by }),
         // The doubt stays until an answer clears it, so that the next replay asks again.
@@ -90,6 +86,22 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
         }
         Event::Restored { .. } => restored(now, facts.effect),
     })
+}
+
+/// What the agency has taken, or may have acted on, does not simply expire: an operator has to find out.
+fn overdue(now: &Progress) -> State {
+    let is_taken = now.state.name() == StateName::Waiting;
+    let last = now.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));
+    if !is_taken && !now.in_doubt {
+        let detail = format!("in state {}{last}", now.state.name());
+        return State::Expired { fault: Fault::new(Code::DeadlinePassed, Stage::Settle, detail) };
+    }
+    let what = match is_taken {
+        true => "the agency has taken it and not answered",
+        false => "an earlier attempt's outcome is unknown",
+    };
+    let fault = Fault::new(Code::DeadlineInDoubt, Stage::Settle, format!("{what}{last}"));
+    State::Parked { fault: Fault { verdict: Verdict::Unknown, ..fault } }
 }
 
 /// Whatever was under way may have been sent since, and an operator may have replayed what was parked. What can neither be
@@ -144,7 +156,7 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         // It is told once.
         Event::KeptWaiting { .. } => state == S::Queued && now.waiting_since.is_none(),
         Event::Parked { .. } => matches!(state, S::Accepted | S::Queued | S::Waiting),
-        Event::DeadlinePassed { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
+        Event::DeadlinePassed => matches!(state, S::Accepted | S::Queued | S::Retrying | S::Waiting),
         Event::CancelledByOffice { .. } => matches!(state, S::Accepted | S::Queued | S::Retrying) && !now.in_doubt,
         // Whoever accepts a repetition accepts the one that was seen, and not what another replay has done since.
         Event::Replayed { accepts_repeat, .. } => {
@@ -176,7 +188,7 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Actor, Answer, Refusal, Verdict};
+    use crate::domain::{Actor, Answer, Refusal};
     use serde_json::json;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -233,7 +245,7 @@ mod tests {
             Event::Requeued,
             Event::GivenBack,
             Event::Parked { fault: fault.clone() },
-            Event::DeadlinePassed { fault: fault.clone() },
+            Event::DeadlinePassed,
             Event::CancelledByOffice { by: "causeni".parse().unwrap() },
             Event::Replayed { by: "a".into(), accepts_repeat: None },
             Event::Resolved { by: "a".into(), seen: attempt, finding: Finding::DidNotHappen },
@@ -379,8 +391,12 @@ mod tests {
         let doubtful = apply(&sending(false), Effect::Idempotent.into(), unknown).unwrap();
         assert!(doubtful.in_doubt);
         assert!(apply(&doubtful, ONCE, Event::CancelledByOffice { by: "causeni".parse().unwrap() }).is_err());
-        let late = apply(&doubtful, ONCE, Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) }).unwrap();
+        let late = apply(&doubtful, ONCE, Event::DeadlinePassed).unwrap();
         assert_eq!(late.state.name(), StateName::Parked);
+        assert_eq!(late.state.fault().unwrap().code, Code::DeadlineInDoubt);
+        let untouched = apply(&Progress::accepted(), ONCE, Event::DeadlinePassed).unwrap();
+        assert_eq!(untouched.state.name(), StateName::Expired);
+        assert_eq!(untouched.state.fault().unwrap().code, Code::DeadlinePassed);
         let answered = apply(&sending(true), ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
         assert!(!answered.in_doubt);
     }
@@ -412,7 +428,7 @@ mod tests {
             waiting_since: None,
         };
         let waiting = apply(&sending, ONCE, Event::TakenByAgency { attempt: 1, at: NOW }).unwrap();
-        let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlineInDoubt) };
+        let deadline = Event::DeadlinePassed;
         for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
             let parked = apply(&waiting, ONCE, gave_up).unwrap();
             assert!(parked.in_doubt && parked.may_repeat(Effect::Once));

@@ -80,7 +80,7 @@ pub(super) fn ended(event: &Event) -> Option<(u32, AttemptOutcome)> {
         | Event::HeldBack { .. }
         | Event::KeptWaiting { .. }
         | Event::Parked { .. }
-        | Event::DeadlinePassed { .. }
+        | Event::DeadlinePassed
         | Event::CancelledByOffice { .. }
         | Event::Replayed { .. }
         | Event::Resolved { .. }

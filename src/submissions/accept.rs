@@ -2,24 +2,41 @@
 
 use super::Submissions;
 use crate::{
-    domain::{OfficeName, Submission},
+    domain::{OfficeName, StateName, Submission},
     journal::{Acceptance, IdempotencyKey, JournalError},
 };
 use jiff::Timestamp;
 
+/// Who publishes what was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishBy {
+    /// Whoever accepts it: the relay leaves it alone until then.
+    Caller { until: Timestamp },
+    /// The relay of this process, which is woken.
+    Relay,
+    /// The relay, when it is the office's turn, which it looks for by itself.
+    RelayInTurn,
+}
+
 impl Submissions {
-    /// `notify`: the office wants webhook notices. `claimed_until`: the caller publishes it itself, so the relay leaves it
-    /// alone until then.
+    /// `notify`: the office wants webhook notices.
     pub async fn accept(
         &self,
         submission: &Submission,
         key: &IdempotencyKey,
         notify: bool,
-        claimed_until: Option<Timestamp>,
+        publish_by: PublishBy,
     ) -> Result<Acceptance, JournalError> {
+        let claimed_until = match publish_by {
+            PublishBy::Caller { until } => Some(until),
+            PublishBy::Relay | PublishBy::RelayInTurn => None,
+        };
         let acceptance = self.journal.accept(submission, key, notify, claimed_until).await?;
         if acceptance == Acceptance::New {
-            self.is_new(submission);
+            self.count_entered(StateName::Accepted, submission);
+            if publish_by == PublishBy::Relay {
+                self.wake_relay();
+            }
         }
         Ok(acceptance)
     }

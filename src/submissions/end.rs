@@ -40,7 +40,7 @@ impl Submissions {
     }
 
     /// What the journal has of an attempt whose end it did not take. An end that it has, though it was not heard to say so,
-    /// is announced now.
+    /// is counted and announced now. Times are as they were recorded.
     pub async fn fate(
         &self,
         submission: &Submission,
@@ -57,7 +57,10 @@ impl Submissions {
             Some(Some(_)) => {}
         }
         if let Some((record, timeline)) = self.journal.find_whole(submission.id).await? {
-            let (moved, changed_at) = (as_moved(&record), record.changed_at);
+            let entered = timeline.iter().filter(|change| change.at == ended_at && change.from != Some(change.to));
+            let moved = Moved { entered: entered.map(|change| change.to).collect(), ..as_moved(&record) };
+            let changed_at = record.changed_at;
+            self.count(&moved);
             self.hand_over(record, timeline);
             self.announce(&moved, changed_at).await;
         }
@@ -90,7 +93,11 @@ mod tests {
         },
         domain::{Answer, StateName, SystemClock},
         journal::{IdempotencyKey, Journal, sqlite::SqliteJournal},
-        submissions::{Listeners, LocalWaiters, record::tests::submission},
+        submissions::{
+            Listeners, LocalWaiters,
+            record::tests::{counted, submission},
+        },
+        telemetry::Metrics,
     };
     use std::sync::Arc;
 
@@ -98,11 +105,11 @@ mod tests {
     async fn an_end_that_the_journal_was_not_heard_to_have_is_announced_all_the_same() {
         let journal = Arc::new(SqliteJournal::in_memory().unwrap());
         let broker = Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()));
-        let waiters = Arc::<LocalWaiters>::default();
+        let (waiters, metrics) = (Arc::<LocalWaiters>::default(), Metrics::new());
         let listeners = Listeners {
             broker: broker.clone(),
             waiters: waiters.clone(),
-            metrics: Default::default(),
+            metrics: metrics.clone(),
             outbox_filled: Default::default(),
         };
         let submissions = Submissions::serving(journal.clone(), Arc::new(SystemClock), listeners);
@@ -131,8 +138,11 @@ mod tests {
         assert!(matches!(submissions.end(&record, vec![end]).await, Err(JournalError::Forbidden(_))));
         assert_eq!(submissions.fate(&submission, 1, at, at).await.unwrap(), Fate::EndedBefore);
         assert!(waiting.settled().is_none() && announced.try_recv().is_err());
+        let completed = || counted(&metrics, StateName::Completed);
+        assert_eq!(completed(), 0);
         assert_eq!(submissions.fate(&submission, 1, at, ended_at).await.unwrap(), Fate::Ended);
         assert_eq!(waiting.settled().unwrap().0.progress.state.name(), StateName::Completed);
         assert_eq!(announced.try_recv().unwrap().state, StateName::Completed);
+        assert_eq!(completed(), 1);
     }
 }

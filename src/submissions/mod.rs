@@ -28,8 +28,8 @@ mod find;
 mod list;
 mod count;
 
+pub use accept::PublishBy;
 pub use end::Fate;
-pub use expire::deadline_fault;
 pub use local_waiters::{Awaiting, LocalWaiters, Whole};
 pub use record::{Listeners, Submissions};
 pub use resolve::answer_of;

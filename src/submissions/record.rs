@@ -85,20 +85,24 @@ impl Submissions {
     }
 
     /// Counts the states that it has entered, and wakes the relay if it is in the outbox now.
-    fn count(&self, moved: &Moved) {
+    pub(super) fn count(&self, moved: &Moved) {
         let Some(listeners) = &self.listeners else { return };
         for state in &moved.entered {
             listeners.metrics.submission(*state, &moved.service, &moved.agency);
         }
         if moved.entered.last() == Some(&StateName::Accepted) {
-            listeners.outbox_filled.notify_one();
+            self.wake_relay();
         }
     }
 
-    /// Counts what is new. Its gateway sees to it that it is published.
-    pub(super) fn is_new(&self, submission: &Submission) {
+    pub(super) fn count_entered(&self, state: StateName, submission: &Submission) {
         let Some(listeners) = &self.listeners else { return };
-        listeners.metrics.submission(StateName::Accepted, &submission.service, &submission.agency);
+        listeners.metrics.submission(state, &submission.service, &submission.agency);
+    }
+
+    /// The relay of this process has something new in the outbox.
+    pub(super) fn wake_relay(&self) {
+        self.listeners.iter().for_each(|listeners| listeners.outbox_filled.notify_one());
     }
 
     /// To whoever waits for it here.
@@ -130,6 +134,7 @@ impl Submissions {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::submissions::PublishBy;
     use crate::{
         broker::embedded::{EmbeddedBroker, EmbeddedSettings},
         domain::{
@@ -168,7 +173,7 @@ pub(crate) mod tests {
     }
 
     /// What the metric says of a state.
-    fn counted(metrics: &Metrics, state: StateName) -> usize {
+    pub fn counted(metrics: &Metrics, state: StateName) -> usize {
         let line = format!(
             "punte_submissions_total{{state=\"{state}\",service=\"person-lookup\",agency=\"civil-registry\"}} "
         );
@@ -187,8 +192,12 @@ pub(crate) mod tests {
         for (number, effect) in [Effect::Once, Effect::Idempotent, Effect::Read].into_iter().enumerate() {
             let submission = Submission { effect, expires_at: now + hour, ..submission() };
             let key = IdempotencyKey { key: number.to_string(), body_sha256: [7; 32] };
-            submissions.accept(&submission, &key, false, Some(now + hour)).await.unwrap();
-            assert!(matches!(submissions.accept(&submission, &key, false, None).await, Ok(Acceptance::Repeated(_))));
+            let publish_by = PublishBy::Caller { until: now + hour };
+            submissions.accept(&submission, &key, false, publish_by).await.unwrap();
+            assert!(matches!(
+                submissions.accept(&submission, &key, false, publish_by).await,
+                Ok(Acceptance::Repeated(_))
+            ));
             ids.push(submission.id);
         }
         let [once, idempotent, read] = ids[..] else { panic!("three") };

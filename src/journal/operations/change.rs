@@ -215,7 +215,7 @@ fn add_change(standing: &Standing, after: &Progress, entry: &Entry) -> Statement
     let (from, to) = (standing.progress.state.name().as_str(), after.state.name().as_str());
     statement(
         "INSERT INTO changes (submission, at, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5, $6)",
-        values![standing.id, entry.at, from, to, entry.event.cause(), entry.event.actor().to_string()],
+        values![standing.id, entry.at, from, to, entry.event.cause(&after.state), entry.event.actor().to_string()],
     )
 }
 

@@ -16,7 +16,6 @@ use crate::{
     telemetry::Metrics,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a gateway is made of.
@@ -33,8 +32,6 @@ pub struct GatewayParts {
     pub shutdown: CancellationToken,
     /// For requests under way once `shutdown` is cancelled.
     pub grace: Duration,
-    /// Notified when the outbox has something new.
-    pub outbox_work: Option<Arc<Notify>>,
     /// What was accepted goes to the broker through it at once; otherwise by the relay.
     pub dispatch: Option<Dispatch>,
     /// To a worker in this process, and back.
@@ -64,7 +61,6 @@ pub struct GatewayState {
     /// How much may be uploaded. Uploads hold shares of it until their file is in the journal, or given up.
     pub(super) quota: Arc<Quota>,
     /// Notified for the relay when the outbox has something that is left to it.
-    pub(super) outbox_work: Option<Arc<Notify>>,
     /// Takes what was accepted to the broker at once; without it all is left to the relay.
     pub(super) dispatch: Option<Dispatch>,
     /// To a worker in this process, and back: what was just accepted, and who waits here for its end.
@@ -88,7 +84,6 @@ impl GatewayState {
             attachments,
             clock: parts.clock,
             metrics: parts.metrics,
-            outbox_work: parts.outbox_work,
             dispatch: parts.dispatch,
             fast_path: parts.fast_path,
             shutdown: parts.shutdown,

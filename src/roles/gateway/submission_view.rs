@@ -84,23 +84,24 @@ pub fn json_response(status: StatusCode, value: &Value) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Event, Finding};
+    use crate::domain::{Event, Finding, State};
 
     #[test]
     fn an_operators_name_is_not_shown() {
         assert_eq!(public_cause("discarded by jane"), "discarded by an operator");
-        for cause in [Some(1), None].map(|accepts_repeat| Event::Replayed { by: "jane".into(), accepts_repeat }.cause())
+        for cause in [Some(1), None]
+            .map(|accepts_repeat| Event::Replayed { by: "jane".into(), accepts_repeat }.cause(&State::Accepted))
         {
             assert_eq!(public_cause(&cause), "replayed by an operator");
         }
-        assert_eq!(public_cause(&Event::Restored { by: "jane".into() }.cause()), "journal restored");
+        assert_eq!(public_cause(&Event::Restored { by: "jane".into() }.cause(&State::Accepted)), "journal restored");
         for (finding, public) in [
             (Finding::Happened { answer: None }, "found by an operator to have happened"),
             (Finding::DidNotHappen, "found by an operator not to have happened"),
             (Finding::AskAgain, "asked about again for an operator"),
         ] {
             let resolved = Event::Resolved { by: "jane".into(), seen: 1, finding };
-            assert_eq!(public_cause(&resolved.cause()), public);
+            assert_eq!(public_cause(&resolved.cause(&State::Accepted)), public);
         }
         assert_eq!(public_cause("attempt 1"), "attempt 1");
     }

@@ -17,7 +17,7 @@ use crate::{
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
-    submissions::Whole,
+    submissions::{PublishBy, Whole},
 };
 use axum::{extract::State, response::Response};
 use http::{HeaderValue, StatusCode, header};
@@ -76,13 +76,15 @@ async fn accept(
     let record = Arc::new(Record::accepted(submission));
     let submission = &record.submission;
     let watch = state.broker.watch(submission.id);
-    let claimed_until = |_: &PublishSlot| PublishSlot::claimed_until(submission.accepted_at);
     crash::here(Point::GatewayValidated);
     let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.slot(submission));
-    let is_relays = slot_found.as_ref().err() == Some(&NoPublishSlot::NoRoom);
+    let publish_by = match &slot_found {
+        Ok(_) => PublishBy::Caller { until: PublishSlot::claimed_until(submission.accepted_at) },
+        Err(NoPublishSlot::NoRoom) => PublishBy::Relay,
+        Err(NoPublishSlot::BeyondShare) => PublishBy::RelayInTurn,
+    };
     let mut slot = slot_found.ok();
-    let journaled =
-        state.submissions.accept(submission, &key, office.office.has_webhook, slot.as_ref().map(claimed_until));
+    let journaled = state.submissions.accept(submission, &key, office.office.has_webhook, publish_by);
     let accepting = state.fast_path.accepting(&record);
     let early = if state.fast_path.publishes_early(accepting.as_ref()) { slot.take() } else { None };
     let published = async { early.into_iter().for_each(|slot| slot.fill(work_item(submission))) };
@@ -97,11 +99,7 @@ async fn accept(
     }
     accepting.into_iter().for_each(PendingAccept::is_accepted);
     tracing::info!(submission = %submission.id, service = %submission.service, "accepted");
-    match slot {
-        Some(slot) => slot.fill(work_item(submission)),
-        None if is_relays => state.outbox_work.iter().for_each(|work| work.notify_one()),
-        None => {}
-    }
+    slot.into_iter().for_each(|slot| slot.fill(work_item(submission)));
     Ok(Taken { id: submission.id, is_repeated: false, watch })
 }
 

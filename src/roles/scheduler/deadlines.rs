@@ -77,7 +77,7 @@ async fn record(scheduler: &Scheduler, due: &Due, passed: Passed) -> Result<(), 
     let recorded = match passed {
         Passed::DueTime(Event::Requeued) => submissions.requeue(due.id).await,
         Passed::DueTime(event) => submissions.end_lapsed(due.id, event).await,
-        Passed::Deadline => submissions.expire(due.id, &due.progress, due.effect).await,
+        Passed::Deadline => submissions.expire(due.id).await,
     };
     match recorded {
         Ok(progress) => {

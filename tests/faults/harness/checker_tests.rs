@@ -29,7 +29,7 @@ fn life(effect: Effect, service: &str, events: Vec<Event>) -> Seen {
     for (second, event) in (1..).zip(events) {
         let after = apply(&progress, effect.into(), event.clone()).unwrap();
         let (from, to) = (Some(progress.state.name()), after.state.name());
-        timeline.push(Change { at: at(second), from, to, cause: event.cause(), by: Some(event.actor()) });
+        timeline.push(Change { at: at(second), from, to, cause: event.cause(&after.state), by: Some(event.actor()) });
         match &event {
             Event::Begun { attempt, .. } => attempts.push(Attempt {
                 submission: id,
@@ -80,7 +80,7 @@ const EXPIRED: usize = 5;
 /// One of each kind, as it should be.
 fn sound() -> Evidence {
     let unknown = Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkTimeout) };
-    let deadline = Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) };
+    let deadline = Event::DeadlinePassed;
     let seen = vec![
         life(Effect::Read, "person-lookup", vec![Event::Published, begun(1), answered(1)]),
         life(Effect::Idempotent, "civil-status-extract", retried()),

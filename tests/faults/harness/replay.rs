@@ -84,7 +84,7 @@ fn event(change: &Change, now: &Progress, seen: &Seen) -> Option<Event> {
         (_, S::Parked | S::Expired) => {
             let fault = plain_fault(cause)?;
             match fault.code {
-                Code::DeadlinePassed | Code::DeadlineInDoubt => Event::DeadlinePassed { fault },
+                Code::DeadlinePassed | Code::DeadlineInDoubt => Event::DeadlinePassed,
                 _ => Event::Parked { fault },
             }
         }

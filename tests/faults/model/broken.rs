@@ -240,7 +240,7 @@ fn taking_back_what_is_in_doubt_is_found() {
 fn letting_expire_what_is_in_doubt_is_found() {
     fn careless(now: &Progress, facts: Facts, event: Event) -> Result<Progress, Forbidden> {
         match event {
-            Event::DeadlinePassed { .. } if now.state.name() != StateName::Waiting => {
+            Event::DeadlinePassed if now.state.name() != StateName::Waiting => {
                 apply(&Progress { in_doubt: false, ..now.clone() }, facts, event)
             }
             other => apply(now, facts, other),

@@ -3,7 +3,7 @@
 //!
 //! **How it is tied to production.** The journal of the model holds production's `Progress`, changed by production's `apply`
 //! alone, with production's `SideRows` beside it. What is decided, production decides: `settle`, `is_to_be_asked_about`,
-//! `leases_first`, `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`, `deadline_fault`,
+//! `leases_first`, `after_asking`, `settled_at`, `may_leave`, `is_to_do`, `unsendable`, `after_due_time`,
 //! `missing`. The model has only the order of the worker's steps (find, begin, look at the lease, send, hear, record, ack;
 //! what need not begin first is recorded as begun while it is under way, or together with its end) and the condition in the
 //! journal's statement for `published`; `broken.rs` shows what would come of another order. `events.rs` sees to it that each

@@ -6,7 +6,6 @@ use punte::{
     delivery::{Asked, Case, after_asking, is_to_do, leases_first, may_leave, settle, unsendable},
     domain::{Effect, Event, Facts, Fault, Forbidden, Progress, Schedule, StateName, apply},
     roles::scheduler::{after_due_time, missing},
-    submissions::deadline_fault,
 };
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ pub struct Rules {
     pub may_leave: fn(Timestamp, Duration, Timestamp) -> bool,
     pub settle: for<'a> fn(Outcome, Case<'a>) -> Event,
     pub after_due_time: fn(&Progress, Effect, &Schedule, Timestamp) -> Option<Event>,
-    pub deadline_fault: fn(&Progress, Effect) -> Fault,
     pub missing: fn(u64, u64) -> u64,
     /// In production's order of steps these are so; they have no function of their own.
     pub order: Order,
@@ -54,7 +52,6 @@ impl Rules {
             may_leave,
             settle,
             after_due_time,
-            deadline_fault,
             missing,
             order: Order {
                 judges_by_the_time_of_asking: true,

@@ -82,8 +82,7 @@ pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
         }
         Move::SeesDeadline => {
             world.deadline_passed.then_some(())?;
-            let fault = (model.rules.deadline_fault)(&world.journal.progress, model.effect);
-            model.record(world, Event::DeadlinePassed { fault }).then_some(())?;
+            model.record(world, Event::DeadlinePassed).then_some(())?;
         }
         Move::Reconciles => {
             let queued = u64::from(state == StateName::Queued);

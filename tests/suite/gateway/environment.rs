@@ -96,7 +96,6 @@ impl TestEnvironment {
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
             grace: Duration::from_secs(5),
-            outbox_work: None,
             dispatch: None,
             fast_path,
         })

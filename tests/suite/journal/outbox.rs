@@ -168,7 +168,7 @@ async fn what_the_broker_has_not_taken_can_be_claimed_again_at_once(journal: Tes
 async fn leaving_accepted_takes_the_row_away(journal: Tested) {
     for event in [
         Event::CancelledByOffice { by: "causeni".parse().unwrap() },
-        Event::DeadlinePassed { fault: fault(Code::DeadlinePassed) },
+        Event::DeadlinePassed,
         Event::Parked { fault: fault(Code::TemplateFailed) },
         Event::Begun { attempt: 1, lease_until: at(60), asks_first: true },
     ] {
