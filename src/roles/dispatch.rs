@@ -8,7 +8,7 @@ mod shares;
 
 use super::scheduler::{Published, Relay};
 use crate::{
-    broker::{WorkItem, after_all_that_is_ready},
+    broker::{WorkItem, yield_to_ready_tasks},
     crash::{self, Point},
     domain::{Submission, SubmissionId, later},
 };
@@ -130,7 +130,7 @@ impl DispatchPublisher {
             if batch.is_empty() {
                 break;
             }
-            after_all_that_is_ready().await;
+            yield_to_ready_tasks().await;
             while batch.len() < BATCH
                 && let Ok(more) = taken.try_recv()
             {

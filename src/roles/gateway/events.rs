@@ -110,7 +110,7 @@ impl Follower {
                 return Some(": still here\n\n".into());
             }
             tokio::select! {
-                _ = self.watch.news() => {}
+                _ = self.watch.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = self.state.shutdown.cancelled() => {}
             }

@@ -178,7 +178,7 @@ async fn until_settled(
         }
         let look_at = deadline.min(Instant::now() + LOOK_EVERY);
         may_be_settled = tokio::select! {
-            state = watch.news() => state.is_none_or(StateName::is_settled),
+            state = watch.changed() => state.is_none_or(StateName::is_settled),
             () = tokio::time::sleep_until(look_at) => true,
             () = state.shutdown.cancelled() => true,
         };

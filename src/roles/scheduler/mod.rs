@@ -12,7 +12,7 @@ pub use relay::{Published, Relay};
 pub use state::{HOUSEKEEPING_EVERY, Scheduler};
 
 use super::lasting::lasting;
-use crate::{broker::Told, journal::JournalError};
+use crate::{broker::LogOnce, journal::JournalError};
 use deadlines::Looked;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl Scheduler {
             broker: self.broker.clone(),
             adapters: self.adapters.clone(),
             clock: self.clock.clone(),
-            told: Told::default(),
+            log_once: LogOnce::default(),
         };
         while !stop.is_cancelled() {
             let wait = match relay.drain().await {

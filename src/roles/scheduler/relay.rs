@@ -2,7 +2,7 @@
 
 use crate::{
     adapter::Adapters,
-    broker::{Broker, BrokerError, Told, WorkItem},
+    broker::{Broker, BrokerError, LogOnce, WorkItem},
     crash::{self, Point},
     domain::{AgencyName, Clock, Code, Fault, Stage, SubmissionId},
     journal::{JournalError, OutboxItem, Windows},
@@ -17,7 +17,7 @@ pub struct Relay {
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
     /// Why the broker takes no messages, as it was told last.
-    pub told: Told,
+    pub log_once: LogOnce,
 }
 
 /// What one round did.
@@ -129,10 +129,10 @@ impl Relay {
     /// Once for as long as it lasts, and not at every try.
     fn tell(&self, results: &[Result<(), BrokerError>]) {
         match results.iter().find_map(|result| result.as_ref().err()) {
-            Some(error) if self.told.is_news(&error.to_string()) => {
+            Some(error) if self.log_once.should_log(&error.to_string()) => {
                 tracing::warn!(%error, "the broker does not take messages; they stay in the outbox");
             }
-            None if self.told.is_over() => tracing::info!("the broker takes messages again"),
+            None if self.log_once.reset() => tracing::info!("the broker takes messages again"),
             Some(_) | None => {}
         }
     }

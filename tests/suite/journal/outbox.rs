@@ -222,7 +222,7 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
         broker: broker.clone(),
         adapters: Arc::new(adapters),
         clock,
-        told: Default::default(),
+        log_once: Default::default(),
     };
     assert_eq!(relay.drain().await.unwrap().published, 11);
     assert_eq!(broker.depth(&other).await.unwrap().ready, 1);
