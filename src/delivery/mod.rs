@@ -53,7 +53,7 @@ use answer_expectation::AnswerExpectation;
 pub use bond::{Ours, digests};
 pub use clock_jump_detector::ClockJumpDetector;
 pub use contents::Contents;
-pub use deliver::{Delivered, deliver, is_to_do, tell_unknown};
+pub use deliver::{Delivered, deliver, is_to_do, log_unknown_submission};
 pub use deliverer::Deliverer;
 pub use earlier::Earlier;
 use evaluate::evaluate;

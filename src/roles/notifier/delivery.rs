@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{Code, State, later, told},
+    domain::{Code, State, later, redact_for_display},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
@@ -89,7 +89,7 @@ fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeO
         Ok(Posted::Taken) => return tracing::debug!(notice = %notice.id, office = %notice.office, "delivered"),
         Ok(Posted::Gone) => "410: the webhook is gone".to_owned(),
         Ok(Posted::NotTaken { status, .. }) => format!("HTTP status {status}"),
-        Err(error) => told(&error.to_string(), 300),
+        Err(error) => redact_for_display(&error.to_string(), 300),
     };
     let is_over = *outcome == NoticeOutcome::GivenUp;
     tracing::warn!(%code, why, is_over, tries = notice.tries + 1, notice = %notice.id, office = %notice.office,

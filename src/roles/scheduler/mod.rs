@@ -54,7 +54,10 @@ impl Scheduler {
                 Ok(relayed) if relayed.refused == 0 && relayed.published > 0 => QUICK_TICK,
                 Ok(relayed) if relayed.refused == 0 => TICK,
                 Ok(_) => PAUSE,
-                Err(error) => pause_after(&error),
+                Err(error) => {
+                    log_pause(&error);
+                    PAUSE
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -70,7 +73,10 @@ impl Scheduler {
             let wait = match deadlines::look(self, &mut unkept).await {
                 Ok(Looked::All) => self.until_next().await,
                 Ok(Looked::Some) => SHORTEST,
-                Err(error) => pause_after(&error),
+                Err(error) => {
+                    log_pause(&error);
+                    PAUSE
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -99,7 +105,7 @@ impl Scheduler {
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(self).await {
-                pause_after(&error);
+                log_pause(&error);
             }
             if Instant::now() >= housekeeping_due {
                 housekeeping_due = Instant::now() + self.housekeeping_every;
@@ -114,11 +120,10 @@ impl Scheduler {
     }
 }
 
-fn pause_after(error: &JournalError) -> Duration {
+fn log_pause(error: &JournalError) {
     match error {
         // Who holds it says so.
         JournalError::Held(_) => tracing::debug!(%error, "the scheduler pauses"),
         _ => tracing::warn!(%error, "the scheduler pauses"),
     }
-    PAUSE
 }

@@ -16,7 +16,7 @@ pub struct Relay {
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
-    /// Why the broker takes no messages, as it was told last.
+    /// Why the broker takes no messages, as it was logged last.
     pub log_once: LogOnce,
 }
 

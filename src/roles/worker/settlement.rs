@@ -4,7 +4,7 @@ use crate::{
     adapter::Adapter,
     broker::{BrokerError, Delivery},
     crash::{self, Point},
-    delivery::{Deliverer, tell_unknown},
+    delivery::{Deliverer, log_unknown_submission},
     domain::{Clock, Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
     journal::JournalError,
 };
@@ -66,7 +66,7 @@ impl Settlement<'_> {
                 return Some((delivery, None));
             }
             Ok(()) | Err(JournalError::Forbidden(_)) => {}
-            Err(JournalError::NotFound(_)) => tell_unknown(item),
+            Err(JournalError::NotFound(_)) => log_unknown_submission(item),
             Err(error) => return Some((delivery, Some(error))),
         }
         crash::here(Point::WorkerPutBack);
