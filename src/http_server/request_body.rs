@@ -1,6 +1,6 @@
 //! A request's body as the connection brings it, which is not broken off at once if nobody reads it to its end.
 
-use super::{BodyReader, HttpVersion, Pace};
+use super::{BodyReader, HttpVersion, BodyDeadlines};
 use crate::domain::Code;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -36,7 +36,7 @@ impl HeldBack {
 /// So much is thrown away, for so long, and at this pace at least: a client is to hear why it was refused, and no flood or
 /// drip is to cost more.
 const DISCARD_BYTES: u64 = 32 << 20;
-const DISCARD_PACE: Pace = Pace { timeout: Duration::from_secs(10), window: Duration::from_secs(1) };
+const DISCARD_DEADLINES: BodyDeadlines = BodyDeadlines { timeout: Duration::from_secs(10), window: Duration::from_secs(1) };
 
 impl RequestBody {
     pub fn new(request: &HeaderMap, version: HttpVersion, body: Incoming) -> Self {
@@ -83,7 +83,7 @@ impl Drop for RequestBody {
 }
 
 async fn discard(body: Incoming) {
-    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_PACE);
+    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_DEADLINES);
     if let Ok(mut reader) = reader {
         while let Ok(Some(_)) = reader.next().await {}
     }

@@ -13,7 +13,7 @@ use crate::{
     crash::{self, Point},
     delivery::PendingAccept,
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
-    http_server::{BodyReader, Pace, Problem},
+    http_server::{BodyReader, BodyDeadlines, Problem},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
@@ -36,8 +36,8 @@ pub async fn submit(State(state): State<Arc<GatewayState>>, request: OfficeReque
     let settings = &state.settings;
     let memory = state.limits.memory(&request.office.limits);
     let max_bytes = settings.max_body_bytes as u64;
-    let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
-    let body = BodyReader::new(request.body, max_bytes, Code::RequestTooLarge, pace)?;
+    let deadlines = BodyDeadlines { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
+    let body = BodyReader::new(request.body, max_bytes, Code::RequestTooLarge, deadlines)?;
     let body = body.hold(memory).await?;
     let counted = json::parse_counted(&body.bytes, Rules::OFFICE)?;
     // Many small values take more than their text: as much as they need, if the gateway has so much at all.

@@ -15,7 +15,7 @@ pub use address::{check_host, is_public};
 pub use webhook_client::{check_webhook, resolve_webhook};
 pub use webhook_clients::{NotifierError, WebhookClients};
 
-use super::lasting::lasting;
+use super::supervise::restart_on_panic;
 use crate::{
     domain::{Clock, Schedule},
     journal::Journal,
@@ -23,7 +23,7 @@ use crate::{
     submissions::Submissions,
     telemetry::Metrics,
 };
-use state::{NotifierState, OfficeLimits};
+use state::{NotifierState, NoticeLimits};
 use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -57,11 +57,11 @@ impl Notifier {
             clock: parts.clock,
             metrics: parts.metrics,
             schedule: parts.schedule,
-            deliveries: OfficeLimits::of(clients.offices()),
+            deliveries: NoticeLimits::of(clients.offices()),
             clients: clients.clone(),
         });
         let (wake, shutdown) = (parts.wake, parts.shutdown);
         let run = move || claims::run(state.clone(), wake.clone(), shutdown.clone());
-        Ok(Self { clients, ended: tokio::spawn(async move { lasting("webhooks", run).await }) })
+        Ok(Self { clients, ended: tokio::spawn(async move { restart_on_panic("webhooks", run).await }) })
     }
 }

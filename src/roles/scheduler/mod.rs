@@ -11,7 +11,7 @@ pub use reconcile::missing;
 pub use relay::{Published, Relay};
 pub use state::{HOUSEKEEPING_EVERY, Scheduler};
 
-use super::lasting::lasting;
+use super::supervise::restart_on_panic;
 use crate::{broker::LogOnce, journal::JournalError};
 use deadlines::Looked;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -33,9 +33,9 @@ impl Scheduler {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (times, repairs) = (self.clone(), self.clone());
         let (stop_times, stop_repairs) = (stop.clone(), stop.clone());
-        let times = tokio::spawn(async move { lasting("due times", || times.watch_times(&stop_times)).await });
-        let repairs = tokio::spawn(async move { lasting("repairs", || repairs.repair(&stop_repairs)).await });
-        lasting("relay", || self.relay(&stop)).await;
+        let times = tokio::spawn(async move { restart_on_panic("due times", || times.watch_times(&stop_times)).await });
+        let repairs = tokio::spawn(async move { restart_on_panic("repairs", || repairs.repair(&stop_repairs)).await });
+        restart_on_panic("relay", || self.relay(&stop)).await;
         let _ = tokio::join!(times, repairs);
     }
 

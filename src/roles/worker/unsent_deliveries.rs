@@ -20,13 +20,13 @@ pub(super) struct Left {
 }
 
 /// Lives as long as the call that needs it.
-pub(super) struct Settlement<'a> {
+pub(super) struct UnsentDeliveries<'a> {
     pub adapter: &'a Adapter,
     pub deliverer: &'a Deliverer,
     pub clock: &'a dyn Clock,
 }
 
-impl Settlement<'_> {
+impl UnsentDeliveries<'_> {
     /// Into the journal's outbox, so that the stop costs no message a redelivery.
     pub(super) async fn put_back(&self, deliveries: Vec<Delivery>) {
         join_all(deliveries.into_iter().map(|delivery| self.put_one_back(delivery))).await;
