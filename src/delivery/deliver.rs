@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     broker::WorkItem,
-    crash::{self, Point},
     domain::{AgencyName, Code, Fault, Stage, StateName},
+    failpoints::{self, Failpoint},
     journal::{JournalError, Record},
 };
 use futures_util::FutureExt;
@@ -68,7 +68,7 @@ async fn deliver_as_read(with: &Deliverer, item: &WorkItem, seen: Seen) -> Optio
 
 /// A step that panics parks its own submission, and harms no other. `None`: the record has changed since it was read.
 async fn attempt_or_tell(with: &Deliverer, item: &WorkItem, record: &Arc<Record>, seen: Seen) -> Option<Delivered> {
-    crash::here(Point::WorkerDelivered);
+    failpoints::hit(Failpoint::WorkerDelivered);
     match AssertUnwindSafe(attempt(with, record, seen)).catch_unwind().await {
         Ok(Ok(Attempted::Ended(signal))) => Some(Delivered::Done(signal)),
         Ok(Ok(Attempted::Outdated)) => None,

@@ -9,8 +9,8 @@ mod shares;
 use super::scheduler::{Published, Relay};
 use crate::{
     broker::{WorkItem, yield_to_ready_tasks},
-    crash::{self, Point},
     domain::{Submission, SubmissionId, later},
+    failpoints::{self, Failpoint},
 };
 use jiff::{SignedDuration, Timestamp};
 use shares::Shares;
@@ -79,7 +79,7 @@ impl Dispatch {
             let submissions = submissions.clone();
             async move {
                 let noted = submissions.published(&ids).await;
-                crash::here(Point::RelayRecorded);
+                failpoints::hit(Failpoint::RelayRecorded);
                 noted
             }
         }));

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     broker::{Watch, WorkItem},
-    crash::{self, Point},
     delivery::PendingAccept,
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
-    http_server::{BodyReader, BodyDeadlines, Problem},
+    failpoints::{self, Failpoint},
+    http_server::{BodyDeadlines, BodyReader, Problem},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
@@ -77,7 +77,7 @@ async fn accept(
     let submission = &record.submission;
     let watch = state.broker.watch(submission.id);
     let claimed_until = |_: &PublishSlot| PublishSlot::claimed_until(submission.accepted_at);
-    crash::here(Point::GatewayValidated);
+    failpoints::hit(Failpoint::GatewayValidated);
     let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.slot(submission));
     let is_relays = slot_found.as_ref().err() == Some(&NoPublishSlot::NoRoom);
     let mut slot = slot_found.ok();
@@ -91,7 +91,7 @@ async fn accept(
         state.dispatch.iter().for_each(|dispatch| dispatch.forget(submission));
     }
     let acceptance = acceptance?;
-    crash::here(Point::GatewayJournaled);
+    failpoints::hit(Failpoint::GatewayJournaled);
     if acceptance != Acceptance::New {
         return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }

@@ -5,8 +5,8 @@ use super::{
     webhook_client::{PostError, Posted, WebhookClient},
 };
 use crate::{
-    crash::{self, Point},
     domain::{Code, State, later, redact_for_display},
+    failpoints::{self, Failpoint},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
@@ -22,9 +22,9 @@ pub(super) async fn deliver(state: &NotifierState, client: &WebhookClient, notic
             return settle(state, notice, again(state, notice, None)).await;
         }
     };
-    crash::here(Point::NotifierClaimed);
+    failpoints::hit(Failpoint::NotifierClaimed);
     let posted = client.post(&notice.id.to_string(), state.clock.now(), body).await;
-    crash::here(Point::NotifierPosted);
+    failpoints::hit(Failpoint::NotifierPosted);
     let outcome = match posted {
         Ok(Posted::Taken) => NoticeOutcome::Delivered,
         Ok(Posted::Gone) => NoticeOutcome::GivenUp,
@@ -33,7 +33,7 @@ pub(super) async fn deliver(state: &NotifierState, client: &WebhookClient, notic
     };
     report(notice, &posted, &outcome);
     settle(state, notice, outcome).await;
-    crash::here(Point::NotifierSettled);
+    failpoints::hit(Failpoint::NotifierSettled);
 }
 
 pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use crate::{
-    crash::{self, Point},
+    failpoints::{self, Failpoint},
     journal::JournalError,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -68,7 +68,7 @@ fn log_failure(what: &str, error: &Undone) {
 
 async fn forget_attachments(scheduler: &Scheduler, before: Timestamp) -> Result<u64, Undone> {
     let forgotten = scheduler.journal.forget_attachments(before).await?;
-    crash::here(Point::SchedulerTidied);
+    failpoints::hit(Failpoint::SchedulerTidied);
     let mut removed = Vec::new();
     for id in &forgotten {
         match scheduler.attachments.remove(*id).await {

@@ -3,8 +3,8 @@
 use crate::{
     adapter::Adapters,
     broker::{Broker, BrokerError, LogOnce, WorkItem},
-    crash::{self, Point},
     domain::{AgencyName, Clock, Code, Fault, Stage, SubmissionId},
+    failpoints::{self, Failpoint},
     journal::{JournalError, OutboxItem, Windows},
     submissions::Submissions,
 };
@@ -76,7 +76,7 @@ impl Relay {
             }
         }
         self.submissions.published(&confirmed).await?;
-        crash::here(Point::RelayRecorded);
+        failpoints::hit(Failpoint::RelayRecorded);
         self.submissions.unpublished(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
     }
@@ -88,9 +88,9 @@ impl Relay {
 
     /// Publishes; the journal is left as it is.
     pub async fn publish(&self, items: &[WorkItem]) -> Published {
-        crash::here(Point::RelayClaimed);
+        failpoints::hit(Failpoint::RelayClaimed);
         let results = self.broker.publish(items).await;
-        crash::here(Point::RelayPublished);
+        failpoints::hit(Failpoint::RelayPublished);
         self.declare_missing(&results).await;
         self.tell(&results);
         let (confirmed, refused) = sort(items, results);

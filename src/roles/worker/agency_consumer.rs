@@ -11,7 +11,7 @@ use super::{
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
-    crash::{self, Point},
+    failpoints::{self, Failpoint},
     delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal, deliver},
     domain::Clock,
     telemetry::{BreakerState, Metrics},
@@ -196,7 +196,7 @@ impl AgencyConsumer {
         match deliver(&self.deliverer, &self.adapter.agency, item).await {
             Delivered::Done(signal) => {
                 settled(delivery.settle.ack().await);
-                crash::here(Point::WorkerAcked);
+                failpoints::hit(Failpoint::WorkerAcked);
                 signal
             }
             // Not acked: the broker delivers it again.

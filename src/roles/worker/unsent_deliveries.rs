@@ -3,9 +3,9 @@
 use crate::{
     adapter::Adapter,
     broker::{BrokerError, Delivery},
-    crash::{self, Point},
     delivery::{Deliverer, log_unknown_submission},
     domain::{Clock, Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
+    failpoints::{self, Failpoint},
     journal::JournalError,
 };
 use futures_util::future::join_all;
@@ -35,7 +35,7 @@ impl UnsentDeliveries<'_> {
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
         let recorded = self.deliverer.recorder.submissions.give_back(item.submission, None).await;
-        crash::here(Point::WorkerPutBack);
+        failpoints::hit(Failpoint::WorkerPutBack);
         match recorded {
             // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
             Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
@@ -69,7 +69,7 @@ impl UnsentDeliveries<'_> {
             Err(JournalError::NotFound(_)) => log_unknown_submission(item),
             Err(error) => return Some((delivery, Some(error))),
         }
-        crash::here(Point::WorkerPutBack);
+        failpoints::hit(Failpoint::WorkerPutBack);
         settled(delivery.settle.ack().await);
         None
     }
