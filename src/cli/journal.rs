@@ -3,14 +3,14 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{Who, check_exists, load_settings, visited},
+    operator::{Who, check_exists, load_settings, submissions_of},
     output,
 };
 use crate::{
     broker::{Broker, BrokerError},
     domain::Mark,
     journal::{Found, Journal, JournalError, Kept, MarkFile, Restored as Counted, sqlite},
-    process::{open_broker, visit_incomplete},
+    process::{open_broker, open_journal_without_log},
     settings::{JournalStore, Settings},
 };
 use clap::{Args, Subcommand};
@@ -161,9 +161,9 @@ impl Restored {
 
 async fn confirm(settings: &Settings, by: &str) -> Result<Counted, String> {
     let in_words = |error: JournalError| error.to_string();
-    let journal = visit_incomplete(&settings.journal).await.map_err(|error| error.to_string())?;
+    let journal = open_journal_without_log(&settings.journal).await.map_err(|error| error.to_string())?;
     let now = Timestamp::now();
-    let counted = visited(&journal).restored(by).await.map_err(in_words)?;
+    let counted = submissions_of(&journal).restored(by).await.map_err(in_words)?;
     let file = MarkFile::open(&settings.folders.data);
     let found = file.as_ref().map(MarkFile::find).unwrap_or_default();
     let broker = asked(settings, &journal).await;

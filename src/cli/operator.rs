@@ -4,7 +4,7 @@ use super::{ConfigFile, exit, output};
 use crate::{
     domain::{Progress, SubmissionId, SystemClock},
     journal::{Journal, JournalError},
-    process::visit_journal,
+    process::open_existing_journal,
     settings::{JournalStore, Settings},
     submissions::Submissions,
 };
@@ -58,7 +58,7 @@ where
         return code;
     }
     let done = super::block_on(async {
-        let journal = visit_journal(&settings.journal).await.map_err(|error| error.to_string())?;
+        let journal = open_existing_journal(&settings.journal).await.map_err(|error| error.to_string())?;
         work(journal).await.map_err(|error| error.to_string())
     });
     match done {
@@ -77,11 +77,11 @@ where
     W: FnOnce(Submissions) -> F,
     F: Future<Output = Result<u8, JournalError>>,
 {
-    with_journal(config, |journal| work(visited(&journal)))
+    with_journal(config, |journal| work(submissions_of(&journal)))
 }
 
-pub fn visited(journal: &Arc<dyn Journal>) -> Submissions {
-    Submissions::visiting(journal.clone(), Arc::new(SystemClock))
+pub fn submissions_of(journal: &Arc<dyn Journal>) -> Submissions {
+    Submissions::without_listeners(journal.clone(), Arc::new(SystemClock))
 }
 
 /// Tells what an operator's decision has made of a submission.

@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{load_settings, visited, with_journal_of},
+    operator::{load_settings, submissions_of, with_journal_of},
     output,
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Queues {
 }
 
 async fn show(journal: Arc<dyn Journal>, settings: &Settings, json: bool) -> Result<u8, JournalError> {
-    let counts = visited(&journal).counts().await?;
+    let counts = submissions_of(&journal).counts().await?;
     let agencies = agencies(settings, &counts);
     let reports = match rabbitmq(&journal, settings).await? {
         None => None,
@@ -159,7 +159,7 @@ async fn recorded(
 ) -> Result<Recorded, JournalError> {
     let is_queued = |it: &&StateCount| it.agency == *agency && it.state == StateName::Queued;
     let queued = counts.iter().filter(is_queued).map(|it| it.count).sum();
-    Ok(Recorded { queued, oldest: visited(journal).oldest_queued(agency).await? })
+    Ok(Recorded { queued, oldest: submissions_of(journal).oldest_queued(agency).await? })
 }
 
 fn waiting(report: &AgencyReport) -> u64 {

@@ -23,7 +23,7 @@ use crate::{
     submissions::Submissions,
     telemetry::Metrics,
 };
-use state::{NotifierState, NoticeLimits};
+use state::{NoticeLimits, NotifierState};
 use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ impl Notifier {
     pub fn start(parts: NotifierParts) -> Result<Self, NotifierError> {
         let clients = Arc::new(WebhookClients::open(&parts.offices, parts.clock.now())?);
         let state = Arc::new(NotifierState {
-            submissions: Submissions::visiting(parts.journal.clone(), parts.clock.clone()),
+            submissions: Submissions::without_listeners(parts.journal.clone(), parts.clock.clone()),
             journal: parts.journal,
             clock: parts.clock,
             metrics: parts.metrics,

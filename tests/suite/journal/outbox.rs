@@ -218,7 +218,7 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
     let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
     let relay = Relay {
-        submissions: Submissions::visiting(journal.clone(), clock.clone()),
+        submissions: Submissions::without_listeners(journal.clone(), clock.clone()),
         broker: broker.clone(),
         adapters: Arc::new(adapters),
         clock,
