@@ -144,10 +144,10 @@ impl Restored {
         if let Err(code) = check_exists(&settings) {
             return code;
         }
-        let is_json = self.json;
+        let format = output::Format::from_flag(self.json);
         match super::block_on(confirm(&settings, &self.who.name())) {
             Ok(Ok(counted)) => {
-                report(&counted, is_json);
+                report(&counted, format);
                 exit::DONE
             }
             Ok(Err(error)) => {
@@ -218,9 +218,9 @@ async fn asked(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<(Arc<d
     }
 }
 
-fn report(counted: &Counted, is_json: bool) {
+fn report(counted: &Counted, format: output::Format) {
     let Counted { uncertain, asked_first, parked, as_before } = counted;
-    if is_json {
+    if format == output::Format::Json {
         return output::json(&serde_json::json!({
             "uncertain": uncertain, "asked_first": asked_first, "parked": parked, "as_before": as_before,
         }));

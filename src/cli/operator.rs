@@ -1,6 +1,9 @@
 //! What operators' subcommands share: the configuration file comes in, the open journal goes out; who decides is found.
 
-use super::{ConfigFile, exit, output};
+use super::{
+    ConfigFile, exit,
+    output::{self, Format},
+};
 use crate::{
     domain::{Progress, SubmissionId, SystemClock},
     journal::{Journal, JournalError},
@@ -85,11 +88,11 @@ pub fn submissions_of(journal: &Arc<dyn Journal>) -> Submissions {
 }
 
 /// Tells what an operator's decision has made of a submission.
-pub fn decided(id: SubmissionId, progress: &Progress, json: bool) {
+pub fn decided(id: SubmissionId, progress: &Progress, format: Format) {
     let state = progress.state.name();
-    match json {
-        true => output::json(&serde_json::json!({"id": id, "state": state})),
-        false => output::line(format_args!("{id}: {state}")),
+    match format {
+        Format::Json => output::json(&serde_json::json!({"id": id, "state": state})),
+        Format::Text => output::line(format_args!("{id}: {state}")),
     }
 }
 

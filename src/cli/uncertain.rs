@@ -132,7 +132,7 @@ impl Resolve {
         let finding = self.outcome.finding(answer);
         let refused = why_not(&seen, &finding);
         match submissions.resolve(&seen, &self.who.name(), finding).await {
-            Ok(progress) => decided(id, &progress, self.json),
+            Ok(progress) => decided(id, &progress, output::Format::from_flag(self.json)),
             Err(JournalError::Forbidden(_)) => {
                 output::aside(format_args!("{id}: nothing was done: {refused}"));
                 return Ok(exit::FAILED);
