@@ -60,7 +60,7 @@ use evaluate::evaluate;
 pub use fast_path::{FastPath, FastPathMode, Workers, leases_first};
 use halt::Halt;
 pub use health_signal::HealthSignal;
-pub use incoming::{Incoming, retry_after};
+pub use incoming::Incoming;
 pub use job::Purpose;
 pub use lease::may_leave;
 pub use look::Look;
