@@ -11,9 +11,9 @@ use super::{
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
-    failpoints::{self, Failpoint},
     delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal, deliver},
     domain::Clock,
+    failpoints::{self, Failpoint},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -46,7 +46,7 @@ pub struct AgencyConsumerParts {
     pub metrics: Metrics,
 }
 
-/// Before what could not be held back yet is looked at again.
+/// Pause before deliveries that could not be held back yet are tried again.
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
 
 impl AgencyConsumer {

@@ -5,8 +5,8 @@ use super::{
     breaker::RequestKind,
     delivery_slot::Ended,
     fair_queue::{Owner, Standing},
-    slow_start::SlowStart,
     rate::Rate,
+    slow_start::SlowStart,
 };
 use crate::{adapter::Adapter, broker::Delivery};
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub(super) struct ConsumerState {
     /// How many are under way. Each counts until its slot is free.
     pub busy: u32,
     pub is_probe_under_way: bool,
-    /// Since the circuit is half open: by the declared probe, or because none is declared.
+    /// Whether the half-open circuit's health check has succeeded, or none is declared.
     pub is_found_well: bool,
     /// The probe that was woken in the journal and comes through the broker.
     pub awaited_probe: Option<AwaitedProbe>,
