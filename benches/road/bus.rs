@@ -73,7 +73,7 @@ impl Installation {
         stack.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
         for (number, agency) in env.agencies.iter().enumerate() {
             let endpoint = endpoint(agency_port, number, &plan);
-            stack.played_elsewhere.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
+            stack.external_agencies.insert(agency.parse::<AgencyName>()?, Box::new(move |_| endpoint));
         }
         let stack = TestStack::prepare(stack).await?;
         env.share_keys(&stack.secrets())?;

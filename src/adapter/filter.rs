@@ -9,7 +9,7 @@ use super::{
     natives,
     numbers_met::{NumbersMet, compares, has_long_decimal, has_made_long_decimal, made_while},
     recursion::recursive_definition,
-    worker_pool::{self, NotDone},
+    worker_pool::{self, JobSize, NotDone},
 };
 use jaq_core::{
     Compiler, Ctx, Exn, Vars, data,
@@ -90,8 +90,8 @@ impl Filter {
         let given_in = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
         let work = move || made_while(|| compiled.run(given_in, had_long_decimal));
-        let (given, made) =
-            worker_pool::run(size_bytes > LARGE_BYTES, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
+        let size = if size_bytes > LARGE_BYTES { JobSize::Large } else { JobSize::Small };
+        let (given, made) = worker_pool::run(size, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
         if self.may_have_misjudged(input, had_long_decimal, made) {
             return Err(LOOKALIKES.to_owned());
         }
@@ -116,7 +116,7 @@ fn not_done(why: NotDone) -> &'static str {
     match why {
         NotDone::NoThread => "no thread can be had for it",
         NotDone::TakesTooLong => "it takes too long",
-        NotDone::BreaksOff => "it breaks off inside",
+        NotDone::Panicked => "it breaks off inside",
     }
 }
 

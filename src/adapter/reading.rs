@@ -1,6 +1,6 @@
 //! What a filter gave comes in; a reading goes out: one of the things that an answer can mean.
 
-use crate::domain::{Effect, Refusal, told};
+use crate::domain::{Effect, Refusal, redact_for_display};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -134,12 +134,13 @@ impl Mapped {
         let reading = match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
             (Some(answer), None, None, None, None) => Reading::Answered { answer: Value::Object(answer) },
             (None, Some(refused), None, None, None) => {
-                let text = told(&refused.text, MAX_TEXT_CHARS);
-                Reading::Refused { refusal: Refusal { code: told(&refused.code, MAX_CODE_CHARS), text } }
+                let text = redact_for_display(&refused.text, MAX_TEXT_CHARS);
+                Reading::Refused { refusal: Refusal { code: redact_for_display(&refused.code, MAX_CODE_CHARS), text } }
             }
             (None, None, Some(true), None, None) => Reading::Waiting,
             (None, None, None, Some(fault), None) => {
-                let (code, text) = (told(&fault.code, MAX_CODE_CHARS), told(&fault.text, MAX_TEXT_CHARS));
+                let (code, text) =
+                    (redact_for_display(&fault.code, MAX_CODE_CHARS), redact_for_display(&fault.text, MAX_TEXT_CHARS));
                 Reading::Failed { code, text, transient: fault.transient }
             }
             (None, None, None, None, Some(true)) => Reading::NotSeen,

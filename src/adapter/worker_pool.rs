@@ -1,7 +1,8 @@
-//! Threads with stacks that do not end before bounded depth does: work comes in, its outcome goes out, or the news that it
-//! takes too long.
+//! A pool of threads with 256 MiB stacks, for jq filters: each job has a time limit.
 //!
-//! They are kept, because making one costs more than most of what is done on them.
+//! What is nested as deep as the limits allow still fits into such a stack. Threads are kept, because making one costs more
+//! than most jobs. A job that exceeds its time limit is not waited for any longer, but cannot be stopped: it keeps its thread
+//! until it ends by itself.
 
 use std::{
     cell::Cell,
@@ -15,7 +16,7 @@ use tokio::{sync::oneshot, time::timeout};
 const STACK_BYTES: usize = 256 << 20;
 /// Threads that are kept while there is nothing to do.
 const KEPT: usize = 16;
-/// Whoever has waited so long no longer waits for threads that are at work, but has another one take what lies there. Most
+/// Whoever has waited so long no longer waits for threads that are at work, but has another one take what is queued. Most
 /// work takes a tenth of it: a thread that is awake takes it sooner than another one wakes up.
 const IMPATIENT_AFTER: Duration = Duration::from_millis(2);
 
@@ -23,12 +24,19 @@ const IMPATIENT_AFTER: Duration = Duration::from_millis(2);
 pub enum NotDone {
     NoThread,
     TakesTooLong,
-    BreaksOff,
+    Panicked,
+}
+
+/// How much of its stack a job may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobSize {
+    Small,
+    Large,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What lies there, and who is to take it.
+/// The jobs that wait, and the threads that take them.
 struct Threads {
     work: VecDeque<Work>,
     at_work: usize,
@@ -38,65 +46,65 @@ struct Threads {
 }
 
 static THREADS: Mutex<Threads> = Mutex::new(Threads { work: VecDeque::new(), at_work: 0, asleep: 0, called: 0 });
-static CALL: Condvar = Condvar::new();
+static WAKE: Condvar = Condvar::new();
 
 thread_local! {
-    static IS_ONE: Cell<bool> = const { Cell::new(false) };
+    static IS_POOL_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs it and waits for the outcome, so the caller must be allowed to block. On one of these threads already, it is run
-/// there, and whoever has handed that over keeps the time. `is_large`: it may use much of its stack, and the thread is
-/// given up afterwards, together with the memory.
+/// there, within the time limit of the job that it is part of. A large job has a thread of its own, which is given up afterwards,
+/// together with its memory.
 pub fn run<T: Send + 'static>(
-    is_large: bool,
-    patience: Duration,
+    size: JobSize,
+    time_limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotDone> {
-    if IS_ONE.get() {
+    if IS_POOL_THREAD.get() {
         return Ok(work());
     }
     let (give, take) = mpsc::sync_channel(1);
     // Whoever waits no longer has no use for the outcome.
-    hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
+    enqueue(Box::new(move || drop(give.send(work()))), size)?;
     let soon = take.recv_timeout(IMPATIENT_AFTER);
     let outcome = match soon {
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            one_more()?;
-            take.recv_timeout(patience)
+            start_another_thread()?;
+            take.recv_timeout(time_limit)
         }
         soon => soon,
     };
     outcome.map_err(|why| match why {
         mpsc::RecvTimeoutError::Timeout => NotDone::TakesTooLong,
-        mpsc::RecvTimeoutError::Disconnected => NotDone::BreaksOff,
+        mpsc::RecvTimeoutError::Disconnected => NotDone::Panicked,
     })
 }
 
 /// The same for who must not block.
 pub async fn run_aside<T: Send + 'static>(
-    is_large: bool,
-    patience: Duration,
+    size: JobSize,
+    time_limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotDone> {
     let (give, mut take) = oneshot::channel();
-    hand_over(Box::new(move || drop(give.send(work()))), is_large)?;
+    enqueue(Box::new(move || drop(give.send(work()))), size)?;
     let outcome = match timeout(IMPATIENT_AFTER, &mut take).await {
         Err(_) => {
-            one_more()?;
-            timeout(patience, take).await
+            start_another_thread()?;
+            timeout(time_limit, take).await
         }
         soon => soon,
     };
     match outcome {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(_)) => Err(NotDone::BreaksOff),
+        Ok(Err(_)) => Err(NotDone::Panicked),
         Err(_) => Err(NotDone::TakesTooLong),
     }
 }
 
-fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
-    if is_large {
-        return begin(work);
+fn enqueue(work: Work, size: JobSize) -> Result<(), NotDone> {
+    if size == JobSize::Large {
+        return spawn_thread(work);
     }
     let mut threads = threads();
     threads.work.push_back(work);
@@ -105,8 +113,8 @@ fn hand_over(work: Work, is_large: bool) -> Result<(), NotDone> {
     if is_taken_soon { Ok(()) } else { wake(threads) }
 }
 
-/// For what lies there, if anything does.
-fn one_more() -> Result<(), NotDone> {
+/// For what waits in the queue, if anything does.
+fn start_another_thread() -> Result<(), NotDone> {
     let threads = threads();
     if threads.work.is_empty() { Ok(()) } else { wake(threads) }
 }
@@ -115,26 +123,26 @@ fn wake(mut threads: MutexGuard<'static, Threads>) -> Result<(), NotDone> {
     if threads.asleep > threads.called {
         threads.called += 1;
         drop(threads);
-        CALL.notify_one();
+        WAKE.notify_one();
         return Ok(());
     }
     threads.at_work += 1;
     drop(threads);
-    begin(Box::new(serve)).inspect_err(|_| self::threads().at_work -= 1)
+    spawn_thread(Box::new(serve)).inspect_err(|_| self::threads().at_work -= 1)
 }
 
-fn begin(work: Work) -> Result<(), NotDone> {
+fn spawn_thread(work: Work) -> Result<(), NotDone> {
     let thread = std::thread::Builder::new().name("filter".into()).stack_size(STACK_BYTES);
     let begun = thread.spawn(move || {
-        IS_ONE.set(true);
+        IS_POOL_THREAD.set(true);
         work();
     });
     begun.map(drop).map_err(|_| NotDone::NoThread)
 }
 
-/// Until nothing lies there and enough others are asleep.
+/// Until no job waits and enough others are asleep.
 fn serve() {
-    /// Also when the work breaks off, and the thread with it.
+    /// Also when the work panics, and the thread ends with it.
     struct AtWork;
     impl Drop for AtWork {
         fn drop(&mut self) {
@@ -155,7 +163,7 @@ fn serve() {
         threads.asleep += 1;
         threads.at_work -= 1;
         while threads.called == 0 {
-            threads = CALL.wait(threads).unwrap_or_else(PoisonError::into_inner);
+            threads = WAKE.wait(threads).unwrap_or_else(PoisonError::into_inner);
         }
         threads.called -= 1;
         threads.asleep -= 1;
@@ -171,13 +179,13 @@ fn threads() -> MutexGuard<'static, Threads> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIME_LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_thread_that_breaks_off_harms_nobody_else() {
+    fn a_job_that_panics_harms_nobody_else() {
         for _ in 0..3 {
-            assert_eq!(run(false, PATIENCE, || panic!("on purpose")), Err::<(), _>(NotDone::BreaksOff));
-            assert_eq!(run(false, PATIENCE, || 7), Ok(7));
+            assert_eq!(run(JobSize::Small, TIME_LIMIT, || panic!("on purpose")), Err::<(), _>(NotDone::Panicked));
+            assert_eq!(run(JobSize::Small, TIME_LIMIT, || 7), Ok(7));
         }
     }
 
@@ -185,40 +193,40 @@ mod tests {
     fn what_takes_too_long_is_not_waited_for() {
         let (done, wait) = mpsc::channel::<()>();
         let work = move || wait.recv().is_ok();
-        assert_eq!(run(false, Duration::from_millis(20), work), Err(NotDone::TakesTooLong));
+        assert_eq!(run(JobSize::Small, Duration::from_millis(20), work), Err(NotDone::TakesTooLong));
         drop(done);
     }
 
     #[tokio::test]
-    async fn whoever_is_behind_slow_work_waits_no_longer_than_patience_asks() {
+    async fn whoever_is_behind_slow_work_is_taken_by_another_thread() {
         let (done, wait) = mpsc::channel::<()>();
-        let stuck = tokio::spawn(run_aside(false, PATIENCE, move || wait.recv().is_ok()));
+        let stuck = tokio::spawn(run_aside(JobSize::Small, TIME_LIMIT, move || wait.recv().is_ok()));
         tokio::task::yield_now().await;
         let begun = std::time::Instant::now();
-        assert_eq!(run_aside(false, PATIENCE, || 7).await, Ok(7));
-        assert!(begun.elapsed() < PATIENCE / 10);
+        assert_eq!(run_aside(JobSize::Small, TIME_LIMIT, || 7).await, Ok(7));
+        assert!(begun.elapsed() < TIME_LIMIT / 10);
         drop(done);
         assert_eq!(stuck.await.unwrap(), Ok(false));
     }
 
     #[tokio::test]
     async fn what_is_run_aside_may_run_more_in_the_same_place() {
-        let (outer, inner) = run_aside(false, PATIENCE, || {
+        let (outer, inner) = run_aside(JobSize::Small, TIME_LIMIT, || {
             let id = || std::thread::current().id();
-            (id(), run(false, PATIENCE, id).unwrap())
+            (id(), run(JobSize::Small, TIME_LIMIT, id).unwrap())
         })
         .await
         .unwrap();
         assert_eq!(outer, inner);
         assert_ne!(outer, std::thread::current().id());
-        let broken = run_aside(false, PATIENCE, || panic!("on purpose")).await;
-        assert_eq!(broken, Err::<(), _>(NotDone::BreaksOff));
+        let broken = run_aside(JobSize::Small, TIME_LIMIT, || panic!("on purpose")).await;
+        assert_eq!(broken, Err::<(), _>(NotDone::Panicked));
     }
 
     #[test]
     fn large_work_has_a_thread_of_its_own() {
         let name = || std::thread::current().id();
-        let first = run(true, PATIENCE, name).unwrap();
-        assert_ne!(run(true, PATIENCE, name).unwrap(), first);
+        let first = run(JobSize::Large, TIME_LIMIT, name).unwrap();
+        assert_ne!(run(JobSize::Large, TIME_LIMIT, name).unwrap(), first);
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 const ROUNDS: usize = 4;
 
 /// Returns at once in a process that has nothing else to do.
-pub async fn after_all_that_is_ready() {
+pub async fn yield_to_ready_tasks() {
     for _ in 0..ROUNDS {
         yield_now().await;
     }
@@ -31,7 +31,7 @@ mod tests {
             });
         }
         assert!(receive.try_recv().is_err());
-        after_all_that_is_ready().await;
+        yield_to_ready_tasks().await;
         assert_eq!(std::iter::from_fn(|| receive.try_recv().ok()).count(), 10);
     }
 }

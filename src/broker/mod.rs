@@ -5,15 +5,15 @@
 
 pub mod embedded;
 mod batching;
-mod listeners;
+mod local_subscribers;
 mod message;
+mod log_once;
 pub mod rabbitmq;
-mod told;
 
-pub use batching::after_all_that_is_ready;
-pub use listeners::{Listeners, Watch};
+pub use batching::yield_to_ready_tasks;
+pub use local_subscribers::Watch;
+pub use log_once::LogOnce;
 pub use message::{Announcement, Poison, WorkItem};
-pub use told::Told;
 
 use crate::domain::{AgencyName, Mark, SubmissionId};
 use async_trait::async_trait;

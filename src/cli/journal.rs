@@ -3,14 +3,14 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{Who, check_exists, load_settings, visited},
+    operator::{Who, check_exists, load_settings, submissions_of},
     output,
 };
 use crate::{
     broker::{Broker, BrokerError},
     domain::Mark,
     journal::{Found, Journal, JournalError, Kept, MarkFile, Restored as Counted, sqlite},
-    process::{open_broker, visit_incomplete},
+    process::{open_broker, open_journal_without_log},
     settings::{JournalStore, Settings},
 };
 use clap::{Args, Subcommand};
@@ -144,10 +144,10 @@ impl Restored {
         if let Err(code) = check_exists(&settings) {
             return code;
         }
-        let is_json = self.json;
+        let format = output::Format::from_flag(self.json);
         match super::block_on(confirm(&settings, &self.who.name())) {
             Ok(Ok(counted)) => {
-                report(&counted, is_json);
+                report(&counted, format);
                 exit::DONE
             }
             Ok(Err(error)) => {
@@ -161,9 +161,9 @@ impl Restored {
 
 async fn confirm(settings: &Settings, by: &str) -> Result<Counted, String> {
     let in_words = |error: JournalError| error.to_string();
-    let journal = visit_incomplete(&settings.journal).await.map_err(|error| error.to_string())?;
+    let journal = open_journal_without_log(&settings.journal).await.map_err(|error| error.to_string())?;
     let now = Timestamp::now();
-    let counted = visited(&journal).restored(by).await.map_err(in_words)?;
+    let counted = submissions_of(&journal).restored(by).await.map_err(in_words)?;
     let file = MarkFile::open(&settings.folders.data);
     let found = file.as_ref().map(MarkFile::find).unwrap_or_default();
     let broker = asked(settings, &journal).await;
@@ -218,9 +218,9 @@ async fn asked(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<(Arc<d
     }
 }
 
-fn report(counted: &Counted, is_json: bool) {
+fn report(counted: &Counted, format: output::Format) {
     let Counted { uncertain, asked_first, parked, as_before } = counted;
-    if is_json {
+    if format == output::Format::Json {
         return output::json(&serde_json::json!({
             "uncertain": uncertain, "asked_first": asked_first, "parked": parked, "as_before": as_before,
         }));

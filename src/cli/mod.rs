@@ -81,7 +81,7 @@ enum Command {
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     crate::telemetry::tell_panics_discreetly();
-    crate::crash::arm();
+    crate::failpoints::arm();
     let arguments = Arguments::parse();
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),

@@ -1,10 +1,13 @@
 //! What operators' subcommands share: the configuration file comes in, the open journal goes out; who decides is found.
 
-use super::{ConfigFile, exit, output};
+use super::{
+    ConfigFile, exit,
+    output::{self, Format},
+};
 use crate::{
     domain::{Progress, SubmissionId, SystemClock},
     journal::{Journal, JournalError},
-    process::visit_journal,
+    process::open_existing_journal,
     settings::{JournalStore, Settings},
     submissions::Submissions,
 };
@@ -58,7 +61,7 @@ where
         return code;
     }
     let done = super::block_on(async {
-        let journal = visit_journal(&settings.journal).await.map_err(|error| error.to_string())?;
+        let journal = open_existing_journal(&settings.journal).await.map_err(|error| error.to_string())?;
         work(journal).await.map_err(|error| error.to_string())
     });
     match done {
@@ -77,19 +80,19 @@ where
     W: FnOnce(Submissions) -> F,
     F: Future<Output = Result<u8, JournalError>>,
 {
-    with_journal(config, |journal| work(visited(&journal)))
+    with_journal(config, |journal| work(submissions_of(&journal)))
 }
 
-pub fn visited(journal: &Arc<dyn Journal>) -> Submissions {
-    Submissions::visiting(journal.clone(), Arc::new(SystemClock))
+pub fn submissions_of(journal: &Arc<dyn Journal>) -> Submissions {
+    Submissions::without_listeners(journal.clone(), Arc::new(SystemClock))
 }
 
 /// Tells what an operator's decision has made of a submission.
-pub fn decided(id: SubmissionId, progress: &Progress, json: bool) {
+pub fn decided(id: SubmissionId, progress: &Progress, format: Format) {
     let state = progress.state.name();
-    match json {
-        true => output::json(&serde_json::json!({"id": id, "state": state})),
-        false => output::line(format_args!("{id}: {state}")),
+    match format {
+        Format::Json => output::json(&serde_json::json!({"id": id, "state": state})),
+        Format::Text => output::line(format_args!("{id}: {state}")),
     }
 }
 

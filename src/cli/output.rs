@@ -12,6 +12,22 @@ use std::{
 
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
+/// How a command prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON value a line.
+    Json,
+}
+
+impl Format {
+    /// As the flag `--json` asks for it.
+    pub fn from_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
 /// What is meant for people. JSON is not: it has characters of its own to escape, and goes through [`json`].
 pub trait Text: Display {}
 

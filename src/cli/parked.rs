@@ -165,7 +165,7 @@ async fn tell(
     json: bool,
 ) -> Result<u8, JournalError> {
     match outcome {
-        Ok(progress) => decided(id, &progress, json),
+        Ok(progress) => decided(id, &progress, output::Format::from_flag(json)),
         Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
             output::aside(format_args!("{id}: not replayed: {}", why_not(submissions.find(id).await?)));
             return Ok(exit::FAILED);

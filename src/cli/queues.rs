@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit,
-    operator::{load_settings, visited, with_journal_of},
+    operator::{load_settings, submissions_of, with_journal_of},
     output,
 };
 use crate::{
@@ -72,13 +72,15 @@ impl Queues {
         };
         match self.what {
             Some(What::TakeOver(_)) => with_journal_of(&settings, |journal| take(journal, &settings)),
-            None => with_journal_of(&settings, |journal| show(journal, &settings, self.json)),
+            None => {
+                with_journal_of(&settings, |journal| show(journal, &settings, output::Format::from_flag(self.json)))
+            }
         }
     }
 }
 
-async fn show(journal: Arc<dyn Journal>, settings: &Settings, json: bool) -> Result<u8, JournalError> {
-    let counts = visited(&journal).counts().await?;
+async fn show(journal: Arc<dyn Journal>, settings: &Settings, format: output::Format) -> Result<u8, JournalError> {
+    let counts = submissions_of(&journal).counts().await?;
     let agencies = agencies(settings, &counts);
     let reports = match rabbitmq(&journal, settings).await? {
         None => None,
@@ -91,12 +93,12 @@ async fn show(journal: Arc<dyn Journal>, settings: &Settings, json: bool) -> Res
     for (number, agency) in agencies.iter().enumerate() {
         let recorded = recorded(&journal, &counts, agency).await?;
         let report = reports.as_ref().and_then(|reports| reports.get(number));
-        match json {
-            true => output::json(&as_json(agency, &recorded, report)),
-            false => output::line(as_text(agency, &recorded, report)),
+        match format {
+            output::Format::Json => output::json(&as_json(agency, &recorded, report)),
+            output::Format::Text => output::line(as_text(agency, &recorded, report)),
         }
     }
-    if reports.is_none() && !json {
+    if reports.is_none() && format == output::Format::Text {
         output::aside(
             "the broker is embedded in `punte serve`: this is what the journal says; /metrics has the queues",
         );
@@ -159,7 +161,7 @@ async fn recorded(
 ) -> Result<Recorded, JournalError> {
     let is_queued = |it: &&StateCount| it.agency == *agency && it.state == StateName::Queued;
     let queued = counts.iter().filter(is_queued).map(|it| it.count).sum();
-    Ok(Recorded { queued, oldest: visited(journal).oldest_queued(agency).await? })
+    Ok(Recorded { queued, oldest: submissions_of(journal).oldest_queued(agency).await? })
 }
 
 fn waiting(report: &AgencyReport) -> u64 {

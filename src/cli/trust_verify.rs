@@ -75,6 +75,7 @@ pub fn run(verify: &Verify) -> ExitCode {
     let replays = ReplayCache::default();
     let (mut accepted, mut refused) = (0_usize, 0_usize);
     let messages = messages::listed(&verify.message);
+    let format = output::Format::from_flag(verify.json);
     for message in &messages {
         let fresh = ReplayCache::default();
         let replays = if verify.in_sequence { &replays } else { &fresh };
@@ -82,7 +83,7 @@ pub fn run(verify: &Verify) -> ExitCode {
             Ok(policy) => judge(message, verify.payload.as_deref(), &Judging { policy, now, replays }),
             Err(text) => Verdict::refused("profile", text.clone()),
         };
-        verdict.tell(message, messages.len() > 1, verify.json);
+        verdict.tell(message, messages.len() > 1, format);
         *(if verdict.accepted { &mut accepted } else { &mut refused }) += 1;
     }
     if messages.len() != 1 && !verify.json {
@@ -172,14 +173,14 @@ impl Verdict {
         }
     }
 
-    fn tell(&self, message: &Path, among_others: bool, json: bool) {
+    fn tell(&self, message: &Path, among_others: bool, format: output::Format) {
         let named = Named { message, verdict: self };
-        match (json, among_others) {
-            (true, _) => output::json(&named),
-            (false, true) => {
+        match (format, among_others) {
+            (output::Format::Json, _) => output::json(&named),
+            (output::Format::Text, true) => {
                 output::line(format_args!("{}: {}", message.display(), self.for_people().replace('\n', "; ")))
             }
-            (false, false) => output::line(self.for_people()),
+            (output::Format::Text, false) => output::line(self.for_people()),
         }
     }
 

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     adapter::Reading,
-    crash::{self, Point},
     domain::{Effect, Event, Fault, WireRecord},
+    failpoints::{self, Failpoint},
     journal::{Entry, JournalError, Record},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -130,7 +130,7 @@ async fn lease_and_seal(
     let leasing = async || leased(with, job, unrecorded()).await;
     let sealing = async {
         let sealed = seal(composed, job, with.clock.now()).await;
-        crash::here(Point::WorkerSealed);
+        failpoints::hit(Failpoint::WorkerSealed);
         (sealed, with.clock.now())
     };
     let (lease, (sealed, sealed_at)) = if order == LeaseOrder::BeforeSending && !seals_first {
@@ -168,7 +168,7 @@ async fn lease_and_seal(
 async fn leased(with: &Deliverer, job: &Job<'_>, first: Lease) -> Result<Option<Lease>, JournalError> {
     let lease = lease(&with.recorder, job.record, first).await?;
     if lease.is_some() {
-        crash::here(Point::WorkerBegun);
+        failpoints::hit(Failpoint::WorkerBegun);
     }
     Ok(lease)
 }
@@ -210,7 +210,7 @@ async fn look_up_then_submit(
     };
     let ending = match after_asking(reading, asked_at, settled_at) {
         Asked::NeverSeen => {
-            crash::here(Point::WorkerAsked);
+            failpoints::hit(Failpoint::WorkerAsked);
             match compose_and_seal(with, job, Purpose::Submit).await {
                 Ok(sealed) => {
                     // A word about the question is none about the request.
@@ -250,11 +250,11 @@ async fn exchange(
         Ok((_, exchange)) => sealed.to_be_answered(exchange),
         Err(fault) => return Outcome { ending: Ending::Read(Err(fault)), wire: WireRecord::default() },
     };
-    crash::here(Point::WorkerSending);
+    failpoints::hit(Failpoint::WorkerSending);
     let effect = purpose.effect(job.effect);
     let reading = match send(sealed, job.connection, effect, &job.operation.not_handled, deadline).await {
         Ok(incoming) => {
-            crash::here(Point::WorkerAnswered);
+            failpoints::hit(Failpoint::WorkerAnswered);
             wire.http_status = Some(incoming.status);
             wire.received = incoming.body[..incoming.body.len().min(with.wire_max_bytes)].to_vec();
             wire.truncated |= incoming.body.len() > with.wire_max_bytes;

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     broker::WorkItem,
-    crash::{self, Point},
     domain::{AgencyName, Code, Fault, Stage, StateName},
+    failpoints::{self, Failpoint},
     journal::{JournalError, Record},
 };
 use futures_util::FutureExt;
@@ -56,7 +56,7 @@ async fn deliver_as_read(with: &Deliverer, item: &WorkItem, seen: Seen) -> Optio
         Err(error) => return Some(unrecorded(item, &error)),
     };
     let Some(record) = found else {
-        tell_unknown(item);
+        log_unknown_submission(item);
         return Some(Delivered::Done(HealthSignal::None));
     };
     if !is_to_do(record.progress.state.name()) {
@@ -68,7 +68,7 @@ async fn deliver_as_read(with: &Deliverer, item: &WorkItem, seen: Seen) -> Optio
 
 /// A step that panics parks its own submission, and harms no other. `None`: the record has changed since it was read.
 async fn attempt_or_tell(with: &Deliverer, item: &WorkItem, record: &Arc<Record>, seen: Seen) -> Option<Delivered> {
-    crash::here(Point::WorkerDelivered);
+    failpoints::hit(Failpoint::WorkerDelivered);
     match AssertUnwindSafe(attempt(with, record, seen)).catch_unwind().await {
         Ok(Ok(Attempted::Ended(signal))) => Some(Delivered::Done(signal)),
         Ok(Ok(Attempted::Outdated)) => None,
@@ -90,7 +90,7 @@ pub fn is_to_do(state: StateName) -> bool {
     matches!(state, StateName::Accepted | StateName::Queued)
 }
 
-pub fn tell_unknown(item: &WorkItem) {
+pub fn log_unknown_submission(item: &WorkItem) {
     let text = "the journal knows no such submission; dropped. A process may have died while it accepted it";
     tracing::warn!(submission = %item.submission, agency = %item.agency, "{text}; or the journal is older than the queue");
 }

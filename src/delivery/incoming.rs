@@ -1,8 +1,8 @@
 //! A message of an agency as it arrived, whoever has opened the connection: `send` makes one of an answer.
 
-use crate::http_client::Received;
+use crate::http_client::{Received, RetryAfter, retry_after};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use std::time::Duration;
 
 /// Nothing in it has been authenticated yet.
@@ -40,34 +40,31 @@ impl Incoming {
         self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
     }
 
-    /// `Retry-After` in its form of seconds, or as a date seen from `now` (RFC 9110, section 10.2.3).
+    /// How long its `Retry-After` asks us to wait; a date that is over asks for no wait.
     pub fn retry_after(&self, now: jiff::Timestamp) -> Option<Duration> {
-        retry_after(self.headers.get(header::RETRY_AFTER)?, now)
+        Some(match retry_after(self.headers.get(header::RETRY_AFTER)?, now)? {
+            RetryAfter::Wait(wait) => wait,
+            RetryAfter::Past => Duration::ZERO,
+        })
     }
-}
-
-/// Reads the value of a `Retry-After` header.
-pub fn retry_after(value: &HeaderValue, now: jiff::Timestamp) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse::<u64>() {
-        return Some(Duration::from_secs(secs));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
+    fn a_date_to_retry_after_that_is_over_asks_for_no_wait() {
         let now: jiff::Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap(), now).map(|wait| wait.as_secs());
-        assert_eq!(read("120"), Some(120));
-        assert_eq!(read("Sat, 21 Nov 2026 10:01:30 GMT"), Some(90));
-        assert_eq!(read("Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("-1"), None);
+        let wait = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            let incoming = Incoming { status: 503, headers, body: Bytes::new() };
+            incoming.retry_after(now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("120"), Some(120));
+        assert_eq!(wait("Sat, 21 Nov 2026 10:01:30 GMT"), Some(90));
+        assert_eq!(wait("Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
+        assert_eq!(wait("soon"), None);
     }
 }

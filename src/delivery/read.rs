@@ -8,7 +8,7 @@ use super::{
 use crate::{
     adapter::{
         LARGE_BYTES, MAX_TIME, Reading,
-        worker_pool::{self, NotDone},
+        worker_pool::{self, JobSize, NotDone},
     },
     catalogue::Catalogue,
     domain::{Code, Fault, Stage},
@@ -53,8 +53,9 @@ pub(super) async fn read(
             &AnswerExpectation { exchange, connection: &connection, answer_schema, ours, not_handled, now },
         )
     };
+    let size = if size_bytes > LARGE_BYTES || !is_plain { JobSize::Large } else { JobSize::Small };
     // Verifying is quick, and mapping ends in the time that filters have.
-    let reading = worker_pool::run_aside(size_bytes > LARGE_BYTES || !is_plain, MAX_TIME, work).await;
+    let reading = worker_pool::run_aside(size, MAX_TIME, work).await;
     reading.unwrap_or_else(|why| Err(unreadable(why)))
 }
 
@@ -63,7 +64,7 @@ fn unreadable(why: NotDone) -> Fault {
         NotDone::NoThread => "no thread can be had to read it",
         NotDone::TakesTooLong => "it takes too long",
         // A filter that panics has met an answer that nobody can read.
-        NotDone::BreaksOff => "reading it failed inside",
+        NotDone::Panicked => "reading it failed inside",
     };
     Fault::new(Code::AnswerMappingFailed, Stage::Read, text)
 }

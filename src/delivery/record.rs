@@ -2,8 +2,8 @@
 
 use super::{Case, Recorder, lease::Lease, settle};
 use crate::{
-    crash::{self, Point},
     domain::{Code, Fault, Stage, Submission, Verdict},
+    failpoints::{self, Failpoint},
     journal::{Entry, JournalError, Record},
     submissions::Fate,
 };
@@ -16,10 +16,10 @@ pub(super) async fn record(
     lease: &Lease,
     end: Entry,
 ) -> Result<(), JournalError> {
-    crash::here(Point::WorkerSettled);
+    failpoints::hit(Failpoint::WorkerSettled);
     let (ended_at, entries) = (end.at, entries(lease, end));
     let recorded = recorder.with_retry(|| recorder.submissions.end(record, entries.clone())).await;
-    crash::here(Point::WorkerRecorded);
+    failpoints::hit(Failpoint::WorkerRecorded);
     or_too_late(recorder, &record.submission, lease, ended_at, recorded).await
 }
 

@@ -210,7 +210,7 @@ const LONGEST_NUMBER: usize = 7;
 
 /// Somebody else's words, fit to be told: one line of bounded length, without control characters and without any number
 /// that is long enough to be a person's.
-pub fn told(text: &str, max_chars: usize) -> String {
+pub fn redact_for_display(text: &str, max_chars: usize) -> String {
     // More than is told, so that no number is cut short before it is seen to be long.
     let line: String =
         text.chars().take(max_chars.saturating_mul(2)).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -226,7 +226,7 @@ pub fn told(text: &str, max_chars: usize) -> String {
     told.chars().take(max_chars).collect()
 }
 
-/// A number of our own, which [`told`] would take for a person's if its digits were not in groups.
+/// A number of our own, which [`redact_for_display`] would take for a person's if its digits were not in groups.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
@@ -261,7 +261,7 @@ pub struct Fault {
 impl Fault {
     /// A fault with the code's own verdict.
     pub fn new(code: Code, stage: Stage, detail: impl fmt::Display) -> Self {
-        let detail = told(without_manuals(&detail.to_string()).as_str(), MAX_DETAIL_CHARS);
+        let detail = redact_for_display(without_manuals(&detail.to_string()).as_str(), MAX_DETAIL_CHARS);
         Self { code, stage, verdict: code.verdict(), detail, retry_after: None }
     }
 
@@ -289,11 +289,11 @@ mod tests {
 
     #[test]
     fn somebody_elses_words_are_told_on_one_short_line_without_long_numbers() {
-        assert_eq!(told("a\nb\u{1b}[31m\u{0}c\u{85}d", 100), "a b [31m c d");
-        assert_eq!(told("x2000000000001y 1234567 A12345678B", 100), "x…y 1234567 A…B");
-        assert_eq!(told("٢٠٠٠٠٠٠٠٠٠٠٠١", 100), "…");
-        assert_eq!(told(&"é".repeat(50), 7), "é".repeat(7));
-        assert_eq!(told("", 7), "");
+        assert_eq!(redact_for_display("a\nb\u{1b}[31m\u{0}c\u{85}d", 100), "a b [31m c d");
+        assert_eq!(redact_for_display("x2000000000001y 1234567 A12345678B", 100), "x…y 1234567 A…B");
+        assert_eq!(redact_for_display("٢٠٠٠٠٠٠٠٠٠٠٠١", 100), "…");
+        assert_eq!(redact_for_display(&"é".repeat(50), 7), "é".repeat(7));
+        assert_eq!(redact_for_display("", 7), "");
         let fault = Fault::new(Code::AgencyFault, Stage::Read, "A\r\nINFO forged 2000000000001".repeat(1000));
         assert!(fault.detail.chars().count() <= MAX_DETAIL_CHARS);
         assert!(!fault.to_string().contains(['\r', '\n']) && !fault.detail.contains("2000000000001"));

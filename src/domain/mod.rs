@@ -25,7 +25,7 @@ pub use attempt::{Attempt, AttemptOutcome, WireRecord};
 pub use clock::{Clock, ManualClock, SystemClock, later, whole_microseconds};
 pub use distinguished_name::{DistinguishedName, SubjectMatch};
 pub use event::{Change, Event, EventName, Finding};
-pub use fault::{Code, Fault, Origin, Stage, Verdict, grouped, told};
+pub use fault::{Code, Fault, Origin, Stage, Verdict, grouped, redact_for_display};
 pub use hex::{byte_of_hex, lower_hex};
 pub use id_part::IdPart;
 pub use ids::{AgencyName, AttachmentId, MessageId, OfficeName, ServiceName, SubmissionId};

@@ -12,7 +12,7 @@ use super::{
     unasked::is_unasked,
 };
 use crate::{
-    crash::{self, Point},
+    failpoints::{self, Failpoint},
     network_errors::{in_words, sources},
 };
 use bytes::Bytes;
@@ -189,7 +189,7 @@ impl Client {
         answered.await.map_err(failed)
     }
 
-    /// Whatever a server does whose wish for another handshake was not granted, that wish is the reason.
+    /// If the server asked to renegotiate and was refused, that is the reason.
     fn explained(&self, failure: SendFailure, asked_before: u64) -> SendFailure {
         match failure {
             SendFailure::Unknown(
@@ -218,7 +218,7 @@ impl Client {
     ) -> Result<Answered, SendFailure> {
         let request = http.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
         let response = request.send().await.map_err(|error| classify(&error))?;
-        crash::here(Point::WorkerSent);
+        failpoints::hit(Failpoint::WorkerSent);
         let (status, version) = (response.status().as_u16(), response.version());
         let status = *seen.get_or_init(|| status);
         let headers = response.headers().clone();

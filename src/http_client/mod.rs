@@ -8,6 +8,7 @@ mod moment;
 mod connector;
 mod handshake;
 mod proof;
+mod retry_after;
 mod tls_failure;
 
 mod attentive;
@@ -21,4 +22,5 @@ pub use client::{Answered, Care, Client, ClientSettings, Outgoing, Received};
 pub use failure::{ConnectFailure, ExchangeFailure, SendFailure};
 pub use handshake::Handshake;
 pub use proof::server_is_proved;
+pub use retry_after::{RetryAfter, retry_after};
 pub use tls_failure::{TlsFailure, tls_failure};

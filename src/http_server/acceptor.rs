@@ -33,7 +33,7 @@ pub struct Connection<P> {
     pub peer: P,
     /// Cancelled by a request after whose answer nothing more is to be said, or by who accepted the connection; its task
     /// then ends it after the requests under way.
-    pub farewell: CancellationToken,
+    pub close_after_response: CancellationToken,
 }
 
 /// A connection after its handshake.
@@ -67,11 +67,11 @@ impl Acceptor for PlainAcceptor {
     type Peer = ();
 
     async fn accept(&self, connection: TcpConnection) -> Option<Accepted<TcpConnection, ()>> {
-        let farewell = CancellationToken::new();
+        let close_after_response = CancellationToken::new();
         Some(Accepted {
             stream: connection,
             version: HttpVersion::Http1,
-            connection: Connection { peer: (), farewell },
+            connection: Connection { peer: (), close_after_response },
         })
     }
 

@@ -16,7 +16,7 @@ const LEAST_BYTES: u64 = 1024;
 
 /// How long a body may take in all, and how often it must have come further.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct BodyDeadlines {
     pub timeout: Duration,
     pub window: Duration,
 }
@@ -45,11 +45,11 @@ pub struct BodyReader {
 
 impl BodyReader {
     /// Refuses at once what says by itself that it is too large.
-    pub fn new(body: Body, max_bytes: u64, too_large: Code, pace: Pace) -> Result<Self, Problem> {
+    pub fn new(body: Body, max_bytes: u64, too_large: Code, deadlines: BodyDeadlines) -> Result<Self, Problem> {
         if body.size_hint().lower() > max_bytes {
             return Err(too_large.into());
         }
-        let (now, Pace { timeout, window }) = (Instant::now(), pace);
+        let (now, BodyDeadlines { timeout, window }) = (Instant::now(), deadlines);
         Ok(Self {
             body,
             max_bytes,

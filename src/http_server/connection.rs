@@ -1,9 +1,10 @@
-//! One connection after its handshake: its requests go to the router, until it is idle too long, told to end, or stopped.
+//! One connection after its handshake: its requests go to the router, until it is idle too long, is to be closed, or the
+//! process stops.
 
 use super::{
     acceptor::{Connection, HttpVersion, ListenerLimits},
     activity::{Activity, Busy, Watched},
-    request_body::{HeldBack, RequestBody},
+    request_body::{ExpectContinue, RequestBody},
 };
 use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -22,10 +23,10 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 const MAX_STREAMS: u32 = 100;
 /// What HTTP/2 buffers before anybody reads it: it counts against no limit but the number of connections.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
-/// How long a connection that was told to end may take over it.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a connection that is being closed may take over it.
+const GRACEFUL_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same when the process stops: an idle connection must not keep it, and what was answered is on its way.
-const FAREWELL_AT_A_STOP: Duration = Duration::from_millis(200);
+const GRACEFUL_CLOSE_TIMEOUT_AT_STOP: Duration = Duration::from_millis(200);
 
 pub(super) async fn serve<S, P>(
     router: &Router,
@@ -46,9 +47,9 @@ pub(super) async fn serve<S, P>(
             let (mut head, body) = request.into_parts();
             head.extensions.insert(connection.clone());
             let body = RequestBody::new(&head.headers, version, body);
-            let held_back = body.held_back();
+            let expect_continue = body.expect_continue();
             let response = router.clone().call(Request::from_parts(head, Body::new(body)));
-            async move { Ok::<_, Infallible>(under_way(response.await?, &held_back, busy)) }
+            async move { Ok::<_, Infallible>(under_way(response.await?, &expect_continue, busy)) }
         })
     };
     let builder = builder(version, limits);
@@ -56,7 +57,7 @@ pub(super) async fn serve<S, P>(
     let ending = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = connection.farewell.cancelled() => {}
+            () = connection.close_after_response.cancelled() => {}
             () = activity.idle_for_too_long() => {}
         }
     };
@@ -64,16 +65,16 @@ pub(super) async fn serve<S, P>(
         _ = served.as_mut() => return,
         () = ending => served.as_mut().graceful_shutdown(),
     }
-    // Requests under way may end; a connection without any is given a moment to say goodbye.
+    // Requests under way may end; a connection without any is given a moment to close in order.
     tokio::select! {
         _ = served.as_mut() => {}
-        () = activity.quiet_for(FAREWELL) => {}
-        () = async { shutdown.cancelled().await; activity.quiet_for(FAREWELL_AT_A_STOP).await } => {}
+        () = activity.quiet_for(GRACEFUL_CLOSE_TIMEOUT) => {}
+        () = async { shutdown.cancelled().await; activity.quiet_for(GRACEFUL_CLOSE_TIMEOUT_AT_STOP).await } => {}
     }
 }
 
-fn under_way(mut response: Response<Body>, held_back: &HeldBack, busy: Busy) -> Response<Body> {
-    if held_back.is_still() {
+fn under_way(mut response: Response<Body>, expect_continue: &ExpectContinue, busy: Busy) -> Response<Body> {
+    if expect_continue.is_unanswered() {
         // Nobody knows whether the body comes all the same: the connection ends, and says so (RFC 9110, section 10.1.1).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -27,7 +27,7 @@ mod status;
 mod response;
 
 pub use acceptor::{Accepted, Acceptor, Connection, HttpVersion, ListenerLimits, PlainAcceptor};
-pub use body_reader::{BodyReader, Pace};
+pub use body_reader::{BodyDeadlines, BodyReader};
 pub use client_stream::TcpConnection;
 pub use listener::{bind, serve};
 pub use memory::{MemoryLimit, MemoryLimits};

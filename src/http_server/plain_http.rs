@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// Longer than any registered method and the space after it (IANA, "HTTP Method Registry").
-const FIRST_WORD: usize = 32;
+const LONGEST_METHOD_BYTES: usize = 32;
 
 /// A client that speaks HTTP without TLS to this port gets an answer that it understands, and its end.
 pub(super) async fn answers_plain_http(connection: &mut TcpConnection) -> bool {
@@ -29,7 +29,7 @@ pub(super) async fn answers_plain_http(connection: &mut TcpConnection) -> bool {
 
 /// TLS begins with a byte that begins no method (RFC 8446, section 5.1), so its first bytes are not waited for here.
 async fn begins_with_a_method(connection: &TcpConnection) -> bool {
-    let mut first = [0; FIRST_WORD];
+    let mut first = [0; LONGEST_METHOD_BYTES];
     loop {
         let Ok(count) = connection.socket().peek(&mut first).await else { return false };
         match first_word(first.get(..count).unwrap_or_default()) {
@@ -54,7 +54,7 @@ fn first_word(bytes: &[u8]) -> FirstWord {
     let length = bytes.iter().take_while(|byte| is_token(**byte)).count();
     match bytes.get(length) {
         Some(b' ') if length > 0 && !bytes.starts_with(b"PRI ") => FirstWord::Method,
-        None if (1..FIRST_WORD).contains(&length) => FirstWord::HalfAMethod,
+        None if (1..LONGEST_METHOD_BYTES).contains(&length) => FirstWord::HalfAMethod,
         Some(_) | None => FirstWord::Other,
     }
 }
@@ -71,9 +71,15 @@ mod tests {
         for half in ["G", "PROPFIND"] {
             assert_eq!(first_word(half.as_bytes()), FirstWord::HalfAMethod, "{half}");
         }
-        for other in
-            [&b""[..], b" GET /", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00", b"GET\t/", b"a:b ", &[b'A'; FIRST_WORD]]
-        {
+        for other in [
+            &b""[..],
+            b" GET /",
+            b"PRI * HTTP/2.0",
+            b"\x16\x03\x01\x02\x00",
+            b"GET\t/",
+            b"a:b ",
+            &[b'A'; LONGEST_METHOD_BYTES],
+        ] {
             assert_eq!(first_word(other), FirstWord::Other, "{other:?}");
         }
     }

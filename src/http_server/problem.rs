@@ -2,7 +2,7 @@
 
 use super::status::status_of;
 use crate::{
-    domain::{Code, SchemaFault, SubmissionId, TraceParent, told},
+    domain::{Code, SchemaFault, SubmissionId, TraceParent, redact_for_display},
     json::{JsonFault, JsonFaultKind},
 };
 use axum::{
@@ -46,7 +46,7 @@ struct Written<'a> {
 impl Problem {
     pub fn with_errors(code: Code, mut errors: Vec<SchemaFault>) -> Self {
         // A pointer is made of the sender's own names, and somebody may have put a person's number there.
-        errors.iter_mut().for_each(|error| error.pointer = told(&error.pointer, LONGEST_POINTER_CHARS));
+        errors.iter_mut().for_each(|error| error.pointer = redact_for_display(&error.pointer, LONGEST_POINTER_CHARS));
         Self { errors, ..code.into() }
     }
 

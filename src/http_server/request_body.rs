@@ -1,6 +1,6 @@
 //! A request's body as the connection brings it, which is not broken off at once if nobody reads it to its end.
 
-use super::{BodyReader, HttpVersion, Pace};
+use super::{BodyDeadlines, BodyReader, HttpVersion};
 use crate::domain::Code;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -21,14 +21,15 @@ use std::{
 pub(super) struct RequestBody {
     /// `None` only after the drop.
     body: Option<Incoming>,
-    held_back: Arc<HeldBack>,
+    expect_continue: Arc<ExpectContinue>,
 }
 
-/// Whether the client waits for our word before it sends the body (`Expect: 100-continue`), which is given by reading it.
-pub(super) struct HeldBack(AtomicBool);
+/// Whether the client waits for our `100 Continue` before it sends the body (`Expect: 100-continue`). Reading the body
+/// sends it.
+pub(super) struct ExpectContinue(AtomicBool);
 
-impl HeldBack {
-    pub fn is_still(&self) -> bool {
+impl ExpectContinue {
+    pub fn is_unanswered(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -36,17 +37,18 @@ impl HeldBack {
 /// So much is thrown away, for so long, and at this pace at least: a client is to hear why it was refused, and no flood or
 /// drip is to cost more.
 const DISCARD_BYTES: u64 = 32 << 20;
-const DISCARD_PACE: Pace = Pace { timeout: Duration::from_secs(10), window: Duration::from_secs(1) };
+const DISCARD_DEADLINES: BodyDeadlines =
+    BodyDeadlines { timeout: Duration::from_secs(10), window: Duration::from_secs(1) };
 
 impl RequestBody {
     pub fn new(request: &HeaderMap, version: HttpVersion, body: Incoming) -> Self {
-        let is_held_back =
+        let is_expected =
             version == HttpVersion::Http1 && request.contains_key(header::EXPECT) && !body.is_end_stream();
-        Self { body: Some(body), held_back: Arc::new(HeldBack(is_held_back.into())) }
+        Self { body: Some(body), expect_continue: Arc::new(ExpectContinue(is_expected.into())) }
     }
 
-    pub fn held_back(&self) -> Arc<HeldBack> {
-        self.held_back.clone()
+    pub fn expect_continue(&self) -> Arc<ExpectContinue> {
+        self.expect_continue.clone()
     }
 }
 
@@ -55,7 +57,7 @@ impl Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.held_back.0.store(false, Ordering::Relaxed);
+        self.expect_continue.0.store(false, Ordering::Relaxed);
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
@@ -73,7 +75,8 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(body) = self.body.take().filter(|body| !self.held_back.is_still() && !body.is_end_stream()) else {
+        let Some(body) = self.body.take().filter(|body| !self.expect_continue.is_unanswered() && !body.is_end_stream())
+        else {
             return;
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -83,7 +86,7 @@ impl Drop for RequestBody {
 }
 
 async fn discard(body: Incoming) {
-    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_PACE);
+    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_DEADLINES);
     if let Ok(mut reader) = reader {
         while let Ok(Some(_)) = reader.next().await {}
     }

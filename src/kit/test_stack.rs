@@ -48,11 +48,12 @@ pub struct TestStackPlan {
     pub more_office: String,
     pub clock: Arc<dyn Clock>,
     pub fast_path: FastPathMode,
-    /// Agencies that somebody else plays: what begins them with the keys of this folder, and gives their endpoint.
-    pub played_elsewhere: BTreeMap<AgencyName, Player>,
+    /// Agencies that are not simulated here: what starts each with the keys of the folder that it is given.
+    pub external_agencies: BTreeMap<AgencyName, StartExternalAgency>,
 }
 
-pub type Player = Box<dyn FnOnce(&Path) -> String + Send>;
+/// Gives the endpoint of the agency that it has started.
+pub type StartExternalAgency = Box<dyn FnOnce(&Path) -> String + Send>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TestStackError {
@@ -92,7 +93,7 @@ impl TestStackPlan {
             more_office: String::new(),
             clock: Arc::new(SystemClock),
             fast_path: FastPathMode::On,
-            played_elsewhere: BTreeMap::new(),
+            external_agencies: BTreeMap::new(),
         }
     }
 }
@@ -116,8 +117,8 @@ impl TestStack {
         dev_pki::make(&secrets, &keys, Timestamp::now())?;
         let (mut simulators, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
         for agency in agencies {
-            if let Some(player) = plan.played_elsewhere.remove(&agency) {
-                endpoints.insert(agency.clone(), player(&secrets.join("simulators").join(agency.as_str())));
+            if let Some(start) = plan.external_agencies.remove(&agency) {
+                endpoints.insert(agency.clone(), start(&secrets.join("simulators").join(agency.as_str())));
                 continue;
             }
             let simulator = Simulator::of_folder(&plan.adapters, &plan.services, &agency, &secrets).await?;

@@ -183,18 +183,19 @@ fn take_over(installation: &Installation, shared: &Shared) -> TakeOver {
     TakeOver { submissions: shared.submissions(), clock: shared.clock.clone(), lost_queues: agencies.collect() }
 }
 
-/// How long a start waits for the first word of the broker, which may be that the prefix is another installation's.
-const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long a start waits for the first try to connect to the broker, which may find that the prefix is another
+/// installation's.
+const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The broker may be away: it is declared again when it is back.
 async fn declare(installation: &Installation, shared: &Shared) -> Result<(), StartError> {
     let agencies: Vec<AgencyName> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
-    let first_word = async {
+    let first_try = async {
         while shared.broker.is_starting() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = tokio::time::timeout(FIRST_WORD, first_word).await;
+    let _ = tokio::time::timeout(FIRST_CONNECT_TIMEOUT, first_try).await;
     match shared.broker.declare(&agencies).await {
         Ok(()) => {}
         Err(error @ BrokerError::Foreign { .. }) => return Err(StartError::Broker(error)),

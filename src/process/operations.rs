@@ -7,7 +7,7 @@ use crate::{
     http_server,
     roles::{
         notifier::WebhookClients,
-        operations::{Operations, OperationsParts, PartState, QueueMonitor, Readiness},
+        operations::{ComponentHealth, Operations, OperationsParts, QueueMonitor, Readiness},
     },
     settings::OperationsSettings,
     telemetry::Metrics,
@@ -52,7 +52,7 @@ fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Re
     let queues = Arc::new(QueueMonitor::new(shared.broker.clone(), agencies.clone(), shared.metrics.clone()));
     readiness.add_broker(shared.broker.clone(), queues.clone());
     if let Some(certificates) = shared.certificates.get().cloned() {
-        let state = move || certificates.trouble().map_or(PartState::Up, PartState::Degraded);
+        let state = move || certificates.trouble().map_or(ComponentHealth::Up, ComponentHealth::Degraded);
         add(&readiness, "certificates of the gateway", move || ready(state()));
     }
     if let Some(clients) = shared.webhook_clients.get() {
@@ -96,7 +96,7 @@ fn add_of_worker(
 
 fn add<F>(readiness: &Readiness, name: impl Into<String>, ask: impl Fn() -> F + Send + Sync + 'static)
 where
-    F: Future<Output = PartState> + Send + 'static,
+    F: Future<Output = ComponentHealth> + Send + 'static,
 {
     readiness.add(name, Box::new(move || Box::pin(ask())));
 }
@@ -112,34 +112,36 @@ fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAd
 }
 
 /// Without it a restored journal may not be noticed.
-fn copy(marks: &Marks) -> PartState {
-    marks.unwritten().map_or(PartState::Up, |why| PartState::Degraded(format!("it cannot be written: {why}")))
+fn copy(marks: &Marks) -> ComponentHealth {
+    marks
+        .unwritten()
+        .map_or(ComponentHealth::Up, |why| ComponentHealth::Degraded(format!("it cannot be written: {why}")))
 }
 
 /// One agency's failure leaves the process ready: others are served.
-fn circuit(metrics: &Metrics, agency: &AgencyName) -> PartState {
+fn circuit(metrics: &Metrics, agency: &AgencyName) -> ComponentHealth {
     match metrics.is_breaker_open(agency) {
-        true => PartState::Degraded("it is open: the agency failed again and again, its submissions wait".into()),
-        false => PartState::Up,
+        true => ComponentHealth::Degraded("it is open: the agency failed again and again, its submissions wait".into()),
+        false => ComponentHealth::Up,
     }
 }
 
 /// Whether the agency can be shown our certificate, and takes it.
-fn identity(connections: &AgencyConnections, agency: &AgencyName, clock: &dyn Clock) -> PartState {
+fn identity(connections: &AgencyConnections, agency: &AgencyName, clock: &dyn Clock) -> ComponentHealth {
     // An agency that is stopped by its key files is told of as such.
-    let Some(Ok(connection)) = connections.get(agency) else { return PartState::Up };
+    let Some(Ok(connection)) = connections.get(agency) else { return ComponentHealth::Up };
     match connection.check_identity(clock.now()) {
-        Ok(()) => PartState::Up,
-        Err(fault) => PartState::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
+        Ok(()) => ComponentHealth::Up,
+        Err(fault) => ComponentHealth::Degraded(format!("{} {}", fault.code.public_text(), fault.detail)),
     }
 }
 
 /// Bad key files stop their own agency, and the process stays ready for the others.
-fn keys(connections: &AgencyConnections, agency: &AgencyName) -> PartState {
-    connections.trouble(agency).map_or(PartState::Up, PartState::Degraded)
+fn keys(connections: &AgencyConnections, agency: &AgencyName) -> ComponentHealth {
+    connections.trouble(agency).map_or(ComponentHealth::Up, ComponentHealth::Degraded)
 }
 
 /// Bad files of one office's webhook stop that webhook alone.
-fn webhook(webhook_clients: &WebhookClients, office: &OfficeName) -> PartState {
-    webhook_clients.trouble(office).map_or(PartState::Up, PartState::Degraded)
+fn webhook(webhook_clients: &WebhookClients, office: &OfficeName) -> ComponentHealth {
+    webhook_clients.trouble(office).map_or(ComponentHealth::Up, ComponentHealth::Degraded)
 }

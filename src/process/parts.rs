@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     attachments::AttachmentStore,
-    broker::{Broker, Told},
+    broker::{Broker, LogOnce},
     delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, Marks, Recorder},
     domain::Clock,
     journal::Journal,
@@ -105,7 +105,7 @@ impl Shared {
             broker: self.broker.clone(),
             adapters: installation.adapters.clone(),
             clock: self.clock.clone(),
-            told: Told::default(),
+            log_once: LogOnce::default(),
         }
     }
 

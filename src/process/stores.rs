@@ -57,18 +57,18 @@ fn postgres_server(server: &PostgresServer) -> postgres::Server<'_> {
     }
 }
 
-/// The same, beside the processes that work with it.
-pub async fn visit_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
+/// For a command, beside the processes that work with it or in their absence.
+pub async fn open_existing_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
     match &settings.store {
-        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit(path)?)),
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open_existing(path)?)),
         JournalStore::Postgres { .. } => open_journal(settings).await,
     }
 }
 
 /// The same, though the log of a SQLite file may be lost.
-pub async fn visit_incomplete(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
+pub async fn open_journal_without_log(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
     match &settings.store {
-        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::visit_incomplete(path)?)),
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open_without_log(path)?)),
         JournalStore::Postgres { .. } => open_journal(settings).await,
     }
 }

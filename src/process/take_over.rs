@@ -1,8 +1,8 @@
 //! Taking over: a journal that belongs to this process alone comes in; what the process before has left is taken up.
 
 use crate::{
-    crash::{self, Point},
     domain::{AgencyName, Clock},
+    failpoints::{self, Failpoint},
     journal::JournalError,
     submissions::Submissions,
 };
@@ -20,7 +20,7 @@ impl TakeOver {
     pub async fn run(&self) -> Result<(), JournalError> {
         let now = self.clock.now();
         let interrupted = self.submissions.void_leases().await?;
-        crash::here(Point::ProcessTookOver);
+        failpoints::hit(Failpoint::ProcessTookOver);
         let mut requeued = 0;
         for agency in &self.lost_queues {
             requeued += self.submissions.requeue_lost(agency, now, u64::MAX).await?;

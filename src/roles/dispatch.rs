@@ -8,9 +8,9 @@ mod shares;
 
 use super::scheduler::{Published, Relay};
 use crate::{
-    broker::{WorkItem, after_all_that_is_ready},
-    crash::{self, Point},
+    broker::{WorkItem, yield_to_ready_tasks},
     domain::{Submission, SubmissionId, later},
+    failpoints::{self, Failpoint},
 };
 use jiff::{SignedDuration, Timestamp};
 use shares::Shares;
@@ -79,7 +79,7 @@ impl Dispatch {
             let submissions = submissions.clone();
             async move {
                 let noted = submissions.published(&ids).await;
-                crash::here(Point::RelayRecorded);
+                failpoints::hit(Failpoint::RelayRecorded);
                 noted
             }
         }));
@@ -130,7 +130,7 @@ impl DispatchPublisher {
             if batch.is_empty() {
                 break;
             }
-            after_all_that_is_ready().await;
+            yield_to_ready_tasks().await;
             while batch.len() < BATCH
                 && let Ok(more) = taken.try_recv()
             {

@@ -8,4 +8,4 @@ pub mod worker;
 
 pub mod dispatch;
 
-mod lasting;
+mod supervise;

@@ -41,7 +41,7 @@ impl Submissions {
     }
 
     /// For whoever has nobody to tell: a command, which ends before that, and a role that only looks.
-    pub fn visiting(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+    pub fn without_listeners(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
         Self { journal, clock, listeners: None }
     }
 

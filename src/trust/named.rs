@@ -1,7 +1,7 @@
-//! What a message names and we do not take: told by name, so that the agency can be asked about it.
+//! What a message names and we do not take: redact_for_display by name, so that the agency can be asked about it.
 
 use super::wss::names::{EXC_C14N, STR_TRANSFORM};
-use crate::domain::told;
+use crate::domain::redact_for_display;
 use std::fmt;
 
 /// An algorithm, a type or a place, as the message names it.
@@ -10,7 +10,7 @@ pub struct Named(Option<String>);
 
 const MAX_CHARS: usize = 160;
 
-/// Some addresses hold a date, which looks like a person's number where it is told.
+/// Some addresses hold a date, which looks like a person's number where it is redact_for_display.
 const TITLES: [(&str, &str); 8] = [
     ("http://www.w3.org/TR/2001/REC-xml-c14n-20010315", "Canonical XML 1.0"),
     ("http://www.w3.org/TR/2001/REC-xml-c14n-20010315#WithComments", "Canonical XML 1.0 with comments"),
@@ -36,7 +36,7 @@ impl Named {
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(name) = &self.0 else { return f.write_str("nothing") };
-        write!(f, "`{}`", told(name, MAX_CHARS))?;
+        write!(f, "`{}`", redact_for_display(name, MAX_CHARS))?;
         match TITLES.iter().find(|(uri, _)| uri == name) {
             Some((_, title)) => write!(f, " ({title})"),
             None => Ok(()),

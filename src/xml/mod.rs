@@ -1,4 +1,4 @@
-//! XML on the ground floor: text comes in; a guarded tree, a canonical form or escaped text goes out. No I/O, no network.
+//! XML: text comes in; a guarded tree, a canonical form or escaped text goes out. No I/O, no network.
 
 mod canonical;
 mod escape;

@@ -2,7 +2,7 @@
 //! asks for a thousand deaths and a million submissions; otherwise it is short.
 
 use crate::harness::{ProcessCluster, chance, shared};
-use punte::crash::Point;
+use punte::failpoints::Failpoint;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn deaths_are_spread_over_a_run_at_full_speed() {
 fn die(cluster: &mut ProcessCluster, random: &mut StdRng) {
     let number = random.random_range(0..PROCESSES.len());
     let role = PROCESSES[number][0];
-    let points: Vec<_> = Point::ALL.into_iter().filter(|it| is_of(*it, role)).collect();
+    let points: Vec<_> = Failpoint::ALL.into_iter().filter(|it| is_of(*it, role)).collect();
     cluster.kill(number);
     let armed = points.choose(random).filter(|_| random.random_bool(0.5));
     let failpoints = armed.map(|point| format!("{}={}*off->return(kill)", point.name(), random.random_range(0..40)));
@@ -59,7 +59,7 @@ fn die(cluster: &mut ProcessCluster, random: &mut StdRng) {
     agency.behave(moods.choose(random).unwrap());
 }
 
-fn is_of(point: Point, role: &str) -> bool {
+fn is_of(point: Failpoint, role: &str) -> bool {
     let of = point.name().split('.').next().unwrap();
     of == role || (of == "relay" && matches!(role, "scheduler" | "gateway")) || (of == "postgres" && role != "notifier")
 }

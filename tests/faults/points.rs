@@ -9,8 +9,8 @@ use crate::harness::{
 use lapin::options::QueuePurgeOptions;
 use punte::{
     broker::rabbitmq::names::Names,
-    crash::Point,
     domain::{Priority, StateName},
+    failpoints::Failpoint,
     settings::{BrokerSettings, Settings},
 };
 use rand::seq::SliceRandom;
@@ -39,40 +39,40 @@ enum Way {
 }
 
 /// How to get there. Exhaustive, so that a new point cannot be forgotten.
-fn way(point: Point) -> Way {
+fn way(point: Failpoint) -> Way {
     match point {
-        Point::GatewayValidated
-        | Point::GatewayJournaled
-        | Point::WorkerDelivered
-        | Point::WorkerSealed
-        | Point::WorkerBegun
-        | Point::WorkerSending
-        | Point::WorkerSent
-        | Point::WorkerAnswered
-        | Point::WorkerSettled
-        | Point::WorkerRecorded
-        | Point::WorkerAcked
-        | Point::SchedulerTidied
-        | Point::ProcessTookOver
-        | Point::NotifierClaimed
-        | Point::NotifierPosted
-        | Point::NotifierSettled
-        | Point::SqliteCommitting
-        | Point::SqliteCommitted
-        | Point::PostgresCommitting
-        | Point::PostgresCommitted => Way::Work,
-        Point::RelayClaimed | Point::RelayPublished | Point::RelayRecorded => Way::Left,
-        Point::SchedulerDue | Point::SchedulerRequeued => Way::Resets,
-        Point::SchedulerDecided => Way::Interrupted,
-        Point::WorkerAsked => Way::Unseen,
-        Point::SchedulerCompared | Point::SchedulerRepaired => Way::Purge,
+        Failpoint::GatewayValidated
+        | Failpoint::GatewayJournaled
+        | Failpoint::WorkerDelivered
+        | Failpoint::WorkerSealed
+        | Failpoint::WorkerBegun
+        | Failpoint::WorkerSending
+        | Failpoint::WorkerSent
+        | Failpoint::WorkerAnswered
+        | Failpoint::WorkerSettled
+        | Failpoint::WorkerRecorded
+        | Failpoint::WorkerAcked
+        | Failpoint::SchedulerTidied
+        | Failpoint::ProcessTookOver
+        | Failpoint::NotifierClaimed
+        | Failpoint::NotifierPosted
+        | Failpoint::NotifierSettled
+        | Failpoint::SqliteCommitting
+        | Failpoint::SqliteCommitted
+        | Failpoint::PostgresCommitting
+        | Failpoint::PostgresCommitted => Way::Work,
+        Failpoint::RelayClaimed | Failpoint::RelayPublished | Failpoint::RelayRecorded => Way::Left,
+        Failpoint::SchedulerDue | Failpoint::SchedulerRequeued => Way::Resets,
+        Failpoint::SchedulerDecided => Way::Interrupted,
+        Failpoint::WorkerAsked => Way::Unseen,
+        Failpoint::SchedulerCompared | Failpoint::SchedulerRepaired => Way::Purge,
         // Have tests of their own: deadlines are short there, or an agency bears little.
-        Point::SchedulerExpired | Point::WorkerPutBack => Way::Work,
+        Failpoint::SchedulerExpired | Failpoint::WorkerPutBack => Way::Work,
     }
 }
 
 /// Which role's process meets it.
-fn role(point: Point) -> &'static str {
+fn role(point: Failpoint) -> &'static str {
     match point.name().split('.').next().unwrap() {
         "relay" | "process" | "postgres" => "scheduler",
         role => match role {
@@ -98,9 +98,12 @@ fn behaviour(way: Way) -> Value {
 }
 
 /// A start commits, too: the point is armed once the process is up.
-fn arming(point: Point) -> String {
+fn arming(point: Failpoint) -> String {
     let skipped = match point {
-        Point::SqliteCommitting | Point::SqliteCommitted | Point::PostgresCommitting | Point::PostgresCommitted => 40,
+        Failpoint::SqliteCommitting
+        | Failpoint::SqliteCommitted
+        | Failpoint::PostgresCommitting
+        | Failpoint::PostgresCommitted => 40,
         _ => 0,
     };
     match skipped {
@@ -110,7 +113,7 @@ fn arming(point: Point) -> String {
 }
 
 /// The process of that number dies at the point, under load. It stays dead. `workers` are those that deliver.
-async fn meets(cluster: &mut ProcessCluster, number: usize, workers: &[usize], point: Point) {
+async fn meets(cluster: &mut ProcessCluster, number: usize, workers: &[usize], point: Failpoint) {
     let way = way(point);
     cluster.behave(&behaviour(way));
     match way {
@@ -160,7 +163,7 @@ async fn leave_to_the_relay(cluster: &mut ProcessCluster, number: usize) {
     if accepts(number, cluster) {
         return;
     }
-    let point = Point::RelayClaimed;
+    let point = Failpoint::RelayClaimed;
     let gateway = (0..cluster.processes.len()).find(|it| accepts(*it, cluster)).unwrap();
     cluster.kill(gateway);
     cluster.start_armed(gateway, &arming(point));
@@ -201,30 +204,30 @@ async fn office_was_told_of_all(cluster: &ProcessCluster, receiver: &Receiver) {
 }
 
 /// Each has a test of its own.
-const APART: [Point; 2] = [Point::SchedulerExpired, Point::WorkerPutBack];
+const APART: [Failpoint; 2] = [Failpoint::SchedulerExpired, Failpoint::WorkerPutBack];
 
 /// Those that processes over PostgreSQL meet. A notifier's notices would be another's after three minutes only.
-fn of_many_processes() -> Vec<Point> {
-    let others = [Point::ProcessTookOver, Point::SqliteCommitting, Point::SqliteCommitted];
-    let notifier = [Point::NotifierClaimed, Point::NotifierPosted, Point::NotifierSettled];
+fn of_many_processes() -> Vec<Failpoint> {
+    let others = [Failpoint::ProcessTookOver, Failpoint::SqliteCommitting, Failpoint::SqliteCommitted];
+    let notifier = [Failpoint::NotifierClaimed, Failpoint::NotifierPosted, Failpoint::NotifierSettled];
     let others = [&others[..], &notifier, &APART].concat();
-    Point::ALL.into_iter().filter(|point| !others.contains(point)).collect()
+    Failpoint::ALL.into_iter().filter(|point| !others.contains(point)).collect()
 }
 
 #[test]
 fn no_point_is_left_out() {
     let met = of_one_process().into_iter().chain(of_many_processes()).chain(APART);
-    assert_eq!(met.collect::<BTreeSet<_>>(), BTreeSet::from(Point::ALL));
+    assert_eq!(met.collect::<BTreeSet<_>>(), BTreeSet::from(Failpoint::ALL));
 }
 
 /// Those that one process over SQLite meets.
-fn of_one_process() -> Vec<Point> {
-    let others = [Point::PostgresCommitting, Point::PostgresCommitted];
-    Point::ALL.into_iter().filter(|point| !others.contains(point) && !APART.contains(point)).collect()
+fn of_one_process() -> Vec<Failpoint> {
+    let others = [Failpoint::PostgresCommitting, Failpoint::PostgresCommitted];
+    Failpoint::ALL.into_iter().filter(|point| !others.contains(point) && !APART.contains(point)).collect()
 }
 
 /// Each point after each other one, itself included: every pair of neighbours is there once.
-fn in_all_pairs(points: &[Point]) -> Vec<Point> {
+fn in_all_pairs(points: &[Failpoint]) -> Vec<Failpoint> {
     let from = |first: usize| {
         let pairs = points[first + 1..].iter().flat_map(move |second| [points[first], *second]);
         std::iter::once(points[first]).chain(pairs)
@@ -298,7 +301,7 @@ async fn a_scheduler_that_dies_while_deadlines_pass_ends_them_at_the_next_start(
         cluster.post(service).await;
     }
     cluster.kill(0);
-    let point = Point::SchedulerExpired;
+    let point = Failpoint::SchedulerExpired;
     cluster.start_armed(0, &arming(point));
     assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "no deadline has passed");
     cluster.start(0);
@@ -320,7 +323,7 @@ async fn a_worker_that_dies_while_its_circuit_opens_has_put_back_or_left_everyth
     cluster.kill(0);
     cluster.agency("civil-registry").come_back().await;
     cluster.behave(&json!({"fault": {"status": {"code": 503}}, "times": 6}));
-    let point = Point::WorkerPutBack;
+    let point = Failpoint::WorkerPutBack;
     cluster.start_armed(0, &arming(point));
     assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "nothing was put back");
     cluster.start(0);
@@ -345,7 +348,7 @@ async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_
     };
     assert!(!is_dropped(&cluster));
     cluster.kill(0);
-    let point = Point::RelayPublished;
+    let point = Failpoint::RelayPublished;
     cluster.start_armed(0, &format!("{VERY_SLOW};{}", arming(point)));
     let counters = cluster.open_counters(1, Duration::from_millis(10));
     assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "nothing was published");

@@ -26,9 +26,9 @@ const LAST_RESORT: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 
 /// One before each agency.
 fn interpose(plan: &mut TestStackPlan, breakers: &Breakers) {
-    let agencies: Vec<AgencyName> = plan.played_elsewhere.keys().cloned().collect();
+    let agencies: Vec<AgencyName> = plan.external_agencies.keys().cloned().collect();
     for agency in agencies {
-        let begin = plan.played_elsewhere.remove(&agency).unwrap();
+        let begin = plan.external_agencies.remove(&agency).unwrap();
         let (breakers, name) = (breakers.clone(), agency.clone());
         let begin_behind = move |keys: &std::path::Path| {
             let mut url = reqwest::Url::parse(&begin(keys)).unwrap();
@@ -38,7 +38,7 @@ fn interpose(plan: &mut TestStackPlan, breakers: &Breakers) {
             breakers.lock().unwrap().insert(name, breaker);
             url.as_str().trim_end_matches('/').to_owned()
         };
-        plan.played_elsewhere.insert(agency, Box::new(begin_behind));
+        plan.external_agencies.insert(agency, Box::new(begin_behind));
     }
 }
 

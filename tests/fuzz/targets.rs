@@ -361,9 +361,9 @@ fn headers(bytes: &[u8]) {
 
 fn retry_after(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
-    let _ = punte::delivery::retry_after(&value, now());
-    let _ = punte::delivery::retry_after(&value, Timestamp::MIN);
-    let _ = punte::delivery::retry_after(&value, Timestamp::MAX);
+    let _ = punte::http_client::retry_after(&value, now());
+    let _ = punte::http_client::retry_after(&value, Timestamp::MIN);
+    let _ = punte::http_client::retry_after(&value, Timestamp::MAX);
 }
 
 fn webhook_address(bytes: &[u8]) {

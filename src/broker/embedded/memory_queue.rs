@@ -13,15 +13,19 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// A message that waits.
-struct Parcel {
+struct QueuedMessage {
     item: WorkItem,
     redeliveries: u32,
 }
 
 pub(super) struct MemoryQueue {
-    parcels: Mutex<VecDeque<Parcel>>,
-    has_parcel: Notify,
+    /// What waits, the next one first. A consumer takes a message out, and its settlement holds it until it is settled.
+    messages: Mutex<VecDeque<QueuedMessage>>,
+    /// Wakes one consumer for each message that is added or given back.
+    message_added: Notify,
+    /// Tasks that consume now; each counts itself as long as it lives.
     consumers: AtomicU64,
+    /// The agency's dead letters, counted over its queues, which share it.
     dead_letters: Arc<AtomicU64>,
     delivery_limit: u32,
     capacity: usize,
@@ -30,8 +34,8 @@ pub(super) struct MemoryQueue {
 impl MemoryQueue {
     pub(super) fn new(dead_letters: Arc<AtomicU64>, delivery_limit: u32, capacity: usize) -> Self {
         Self {
-            parcels: Mutex::default(),
-            has_parcel: Notify::new(),
+            messages: Mutex::default(),
+            message_added: Notify::new(),
             consumers: AtomicU64::new(0),
             dead_letters,
             delivery_limit,
@@ -40,7 +44,7 @@ impl MemoryQueue {
     }
 
     pub(super) fn ready(&self) -> u64 {
-        self.parcels().len() as u64
+        self.messages().len() as u64
     }
 
     pub(super) fn consumers(&self) -> u64 {
@@ -49,18 +53,18 @@ impl MemoryQueue {
 
     /// Full, it takes nothing: the outbox keeps the item.
     pub(super) fn push(&self, item: WorkItem) -> Result<(), BrokerError> {
-        let mut parcels = self.parcels();
-        if parcels.len() >= self.capacity {
+        let mut messages = self.messages();
+        if messages.len() >= self.capacity {
             return Err(BrokerError::Unavailable(format!("its queue holds {} messages already", self.capacity)));
         }
-        parcels.push_back(Parcel { item, redeliveries: 0 });
-        drop(parcels);
-        self.has_parcel.notify_one();
+        messages.push_back(QueuedMessage { item, redeliveries: 0 });
+        drop(messages);
+        self.message_added.notify_one();
         Ok(())
     }
 
     /// Hands out until the receiver is closed or the broker is.
-    pub(super) async fn pour(
+    pub(super) async fn forward_deliveries(
         self: Arc<Self>,
         deliveries: mpsc::Sender<Delivery>,
         prefetch: u16,
@@ -79,57 +83,57 @@ impl MemoryQueue {
                 () = deliveries.closed() => return,
                 taken = next => taken,
             };
-            let Some((parcel, permit)) = taken else { return };
-            let settlement = Settlement { queue: self.clone(), parcel: None, _in_hand: permit };
-            let delivery = settlement.deliver(parcel);
+            let Some((message, permit)) = taken else { return };
+            let settlement = Settlement { queue: self.clone(), message: None, _in_hand: permit };
+            let delivery = settlement.deliver(message);
             // A closed receiver drops the delivery, and so gives it back.
             let _ = deliveries.send(delivery).await;
         }
     }
 
     /// Safe to drop while it waits: it takes only when it returns.
-    async fn take(&self) -> Parcel {
+    async fn take(&self) -> QueuedMessage {
         loop {
-            let mut notified = std::pin::pin!(self.has_parcel.notified());
+            let mut notified = std::pin::pin!(self.message_added.notified());
             notified.as_mut().enable();
-            if let Some(parcel) = self.parcels().pop_front() {
-                return parcel;
+            if let Some(message) = self.messages().pop_front() {
+                return message;
             }
             notified.await;
         }
     }
 
-    fn give_back(&self, parcel: Parcel) {
-        let redeliveries = parcel.redeliveries + 1;
+    fn give_back(&self, message: QueuedMessage) {
+        let redeliveries = message.redeliveries + 1;
         if redeliveries > self.delivery_limit {
-            self.bury(&parcel.item);
+            self.dead_letter(&message.item);
             return;
         }
-        self.parcels().push_front(Parcel { redeliveries, ..parcel });
-        self.has_parcel.notify_one();
+        self.messages().push_front(QueuedMessage { redeliveries, ..message });
+        self.message_added.notify_one();
     }
 
-    fn bury(&self, item: &WorkItem) {
+    fn dead_letter(&self, item: &WorkItem) {
         self.dead_letters.fetch_add(1, Ordering::Relaxed);
         tracing::error!(submission = %item.submission, agency = %item.agency, "a message became a dead letter");
     }
 
-    fn parcels(&self) -> MutexGuard<'_, VecDeque<Parcel>> {
-        self.parcels.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn messages(&self) -> MutexGuard<'_, VecDeque<QueuedMessage>> {
+        self.messages.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 /// The end of one delivery. Dropped without a decision, it gives its message back.
 struct Settlement {
     queue: Arc<MemoryQueue>,
-    parcel: Option<Parcel>,
+    message: Option<QueuedMessage>,
     _in_hand: OwnedSemaphorePermit,
 }
 
 impl Settlement {
-    fn deliver(mut self, parcel: Parcel) -> Delivery {
-        let (item, redeliveries) = (parcel.item.clone(), parcel.redeliveries);
-        self.parcel = Some(parcel);
+    fn deliver(mut self, message: QueuedMessage) -> Delivery {
+        let (item, redeliveries) = (message.item.clone(), message.redeliveries);
+        self.message = Some(message);
         Delivery { item: Ok(item), redeliveries, settle: Box::new(self) }
     }
 }
@@ -137,13 +141,13 @@ impl Settlement {
 #[async_trait]
 impl Settle for Settlement {
     async fn ack(mut self: Box<Self>) -> Result<(), BrokerError> {
-        self.parcel = None;
+        self.message = None;
         Ok(())
     }
 
     async fn reject(mut self: Box<Self>) -> Result<(), BrokerError> {
-        if let Some(parcel) = self.parcel.take() {
-            self.queue.bury(&parcel.item);
+        if let Some(message) = self.message.take() {
+            self.queue.dead_letter(&message.item);
         }
         Ok(())
     }
@@ -151,8 +155,8 @@ impl Settle for Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        if let Some(parcel) = self.parcel.take() {
-            self.queue.give_back(parcel);
+        if let Some(message) = self.message.take() {
+            self.queue.give_back(message);
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Queues inside one process: nothing comes in, a broker that forgets everything with its process goes out.
+//! A broker inside one process. It keeps messages in memory only; after a restart the outbox fills it again.
 //!
-//! It is never durable, because the journal is: after a restart the outbox fills it again. Its memory is bounded: each
-//! queue takes at most [`EmbeddedSettings::capacity`] messages of a few hundred bytes, and what is given back to a full
-//! queue exceeds that by what consumers had in hand (their prefetch).
+//! Its memory is bounded: each queue takes at most [`EmbeddedSettings::capacity`] messages of a few hundred bytes, and what
+//! is given back to a full queue exceeds that by what consumers had in hand (their prefetch).
 
 mod memory_queue;
 
 use super::{
-    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
+    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, Watch, WorkItem,
+    local_subscribers::LocalSubscribers,
 };
 use crate::domain::{AgencyName, Priority, SubmissionId};
 use async_trait::async_trait;
@@ -40,9 +40,14 @@ impl Default for EmbeddedSettings {
 
 pub struct EmbeddedBroker {
     settings: EmbeddedSettings,
+    /// The queues of every agency that was declared or consumed. They stay until the broker is dropped; deliveries that
+    /// are not settled yet hold theirs too.
     agencies: Mutex<BTreeMap<AgencyName, AgencyQueues>>,
-    listeners: Listeners,
+    /// Who waits in this process for announcements.
+    subscribers: LocalSubscribers,
+    /// Cancelled by `close` or by the drop: every consumer ends, and nothing is taken any more.
     stop: CancellationToken,
+    /// The consumers' tasks; `close` waits for them.
     tasks: TaskTracker,
 }
 
@@ -73,7 +78,7 @@ impl EmbeddedBroker {
         Self {
             settings,
             agencies: Mutex::default(),
-            listeners: Listeners::new(settings.announcements_kept),
+            subscribers: LocalSubscribers::new(settings.announcements_kept),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -87,9 +92,9 @@ impl EmbeddedBroker {
         self.agencies().entry(agency.clone()).or_insert_with(|| AgencyQueues::new(&self.settings)).clone()
     }
 
-    fn tap(&self, queue: Arc<MemoryQueue>, prefetch: u16) -> mpsc::Receiver<Delivery> {
+    fn start_consumer(&self, queue: Arc<MemoryQueue>, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
-        self.tasks.spawn(queue.pour(sender, prefetch, self.stop.clone()));
+        self.tasks.spawn(queue.forward_deliveries(sender, prefetch, self.stop.clone()));
         receiver
     }
 
@@ -130,21 +135,24 @@ impl Broker for EmbeddedBroker {
         self.open()?;
         let queues = self.declared(agency);
         let prefetch = prefetch.max(1);
-        Ok(Deliveries { urgent: self.tap(queues.urgent, prefetch), ordinary: self.tap(queues.ordinary, prefetch) })
+        Ok(Deliveries {
+            urgent: self.start_consumer(queues.urgent, prefetch),
+            ordinary: self.start_consumer(queues.ordinary, prefetch),
+        })
     }
 
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
         self.open()?;
-        self.listeners.tell(announcement);
+        self.subscribers.publish_locally(announcement);
         Ok(())
     }
 
     fn watch(&self, submission: SubmissionId) -> Watch {
-        self.listeners.watch(submission)
+        self.subscribers.watch(submission)
     }
 
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        self.listeners.everything()
+        self.subscribers.everything()
     }
 
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {

@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
-use super::{link::Link, open_channel::OpenChannel, topology::Topology, words};
+use super::{error_text, open_channel::OpenChannel, reconnecting::ReconnectingConnection, topology::Topology};
 use crate::broker::{Announcement, BrokerError};
 use lapin::{BasicProperties, Channel, PublisherConfirm, options::BasicPublishOptions};
 use std::{sync::Arc, time::Duration};
@@ -21,7 +21,7 @@ pub(super) struct Announcer {
 
 /// What the task works with.
 struct Announcing {
-    link: Link,
+    connection: ReconnectingConnection,
     topology: Arc<Topology>,
     /// Of this process, so that it knows its own announcements again.
     sender: String,
@@ -44,7 +44,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 impl Announcer {
     pub(super) fn start(
-        link: Link,
+        connection: ReconnectingConnection,
         topology: Arc<Topology>,
         sender: String,
         patience: Duration,
@@ -53,7 +53,7 @@ impl Announcer {
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
         let (plain, asking) = (OpenChannel::plain(), OpenChannel::confirming());
-        let announcing = Announcing { link, topology, sender, patience, plain, asking, audience: None };
+        let announcing = Announcing { connection, topology, sender, patience, plain, asking, audience: None };
         tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
@@ -94,7 +94,7 @@ impl Announcing {
     }
 
     async fn tell(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let channel = self.plain.get(&self.link).await?;
+        let channel = self.plain.get(&self.connection).await?;
         let told = self.sent(&channel, announcement, BasicPublishOptions::default()).await;
         if told.is_err() {
             self.plain.forget();
@@ -104,11 +104,11 @@ impl Announcing {
 
     /// Whether it has reached anybody.
     async fn ask(&mut self, announcement: &Announcement) -> Result<bool, BrokerError> {
-        let channel = self.asking.get(&self.link).await?;
+        let channel = self.asking.get(&self.connection).await?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let said = async {
             let confirm = self.sent(&channel, announcement, options).await?;
-            confirm.await.map_err(|error| words::failure(&error))
+            confirm.await.map_err(|error| error_text::failure(&error))
         };
         match timeout(self.patience, said).await.unwrap_or(Err(BrokerError::NotConfirmed)) {
             // A message that reaches nobody is acknowledged, and comes back.
@@ -132,7 +132,7 @@ impl Announcing {
         timeout(self.patience, published)
             .await
             .map_err(|_| BrokerError::NotConfirmed)?
-            .map_err(|error| words::failure(&error))
+            .map_err(|error| error_text::failure(&error))
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {

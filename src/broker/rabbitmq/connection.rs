@@ -1,6 +1,6 @@
 //! One connection: a target comes in, an open and authenticated connection that can always be ended goes out.
 
-use super::{runtime, settings::Target, words};
+use super::{error_text, runtime, settings::Target};
 use crate::broker::BrokerError;
 use lapin::{Channel, Connection, ConnectionProperties, tcp::AsyncTcpStream};
 use std::{
@@ -18,30 +18,30 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// An open connection and its socket. lapin's thread writes nothing while the broker blocks the connection, not even the
-/// goodbye, and a silent peer would hold that thread for ever: dropping a wire therefore hangs up.
-pub(super) struct Wire {
+/// An open connection and its socket. lapin's thread writes nothing while the broker blocks the connection, not even
+/// `connection.close`, and a silent peer would hold that thread for ever: dropping this therefore shuts the socket down.
+pub(super) struct AmqpConnection {
     connection: Connection,
-    hang_up: HangUp,
+    socket_shutdown: SocketShutdown,
 }
 
-/// Shuts the socket down when it is dropped, even one that is opened only afterwards.
-struct HangUp(Arc<Mutex<SocketState>>);
+/// Shuts the socket down when it is dropped, even a socket that is opened only afterwards.
+struct SocketShutdown(Arc<Mutex<SocketState>>);
 
 enum SocketState {
     NotYet,
     Open(Socket),
-    HungUp,
+    ShutDown,
 }
 
-impl Wire {
+impl AmqpConnection {
     /// Connects and authenticates. `purpose` is what an operator sees in RabbitMQ's list of connections.
     pub(super) async fn open(target: &Target, purpose: &str) -> Result<Self, BrokerError> {
         let limit = target.settings.connect_timeout;
-        let hang_up = HangUp(Arc::new(Mutex::new(SocketState::NotYet)));
+        let socket_shutdown = SocketShutdown(Arc::new(Mutex::new(SocketState::NotYet)));
         let name = format!("punte {purpose} ({})", target.settings.prefix);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let (socket, tls) = (hang_up.0.clone(), target.tls.clone());
+        let (socket, tls) = (socket_shutdown.0.clone(), target.tls.clone());
         let connecting = Connection::connector(
             target.uri.clone(),
             runtime::current(),
@@ -60,8 +60,8 @@ impl Wire {
         let connection = timeout(limit, connecting)
             .await
             .map_err(|_| BrokerError::Unavailable(format!("it did not answer within {} s", limit.as_secs())))?
-            .map_err(|error| words::not_connected(&error, target))?;
-        Ok(Self { connection, hang_up })
+            .map_err(|error| error_text::not_connected(&error, target))?;
+        Ok(Self { connection, socket_shutdown })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -80,31 +80,31 @@ impl Wire {
         answered_soon(self.connection.create_channel()).await
     }
 
-    /// Says goodbye, and hangs up if the broker does not answer.
+    /// Closes in order, and shuts the socket down if the broker does not answer.
     pub(super) async fn close(&self) {
         let _ = timeout(CLOSE_LIMIT, self.connection.close(200, "bye".into())).await;
-        self.hang_up.now();
+        self.socket_shutdown.now();
     }
 }
 
 fn hold(state: &Mutex<SocketState>, socket: Socket) {
     let mut state = state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     match *state {
-        SocketState::HungUp => drop(socket.shutdown(Shutdown::Both)),
+        SocketState::ShutDown => drop(socket.shutdown(Shutdown::Both)),
         SocketState::NotYet | SocketState::Open(_) => *state = SocketState::Open(socket),
     }
 }
 
-impl HangUp {
+impl SocketShutdown {
     fn now(&self) {
         let mut state = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let SocketState::Open(socket) = std::mem::replace(&mut *state, SocketState::HungUp) {
+        if let SocketState::Open(socket) = std::mem::replace(&mut *state, SocketState::ShutDown) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-impl Drop for HangUp {
+impl Drop for SocketShutdown {
     fn drop(&mut self) {
         self.now();
     }
@@ -122,7 +122,7 @@ pub(super) async fn answered_soon<T>(method: impl Future<Output = lapin::Result<
 
 async fn answered_within<T>(limit: Duration, method: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match timeout(limit, method).await {
-        Ok(answer) => answer.map_err(|error| words::failure(&error)),
+        Ok(answer) => answer.map_err(|error| error_text::failure(&error)),
         Err(_) => Err(BrokerError::Unavailable(format!("no answer within {} s", limit.as_secs()))),
     }
 }

@@ -1,15 +1,15 @@
 //! Consuming one queue for ever: an agency's queue comes in, deliveries go out, through every loss of the connection.
 
 use super::{
-    connection::{Wire, answered},
-    link::{CALM, Link, Pauses},
+    connection::{AmqpConnection, answered},
+    error_text,
     publisher::JOURNAL_HEADER,
+    reconnecting::{CALM, Pauses, ReconnectingConnection},
     settlement::{Settled, Settlement, give_back},
     topology::Topology,
-    words,
 };
 use crate::{
-    broker::{BrokerError, Delivery, Told, WorkItem, after_all_that_is_ready},
+    broker::{BrokerError, Delivery, LogOnce, WorkItem, yield_to_ready_tasks},
     domain::{AgencyName, Priority},
 };
 use futures_util::{StreamExt, future::join_all};
@@ -31,7 +31,7 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One queue to consume.
 pub(super) struct QueueConsumer {
-    pub link: Link,
+    pub connection: ReconnectingConnection,
     pub topology: Arc<Topology>,
     pub agency: AgencyName,
     pub priority: Priority,
@@ -52,7 +52,7 @@ enum End {
 }
 
 /// A consumer on its own channel, and the way back for what became of its deliveries.
-struct Tap {
+struct OpenConsumer {
     channel: Channel,
     consumer: Consumer,
     settle: mpsc::UnboundedSender<Settled>,
@@ -62,23 +62,23 @@ struct Tap {
 impl QueueConsumer {
     /// Consumes until the receiver is closed or the broker's side of this process is.
     pub(super) async fn run(mut self, deliveries: mpsc::Sender<Delivery>) {
-        let (mut pauses, told) = (Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST), Told::default());
+        let (mut pauses, log_once) = (Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST), LogOnce::default());
         loop {
-            let wire = tokio::select! {
+            let connection = tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = deliveries.closed() => return,
-                wire = self.link.wire() => wire,
+                connection = self.connection.wait_until_open() => connection,
             };
-            let Some(wire) = wire else { return };
+            let Some(connection) = connection else { return };
             let opened = tokio::select! {
                 () = self.stop.cancelled() => return,
-                opened = self.open(&wire) => opened,
+                opened = self.open(&connection) => opened,
             };
             let begun = Instant::now();
             let end = match opened {
-                Ok(tap) => {
+                Ok(open) => {
                     pauses.opened();
-                    self.pour(tap, &deliveries, &told).await
+                    self.forward_deliveries(open, &deliveries, &log_once).await
                 }
                 Err(error) => End::Lost(error),
             };
@@ -90,7 +90,7 @@ impl QueueConsumer {
                 End::Idle => continue,
                 End::Lost(reason) => reason,
             };
-            if told.is_news(&reason.to_string()) {
+            if log_once.should_log(&reason.to_string()) {
                 tracing::warn!(agency = %self.agency, priority = ?self.priority, %reason, "consumer lost; starting again");
             }
             tokio::select! {
@@ -102,61 +102,66 @@ impl QueueConsumer {
     }
 
     /// Declares first: the queue may be what was lost.
-    async fn open(&self, wire: &Wire) -> Result<Tap, BrokerError> {
-        self.topology.declare(wire, std::slice::from_ref(&self.agency)).await?;
-        let channel = wire.channel().await?;
+    async fn open(&self, connection: &AmqpConnection) -> Result<OpenConsumer, BrokerError> {
+        self.topology.declare(connection, std::slice::from_ref(&self.agency)).await?;
+        let channel = connection.channel().await?;
         answered(channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
         let queue = self.topology.names.work_queue(&self.agency, self.priority);
         let options = BasicConsumeOptions::default();
         let consumer = answered(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await?;
         let (settle, settled) = mpsc::unbounded_channel();
-        Ok(Tap { channel, consumer, settle, settled })
+        Ok(OpenConsumer { channel, consumer, settle, settled })
     }
 
-    async fn pour(&self, mut tap: Tap, deliveries: &mpsc::Sender<Delivery>, told: &Told) -> End {
+    async fn forward_deliveries(
+        &self,
+        mut open: OpenConsumer,
+        deliveries: &mpsc::Sender<Delivery>,
+        log_once: &LogOnce,
+    ) -> End {
         let mut idle = std::pin::pin!(sleep(self.renew_after));
         let mut calm = std::pin::pin!(sleep(CALM));
         let mut is_calm = false;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return tap.shut().await,
-                () = deliveries.closed() => return tap.drain(&self.stop).await,
-                Some(first) = tap.settled.recv() => {
-                    let told = tokio::select! {
-                        () = self.stop.cancelled() => return tap.shut().await,
-                        told = tell(first, &mut tap.settled) => told,
+                () = self.stop.cancelled() => return open.shut().await,
+                () = deliveries.closed() => return open.drain(&self.stop).await,
+                Some(first) = open.settled.recv() => {
+                    let sent = tokio::select! {
+                        () = self.stop.cancelled() => return open.shut().await,
+                        sent = send_settlements(first, &mut open.settled) => sent,
                     };
-                    if let Err(error) = told {
+                    if let Err(error) = sent {
                         return End::Lost(error);
                     }
                 }
                 () = &mut calm, if !is_calm => {
                     is_calm = true;
-                    self.is_well(told);
+                    self.is_well(log_once);
                 }
                 () = &mut idle => {
-                    if tap.in_hand() == 0 {
-                        tap.shut().await;
+                    if open.in_hand() == 0 {
+                        open.shut().await;
                         return End::Idle;
                     }
                     idle.as_mut().reset(Instant::now() + self.renew_after);
                 }
-                message = tap.consumer.next() => match message {
+                message = open.consumer.next() => match message {
                     Some(Ok(message)) => {
                         if let Some(theirs) = self.foreign(&message) {
-                            return tap.leave(message.acker, theirs, &self.stop).await;
+                            return open.leave(message.acker, theirs, &self.stop).await;
                         }
                         idle.as_mut().reset(Instant::now() + self.renew_after);
-                        let delivery = delivery(message, tap.settle.clone());
+                        let delivery = delivery(message, open.settle.clone());
                         tokio::select! {
-                            () = self.stop.cancelled() => return tap.shut().await,
+                            () = self.stop.cancelled() => return open.shut().await,
                             // There is room: the broker gives no more than `prefetch`, and what an earlier connection has
                             // left in the way is settled without this task. A closed receiver drops the delivery, and so
                             // gives it back.
                             _ = deliveries.send(delivery) => {}
                         }
                     }
-                    Some(Err(error)) => return End::Lost(words::failure(&error)),
+                    Some(Err(error)) => return End::Lost(error_text::failure(&error)),
                     // Not an error for lapin: the queue was deleted, or the broker has cancelled the consumer.
                     None => return End::Lost(BrokerError::Unavailable("the broker has ended the consumer".into())),
                 },
@@ -167,9 +172,9 @@ impl QueueConsumer {
 
 impl QueueConsumer {
     /// It has consumed for a while without any trouble.
-    fn is_well(&self, told: &Told) {
+    fn is_well(&self, log_once: &LogOnce) {
         self.topology.findings.fits(&self.thing());
-        if told.is_over() {
+        if log_once.reset() {
             tracing::info!(agency = %self.agency, priority = ?self.priority, "consuming again");
         }
     }
@@ -193,7 +198,7 @@ impl QueueConsumer {
     }
 }
 
-impl Tap {
+impl OpenConsumer {
     /// Gives another installation's message back untouched, after the consumer has ended, so that its owner gets it.
     async fn leave(self, theirs: Acker, reason: BrokerError, stop: &CancellationToken) -> End {
         let tag = self.consumer.tag();
@@ -227,12 +232,12 @@ impl Tap {
             }
         }
         drop(settle);
-        let all_told = async {
+        let all_sent = async {
             while let Some(first) = settled.recv().await
-                && tell(first, &mut settled).await.is_ok()
+                && send_settlements(first, &mut settled).await.is_ok()
             {}
         };
-        tokio::select! { () = stop.cancelled() => {}, () = all_told => {} }
+        tokio::select! { () = stop.cancelled() => {}, () = all_sent => {} }
         let _ = answered(channel.close(200, "done".into())).await;
     }
 
@@ -244,13 +249,13 @@ impl Tap {
 }
 
 /// What else has been settled meanwhile goes to the broker with the first.
-async fn tell(first: Settled, settled: &mut mpsc::UnboundedReceiver<Settled>) -> Result<(), BrokerError> {
-    after_all_that_is_ready().await;
+async fn send_settlements(first: Settled, settled: &mut mpsc::UnboundedReceiver<Settled>) -> Result<(), BrokerError> {
+    yield_to_ready_tasks().await;
     let mut all = vec![first];
     while let Ok(more) = settled.try_recv() {
         all.push(more);
     }
-    join_all(all.into_iter().map(Settled::tell)).await.into_iter().collect()
+    join_all(all.into_iter().map(Settled::send)).await.into_iter().collect()
 }
 
 fn delivery(message: Message, settle: mpsc::UnboundedSender<Settled>) -> Delivery {

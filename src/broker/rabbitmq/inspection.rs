@@ -1,8 +1,8 @@
 //! How a queue stands: its name comes in, its messages and consumers, as the broker counts them, go out.
 
 use super::{
-    connection::{Wire, answered_soon},
-    words,
+    connection::{AmqpConnection, answered_soon},
+    error_text,
 };
 use crate::{
     broker::{BrokerError, QueueDepth},
@@ -16,14 +16,18 @@ use lapin::{
 };
 
 /// A passive declaration ends its channel if the queue is missing, so each has a channel of its own.
-pub(super) async fn inspect(wire: &Wire, queue: ShortString, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
-    let channel = wire.channel_to_look().await?;
+pub(super) async fn inspect(
+    connection: &AmqpConnection,
+    queue: ShortString,
+    agency: &AgencyName,
+) -> Result<QueueDepth, BrokerError> {
+    let channel = connection.channel_to_look().await?;
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let declaring = channel.queue_declare(queue, options, FieldTable::default());
     match answered_soon(async { Ok(declaring.await) }).await? {
         Ok(queue) => Ok(QueueDepth { ready: queue.message_count().into(), consumers: queue.consumer_count().into() }),
         Err(error) if is_not_found(&error) => Err(BrokerError::Unroutable(agency.clone())),
-        Err(error) => Err(words::failure(&error)),
+        Err(error) => Err(error_text::failure(&error)),
     }
 }
 

@@ -4,20 +4,21 @@
 //! - A channel for each consumer: what goes wrong on one agency's channel stays there.
 //! - Everything that is declared once is declared again on every new connection.
 //!
-//! Reconnecting is our own loop (`link.rs`), not lapin's recovery: that one restores a queue that was deleted without its
-//! consumer, and stops after a number of tries.
+//! Reconnecting is our own loop (`reconnecting.rs`), not lapin's recovery: that one restores a queue that was deleted without
+//! its consumer, and stops after a number of tries.
 
 mod announcer;
 mod connection;
 mod consumer;
-mod declaring;
+mod declarer;
+mod error_text;
 mod findings;
 mod inspection;
-mod link;
 mod mark;
 pub mod names;
 mod open_channel;
 mod publisher;
+mod reconnecting;
 mod removal;
 mod report;
 mod restorer;
@@ -27,24 +28,24 @@ mod settlement;
 mod shape;
 mod subscriber;
 mod topology;
-mod words;
 
+pub use error_text::TO_TLS_PORT;
 pub use removal::{remove, take_over};
 pub use report::{AgencyReport, QueueReport, report};
 pub use settings::{RabbitmqSettings, SettingsError};
-pub use words::TO_TLS_PORT;
 
 use super::{
-    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, Listeners, QueueDepth, Watch, WorkItem,
+    Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, Watch, WorkItem,
+    local_subscribers::LocalSubscribers,
 };
 use crate::domain::{AgencyName, Mark, Priority, SubmissionId};
 use announcer::Announcer;
 use async_trait::async_trait;
 use consumer::QueueConsumer;
 use inspection::inspect;
-use link::{Link, LinkState};
 use mark::MarkQueue;
 use publisher::Publisher;
+use reconnecting::{ConnectionState, ReconnectingConnection};
 use restorer::Restorer;
 use std::{
     sync::{
@@ -62,17 +63,29 @@ use topology::Topology;
 const ANNOUNCEMENTS_KEPT: usize = 4096;
 
 pub struct RabbitmqBroker {
+    /// The exchanges and queues that this process needs, and what is wrong with them. Everything below shares it.
     topology: Arc<Topology>,
+    /// Publishes work items, on a channel of `to_publish`.
     publisher: Publisher,
-    to_publish: Link,
-    to_consume: Link,
+    /// The connection to publish. Publisher, announcer, restorer and mark hold it too; `connections` closes it.
+    to_publish: ReconnectingConnection,
+    /// The connection to consume, declare and look at queues. Every consumer and the subscriber hold it too; `connections`
+    /// closes it.
+    to_consume: ReconnectingConnection,
+    /// Sends announcements to the other processes. Its task is one of `connections`.
     announcer: Announcer,
+    /// The queue with the copy of the journal's mark.
     mark: MarkQueue,
-    listeners: Listeners,
+    /// Who waits in this process for announcements. The subscriber holds it too; it ends with the last of both.
+    subscribers: LocalSubscribers,
+    /// Whether announcements of other processes arrive. The subscriber's task sets it.
     is_listening: Arc<AtomicBool>,
+    /// After how long an idle consumer is replaced: [`QueueConsumer::renew_after`].
     renew_after: Duration,
+    /// The tasks that consume, the subscriber's among them. Stopped first, by `close` or by the drop.
     consumers: Phase,
-    links: Phase,
+    /// The tasks that connect, announce and restore. Stopped when no consumer is left.
+    connections: Phase,
 }
 
 /// Tasks that are stopped together.
@@ -100,11 +113,19 @@ impl RabbitmqBroker {
             target.settings.delivery_limit,
             target.settings.identity.clone(),
         ));
-        let (consumers, links) = (Phase::default(), Phase::default());
-        let connect =
-            |purpose| Link::start(target.clone(), purpose, topology.clone(), &links.tasks, links.stop.clone());
+        let (consumers, connections) = (Phase::default(), Phase::default());
+        let connect = |purpose| {
+            ReconnectingConnection::start(
+                target.clone(),
+                purpose,
+                topology.clone(),
+                &connections.tasks,
+                connections.stop.clone(),
+            )
+        };
         let (to_publish, to_consume) = (connect("publish"), connect("consume"));
-        let restorer = Restorer::new(to_publish.clone(), topology.clone(), links.tasks.clone(), links.stop.clone());
+        let restorer =
+            Restorer::new(to_publish.clone(), topology.clone(), connections.tasks.clone(), connections.stop.clone());
         let publisher = Publisher::new(to_publish.clone(), topology.clone(), restorer, target.settings.confirm_timeout);
         let sender = format!("punte/{}", uuid::Uuid::new_v4().simple());
         let announcer = Announcer::start(
@@ -112,17 +133,17 @@ impl RabbitmqBroker {
             topology.clone(),
             sender.clone(),
             target.settings.confirm_timeout,
-            &links.tasks,
-            links.stop.clone(),
+            &connections.tasks,
+            connections.stop.clone(),
         );
-        let listeners = Listeners::new(ANNOUNCEMENTS_KEPT);
+        let subscribers = LocalSubscribers::new(ANNOUNCEMENTS_KEPT);
         let hears_others = target.settings.hears_others;
         let is_listening = Arc::new(AtomicBool::new(!hears_others));
         if hears_others {
             let subscriber = Subscriber {
-                link: to_consume.clone(),
+                connection: to_consume.clone(),
                 topology: topology.clone(),
-                listeners: listeners.clone(),
+                subscribers: subscribers.clone(),
                 ourselves: sender,
                 is_listening: is_listening.clone(),
                 stop: consumers.stop.clone(),
@@ -138,18 +159,18 @@ impl RabbitmqBroker {
             to_consume,
             announcer,
             mark,
-            listeners,
+            subscribers,
             is_listening,
             renew_after,
             consumers,
-            links,
+            connections,
         })
     }
 
-    fn tap(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
+    fn start_consumer(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
         let consumer = QueueConsumer {
-            link: self.to_consume.clone(),
+            connection: self.to_consume.clone(),
             topology: self.topology.clone(),
             agency: agency.clone(),
             priority,
@@ -166,8 +187,8 @@ impl RabbitmqBroker {
 impl Broker for RabbitmqBroker {
     async fn declare(&self, agencies: &[AgencyName]) -> Result<(), BrokerError> {
         self.topology.remember(agencies);
-        let wire = self.to_consume.now()?;
-        self.topology.declare(&wire, agencies).await
+        let connection = self.to_consume.now()?;
+        self.topology.declare(&connection, agencies).await
     }
 
     async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
@@ -181,21 +202,21 @@ impl Broker for RabbitmqBroker {
         self.topology.remember(std::slice::from_ref(agency));
         // AMQP reads a prefetch of 0 as "no limit".
         let prefetch = prefetch.max(1);
-        let tap = |priority| self.tap(agency, priority, prefetch);
-        Ok(Deliveries { urgent: tap(Priority::Urgent), ordinary: tap(Priority::Ordinary) })
+        let start_consumer = |priority| self.start_consumer(agency, priority, prefetch);
+        Ok(Deliveries { urgent: start_consumer(Priority::Urgent), ordinary: start_consumer(Priority::Ordinary) })
     }
 
     async fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
-        self.listeners.tell(announcement);
+        self.subscribers.publish_locally(announcement);
         self.announcer.announce(announcement)
     }
 
     fn watch(&self, submission: SubmissionId) -> Watch {
-        self.listeners.watch(submission)
+        self.subscribers.watch(submission)
     }
 
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        self.listeners.everything()
+        self.subscribers.everything()
     }
 
     async fn depth(&self, agency: &AgencyName) -> Result<QueueDepth, BrokerError> {
@@ -227,9 +248,13 @@ impl Broker for RabbitmqBroker {
 
     fn health(&self) -> BrokerHealth {
         match (self.to_publish.state(), self.to_consume.state()) {
-            (LinkState::Down(reason), _) | (_, LinkState::Down(reason)) => BrokerHealth::Disconnected(reason.reason()),
-            (LinkState::Blocked(_, reason), _) | (_, LinkState::Blocked(_, reason)) => BrokerHealth::Blocked(reason),
-            (LinkState::Up(_), LinkState::Up(_)) => match self.topology.findings.in_words() {
+            (ConnectionState::Down(reason), _) | (_, ConnectionState::Down(reason)) => {
+                BrokerHealth::Disconnected(reason.reason())
+            }
+            (ConnectionState::Blocked(_, reason), _) | (_, ConnectionState::Blocked(_, reason)) => {
+                BrokerHealth::Blocked(reason)
+            }
+            (ConnectionState::Up(_), ConnectionState::Up(_)) => match self.topology.findings.in_words() {
                 Some(hindering) => BrokerHealth::Degraded(hindering),
                 None if self.is_listening.load(Ordering::Relaxed) => BrokerHealth::Connected,
                 None => BrokerHealth::Degraded("not listening to announcements yet".into()),
@@ -243,13 +268,13 @@ impl Broker for RabbitmqBroker {
 
     async fn close(&self) {
         self.consumers.end().await;
-        self.links.end().await;
+        self.connections.end().await;
     }
 }
 
 impl Drop for RabbitmqBroker {
     fn drop(&mut self) {
         self.consumers.stop.cancel();
-        self.links.stop.cancel();
+        self.connections.stop.cancel();
     }
 }

@@ -1,43 +1,49 @@
-//! A channel that is kept: the link as it is now comes in, a channel that is open on it goes out.
+//! A channel that is kept: a reconnecting connection comes in, a channel on the connection that is open now goes out.
 
 use super::{
-    connection::{Wire, answered},
-    link::Link,
+    connection::{AmqpConnection, answered},
+    reconnecting::ReconnectingConnection,
 };
 use crate::broker::BrokerError;
 use lapin::{Channel, options::ConfirmSelectOptions};
 use std::sync::Arc;
 
+/// Whether the broker says of each message what became of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirms {
+    Off,
+    On,
+}
+
 pub(super) struct OpenChannel {
-    confirms: bool,
+    confirms: Confirms,
     /// With the connection that it was opened on.
-    kept: Option<(Arc<Wire>, Channel)>,
+    kept: Option<(Arc<AmqpConnection>, Channel)>,
 }
 
 impl OpenChannel {
     pub(super) fn plain() -> Self {
-        Self { confirms: false, kept: None }
+        Self { confirms: Confirms::Off, kept: None }
     }
 
-    /// On it the broker says of each message what became of it.
     pub(super) fn confirming() -> Self {
-        Self { confirms: true, kept: None }
+        Self { confirms: Confirms::On, kept: None }
     }
 
-    pub(super) async fn get(&mut self, link: &Link) -> Result<Channel, BrokerError> {
-        let wire = link.now()?;
+    pub(super) async fn get(&mut self, reconnecting: &ReconnectingConnection) -> Result<Channel, BrokerError> {
+        let connection = reconnecting.now()?;
         if let Some((opened_on, channel)) = &self.kept
-            && Arc::ptr_eq(opened_on, &wire)
+            && Arc::ptr_eq(opened_on, &connection)
             && channel.status().connected()
         {
             return Ok(channel.clone());
         }
         self.kept = None;
-        let channel = wire.channel().await?;
-        if self.confirms {
+        let channel = connection.channel().await?;
+        if self.confirms == Confirms::On {
             answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         }
-        self.kept = Some((wire, channel.clone()));
+        self.kept = Some((connection, channel.clone()));
         Ok(channel)
     }
 

@@ -1,6 +1,9 @@
 //! Publishing: messages come in, what the broker has said about each goes out, in their order.
 
-use super::{link::Link, names, open_channel::OpenChannel, restorer::Restorer, topology::Topology, words};
+use super::{
+    error_text, names, open_channel::OpenChannel, reconnecting::ReconnectingConnection, restorer::Restorer,
+    topology::Topology,
+};
 use crate::broker::{BrokerError, WorkItem};
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -33,7 +36,7 @@ pub(super) const JOURNAL_HEADER: &str = "punte-journal";
 const PUBLISHING: &str = "publishing";
 
 pub(super) struct Publisher {
-    link: Link,
+    connection: ReconnectingConnection,
     topology: Arc<Topology>,
     restorer: Restorer,
     confirm_timeout: Duration,
@@ -44,10 +47,15 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(link: Link, topology: Arc<Topology>, restorer: Restorer, confirm_timeout: Duration) -> Self {
+    pub(super) fn new(
+        connection: ReconnectingConnection,
+        topology: Arc<Topology>,
+        restorer: Restorer,
+        confirm_timeout: Duration,
+    ) -> Self {
         let channels = std::array::from_fn(|_| Mutex::new(OpenChannel::confirming()));
         let turn = AtomicUsize::new(0);
-        Self { link, topology, restorer, confirm_timeout, channels, turn }
+        Self { connection, topology, restorer, confirm_timeout, channels, turn }
     }
 
     pub(super) async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
@@ -55,7 +63,7 @@ impl Publisher {
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            let window_results = match slot.get(&self.link).await {
+            let window_results = match slot.get(&self.connection).await {
                 Ok(channel) => self.publish_window(&channel, window, deadline).await,
                 Err(error) => window.iter().map(|_| Err(error.clone())).collect(),
             };
@@ -81,7 +89,7 @@ impl Publisher {
     fn note(&self, results: &[Result<(), BrokerError>]) {
         let refused = results.iter().find_map(|it| it.as_ref().err().filter(|error| error.needs_a_person()));
         match refused {
-            // The link tells of it.
+            // The connection logs why.
             Some(BrokerError::Foreign { .. }) => {}
             Some(error) => {
                 self.topology.findings.hinders(PUBLISHING, format!("nothing can be published: {}", error.reason()))
@@ -151,7 +159,10 @@ fn key(item: &WorkItem) -> String {
 }
 
 async fn in_time<T>(deadline: Instant, step: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    timeout_at(deadline, step).await.map_err(|_| BrokerError::NotConfirmed)?.map_err(|error| words::failure(&error))
+    timeout_at(deadline, step)
+        .await
+        .map_err(|_| BrokerError::NotConfirmed)?
+        .map_err(|error| error_text::failure(&error))
 }
 
 /// A message without a queue is acknowledged, too: that it came back is noted in `returned`.

@@ -3,8 +3,8 @@
 
 use super::{
     RabbitmqSettings,
-    connection::{Wire, answered},
-    declaring::{Declaring, Said},
+    connection::{AmqpConnection, answered},
+    declarer::{DeclareReply, Declarer},
     shape::Shape,
     topology::Topology,
 };
@@ -21,8 +21,8 @@ use lapin::{
 pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Result<(), BrokerError> {
     let target = settings.checked().map_err(|error| BrokerError::Refused(error.to_string()))?;
     let names = target.names.clone();
-    let wire = Wire::open(&target, "remove").await?;
-    let channel = wire.channel().await?;
+    let connection = AmqpConnection::open(&target, "remove").await?;
+    let channel = connection.channel().await?;
     for agency in agencies {
         let work = Priority::ALL.map(|priority| names.work_queue(agency, priority));
         for queue in work.into_iter().chain([names.dead_queue(agency)]) {
@@ -35,7 +35,7 @@ pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Resu
         let deleting = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
         answered(deleting).await?;
     }
-    wire.close().await;
+    connection.close().await;
     Ok(())
 }
 
@@ -45,28 +45,28 @@ pub async fn take_over(settings: RabbitmqSettings, agencies: &[AgencyName]) -> R
     let target = settings.checked().map_err(|error| BrokerError::Refused(error.to_string()))?;
     let names = target.names.clone();
     let Some(identity) = target.settings.identity.clone() else { return Ok(0) };
-    let wire = Wire::open(&target, "take over").await?;
+    let connection = AmqpConnection::open(&target, "take over").await?;
     let mut removed = 0;
     for agency in agencies {
         for priority in Priority::ALL {
-            removed += purged(&wire, names.work_queue(agency, priority)).await?;
+            removed += purged(&connection, names.work_queue(agency, priority)).await?;
         }
     }
     // What the other journal has done is no measure of ours.
-    purged(&wire, names.mark_queue()).await?;
-    let channel = wire.channel().await?;
+    purged(&connection, names.mark_queue()).await?;
+    let channel = connection.channel().await?;
     answered(channel.exchange_delete(names.owner_exchange(), ExchangeDeleteOptions::default())).await?;
     let topology = Topology::new(names, target.settings.delivery_limit, Some(identity));
-    topology.declare(&wire, &[]).await?;
-    wire.close().await;
+    topology.declare(&connection, &[]).await?;
+    connection.close().await;
     Ok(removed)
 }
 
 /// How many messages it held; none if it is not there.
-async fn purged(wire: &Wire, queue: ShortString) -> Result<u64, BrokerError> {
-    if Declaring::on(wire).look(&queue, &Shape::queue()).await? != Said::Yes {
+async fn purged(connection: &AmqpConnection, queue: ShortString) -> Result<u64, BrokerError> {
+    if Declarer::on(connection).look(&queue, &Shape::queue()).await? != DeclareReply::Yes {
         return Ok(0);
     }
-    let channel = wire.channel().await?;
+    let channel = connection.channel().await?;
     Ok(answered(channel.queue_purge(queue, QueuePurgeOptions::default())).await?.into())
 }

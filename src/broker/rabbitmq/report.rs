@@ -1,6 +1,6 @@
 //! How the queues stand, for an operator: settings and agencies come in, what RabbitMQ counts goes out. Nothing is changed.
 
-use super::{RabbitmqSettings, connection::Wire, inspection::inspect};
+use super::{RabbitmqSettings, connection::AmqpConnection, inspection::inspect};
 use crate::{
     broker::{BrokerError, QueueDepth},
     domain::{AgencyName, Priority},
@@ -24,22 +24,26 @@ pub struct AgencyReport {
 
 pub async fn report(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Result<Vec<AgencyReport>, BrokerError> {
     let target = settings.checked().map_err(|error| BrokerError::Refused(error.to_string()))?;
-    let wire = Wire::open(&target, "report").await?;
+    let connection = AmqpConnection::open(&target, "report").await?;
     let mut reports = Vec::new();
     for agency in agencies {
         let mut work = Vec::new();
         for priority in Priority::ALL {
-            work.push(report_on(&wire, target.names.work_queue(agency, priority), agency).await?);
+            work.push(report_on(&connection, target.names.work_queue(agency, priority), agency).await?);
         }
-        let dead_letters = report_on(&wire, target.names.dead_queue(agency), agency).await?;
+        let dead_letters = report_on(&connection, target.names.dead_queue(agency), agency).await?;
         reports.push(AgencyReport { agency: agency.clone(), work, dead_letters });
     }
-    wire.close().await;
+    connection.close().await;
     Ok(reports)
 }
 
-async fn report_on(wire: &Wire, queue: ShortString, agency: &AgencyName) -> Result<QueueReport, BrokerError> {
-    let depth = match inspect(wire, queue.clone(), agency).await {
+async fn report_on(
+    connection: &AmqpConnection,
+    queue: ShortString,
+    agency: &AgencyName,
+) -> Result<QueueReport, BrokerError> {
+    let depth = match inspect(connection, queue.clone(), agency).await {
         Ok(depth) => Some(depth),
         Err(BrokerError::Unroutable(_)) => None,
         Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! Queues that somebody has deleted: an agency whose message found no queue comes in, its queues exist a little later.
 
-use super::{link::Link, topology::Topology};
+use super::{reconnecting::ReconnectingConnection, topology::Topology};
 use crate::{broker::BrokerError, domain::AgencyName};
 use std::{
     collections::HashSet,
@@ -14,16 +14,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Restorer {
-    link: Link,
+    /// The broker's connection to publish; it is closed by the broker.
+    connection: ReconnectingConnection,
+    /// Shared with the whole broker: it declares, and knows which agencies were ever declared.
     topology: Arc<Topology>,
+    /// The broker's; each agency under way is one task, and closing the broker waits for it.
     tasks: TaskTracker,
+    /// Cancelled by the broker when it closes: a pause that is under way ends.
     stop: CancellationToken,
+    /// Agencies that have a task now; the task removes its own at its end.
     under_way: Arc<Mutex<HashSet<AgencyName>>>,
 }
 
 impl Restorer {
-    pub(super) fn new(link: Link, topology: Arc<Topology>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { link, topology, tasks, stop, under_way: Arc::default() }
+    pub(super) fn new(
+        connection: ReconnectingConnection,
+        topology: Arc<Topology>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { connection, topology, tasks, stop, under_way: Arc::default() }
     }
 
     /// Agencies that were never declared are nobody's mistake but the caller's.
@@ -38,8 +48,8 @@ impl Restorer {
             () = self.stop.cancelled() => return,
             () = tokio::time::sleep(PAUSE) => {}
         }
-        let declared = match self.link.now() {
-            Ok(wire) => self.topology.declare(&wire, std::slice::from_ref(&agency)).await,
+        let declared = match self.connection.now() {
+            Ok(connection) => self.topology.declare(&connection, std::slice::from_ref(&agency)).await,
             // The next connection restores everything.
             Err(_) => Ok(()),
         };

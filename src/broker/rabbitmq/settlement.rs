@@ -31,7 +31,7 @@ impl Settlement {
 
 impl Settled {
     /// The error is one that only the end of the channel mends: the broker believes the message to be in our hands.
-    pub(super) async fn tell(self) -> Result<(), BrokerError> {
+    pub(super) async fn send(self) -> Result<(), BrokerError> {
         match self {
             Settled::Done(acker, told) => {
                 let result = answered(acker.ack(BasicAckOptions::default())).await.and_then(taken);

@@ -1,13 +1,12 @@
 //! Listening to announcements: the topic exchange's messages come in, announcements go out to all of this process.
 
 use super::{
-    connection::{Wire, answered},
-    link::{CALM, Link, Pauses},
-    names,
+    connection::{AmqpConnection, answered},
+    error_text, names,
+    reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
-    words,
 };
-use crate::broker::{BrokerError, Listeners, message::without_values};
+use crate::broker::{BrokerError, local_subscribers::LocalSubscribers, message::without_values};
 use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
@@ -34,9 +33,9 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 const ANNOUNCEMENTS: &str = "announcements";
 
 pub(super) struct Subscriber {
-    pub link: Link,
+    pub connection: ReconnectingConnection,
     pub topology: Arc<Topology>,
-    pub listeners: Listeners,
+    pub subscribers: LocalSubscribers,
     /// What this process writes under its own announcements: everybody here has heard them already.
     pub ourselves: String,
     pub is_listening: Arc<AtomicBool>,
@@ -47,15 +46,15 @@ impl Subscriber {
     pub(super) async fn run(mut self) {
         let mut pauses = Pauses::new(PAUSE_AT_LEAST, PAUSE_AT_MOST);
         loop {
-            let wire = tokio::select! {
+            let connection = tokio::select! {
                 () = self.stop.cancelled() => return,
-                wire = self.link.wire() => wire,
+                connection = self.connection.wait_until_open() => connection,
             };
-            let Some(wire) = wire else { return };
+            let Some(connection) = connection else { return };
             let queue = self.topology.names.own_events_queue();
             let opened = tokio::select! {
                 () = self.stop.cancelled() => return,
-                opened = self.open(&wire, &queue) => opened,
+                opened = self.open(&connection, &queue) => opened,
             };
             let begun = Instant::now();
             let reason = match opened {
@@ -85,13 +84,13 @@ impl Subscriber {
 
     /// The queue is this process's own, and ends with its connection. Its name has our prefix, so that a user's rights need
     /// not reach any further.
-    async fn open(&self, wire: &Wire, queue: &ShortString) -> Result<(Channel, Consumer), BrokerError> {
-        match self.topology.declare(wire, &[]).await {
+    async fn open(&self, connection: &AmqpConnection, queue: &ShortString) -> Result<(Channel, Consumer), BrokerError> {
+        match self.topology.declare(connection, &[]).await {
             // Announcements have an exchange of their own.
             Ok(()) | Err(BrokerError::Topology(_)) => {}
             Err(error) => return Err(error),
         }
-        let channel = wire.channel().await?;
+        let channel = connection.channel().await?;
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
@@ -116,7 +115,7 @@ impl Subscriber {
             };
             match message {
                 Some(Ok(message)) => self.hand_on(&message),
-                Some(Err(error)) => break words::failure(&error),
+                Some(Err(error)) => break error_text::failure(&error),
                 None => break BrokerError::Unavailable("the broker has ended the consumer".into()),
             }
         };
@@ -130,7 +129,7 @@ impl Subscriber {
             return;
         }
         match serde_json::from_slice(&message.data) {
-            Ok(announcement) => self.listeners.tell(&announcement),
+            Ok(announcement) => self.subscribers.publish_locally(&announcement),
             Err(error) => tracing::debug!(
                 error = without_values(&error),
                 "a message on the exchange of events is not an announcement"

@@ -4,12 +4,12 @@
 //! messages just as well. Only what cannot carry them hinders, and then one agency only.
 
 use super::{
-    connection::Wire,
-    declaring::{Declaring, Said},
+    connection::AmqpConnection,
+    declarer::{DeclareReply, Declarer},
+    error_text,
     findings::{Finding, Findings},
     names::{self, Names},
     shape::{Difference, Shape, kind_name, long_string},
-    words,
 };
 use crate::{broker::BrokerError, domain::AgencyName, domain::Priority};
 use lapin::{ExchangeKind, types::AMQPValue, types::ShortString};
@@ -45,36 +45,44 @@ impl Topology {
     }
 
     /// Declares what is missing. All that hinders is reported together.
-    pub(super) async fn declare(&self, wire: &Wire, agencies: &[AgencyName]) -> Result<(), BrokerError> {
-        let mut declaring = Declaring::on(wire);
-        self.claim_prefix(&mut declaring).await?;
+    pub(super) async fn declare(
+        &self,
+        connection: &AmqpConnection,
+        agencies: &[AgencyName],
+    ) -> Result<(), BrokerError> {
+        let mut declarer = Declarer::on(connection);
+        self.claim_prefix(&mut declarer).await?;
         let mut misfits = Vec::new();
-        collect(&mut misfits, self.declare_exchanges(&mut declaring).await)?;
+        collect(&mut misfits, self.declare_exchanges(&mut declarer).await)?;
         for agency in agencies {
-            collect(&mut misfits, self.declare_agency(&mut declaring, agency).await)?;
+            collect(&mut misfits, self.declare_agency(&mut declarer, agency).await)?;
         }
         if misfits.is_empty() { Ok(()) } else { Err(BrokerError::Topology(misfits.join("; "))) }
     }
 
     /// Declares all that is known. One agency's misfit must not keep the others waiting: it has been told.
-    pub(super) async fn restore(&self, wire: &Wire) -> Result<(), BrokerError> {
+    pub(super) async fn restore(&self, connection: &AmqpConnection) -> Result<(), BrokerError> {
         let agencies: Vec<_> = self.known().iter().cloned().collect();
-        collect(&mut Vec::new(), self.declare(wire, &agencies).await)
+        collect(&mut Vec::new(), self.declare(connection, &agencies).await)
     }
 
     /// An exchange that nobody publishes to carries our journal's identity in the one argument that RabbitMQ compares. Who
     /// comes first has the prefix; a second installation is refused.
-    async fn claim_prefix(&self, declaring: &mut Declaring<'_>) -> Result<(), BrokerError> {
+    async fn claim_prefix(&self, declarer: &mut Declarer<'_>) -> Result<(), BrokerError> {
         let Some(identity) = &self.identity else { return Ok(()) };
         let (name, shape) = (self.names.owner_exchange(), self.owner_shape(identity));
-        match declaring.declare(&name, &shape).await? {
-            Said::Differs(said) if said.contains("'alternate-exchange'") => {
+        match declarer.declare(&name, &shape).await? {
+            DeclareReply::Differs(said) if said.contains("'alternate-exchange'") => {
                 // RabbitMQ cuts its sentences at 255 bytes: the other's name may be missing.
                 let theirs = Difference::read(&said).and_then(|it| self.names.owner_of(it.theirs.as_deref()?));
                 Err(self.foreign(theirs.as_deref().unwrap_or("of somebody else"), identity))
             }
             // Without rights only the messages tell whose they are.
-            Said::Yes | Said::Differs(_) | Said::NoRight(_) | Said::Missing(_) | Said::Locked(_) => Ok(()),
+            DeclareReply::Yes
+            | DeclareReply::Differs(_)
+            | DeclareReply::NoRight(_)
+            | DeclareReply::Missing(_)
+            | DeclareReply::Locked(_) => Ok(()),
         }
     }
 
@@ -91,25 +99,25 @@ impl Topology {
         }
     }
 
-    async fn declare_exchanges(&self, declaring: &mut Declaring<'_>) -> Result<(), BrokerError> {
-        let work = self.ensure(declaring, self.names.work_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
+    async fn declare_exchanges(&self, declarer: &mut Declarer<'_>) -> Result<(), BrokerError> {
+        let work = self.ensure(declarer, self.names.work_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
         // Without them messages flow all the same.
-        let dead = self.ensure(declaring, self.names.dead_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
+        let dead = self.ensure(declarer, self.names.dead_exchange(), Shape::exchange(ExchangeKind::Direct)).await;
         collect(&mut Vec::new(), dead)?;
-        let events = self.ensure(declaring, self.names.events_exchange(), Shape::exchange(ExchangeKind::Topic)).await;
+        let events = self.ensure(declarer, self.names.events_exchange(), Shape::exchange(ExchangeKind::Topic)).await;
         collect(&mut Vec::new(), events)?;
         work
     }
 
-    async fn declare_agency(&self, declaring: &mut Declaring<'_>, agency: &AgencyName) -> Result<(), BrokerError> {
+    async fn declare_agency(&self, declarer: &mut Declarer<'_>, agency: &AgencyName) -> Result<(), BrokerError> {
         // A missing place for dead letters must not stop the work.
         let dead = (self.names.dead_queue(agency), self.names.dead_exchange(), names::dead_key(agency));
-        collect(&mut Vec::new(), self.bound_queue(declaring, dead, Shape::queue()).await)?;
+        collect(&mut Vec::new(), self.bound_queue(declarer, dead, Shape::queue()).await)?;
         let mut misfits = Vec::new();
         for priority in Priority::ALL {
             let key = names::work_key(agency, priority);
             let work = (self.names.work_queue(agency, priority), self.names.work_exchange(), key);
-            collect(&mut misfits, self.bound_queue(declaring, work, self.work_shape(agency)).await)?;
+            collect(&mut misfits, self.bound_queue(declarer, work, self.work_shape(agency)).await)?;
         }
         if misfits.is_empty() { Ok(()) } else { Err(BrokerError::Topology(misfits.join("; "))) }
     }
@@ -126,17 +134,17 @@ impl Topology {
 
     async fn bound_queue(
         &self,
-        declaring: &mut Declaring<'_>,
+        declarer: &mut Declarer<'_>,
         (queue, exchange, key): (ShortString, ShortString, String),
         shape: Shape,
     ) -> Result<(), BrokerError> {
-        self.ensure(declaring, queue.clone(), shape).await?;
+        self.ensure(declarer, queue.clone(), shape).await?;
         let thing = format!("the binding of {queue}");
-        match declaring.bind(&queue, exchange.clone(), key.clone()).await? {
-            Said::Yes => self.findings.fits(&thing),
+        match declarer.bind(&queue, exchange.clone(), key.clone()).await? {
+            DeclareReply::Yes => self.findings.fits(&thing),
             // RabbitMQ tells nobody whether it is bound; a message that finds no queue comes back.
-            Said::NoRight(_) => self.findings.note(&thing, Finding::Given),
-            Said::Differs(said) | Said::Missing(said) | Said::Locked(said) => {
+            DeclareReply::NoRight(_) => self.findings.note(&thing, Finding::Given),
+            DeclareReply::Differs(said) | DeclareReply::Missing(said) | DeclareReply::Locked(said) => {
                 let why = format!(
                     "the queue `{queue}` cannot be bound to the exchange `{exchange}` by the key `{key}` (RabbitMQ says: {said})"
                 );
@@ -149,15 +157,15 @@ impl Topology {
     /// Declares a thing; if that is refused, takes what is there.
     async fn ensure(
         &self,
-        declaring: &mut Declaring<'_>,
+        declarer: &mut Declarer<'_>,
         name: ShortString,
         mut shape: Shape,
     ) -> Result<(), BrokerError> {
         let mut differences = Vec::new();
         let refusal = loop {
-            match declaring.declare(&name, &shape).await? {
-                Said::Yes => break None,
-                Said::Differs(said) => match Difference::read(&said) {
+            match declarer.declare(&name, &shape).await? {
+                DeclareReply::Yes => break None,
+                DeclareReply::Differs(said) => match Difference::read(&said) {
                     Some(found) if differences.len() < DIFFERENCES && shape.adopt(&found) => {
                         differences.push(found.to_string());
                     }
@@ -167,11 +175,13 @@ impl Topology {
                         break Some(said);
                     }
                 },
-                Said::NoRight(said) | Said::Missing(said) | Said::Locked(said) => break Some(said),
+                DeclareReply::NoRight(said) | DeclareReply::Missing(said) | DeclareReply::Locked(said) => {
+                    break Some(said);
+                }
             }
         };
         if let Some(said) = &refusal
-            && let Some(why) = missing(&name, &shape, said, declaring.look(&name, &shape).await?)
+            && let Some(why) = missing(&name, &shape, said, declarer.look(&name, &shape).await?)
         {
             return self.hinders(name.as_str(), why);
         }
@@ -224,20 +234,20 @@ fn collect(misfits: &mut Vec<String>, declared: Result<(), BrokerError>) -> Resu
 }
 
 /// Why what was refused cannot be used either.
-fn missing(name: &ShortString, shape: &Shape, refused: &str, found: Said) -> Option<String> {
+fn missing(name: &ShortString, shape: &Shape, refused: &str, found: DeclareReply) -> Option<String> {
     let kind = if shape.exchange.is_some() { "exchange" } else { "queue" };
     match found {
         // Its properties are unknown, or it may not even be looked at: then consuming and publishing tell.
-        Said::Yes | Said::Differs(_) | Said::NoRight(_) => None,
-        Said::Missing(_) if words::is_about_a_limit(refused) => Some(format!(
+        DeclareReply::Yes | DeclareReply::Differs(_) | DeclareReply::NoRight(_) => None,
+        DeclareReply::Missing(_) if error_text::is_about_a_limit(refused) => Some(format!(
             "the {kind} `{name}` does not exist, and RabbitMQ makes no more: raise the limit with `rabbitmqctl \
              set_vhost_limits`, or remove what nobody needs (RabbitMQ says: {refused})"
         )),
-        Said::Missing(_) => Some(format!(
+        DeclareReply::Missing(_) => Some(format!(
             "the {kind} `{name}` does not exist, and our user may not make it: give it the right with `rabbitmqctl \
              set_permissions`, or make it beforehand (RabbitMQ says: {refused})"
         )),
-        Said::Locked(said) => Some(format!(
+        DeclareReply::Locked(said) => Some(format!(
             "the {kind} `{name}` belongs to another connection alone: choose another broker.prefix (RabbitMQ says: {said})"
         )),
     }

@@ -1,8 +1,8 @@
 //! `punte demo`: with nothing to set up, submissions travel from a town hall to simulated agencies and back.
 
-mod picture;
-mod play;
+mod presenter;
 mod queues;
+mod run;
 mod tally;
 
 use super::{exit, output, signals::StopSignals};
@@ -11,7 +11,7 @@ use crate::{
     telemetry::{LogFormat, begin_logging},
 };
 use clap::Args;
-use picture::Picture;
+use presenter::Presenter;
 use queues::Queues;
 use std::{path::PathBuf, time::Duration};
 
@@ -64,46 +64,52 @@ impl Demo {
     async fn show(self) -> anyhow::Result<bool> {
         let mut stop = StopSignals::listen()?;
         let queues = self.broker.clone().map(Queues::new);
-        let picture = Picture { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
-        picture.title();
+        let presenter =
+            Presenter { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
+        presenter.title();
         let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
         let stack = TestStack::started(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;
         let went_as_planned = tokio::select! {
-            played = self.played(&stack, &picture, queues.as_ref()) => played,
+            outcome = self.run_cases(&stack, &presenter, queues.as_ref()) => outcome,
             () = stop.told_to_stop() => {
-                picture.interrupted();
+                presenter.interrupted();
                 Ok(false)
             }
         };
         if self.stay && matches!(went_as_planned, Ok(true)) {
-            picture.invitation(&stack);
+            presenter.invitation(&stack);
             stop.told_to_stop().await;
         }
         let agencies: Vec<_> = stack.simulators.keys().cloned().collect();
         stack.end(Duration::from_secs(10)).await;
         if let Some(queues) = &queues {
-            picture.removal(queues.remove(&agencies).await);
+            presenter.removal(queues.remove(&agencies).await);
         }
         went_as_planned
     }
 
-    async fn played(&self, stack: &TestStack, picture: &Picture, queues: Option<&Queues>) -> anyhow::Result<bool> {
+    async fn run_cases(
+        &self,
+        stack: &TestStack,
+        presenter: &Presenter,
+        queues: Option<&Queues>,
+    ) -> anyhow::Result<bool> {
         if let (Some(queues), Some(process)) = (queues, stack.process()) {
             queues.wait_for(process.broker.as_ref()).await?;
         }
-        picture.stack(stack);
+        presenter.stack(stack);
         let refusal = async {
             match (queues, stack.process()) {
                 (Some(queues), Some(process)) => queues.refusal(process.broker.as_ref()).await,
                 _ => std::future::pending().await,
             }
         };
-        let play = tokio::select! {
-            play = play::all(stack, picture) => play?,
+        let result = tokio::select! {
+            result = run::all(stack, presenter) => result?,
             why = refusal => anyhow::bail!("{why}"),
         };
-        picture.broker(stack, &play.tallies).await;
-        picture.summary(&play);
-        Ok(play.is_as_planned())
+        presenter.broker(stack, &result.tallies).await;
+        presenter.summary(&result);
+        Ok(result.is_as_planned())
     }
 }

@@ -58,7 +58,7 @@ impl<S> FramedStream<S> {
     }
 
     /// Looks at what has come, as far as that can be done now.
-    fn look(&mut self) {
+    fn process_unread(&mut self) {
         loop {
             match &mut self.state {
                 State::Open => self.passed.unsplit(self.unread.split()),
@@ -159,7 +159,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FramedStream<S> {
                 continue;
             }
             this.unread.extend_from_slice(part.filled());
-            this.look();
+            this.process_unread();
         }
     }
 }

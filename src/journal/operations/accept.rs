@@ -1,9 +1,9 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
-use super::{Access, Operation, SumAttachmentBytes};
+use super::{Access, Operation};
 use crate::domain::{Actor, AttachmentRef, OfficeName, Priority, Progress, Submission};
 use crate::journal::{
-    Acceptance, AttachmentBytes, BLOCK_BYTES, IdempotencyKey, JournalError, NoRoom, rows,
+    Acceptance, IdempotencyKey, JournalError, rows,
     store::{Statement, Store, Value, statement, values},
 };
 use jiff::Timestamp;
@@ -147,41 +147,5 @@ impl Operation for FindKey {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Acceptance>, JournalError> {
         earlier(store, &self.office, &self.key).await
-    }
-}
-
-pub struct AddAttachment {
-    pub office: OfficeName,
-    pub attachment: AttachmentRef,
-    pub most: AttachmentBytes,
-    pub now: Timestamp,
-}
-
-impl Operation for AddAttachment {
-    type Output = Result<(), NoRoom>;
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        store.script(S::IN_TURN).await?;
-        let lies = SumAttachmentBytes { office: self.office.clone() }.run(store).await?;
-        let more = self.attachment.size_bytes.next_multiple_of(BLOCK_BYTES);
-        if let Err(no_room) = lies.check(more, more, &self.most) {
-            return Ok(Err(no_room));
-        }
-        let AttachmentRef { id, sha256, size_bytes, media_type, name } = &self.attachment;
-        let insert = statement(
-            "INSERT INTO attachments (id, office, sha256, size_bytes, media_type, name, uploaded_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            values![
-                *id,
-                self.office.as_str(),
-                sha256.as_str(),
-                *size_bytes,
-                media_type.as_str(),
-                name.as_str(),
-                self.now
-            ],
-        );
-        store.execute(vec![insert]).await.map(|_| Ok(()))
     }
 }

@@ -2,6 +2,7 @@
 //! written once and runs on both databases.
 
 mod accept;
+mod attachments;
 mod change;
 mod claim;
 mod mark;
@@ -14,20 +15,19 @@ mod schedule;
 mod wait;
 mod wake;
 
-pub use accept::{Accept, AddAttachment, FindKey};
+pub use accept::{Accept, FindKey};
+pub use attachments::{
+    AddAttachment, FilesRemoved, FindAttachment, ForgetAttachments, ForgottenFiles, KnownAttachments,
+    SumAttachmentBytes,
+};
 pub use change::{RecordChanges, RecordWhole};
 pub use claim::ClaimOutbox;
 pub use mark::{AdvanceMark, CallEarlier, ConfirmMark, ReadMark, Recognise, RestoreNext};
 pub use notices::{ClaimNotices, SettleNotice};
 pub use outbox::{Published, UnclaimOutbox};
 pub use probe::WriteProbe;
-pub use reading::{
-    Attempts, Counts, Find, FindAttachment, FindNamed, FindWhole, Identity, List, SumAttachmentBytes, Timeline,
-};
-pub use retention::{
-    EraseContent, EraseWire, EraseWireOf, Erased, FilesRemoved, ForgetAttachments, ForgetKeys, ForgottenFiles,
-    KnownAttachments,
-};
+pub use reading::{Attempts, Counts, Find, FindNamed, FindWhole, Identity, List, Timeline};
+pub use retention::{EraseContent, EraseWire, EraseWireOf, Erased, ForgetKeys};
 pub use schedule::{DueNow, Lost, NextDue, OldestQueued, Overdue, QueuedSince, Requeue, VoidLeases};
 pub use wait::KeepWaiting;
 pub use wake::Wake;

@@ -1,9 +1,9 @@
 //! Questions that change nothing.
 
 use super::{Access, Operation};
-use crate::domain::{AttachmentId, AttachmentRef, Attempt, Change, IdPart, OfficeName, StateName, SubmissionId};
+use crate::domain::{Attempt, Change, IdPart, StateName, SubmissionId};
 use crate::journal::{
-    AttachmentBytes, BLOCK_BYTES, JournalError, ListFilter, Record, StateCount, rows,
+    JournalError, ListFilter, Record, StateCount, rows,
     store::{Statement, Store, Value, statement, values},
 };
 use std::cmp::Reverse;
@@ -113,43 +113,6 @@ impl Operation for Attempts {
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Attempt>, JournalError> {
         let sql = format!("SELECT {} FROM attempts WHERE submission = $1 ORDER BY number", rows::ATTEMPT);
         store.query(statement(sql, values![self.0])).await?.into_iter().map(rows::attempt).collect()
-    }
-}
-
-pub struct SumAttachmentBytes {
-    pub office: OfficeName,
-}
-
-impl Operation for SumAttachmentBytes {
-    type Output = AttachmentBytes;
-    const ACCESS: Access = Access::Read;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<AttachmentBytes, JournalError> {
-        let sum = format!(
-            "SELECT CAST(coalesce(sum((size_bytes + {BLOCK_BYTES} - 1) / {BLOCK_BYTES} * {BLOCK_BYTES}), 0) AS bigint) \
-             FROM attachments"
-        );
-        let unused = "NOT EXISTS (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id)";
-        let sql = format!("SELECT ({sum} WHERE office = $1 AND {unused}), ({sum} WHERE office = $1), ({sum})");
-        let summed = store.query(statement(sql, values![self.office.as_str()])).await?;
-        let Some(mut row) = summed.into_iter().next() else { return Ok(AttachmentBytes::default()) };
-        Ok(AttachmentBytes { unused: row.whole()?, office: row.whole()?, all: row.whole()? })
-    }
-}
-
-pub struct FindAttachment {
-    pub office: OfficeName,
-    pub id: AttachmentId,
-}
-
-impl Operation for FindAttachment {
-    type Output = Option<AttachmentRef>;
-    const ACCESS: Access = Access::Read;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Option<AttachmentRef>, JournalError> {
-        let sql = "SELECT id, sha256, size_bytes, media_type, name FROM attachments WHERE id = $1 AND office = $2";
-        let found = store.query(statement(sql, values![self.id, self.office.as_str()])).await?;
-        found.into_iter().next().map(rows::attachment).transpose()
     }
 }
 

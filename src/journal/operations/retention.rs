@@ -1,7 +1,7 @@
 //! Erasing and forgetting: what is older than a time comes in, how much was erased goes out.
 
-use super::{Access, CHUNK_ROWS, Operation, outbox::id_list};
-use crate::domain::{AttachmentId, State, SubmissionId};
+use super::{Access, CHUNK_ROWS, Operation};
+use crate::domain::{State, SubmissionId};
 use crate::journal::{
     JournalError, rows,
     store::{Row, Statement, Store, statement, values},
@@ -128,70 +128,5 @@ impl Operation for ForgetKeys {
         let sql = "DELETE FROM idempotency_keys WHERE (office, key) IN \
                    (SELECT office, key FROM idempotency_keys WHERE used_at < $1 ORDER BY used_at LIMIT $2)";
         store.execute(vec![statement(sql, values![self.used_before, CHUNK_ROWS])]).await
-    }
-}
-
-/// At most [`CHUNK_ROWS`]; how many there were. Their files are noted as [`ForgottenFiles`].
-pub struct ForgetAttachments {
-    pub before: Timestamp,
-}
-
-impl Operation for ForgetAttachments {
-    type Output = u64;
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
-        let sql = "DELETE FROM attachments WHERE id IN (SELECT id FROM attachments WHERE uploaded_at < $1 AND NOT EXISTS \
-                   (SELECT 1 FROM attachment_uses WHERE attachment = attachments.id) ORDER BY uploaded_at LIMIT $2) \
-                   RETURNING id";
-        let mut forgotten = store.query(statement(sql, values![self.before, CHUNK_ROWS])).await?;
-        let forgotten: Vec<AttachmentId> = forgotten.iter_mut().map(Row::id).collect::<Result<_, _>>()?;
-        let count = forgotten.len() as u64;
-        let note = "INSERT INTO forgotten_files (attachment) VALUES ($1) ON CONFLICT DO NOTHING";
-        store.execute(forgotten.into_iter().map(|id| statement(note, values![id])).collect()).await?;
-        Ok(count)
-    }
-}
-
-/// Attachments that are forgotten and whose files were not reported to be removed.
-pub struct ForgottenFiles;
-
-impl Operation for ForgottenFiles {
-    type Output = Vec<AttachmentId>;
-    const ACCESS: Access = Access::Read;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<AttachmentId>, JournalError> {
-        let mut files = store.query(statement("SELECT attachment FROM forgotten_files", vec![])).await?;
-        files.iter_mut().map(Row::id).collect()
-    }
-}
-
-/// Those of them that the journal has.
-pub struct KnownAttachments {
-    pub ids: Vec<AttachmentId>,
-}
-
-impl Operation for KnownAttachments {
-    type Output = Vec<AttachmentId>;
-    const ACCESS: Access = Access::Read;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<AttachmentId>, JournalError> {
-        let sql = format!("SELECT id FROM attachments WHERE id IN ({})", S::IDS);
-        let mut known = store.query(statement(sql, values![id_list(&self.ids)])).await?;
-        known.iter_mut().map(Row::id).collect()
-    }
-}
-
-pub struct FilesRemoved {
-    pub ids: Vec<AttachmentId>,
-}
-
-impl Operation for FilesRemoved {
-    type Output = ();
-    const ACCESS: Access = Access::Write;
-
-    async fn run<S: Store>(&self, store: &mut S) -> Result<(), JournalError> {
-        let sql = "DELETE FROM forgotten_files WHERE attachment = $1";
-        store.execute(self.ids.iter().map(|id| statement(sql, values![*id])).collect()).await.map(|_| ())
     }
 }

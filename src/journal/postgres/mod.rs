@@ -20,7 +20,7 @@ use super::{
     operations::{self as op, Access, Operation},
     store::{Store, statement, values},
 };
-use crate::crash::{self, Point};
+use crate::failpoints::{self, Failpoint};
 use address::Address;
 use connector::Connector;
 use failure::Failure;
@@ -251,9 +251,9 @@ async fn carry_out<O: Operation>(session: &mut Session, operation: &O) -> Result
     }
     let transaction = begin(client, way).await?;
     let output = run(operation, PostgresStore::new(transaction.client(), way)).await?;
-    crash::here(Point::PostgresCommitting);
+    failpoints::hit(Failpoint::PostgresCommitting);
     transaction.commit().await.map_err(|error| Failure::of(&error, true))?;
-    crash::here(Point::PostgresCommitted);
+    failpoints::hit(Failpoint::PostgresCommitted);
     Ok(output)
 }
 

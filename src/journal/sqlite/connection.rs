@@ -1,7 +1,7 @@
 //! One connection: statements come in, rows go out, and SQLite's errors lose what they might tell about a row.
 
 use crate::{
-    crash::{self, Point},
+    failpoints::{self, Failpoint},
     journal::{
         JournalError,
         store::{Row, Statement, Store, Value},
@@ -99,9 +99,9 @@ pub fn begin(connection: &Connection) -> Result<(), JournalError> {
 }
 
 pub fn commit(connection: &Connection) -> Result<(), JournalError> {
-    crash::here(Point::SqliteCommitting);
+    failpoints::hit(Failpoint::SqliteCommitting);
     let committed = command(connection, "COMMIT");
-    crash::here(Point::SqliteCommitted);
+    failpoints::hit(Failpoint::SqliteCommitted);
     committed
 }
 

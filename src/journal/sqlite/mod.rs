@@ -72,14 +72,14 @@ impl SqliteJournal {
     }
 
     /// Beside the process that works on it, or in its absence.
-    pub fn visit(path: &Path) -> Result<Self, JournalError> {
+    pub fn open_existing(path: &Path) -> Result<Self, JournalError> {
         check(path)?;
-        Self::open_for(path, Purpose::Visit)
+        Self::open_for(path, Purpose::Command)
     }
 
     /// Though its log may be lost: an operator has said that this is all there is.
-    pub fn visit_incomplete(path: &Path) -> Result<Self, JournalError> {
-        Self::open_for(path, Purpose::Visit)
+    pub fn open_without_log(path: &Path) -> Result<Self, JournalError> {
+        Self::open_for(path, Purpose::Command)
     }
 
     fn open_for(path: &Path, purpose: Purpose) -> Result<Self, JournalError> {
@@ -138,17 +138,18 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Work,
-    Visit,
+    /// An operator's command, beside the process that works on the file or in its absence.
+    Command,
     /// There is no file.
     Memory,
 }
 
 impl Drop for EndOfUse {
-    /// In order: whoever finds the file later needs no log beside it. A visitor closes it for a process that has died.
+    /// In order: whoever finds the file later needs no log beside it. A command closes it for a process that has died.
     fn drop(&mut self) {
         let is_ours = match self.purpose {
             Purpose::Work => true,
-            Purpose::Visit => matches!(try_own(self.place.path()), Ok(Some(_))),
+            Purpose::Command => matches!(try_own(self.place.path()), Ok(Some(_))),
             Purpose::Memory => false,
         };
         // In place of what was removed nothing new is made.

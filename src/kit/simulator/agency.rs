@@ -49,6 +49,13 @@ pub(super) struct Agency {
     pub breaks: AtomicUsize,
 }
 
+/// When a fault shows: before the agency has done what it is asked, or afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    BeforeEffect,
+    AfterEffect,
+}
+
 type Answer = Result<Response<Body>, Reset>;
 
 /// An answer that waits for another one, and where its own receiver waits for that other one.
@@ -100,7 +107,7 @@ impl Agency {
             self.note(asked, &parts.headers, now);
         }
         tokio::time::sleep(Duration::from_millis(plan.delay_ms)).await;
-        if let Some(response) = self.fault(plan.fault.as_ref(), false) {
+        if let Some(response) = self.fault(plan.fault.as_ref(), Phase::BeforeEffect) {
             return response;
         }
         let answer = match asked {
@@ -167,7 +174,7 @@ impl Agency {
             let reference = asked.reference.as_deref();
             self.ledger.record(&operation.service, operation.effect, reference, traceparent(headers));
         }
-        if let Some(response) = self.fault(fault, true) {
+        if let Some(response) = self.fault(fault, Phase::AfterEffect) {
             return response;
         }
         let reply = match fault {
@@ -178,7 +185,8 @@ impl Agency {
     }
 
     /// What the faults do that need no understanding of the request, before or after the effect.
-    fn fault(&self, fault: Option<&SimulatedFault>, is_after: bool) -> Option<Result<Response<Body>, Reset>> {
+    fn fault(&self, fault: Option<&SimulatedFault>, phase: Phase) -> Option<Result<Response<Body>, Reset>> {
+        let is_after = phase == Phase::AfterEffect;
         match fault? {
             SimulatedFault::Status { code, retry_after_secs, after_effect } if *after_effect == is_after => {
                 Some(Ok(response::status(*code, *retry_after_secs)))

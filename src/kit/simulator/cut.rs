@@ -27,7 +27,7 @@ pub(super) enum BreakAt {
 /// What comes there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// The end, with TLS's farewell.
+    /// The end, with TLS's close_notify.
     End,
     /// The end, without it.
     Drop,

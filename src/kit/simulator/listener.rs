@@ -58,9 +58,10 @@ impl Acceptor for AgencyAcceptor {
             self.agency.shown_another.fetch_add(1, Ordering::Relaxed);
         }
         let stream = other.unwrap_or(&self.tls.own).accept(connection).await.ok()?;
-        let farewell = self.agency.certificate_changed.lock().unwrap_or_else(PoisonError::into_inner).child_token();
+        let close_after_response =
+            self.agency.certificate_changed.lock().unwrap_or_else(PoisonError::into_inner).child_token();
         let (stream, peer) = Cut::around(stream);
-        Some(Accepted { stream, version: HttpVersion::Http1, connection: Connection { peer, farewell } })
+        Some(Accepted { stream, version: HttpVersion::Http1, connection: Connection { peer, close_after_response } })
     }
 
     fn is_identified(&self, _: &CutSwitch) -> bool {
@@ -68,7 +69,7 @@ impl Acceptor for AgencyAcceptor {
     }
 }
 
-/// RST in the place of FIN, and no farewell of TLS.
+/// RST in the place of FIN, and no close_notify of TLS.
 impl ResetOnDrop for TlsStream<TcpConnection> {
     fn reset_on_drop(&self) {
         let _ = self.get_ref().0.socket().set_zero_linger();

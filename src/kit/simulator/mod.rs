@@ -181,7 +181,7 @@ impl Simulator {
     }
 
     /// From now on it takes the time from this clock, as signatures show and check it.
-    pub fn live_by(&self, clock: Arc<dyn Clock>) {
+    pub fn set_clock(&self, clock: Arc<dyn Clock>) {
         *self.agency.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 

@@ -44,7 +44,7 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
         state.metrics.refusal(problem.code);
         response = problem.into_response_of(&trace);
     }
-    let is_last = connection.farewell.is_cancelled() || state.shutdown.is_cancelled();
+    let is_last = connection.close_after_response.is_cancelled() || state.shutdown.is_cancelled();
     complete(&mut response, &trace, version, if is_last { After::Close } else { After::KeepAlive });
     state.metrics.request(method, route, response.status().as_u16(), begun.elapsed());
     let _inside = span.enter();
@@ -70,9 +70,9 @@ impl Admission {
     }
 
     fn judge(&self, connection: &Connection<Peer>, trace: TraceParent, request: &Request) -> Result<Admitted, Problem> {
-        check_request(request).inspect_err(|_| connection.farewell.cancel())?;
+        check_request(request).inspect_err(|_| connection.close_after_response.cancel())?;
         let office = connection.peer.office(&self.directory, self.state.clock.now());
-        let office = office.inspect_err(|_| connection.farewell.cancel())?;
+        let office = office.inspect_err(|_| connection.close_after_response.cancel())?;
         tracing::Span::current().record("office", office.office.name.as_str());
         if self.state.shutdown.is_cancelled() {
             return Err(Code::ShuttingDown.into());

@@ -37,7 +37,7 @@ struct Follower {
     /// Read, but not sent yet.
     waiting: Vec<Change>,
     ends_at: Instant,
-    spoke_at: Instant,
+    last_sent_at: Instant,
     _permit: Waiting,
 }
 
@@ -59,7 +59,7 @@ pub async fn events(
     }
     let now = Instant::now();
     let (waiting, ends_at) = (unsent(timeline, sent), now + LONGEST_STREAM);
-    let follower = Follower { state, id, watch, sent, waiting, ends_at, spoke_at: now, _permit: permit };
+    let follower = Follower { state, id, watch, sent, waiting, ends_at, last_sent_at: now, _permit: permit };
     Ok(streamed(follower))
 }
 
@@ -93,7 +93,7 @@ impl Follower {
     async fn next(&mut self) -> Option<String> {
         loop {
             if !self.waiting.is_empty() {
-                return Some(self.speak());
+                return Some(self.render_changes());
             }
             let is_over = Instant::now() >= self.ends_at || self.state.shutdown.is_cancelled();
             let record = if is_over { None } else { self.state.submissions.find(self.id).await.ok().flatten() };
@@ -105,26 +105,26 @@ impl Follower {
             if is_settled {
                 return None;
             }
-            if self.spoke_at.elapsed() >= KEEP_ALIVE {
-                self.spoke_at = Instant::now();
+            if self.last_sent_at.elapsed() >= KEEP_ALIVE {
+                self.last_sent_at = Instant::now();
                 return Some(": still here\n\n".into());
             }
             tokio::select! {
-                _ = self.watch.news() => {}
+                _ = self.watch.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = self.state.shutdown.cancelled() => {}
             }
         }
     }
 
-    fn speak(&mut self) -> String {
+    fn render_changes(&mut self) -> String {
         let changes = std::mem::take(&mut self.waiting);
         let mut text = String::new();
         for change in changes {
             self.sent += 1;
             text.push_str(&format!("id: {}\nevent: state\ndata: {}\n\n", self.sent, submission_view::change(&change)));
         }
-        self.spoke_at = Instant::now();
+        self.last_sent_at = Instant::now();
         text
     }
 }

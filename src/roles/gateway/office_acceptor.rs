@@ -83,7 +83,7 @@ impl Acceptor for OfficeAcceptor {
         self.metrics.connection_opened();
         let open = OpenConnection(self.metrics.clone());
         let peer = Peer { chain, verdict, permit, _open: open };
-        let connection = Connection { peer, farewell: CancellationToken::new() };
+        let connection = Connection { peer, close_after_response: CancellationToken::new() };
         Some(Accepted { stream, version, connection })
     }
 

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     broker::{Watch, WorkItem},
-    crash::{self, Point},
     delivery::PendingAccept,
     domain::{Change, Code, StateName, Submission, SubmissionId, TraceParent},
-    http_server::{BodyReader, Pace, Problem},
+    failpoints::{self, Failpoint},
+    http_server::{BodyDeadlines, BodyReader, Problem},
     journal::{Acceptance, IdempotencyKey, Record},
     json::{self, Rules},
     roles::dispatch::{NoPublishSlot, PublishSlot},
@@ -36,8 +36,8 @@ pub async fn submit(State(state): State<Arc<GatewayState>>, request: OfficeReque
     let settings = &state.settings;
     let memory = state.limits.memory(&request.office.limits);
     let max_bytes = settings.max_body_bytes as u64;
-    let pace = Pace { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
-    let body = BodyReader::new(request.body, max_bytes, Code::RequestTooLarge, pace)?;
+    let deadlines = BodyDeadlines { timeout: settings.body_timeout, window: settings.body_timeout / 3 };
+    let body = BodyReader::new(request.body, max_bytes, Code::RequestTooLarge, deadlines)?;
     let body = body.hold(memory).await?;
     let counted = json::parse_counted(&body.bytes, Rules::OFFICE)?;
     // Many small values take more than their text: as much as they need, if the gateway has so much at all.
@@ -76,7 +76,7 @@ async fn accept(
     let record = Arc::new(Record::accepted(submission));
     let submission = &record.submission;
     let watch = state.broker.watch(submission.id);
-    crash::here(Point::GatewayValidated);
+    failpoints::hit(Failpoint::GatewayValidated);
     let slot_found = state.dispatch.as_ref().map_or(Err(NoPublishSlot::NoRoom), |dispatch| dispatch.slot(submission));
     let publish_by = match &slot_found {
         Ok(_) => PublishBy::Caller { until: PublishSlot::claimed_until(submission.accepted_at) },
@@ -93,7 +93,7 @@ async fn accept(
         state.dispatch.iter().for_each(|dispatch| dispatch.forget(submission));
     }
     let acceptance = acceptance?;
-    crash::here(Point::GatewayJournaled);
+    failpoints::hit(Failpoint::GatewayJournaled);
     if acceptance != Acceptance::New {
         return repeated(state, Some(acceptance)).ok_or(Code::Internal)?;
     }
@@ -176,7 +176,7 @@ async fn until_settled(
         }
         let look_at = deadline.min(Instant::now() + LOOK_EVERY);
         may_be_settled = tokio::select! {
-            state = watch.news() => state.is_none_or(StateName::is_settled),
+            state = watch.changed() => state.is_none_or(StateName::is_settled),
             () = tokio::time::sleep_until(look_at) => true,
             () = state.shutdown.cancelled() => true,
         };

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     attachments::{Arrived, Arriving},
     domain::{AttachmentId, AttachmentRef, Code, lower_hex},
-    http_server::{BodyReader, Pace, Problem},
+    http_server::{BodyDeadlines, BodyReader, Problem},
 };
 use axum::extract::State;
 use http::StatusCode;
@@ -32,8 +32,9 @@ pub async fn upload(State(state): State<Arc<GatewayState>>, request: OfficeReque
     }
     let wanted = headers::content_sha256(&request.headers)?;
     let mut share = Share::begin(&state.quota, &*state.journal, settings, &request.office.office.name).await?;
-    let pace = Pace { timeout: state.settings.body_timeout * 10, window: state.settings.body_timeout / 3 };
-    let mut body = BodyReader::new(request.body, settings.max_bytes, Code::AttachmentTooLarge, pace)?;
+    let deadlines =
+        BodyDeadlines { timeout: state.settings.body_timeout * 10, window: state.settings.body_timeout / 3 };
+    let mut body = BodyReader::new(request.body, settings.max_bytes, Code::AttachmentTooLarge, deadlines)?;
     let mut arriving = state.attachments.begin().map_err(disk_fault)?;
     receive(&mut body, &mut arriving, &mut share, &media_type).await?;
     if wanted.is_some_and(|wanted| wanted != arriving.sha256()) {

@@ -5,8 +5,8 @@ use super::{
     webhook_client::{PostError, Posted, WebhookClient},
 };
 use crate::{
-    crash::{self, Point},
-    domain::{Code, State, later, told},
+    domain::{Code, State, later, redact_for_display},
+    failpoints::{self, Failpoint},
     journal::{Journal, Notice, NoticeOutcome},
     telemetry::{Metrics, WebhookEnd},
 };
@@ -22,9 +22,9 @@ pub(super) async fn deliver(state: &NotifierState, client: &WebhookClient, notic
             return settle(state, notice, again(state, notice, None)).await;
         }
     };
-    crash::here(Point::NotifierClaimed);
+    failpoints::hit(Failpoint::NotifierClaimed);
     let posted = client.post(&notice.id.to_string(), state.clock.now(), body).await;
-    crash::here(Point::NotifierPosted);
+    failpoints::hit(Failpoint::NotifierPosted);
     let outcome = match posted {
         Ok(Posted::Taken) => NoticeOutcome::Delivered,
         Ok(Posted::Gone) => NoticeOutcome::GivenUp,
@@ -33,7 +33,7 @@ pub(super) async fn deliver(state: &NotifierState, client: &WebhookClient, notic
     };
     report(notice, &posted, &outcome);
     settle(state, notice, outcome).await;
-    crash::here(Point::NotifierSettled);
+    failpoints::hit(Failpoint::NotifierSettled);
 }
 
 pub(super) async fn give_up(journal: &Arc<dyn Journal>, metrics: &Metrics, notice: &Notice) {
@@ -89,7 +89,7 @@ fn report(notice: &Notice, posted: &Result<Posted, PostError>, outcome: &NoticeO
         Ok(Posted::Taken) => return tracing::debug!(notice = %notice.id, office = %notice.office, "delivered"),
         Ok(Posted::Gone) => "410: the webhook is gone".to_owned(),
         Ok(Posted::NotTaken { status, .. }) => format!("HTTP status {status}"),
-        Err(error) => told(&error.to_string(), 300),
+        Err(error) => redact_for_display(&error.to_string(), 300),
     };
     let is_over = *outcome == NoticeOutcome::GivenUp;
     tracing::warn!(%code, why, is_over, tries = notice.tries + 1, notice = %notice.id, office = %notice.office,

@@ -15,7 +15,7 @@ pub use address::{check_host, is_public};
 pub use webhook_client::{check_webhook, resolve_webhook};
 pub use webhook_clients::{NotifierError, WebhookClients};
 
-use super::lasting::lasting;
+use super::supervise::restart_on_panic;
 use crate::{
     domain::{Clock, Schedule},
     journal::Journal,
@@ -23,7 +23,7 @@ use crate::{
     submissions::Submissions,
     telemetry::Metrics,
 };
-use state::{NotifierState, OfficeLimits};
+use state::{NoticeLimits, NotifierState};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -50,16 +50,16 @@ impl Notifier {
     pub fn start(parts: NotifierParts) -> Result<Self, NotifierError> {
         let clients = Arc::new(WebhookClients::open(&parts.offices, parts.clock.now())?);
         let state = Arc::new(NotifierState {
-            submissions: Submissions::visiting(parts.journal.clone(), parts.clock.clone()),
+            submissions: Submissions::without_listeners(parts.journal.clone(), parts.clock.clone()),
             journal: parts.journal,
             clock: parts.clock,
             metrics: parts.metrics,
             schedule: parts.schedule,
-            deliveries: OfficeLimits::of(clients.offices()),
+            deliveries: NoticeLimits::of(clients.offices()),
             clients: clients.clone(),
         });
         let shutdown = parts.shutdown;
         let run = move || claims::run(state.clone(), shutdown.clone());
-        Ok(Self { clients, ended: tokio::spawn(async move { lasting("webhooks", run).await }) })
+        Ok(Self { clients, ended: tokio::spawn(async move { restart_on_panic("webhooks", run).await }) })
     }
 }

@@ -23,11 +23,11 @@ pub(super) struct NotifierState {
     /// One client for each office that has a webhook.
     pub clients: Arc<WebhookClients>,
     /// The limits of each office that has a webhook: one whose webhook is dead fills its own and delays no other office.
-    pub deliveries: OfficeLimits,
+    pub deliveries: NoticeLimits,
 }
 
 /// By office.
-pub(super) struct OfficeLimits(BTreeMap<OfficeName, OfficeDeliveries>);
+pub(super) struct NoticeLimits(BTreeMap<OfficeName, OfficeDeliveries>);
 
 /// How many notices of one office are in this process.
 struct OfficeDeliveries {
@@ -56,7 +56,7 @@ pub(super) enum Admission {
 const MOST_HELD: usize = 2000;
 const MOST_POSTED_AT_ONCE: usize = 8;
 
-impl OfficeLimits {
+impl NoticeLimits {
     pub fn of<'a>(offices: impl Iterator<Item = &'a OfficeName>) -> Self {
         Self(offices.map(|office| (office.clone(), OfficeDeliveries::new())).collect())
     }

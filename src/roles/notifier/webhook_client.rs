@@ -2,6 +2,7 @@
 
 use super::address::{ForbiddenAddress, Guarded, check_host};
 use crate::{
+    http_client::{RetryAfter, retry_after},
     network_errors::in_words,
     settings::{Secret, WebhookSettings},
     trust::{
@@ -10,7 +11,7 @@ use crate::{
     },
 };
 use http::{HeaderMap, StatusCode, header};
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::Timestamp;
 use reqwest::{Client, Url, dns::Resolve, redirect};
 use std::{
     error::Error,
@@ -132,7 +133,7 @@ impl WebhookClient {
         Ok(match answer.status() {
             status if status.is_success() => Posted::Taken,
             StatusCode::GONE => Posted::Gone,
-            status => Posted::NotTaken { status, retry_after: retry_after(answer.headers(), at) },
+            status => Posted::NotTaken { status, retry_after: wait_asked_for(answer.headers(), at) },
         })
     }
 }
@@ -175,14 +176,12 @@ fn client(settings: &WebhookSettings, now: Timestamp, warnings: &mut Vec<String>
     builder.build().map_err(|error| PostError::Transport(in_words(&error)))
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse() {
-        return Some(Duration::from_secs(secs));
+/// A date that is over says nothing: our own schedule holds.
+fn wait_asked_for(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    match retry_after(headers.get(header::RETRY_AFTER)?, now)? {
+        RetryAfter::Wait(wait) => Some(wait),
+        RetryAfter::Past => None,
     }
-    let at = rfc2822::parse(text).ok()?.timestamp();
-    Duration::try_from(at.duration_since(now)).ok()
 }
 
 fn fault_of(error: &reqwest::Error) -> PostError {
@@ -209,7 +208,7 @@ mod tests {
         let wait = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, http::HeaderValue::from_str(text).unwrap());
-            retry_after(&headers, now).map(|wait| wait.as_secs())
+            wait_asked_for(&headers, now).map(|wait| wait.as_secs())
         };
         assert_eq!(wait("120"), Some(120));
         assert_eq!(wait("Thu, 01 Jan 2026 00:00:30 GMT"), Some(30));

@@ -1,7 +1,7 @@
 //! Whether the journal takes writes, asked by anybody as often as they like: it is written at most once a second, and never
 //! twice at the same time.
 
-use super::part::PartState;
+use super::component::ComponentHealth;
 use crate::journal::Journal;
 use futures_util::{
     FutureExt,
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 /// How long an outcome is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
-type Asked = Shared<BoxFuture<'static, PartState>>;
+type Asked = Shared<BoxFuture<'static, ComponentHealth>>;
 
 pub struct JournalProbe {
     journal: Arc<dyn Journal>,
@@ -31,7 +31,7 @@ impl JournalProbe {
         Self { journal, patience, last: Mutex::default() }
     }
 
-    pub fn ask(&self) -> BoxFuture<'static, PartState> {
+    pub fn ask(&self) -> BoxFuture<'static, ComponentHealth> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((asked_at, asked)) = &*last
             && (asked.peek().is_none() || asked_at.elapsed() < FRESH)
@@ -46,11 +46,11 @@ impl JournalProbe {
     }
 }
 
-async fn write(journal: Arc<dyn Journal>, patience: Duration) -> PartState {
+async fn write(journal: Arc<dyn Journal>, patience: Duration) -> ComponentHealth {
     match timeout(patience, journal.ping()).await {
-        Ok(Ok(())) => PartState::Up,
-        Ok(Err(error)) => PartState::Down(error.to_string()),
-        Err(_) => PartState::Down("it cannot be written: it did not answer in time".into()),
+        Ok(Ok(())) => ComponentHealth::Up,
+        Ok(Err(error)) => ComponentHealth::Down(error.to_string()),
+        Err(_) => ComponentHealth::Down("it cannot be written: it did not answer in time".into()),
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
         let probe = JournalProbe::new(journal.clone(), Duration::from_secs(5));
         for _ in 0..20 {
             let asked = futures_util::future::join_all((0..5).map(|_| probe.ask())).await;
-            assert!(asked.iter().all(|state| *state == PartState::Up), "{asked:?}");
+            assert!(asked.iter().all(|state| *state == ComponentHealth::Up), "{asked:?}");
         }
         // The second may have ended meanwhile.
         assert!((1..=2).contains(&journal.writer_counts().commands), "{:?}", journal.writer_counts());
@@ -80,11 +80,11 @@ mod tests {
         let other = rusqlite::Connection::open(&path).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let begun = Instant::now();
-        assert!(matches!(probe.ask().await, PartState::Down(why) if why.contains("in time")));
+        assert!(matches!(probe.ask().await, ComponentHealth::Down(why) if why.contains("in time")));
         assert!(begun.elapsed() < Duration::from_secs(2));
         other.execute_batch("ROLLBACK").unwrap();
         let until_up = async {
-            while probe.ask().await != PartState::Up {
+            while probe.ask().await != ComponentHealth::Up {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

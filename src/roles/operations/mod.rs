@@ -1,11 +1,11 @@
 //! The operators' listener: plain HTTP requests come in; liveness, readiness and Prometheus text go out.
 
 mod journal_probe;
-mod part;
+mod component;
 mod queue_monitor;
 mod readiness;
 
-pub use part::{Part, PartState};
+pub use component::{Component, ComponentHealth};
 pub use queue_monitor::QueueMonitor;
 pub use readiness::Readiness;
 

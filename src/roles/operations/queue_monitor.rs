@@ -1,7 +1,7 @@
 //! How many messages and consumers every agency's queues have: the broker is asked with a time limit, at most once a second;
 //! its answer, or its last one, goes out.
 
-use super::PartState;
+use super::ComponentHealth;
 use crate::{
     broker::{Broker, BrokerError, QueueDepth},
     domain::AgencyName,
@@ -20,14 +20,14 @@ pub struct QueueMonitor {
     agencies: Vec<AgencyName>,
     metrics: Metrics,
     /// Replaced by each look at the broker.
-    seen: Mutex<BTreeMap<AgencyName, Reading>>,
+    seen: Mutex<BTreeMap<AgencyName, QueueSnapshot>>,
     /// When the broker was asked last; one asks, and the others wait for what it hears.
     asked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// One agency's queues when the broker last spoke of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Reading {
+struct QueueSnapshot {
     depth: QueueDepth,
     dead_letters: u64,
     /// Why it does not speak of them now.
@@ -47,37 +47,37 @@ impl QueueMonitor {
     /// Why the broker counts as silent; `None` if it answers.
     pub async fn silence(&self) -> Option<String> {
         self.look().await;
-        let is_silent = |reading: &Reading| reading.trouble == Some(silence());
+        let is_silent = |snapshot: &QueueSnapshot| snapshot.trouble == Some(silence());
         self.seen().values().any(is_silent).then(|| format!("{}; messages wait in the journal", silence().reason()))
     }
 
     /// Whether the broker sees somebody who takes this agency's messages.
-    pub async fn consumers(&self, agency: &AgencyName) -> PartState {
-        let Reading { depth, trouble, .. } = self.of(agency).await;
+    pub async fn consumers(&self, agency: &AgencyName) -> ComponentHealth {
+        let QueueSnapshot { depth, trouble, .. } = self.of(agency).await;
         match trouble {
-            Some(error) if depth == QueueDepth::default() => PartState::Degraded(error.reason()),
-            Some(error) => PartState::Degraded(format!(
+            Some(error) if depth == QueueDepth::default() => ComponentHealth::Degraded(error.reason()),
+            Some(error) => ComponentHealth::Degraded(format!(
                 "{}; there were {} messages and {} consumers when it last spoke of them",
                 error.reason(),
                 depth.ready,
                 depth.consumers
             )),
-            None if depth.consumers > 0 => PartState::Up,
-            None => PartState::Degraded(format!("nobody takes its {} messages now", depth.ready)),
+            None if depth.consumers > 0 => ComponentHealth::Up,
+            None => ComponentHealth::Degraded(format!("nobody takes its {} messages now", depth.ready)),
         }
     }
 
-    pub async fn dead_letters(&self, agency: &AgencyName) -> PartState {
+    pub async fn dead_letters(&self, agency: &AgencyName) -> ComponentHealth {
         match self.of(agency).await.dead_letters {
-            0 => PartState::Up,
-            count => PartState::Degraded(format!(
+            0 => ComponentHealth::Up,
+            count => ComponentHealth::Degraded(format!(
                 "{count} messages were rejected or came back too often; `punte queues` shows them, and the journal has \
                  published their submissions again"
             )),
         }
     }
 
-    async fn of(&self, agency: &AgencyName) -> Reading {
+    async fn of(&self, agency: &AgencyName) -> QueueSnapshot {
         self.look().await;
         self.seen().get(agency).cloned().unwrap_or_default()
     }
@@ -104,14 +104,14 @@ impl QueueMonitor {
             self.metrics.dead_letters(agency, *dead_letters);
         }
         let mut seen = self.seen();
-        let reading = seen.entry(agency.clone()).or_default();
+        let snapshot = seen.entry(agency.clone()).or_default();
         match heard {
-            Ok((depth, dead_letters)) => *reading = Reading { depth, dead_letters, trouble: None },
-            Err(error) => reading.trouble = Some(error),
+            Ok((depth, dead_letters)) => *snapshot = QueueSnapshot { depth, dead_letters, trouble: None },
+            Err(error) => snapshot.trouble = Some(error),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<AgencyName, Reading>> {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<AgencyName, QueueSnapshot>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Scheduler;
 use crate::{
-    crash::{self, Point},
     delivery::{Case, settle},
     domain::{Code, Effect, Event, Fault, Progress, Schedule, Stage, State, SubmissionId},
+    failpoints::{self, Failpoint},
     journal::{Due, JournalError},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -73,7 +73,7 @@ pub fn after_due_time(progress: &Progress, effect: Effect, schedule: &Schedule, 
 
 async fn record(scheduler: &Scheduler, due: &Due, passed: Passed) -> Result<(), JournalError> {
     let (submissions, point) = (&scheduler.submissions, point_after(&passed));
-    crash::here(Point::SchedulerDue);
+    failpoints::hit(Failpoint::SchedulerDue);
     let recorded = match passed {
         Passed::DueTime(Event::Requeued) => submissions.requeue(due.id).await,
         Passed::DueTime(event) => submissions.end_lapsed(due.id, event).await,
@@ -81,7 +81,7 @@ async fn record(scheduler: &Scheduler, due: &Due, passed: Passed) -> Result<(), 
     };
     match recorded {
         Ok(progress) => {
-            crash::here(point);
+            failpoints::hit(point);
             tracing::info!(submission = %due.id, agency = %due.agency, state = %progress.state.name(), "due time passed");
             Ok(())
         }
@@ -91,10 +91,10 @@ async fn record(scheduler: &Scheduler, due: &Due, passed: Passed) -> Result<(), 
     }
 }
 
-fn point_after(passed: &Passed) -> Point {
+fn point_after(passed: &Passed) -> Failpoint {
     match passed {
-        Passed::DueTime(Event::Requeued) => Point::SchedulerRequeued,
-        Passed::DueTime(_) => Point::SchedulerDecided,
-        Passed::Deadline => Point::SchedulerExpired,
+        Passed::DueTime(Event::Requeued) => Failpoint::SchedulerRequeued,
+        Passed::DueTime(_) => Failpoint::SchedulerDecided,
+        Passed::Deadline => Failpoint::SchedulerExpired,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use crate::{
-    crash::{self, Point},
+    failpoints::{self, Failpoint},
     journal::JournalError,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -35,7 +35,7 @@ pub(super) async fn tidy(scheduler: &Scheduler, owes_traces: &mut bool) {
     let nobodys = done("files without a record", remove_nobodys_files(scheduler).await);
     *owes_traces |= wires + contents + parked + keys + attachments > 0;
     if *owes_traces {
-        *owes_traces = journal.remove_traces().await.map_err(|error| told("traces", &error.into())).is_err();
+        *owes_traces = journal.remove_traces().await.map_err(|error| log_failure("traces", &error.into())).is_err();
     }
     if parked > 0 {
         tracing::warn!(
@@ -53,10 +53,10 @@ pub(super) async fn tidy(scheduler: &Scheduler, owes_traces: &mut bool) {
 
 /// How much a step has erased.
 fn done(what: &str, outcome: Result<u64, impl Into<Undone>>) -> u64 {
-    outcome.map_err(|error| told(what, &error.into())).unwrap_or_default()
+    outcome.map_err(|error| log_failure(what, &error.into())).unwrap_or_default()
 }
 
-fn told(what: &str, error: &Undone) {
+fn log_failure(what: &str, error: &Undone) {
     match error {
         // Who holds it says so.
         Undone::Journal(JournalError::Held(_)) => tracing::debug!(what, %error, "nothing is erased now"),
@@ -68,7 +68,7 @@ fn told(what: &str, error: &Undone) {
 
 async fn forget_attachments(scheduler: &Scheduler, before: Timestamp) -> Result<u64, Undone> {
     let forgotten = scheduler.journal.forget_attachments(before).await?;
-    crash::here(Point::SchedulerTidied);
+    failpoints::hit(Failpoint::SchedulerTidied);
     let mut removed = Vec::new();
     for id in &forgotten {
         match scheduler.attachments.remove(*id).await {

@@ -11,8 +11,8 @@ pub use reconcile::missing;
 pub use relay::{Published, Relay};
 pub use state::{HOUSEKEEPING_EVERY, Scheduler};
 
-use super::lasting::lasting;
-use crate::{broker::Told, journal::JournalError};
+use super::supervise::restart_on_panic;
+use crate::{broker::LogOnce, journal::JournalError};
 use deadlines::Looked;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -33,9 +33,9 @@ impl Scheduler {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (times, repairs) = (self.clone(), self.clone());
         let (stop_times, stop_repairs) = (stop.clone(), stop.clone());
-        let times = tokio::spawn(async move { lasting("due times", || times.watch_times(&stop_times)).await });
-        let repairs = tokio::spawn(async move { lasting("repairs", || repairs.repair(&stop_repairs)).await });
-        lasting("relay", || self.relay(&stop)).await;
+        let times = tokio::spawn(async move { restart_on_panic("due times", || times.watch_times(&stop_times)).await });
+        let repairs = tokio::spawn(async move { restart_on_panic("repairs", || repairs.repair(&stop_repairs)).await });
+        restart_on_panic("relay", || self.relay(&stop)).await;
         let _ = tokio::join!(times, repairs);
     }
 
@@ -46,7 +46,7 @@ impl Scheduler {
             broker: self.broker.clone(),
             adapters: self.adapters.clone(),
             clock: self.clock.clone(),
-            told: Told::default(),
+            log_once: LogOnce::default(),
         };
         while !stop.is_cancelled() {
             let wait = match relay.drain().await {
@@ -54,7 +54,10 @@ impl Scheduler {
                 Ok(relayed) if relayed.refused == 0 && relayed.published > 0 => QUICK_TICK,
                 Ok(relayed) if relayed.refused == 0 => TICK,
                 Ok(_) => PAUSE,
-                Err(error) => pause_after(&error),
+                Err(error) => {
+                    log_pause(&error);
+                    PAUSE
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -70,7 +73,10 @@ impl Scheduler {
             let wait = match deadlines::look(self, &mut unkept).await {
                 Ok(Looked::All) => self.until_next().await,
                 Ok(Looked::Some) => SHORTEST,
-                Err(error) => pause_after(&error),
+                Err(error) => {
+                    log_pause(&error);
+                    PAUSE
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -99,7 +105,7 @@ impl Scheduler {
         let pause = self.lost_after.unsigned_abs() / COMPARISONS;
         while !stop.is_cancelled() {
             if let Err(error) = reconcile::compare(self).await {
-                pause_after(&error);
+                log_pause(&error);
             }
             if Instant::now() >= housekeeping_due {
                 housekeeping_due = Instant::now() + self.housekeeping_every;
@@ -114,11 +120,10 @@ impl Scheduler {
     }
 }
 
-fn pause_after(error: &JournalError) -> Duration {
+fn log_pause(error: &JournalError) {
     match error {
         // Who holds it says so.
         JournalError::Held(_) => tracing::debug!(%error, "the scheduler pauses"),
         _ => tracing::warn!(%error, "the scheduler pauses"),
     }
-    PAUSE
 }

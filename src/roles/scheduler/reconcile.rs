@@ -4,8 +4,8 @@
 use super::Scheduler;
 use crate::{
     broker::{BrokerError, QueueDepth},
-    crash::{self, Point},
     domain::{AgencyName, StateName},
+    failpoints::{self, Failpoint},
     journal::{JournalError, StateCount},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -39,9 +39,9 @@ pub(super) async fn compare(scheduler: &Scheduler) -> Result<(), JournalError> {
         if missing > 0 {
             // Queues are first in, first out: what is lost is among the oldest. Not all of them: what a worker has fetched
             // and not begun is missing in the queue as well, and would double a long queue again and again.
-            crash::here(Point::SchedulerCompared);
+            failpoints::hit(Failpoint::SchedulerCompared);
             let requeued = scheduler.submissions.requeue_lost(agency, before, missing).await?;
-            crash::here(Point::SchedulerRepaired);
+            failpoints::hit(Failpoint::SchedulerRepaired);
             report(agency, queued, depth.ready, requeued);
         }
     }

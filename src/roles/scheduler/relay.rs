@@ -2,9 +2,9 @@
 
 use crate::{
     adapter::Adapters,
-    broker::{Broker, BrokerError, Told, WorkItem},
-    crash::{self, Point},
+    broker::{Broker, BrokerError, LogOnce, WorkItem},
     domain::{AgencyName, Clock, Code, Fault, Stage, SubmissionId},
+    failpoints::{self, Failpoint},
     journal::{JournalError, OutboxItem, Windows},
     submissions::Submissions,
 };
@@ -16,8 +16,8 @@ pub struct Relay {
     pub broker: Arc<dyn Broker>,
     pub adapters: Arc<Adapters>,
     pub clock: Arc<dyn Clock>,
-    /// Why the broker takes no messages, as it was told last.
-    pub told: Told,
+    /// Why the broker takes no messages, as it was logged last.
+    pub log_once: LogOnce,
 }
 
 /// What one round did.
@@ -76,7 +76,7 @@ impl Relay {
             }
         }
         self.submissions.published(&confirmed).await?;
-        crash::here(Point::RelayRecorded);
+        failpoints::hit(Failpoint::RelayRecorded);
         self.submissions.unpublished(&refused).await?;
         Ok(Relayed { published: confirmed.len(), refused: refused.len() })
     }
@@ -88,9 +88,9 @@ impl Relay {
 
     /// Publishes; the journal is left as it is.
     pub async fn publish(&self, items: &[WorkItem]) -> Published {
-        crash::here(Point::RelayClaimed);
+        failpoints::hit(Failpoint::RelayClaimed);
         let results = self.broker.publish(items).await;
-        crash::here(Point::RelayPublished);
+        failpoints::hit(Failpoint::RelayPublished);
         self.declare_missing(&results).await;
         self.tell(&results);
         let (confirmed, refused) = sort(items, results);
@@ -129,10 +129,10 @@ impl Relay {
     /// Once for as long as it lasts, and not at every try.
     fn tell(&self, results: &[Result<(), BrokerError>]) {
         match results.iter().find_map(|result| result.as_ref().err()) {
-            Some(error) if self.told.is_news(&error.to_string()) => {
+            Some(error) if self.log_once.should_log(&error.to_string()) => {
                 tracing::warn!(%error, "the broker does not take messages; they stay in the outbox");
             }
-            None if self.told.is_over() => tracing::info!("the broker takes messages again"),
+            None if self.log_once.reset() => tracing::info!("the broker takes messages again"),
             Some(_) | None => {}
         }
     }

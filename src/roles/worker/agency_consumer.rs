@@ -6,14 +6,14 @@ use super::{
     breaker::RequestKind,
     consumer_state::{AwaitedProbe, ConsumerState, PAUSE},
     delivery_slot::{DeliverySlot, Ended},
-    settlement::{Left, Settlement, settled},
+    unsent_deliveries::{Left, UnsentDeliveries, settled},
 };
 use crate::{
     adapter::Adapter,
     broker::{Broker, Deliveries, Delivery},
-    crash::{self, Point},
     delivery::{AgencyConnection, Delivered, Deliverer, HealthSignal, deliver},
     domain::Clock,
+    failpoints::{self, Failpoint},
     telemetry::{BreakerState, Metrics},
 };
 use jiff::Timestamp;
@@ -46,7 +46,7 @@ pub struct AgencyConsumerParts {
     pub metrics: Metrics,
 }
 
-/// Before what could not be held back yet is looked at again.
+/// Pause before deliveries that could not be held back yet are tried again.
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
 
 impl AgencyConsumer {
@@ -67,7 +67,7 @@ impl AgencyConsumer {
             self.report(state.breaker.circuit());
             if let Some(connection) = self.halted_connection() {
                 self.stand_still(&connection, &stop).await;
-                state.pace.slow_start(self.clock.now());
+                state.slow_start.restart(self.clock.now());
                 continue;
             }
             match self.broker.consume(&self.adapter.agency, self.adapter.limits.in_hand()).await {
@@ -133,7 +133,7 @@ impl AgencyConsumer {
 
     /// How long nothing will change by itself.
     fn begin_what_may_go(self: &Arc<Self>, state: &mut ConsumerState) -> Duration {
-        while state.busy < state.pace.slots() {
+        while state.busy < state.slow_start.slots() {
             if let Some(wait) = state.rate.free_in(Instant::now()) {
                 return wait.min(PAUSE);
             }
@@ -196,7 +196,7 @@ impl AgencyConsumer {
         match deliver(&self.deliverer, &self.adapter.agency, item).await {
             Delivered::Done(signal) => {
                 settled(delivery.settle.ack().await);
-                crash::here(Point::WorkerAcked);
+                failpoints::hit(Failpoint::WorkerAcked);
                 signal
             }
             // Not acked: the broker delivers it again.
@@ -228,13 +228,13 @@ impl AgencyConsumer {
         state.breaker.learn(&owner, submission, self.bounded(signal), kind, now);
         match (&before, state.breaker.circuit()) {
             (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Well | HealthSignal::Answered) => {
-                state.pace.grow()
+                state.slow_start.grow()
             }
             (Circuit::Closed, Circuit::Closed) => {}
             // The agency was there all the time: only what waits of this office is woken.
-            (before, Circuit::Closed) if !before.keeps_all_waiting() => state.pace.wake_all(now),
-            (_, Circuit::Closed) => state.pace.slow_start(now),
-            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.pace.doubt(),
+            (before, Circuit::Closed) if !before.keeps_all_waiting() => state.slow_start.wake_all(now),
+            (_, Circuit::Closed) => state.slow_start.restart(now),
+            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.slow_start.doubt(),
         }
         let after = state.breaker.circuit();
         if before != *after {
@@ -260,7 +260,7 @@ impl AgencyConsumer {
         }
         let meant = state.queue.take(|owner| whose.covers(owner));
         let since = state.breaker.failing_since().unwrap_or_else(|| self.clock.now());
-        let Left { deliveries, error } = self.settlement().hold_back(meant, since).await;
+        let Left { deliveries, error } = self.unsent_deliveries().hold_back(meant, since).await;
         let pause = if error.is_some() { PAUSE } else { SHORT_PAUSE };
         state.hold_again_at = (!deliveries.is_empty()).then(|| Instant::now() + pause);
         if let Some(error) = error {
@@ -275,25 +275,25 @@ impl AgencyConsumer {
         let (before, wanted) = match state.breaker.circuit() {
             Circuit::HalfOpen { .. } if state.wants_probe() => (Timestamp::MAX, 1),
             Circuit::Closed => {
-                let Some((before, wanted)) = state.pace.to_wake() else { return };
+                let Some((before, wanted)) = state.slow_start.to_wake() else { return };
                 let in_hand = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
                 (before, wanted.saturating_sub(in_hand))
             }
             Circuit::Open { .. } | Circuit::HalfOpen { .. } => return,
         };
-        if wanted == 0 || !state.pace.may_wake() {
+        if wanted == 0 || !state.slow_start.may_wake() {
             return;
         }
         let (agency, failures) = (&self.adapter.agency, state.breaker.failures());
         match self.deliverer.recorder.submissions.wake(agency, before, wanted, &failures).await {
             Ok(woken) => {
-                state.pace.woken(woken.len());
+                state.slow_start.woken(woken.len());
                 let least = woken.into_iter().map(|office| failures.get(&office).copied().unwrap_or_default()).min();
                 let Some(failures) = least else { return };
                 state.awaited_probe = Some(AwaitedProbe { failures, until: Instant::now() + PAUSE });
             }
             Err(error) => {
-                state.pace.wake_later();
+                state.slow_start.wake_later();
                 tracing::warn!(%agency, %error, "what waits cannot be woken yet");
             }
         }
@@ -306,12 +306,12 @@ impl AgencyConsumer {
         while let Some(delivery) = next(&mut deliveries).await {
             state.queue.put(delivery);
         }
-        self.settlement().put_back(state.queue.take(|_| true)).await;
+        self.unsent_deliveries().put_back(state.queue.take(|_| true)).await;
         self.metrics.in_hand(&self.adapter.agency, 0);
     }
 
-    fn settlement(&self) -> Settlement<'_> {
-        Settlement { adapter: &self.adapter, deliverer: &self.deliverer, clock: &*self.clock }
+    fn unsent_deliveries(&self) -> UnsentDeliveries<'_> {
+        UnsentDeliveries { adapter: &self.adapter, deliverer: &self.deliverer, clock: &*self.clock }
     }
 
     fn report(&self, circuit: &Circuit) {

@@ -5,8 +5,8 @@ use super::{
     breaker::RequestKind,
     delivery_slot::Ended,
     fair_queue::{Owner, Standing},
-    pace::Pace,
     rate::Rate,
+    slow_start::SlowStart,
 };
 use crate::{adapter::Adapter, broker::Delivery};
 use jiff::Timestamp;
@@ -24,11 +24,11 @@ pub(super) struct ConsumerState {
     /// How many requests a second the agency takes.
     pub rate: Rate,
     /// How many may be under way at once, fewer after an outage.
-    pub pace: Pace,
+    pub slow_start: SlowStart,
     /// How many are under way. Each counts until its slot is free.
     pub busy: u32,
     pub is_probe_under_way: bool,
-    /// Since the circuit is half open: by the declared probe, or because none is declared.
+    /// Whether the half-open circuit's health check has succeeded, or none is declared.
     pub is_found_well: bool,
     /// The probe that was woken in the journal and comes through the broker.
     pub awaited_probe: Option<AwaitedProbe>,
@@ -53,7 +53,7 @@ impl ConsumerState {
             queue: FairQueue::default(),
             breaker: Breaker::new(adapter.breaker),
             rate: Rate::new(adapter.limits.requests_per_second, Instant::now()),
-            pace: Pace::beginning(adapter.limits.concurrency.get(), now),
+            slow_start: SlowStart::beginning(adapter.limits.concurrency.get(), now),
             busy: 0,
             is_probe_under_way: false,
             is_found_well: false,
@@ -65,7 +65,7 @@ impl ConsumerState {
 
     /// The next that may go, and what for.
     pub fn next(&mut self) -> Option<(Owner, Delivery, RequestKind)> {
-        let (breaker, slots, is_probe_under_way) = (&self.breaker, self.pace.slots(), self.is_probe_under_way);
+        let (breaker, slots, is_probe_under_way) = (&self.breaker, self.slow_start.slots(), self.is_probe_under_way);
         let awaited = self.awaited_probe.filter(|awaited| Instant::now() < awaited.until);
         let is_no_worse = |failures: &usize| awaited.is_none_or(|awaited| *failures <= awaited.failures);
         let rank = |owner: &Owner, standing: Standing| match breaker.circuit() {
@@ -96,7 +96,7 @@ impl ConsumerState {
             }
             Circuit::Closed | Circuit::HalfOpen { .. } => PAUSE,
         };
-        circuit.min(self.pace.rest()).min(PAUSE)
+        circuit.min(self.slow_start.rest()).min(PAUSE)
     }
 }
 

@@ -2,9 +2,9 @@
 
 mod breaker;
 mod fair_queue;
-mod pace;
+mod slow_start;
 mod rate;
-mod settlement;
+mod unsent_deliveries;
 mod standstill;
 mod consumer_state;
 mod delivery_slot;
@@ -15,7 +15,7 @@ use breaker::{Breaker, Circuit};
 pub use breaker::{Failure, Whose};
 use fair_queue::FairQueue;
 
-use super::lasting::lasting;
+use super::supervise::restart_on_panic;
 use crate::{
     adapter::Adapters,
     broker::Broker,
@@ -52,11 +52,11 @@ impl Worker {
             });
             let (agency, stop) = (adapter.agency.clone(), stop.clone());
             consumers.spawn(async move {
-                lasting(format!("consumer of {agency}"), || consumer.clone().run(stop.clone())).await
+                restart_on_panic(format!("consumer of {agency}"), || consumer.clone().run(stop.clone())).await
             });
         }
         consumers.close();
-        lasting("key files", || self.refresh(&stop)).await;
+        restart_on_panic("key files", || self.refresh(&stop)).await;
         consumers.wait().await;
         for connection in self.connections.iter() {
             connection.end_looks().await;

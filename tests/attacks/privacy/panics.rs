@@ -5,16 +5,16 @@ use super::{
     everywhere::{Walk, stack, told},
 };
 use crate::program::Program;
-use punte::{crash::Point, kit::test_stack::OFFICE};
+use punte::{failpoints::Failpoint, kit::test_stack::OFFICE};
 use std::time::{Duration, Instant};
 
 /// In a handler of the gateway, in a worker's task, on the road and in a delivery of the notifier.
-const POINTS: [Point; 5] = [
-    Point::GatewayValidated,
-    Point::GatewayJournaled,
-    Point::WorkerDelivered,
-    Point::WorkerSettled,
-    Point::NotifierClaimed,
+const POINTS: [Failpoint; 5] = [
+    Failpoint::GatewayValidated,
+    Failpoint::GatewayJournaled,
+    Failpoint::WorkerDelivered,
+    Failpoint::WorkerSettled,
+    Failpoint::NotifierClaimed,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,7 @@ async fn env_with(papers: &Papers, board: &Switchboard) -> TestEnvironment {
     };
     TestEnvironment::with_adapters(patient, |plan| {
         plan.retry = "first_wait_secs = 5\nmax_wait_secs = 5\nmax_attempts = 1\n";
-        plan.played_elsewhere.insert(AGENCY.parse().unwrap(), Box::new(begin));
+        plan.external_agencies.insert(AGENCY.parse().unwrap(), Box::new(begin));
     })
     .await
 }

@@ -70,7 +70,7 @@ impl ProcessCluster {
         let ports = agency::ports(&adapters);
         for (name, port) in &ports {
             let endpoint = agency::endpoint(&adapters, name, *port);
-            plan.played_elsewhere.insert(name.clone(), Box::new(move |_| endpoint));
+            plan.external_agencies.insert(name.clone(), Box::new(move |_| endpoint));
         }
         change(&mut plan);
         let stack =

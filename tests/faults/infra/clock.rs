@@ -53,7 +53,7 @@ async fn env(clock: &Arc<JumpingClock>, more: impl FnOnce(&mut TestStackPlan)) -
     })
     .await;
     // The clock of the whole environment jumps: else the agencies would refuse signatures of another time.
-    env.stack.simulators.values().for_each(|simulator| simulator.live_by(clock.clone()));
+    env.stack.simulators.values().for_each(|simulator| simulator.set_clock(clock.clone()));
     env
 }
 
@@ -229,7 +229,7 @@ async fn a_lease_that_ends_by_a_jump_lets_nobody_send_a_once_again() {
     let clock = JumpingClock::right();
     let env = env(&clock, |_| {}).await;
     // The agency's own clock is right, or it would refuse what was signed before.
-    env.simulator("civil-registry").live_by(JumpingClock::right());
+    env.simulator("civil-registry").set_clock(JumpingClock::right());
     env.behave("civil-registry", json!({"delay_ms": 1500}));
     let id = env.post("civil-status-extract").await;
     env.until(&id, &["sending"]).await;
@@ -255,7 +255,7 @@ async fn an_agency_that_is_slow_over_a_jump_is_not_given_the_same_twice() {
         plan.retry = "first_wait_secs = 0.3\nmax_wait_secs = 0.3\nmax_attempts = 20\njitter = 0\n";
     })
     .await;
-    env.stack.simulators.values().for_each(|simulator| simulator.live_by(clock.clone()));
+    env.stack.simulators.values().for_each(|simulator| simulator.set_clock(clock.clone()));
     // It acts after we have given up, within as long again; until then it says that it knows of nothing.
     env.behave("legal-events", json!({"delay_ms": 3500, "times": 1}));
     let id = env.post("legal-event").await;
@@ -273,7 +273,7 @@ async fn a_bus_whose_clock_alone_is_wrong_loses_nothing() {
     let clock = JumpingClock::right();
     let env = env(&clock, |_| {}).await;
     let right: Arc<dyn Clock> = JumpingClock::right();
-    env.stack.simulators.values().for_each(|simulator| simulator.live_by(right.clone()));
+    env.stack.simulators.values().for_each(|simulator| simulator.set_clock(right.clone()));
     for by in [HOUR, -HOUR] {
         clock.jump(by);
         let mut ids = Vec::new();

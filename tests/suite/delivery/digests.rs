@@ -38,7 +38,7 @@ async fn env(template: impl Fn(String) -> String) -> (TestEnvironment, Hostile) 
         plan.adapters = adapters.clone();
         plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 1\nmax_attempts = 1\n";
         let begin = move |keys: &Path| format!("https://localhost:{}/x", player.begin(keys));
-        plan.played_elsewhere.insert("legal-events".parse().unwrap(), Box::new(begin));
+        plan.external_agencies.insert("legal-events".parse().unwrap(), Box::new(begin));
     });
     let env = env.await;
     drop(folder);

@@ -170,7 +170,7 @@ pub async fn env_that_tries(
     let env = TestEnvironment::with_adapters(closed, |plan| {
         plan.retry = retry;
         let begin = move |keys: &Path| format!("https://localhost:{}/x", player.begin(keys));
-        plan.played_elsewhere.insert(agency.parse().unwrap(), Box::new(begin));
+        plan.external_agencies.insert(agency.parse().unwrap(), Box::new(begin));
     })
     .await;
     (env, hostile)
@@ -282,7 +282,7 @@ async fn an_unsigned_not_found_never_counts_as_never_seen() {
             |plan| {
                 plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 4\n";
                 let begin = move |keys: &Path| format!("https://localhost:{}/x", player.begin(keys));
-                plan.played_elsewhere.insert("legal-events".parse().unwrap(), Box::new(begin));
+                plan.external_agencies.insert("legal-events".parse().unwrap(), Box::new(begin));
             },
         )
         .await,

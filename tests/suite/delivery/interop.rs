@@ -59,7 +59,7 @@ async fn env_with(
             *slot.lock().unwrap() = Some(server);
             endpoint
         };
-        plan.played_elsewhere.insert(agency.parse().unwrap(), Box::new(player));
+        plan.external_agencies.insert(agency.parse().unwrap(), Box::new(player));
     })
     .await;
     (env, foreign)

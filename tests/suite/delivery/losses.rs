@@ -160,7 +160,7 @@ async fn env_without_patience(clock: &Arc<ManualClock>) -> TestEnvironment {
         plan.clock = clock.clone();
     })
     .await;
-    env.simulator("civil-registry").live_by(clock.clone());
+    env.simulator("civil-registry").set_clock(clock.clone());
     env
 }
 

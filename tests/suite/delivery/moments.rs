@@ -42,7 +42,7 @@ pub async fn env_with_raw_agency(
         plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
         // What a worker leaves must not have to be found again.
         plan.more_config = "[scheduler]\nlost_after_secs = 3600\n".into();
-        plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
+        plan.external_agencies.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
     });
     let env = env.await;
     let agency = agency.lock().unwrap().take().unwrap();

@@ -72,7 +72,7 @@ async fn env_with(agency: &str) -> (TestEnvironment, Hostile, tempfile::TempDir)
     let env = TestEnvironment::planned(|plan| {
         (plan.adapters, plan.services) = (folder.path().join("adapters"), folder.path().join("services"));
         let begin = move |keys: &Path| format!("https://localhost:{}/x", player.begin(keys));
-        plan.played_elsewhere.insert(agency, Box::new(begin));
+        plan.external_agencies.insert(agency, Box::new(begin));
     });
     (env.await, hostile, folder)
 }

@@ -119,7 +119,7 @@ async fn env_behind(
     };
     let env = TestEnvironment::with_adapters(hasty, |plan| {
         plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
-        plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
+        plan.external_agencies.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
     });
     let env = env.await;
     let (agency, between) = places.lock().unwrap().take().unwrap();
@@ -282,7 +282,7 @@ async fn what_a_server_says_before_it_was_asked_is_no_answer_and_nothing_is_sent
             let begin = move |keys: &Path| {
                 format!("https://localhost:{}/registry", hasty_speaker(keys, version, counter.clone()))
             };
-            plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
+            plan.external_agencies.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
         })
         .await;
         for service in ["civil-status-extract", "person-lookup"] {

@@ -30,7 +30,7 @@ async fn env_with(agency_of: impl Fn(&Path) -> RawAgency + Send + 'static) -> (T
     };
     let env = TestEnvironment::with_adapters(with_probe, |plan| {
         plan.retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 2\n";
-        plan.played_elsewhere.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
+        plan.external_agencies.insert(REGISTRY.parse::<AgencyName>().unwrap(), Box::new(begin));
     });
     let env = env.await;
     let agency = agency.lock().unwrap().take().unwrap();

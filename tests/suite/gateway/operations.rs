@@ -1,7 +1,7 @@
 //! Health and metrics.
 
 use super::environment::{TestEnvironment, submission_request};
-use punte::roles::operations::{Operations, OperationsParts, PartState, QueueMonitor, Readiness};
+use punte::roles::operations::{ComponentHealth, Operations, OperationsParts, QueueMonitor, Readiness};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ async fn a_process_is_ready_without_its_broker_but_not_without_its_journal() {
     let (status, text) = get(&operations, "/healthz/ready").await;
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, &report["parts"]["journal"]["state"]), (200, &"up".into()));
-    readiness.add("journal-elsewhere", Box::new(|| Box::pin(async { PartState::Down("gone".into()) })));
+    readiness.add("journal-elsewhere", Box::new(|| Box::pin(async { ComponentHealth::Down("gone".into()) })));
     assert_eq!(get(&operations, "/healthz/ready").await.0, 503);
     assert_eq!(get(&operations, "/healthz/live").await.0, 200);
 }

@@ -20,7 +20,7 @@ fn scheduler(journal: Tested, folder: &Path, kept: SignedDuration) -> Arc<Schedu
         Schedule::new(Duration::from_secs(1), Duration::from_secs(1), 1.0, 0.0, 1, Duration::from_secs(1)).unwrap();
     let clock = Arc::new(ManualClock::at(at(100_000)));
     Arc::new(Scheduler {
-        submissions: Submissions::visiting(journal.clone(), clock.clone()),
+        submissions: Submissions::without_listeners(journal.clone(), clock.clone()),
         journal,
         broker: Arc::new(EmbeddedBroker::default()),
         adapters: Arc::default(),

@@ -218,11 +218,11 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
     let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
     let relay = Relay {
-        submissions: Submissions::visiting(journal.clone(), clock.clone()),
+        submissions: Submissions::without_listeners(journal.clone(), clock.clone()),
         broker: broker.clone(),
         adapters: Arc::new(adapters),
         clock,
-        told: Default::default(),
+        log_once: Default::default(),
     };
     assert_eq!(relay.drain().await.unwrap().published, 11);
     assert_eq!(broker.depth(&other).await.unwrap().ready, 1);

@@ -1,11 +1,11 @@
-//! Crash points: a step's name comes in; if the environment's FAILPOINTS has armed it, the process ends or freezes there.
+//! Failpoints: a step's name comes in; if the environment's FAILPOINTS has armed it, the process ends or freezes there.
 //!
 //! Without the feature `failpoints` a point is nothing at all. With it, `worker.begun=return(kill)` ends the process as by
 //! `kill -9`, and `return(freeze)` stops it as by `kill -STOP`; the rest of the syntax (`20%`, `3*off->`) is the crate's.
 
 /// Every step at which a crash matters. This is the one list of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Point {
+pub enum Failpoint {
     /// The request is right; the journal knows nothing of it.
     GatewayValidated,
     /// The journal has it; the office has no number yet.
@@ -70,86 +70,86 @@ pub enum Point {
     PostgresCommitted,
 }
 
-impl Point {
-    pub const ALL: [Point; 31] = [
-        Point::GatewayValidated,
-        Point::GatewayJournaled,
-        Point::RelayClaimed,
-        Point::RelayPublished,
-        Point::RelayRecorded,
-        Point::WorkerDelivered,
-        Point::WorkerSealed,
-        Point::WorkerBegun,
-        Point::WorkerSending,
-        Point::WorkerSent,
-        Point::WorkerAnswered,
-        Point::WorkerAsked,
-        Point::WorkerSettled,
-        Point::WorkerRecorded,
-        Point::WorkerAcked,
-        Point::WorkerPutBack,
-        Point::SchedulerDue,
-        Point::SchedulerRequeued,
-        Point::SchedulerDecided,
-        Point::SchedulerExpired,
-        Point::SchedulerCompared,
-        Point::SchedulerRepaired,
-        Point::SchedulerTidied,
-        Point::ProcessTookOver,
-        Point::NotifierClaimed,
-        Point::NotifierPosted,
-        Point::NotifierSettled,
-        Point::SqliteCommitting,
-        Point::SqliteCommitted,
-        Point::PostgresCommitting,
-        Point::PostgresCommitted,
+impl Failpoint {
+    pub const ALL: [Failpoint; 31] = [
+        Failpoint::GatewayValidated,
+        Failpoint::GatewayJournaled,
+        Failpoint::RelayClaimed,
+        Failpoint::RelayPublished,
+        Failpoint::RelayRecorded,
+        Failpoint::WorkerDelivered,
+        Failpoint::WorkerSealed,
+        Failpoint::WorkerBegun,
+        Failpoint::WorkerSending,
+        Failpoint::WorkerSent,
+        Failpoint::WorkerAnswered,
+        Failpoint::WorkerAsked,
+        Failpoint::WorkerSettled,
+        Failpoint::WorkerRecorded,
+        Failpoint::WorkerAcked,
+        Failpoint::WorkerPutBack,
+        Failpoint::SchedulerDue,
+        Failpoint::SchedulerRequeued,
+        Failpoint::SchedulerDecided,
+        Failpoint::SchedulerExpired,
+        Failpoint::SchedulerCompared,
+        Failpoint::SchedulerRepaired,
+        Failpoint::SchedulerTidied,
+        Failpoint::ProcessTookOver,
+        Failpoint::NotifierClaimed,
+        Failpoint::NotifierPosted,
+        Failpoint::NotifierSettled,
+        Failpoint::SqliteCommitting,
+        Failpoint::SqliteCommitted,
+        Failpoint::PostgresCommitting,
+        Failpoint::PostgresCommitted,
     ];
 
     /// The name that FAILPOINTS knows it by.
     pub fn name(self) -> &'static str {
         match self {
-            Point::GatewayValidated => "gateway.validated",
-            Point::GatewayJournaled => "gateway.journaled",
-            Point::RelayClaimed => "relay.claimed",
-            Point::RelayPublished => "relay.published",
-            Point::RelayRecorded => "relay.recorded",
-            Point::WorkerDelivered => "worker.delivered",
-            Point::WorkerSealed => "worker.sealed",
-            Point::WorkerBegun => "worker.begun",
-            Point::WorkerSending => "worker.sending",
-            Point::WorkerSent => "worker.sent",
-            Point::WorkerAnswered => "worker.answered",
-            Point::WorkerAsked => "worker.asked",
-            Point::WorkerSettled => "worker.settled",
-            Point::WorkerRecorded => "worker.recorded",
-            Point::WorkerAcked => "worker.acked",
-            Point::WorkerPutBack => "worker.put-back",
-            Point::SchedulerDue => "scheduler.due",
-            Point::SchedulerRequeued => "scheduler.requeued",
-            Point::SchedulerDecided => "scheduler.decided",
-            Point::SchedulerExpired => "scheduler.expired",
-            Point::SchedulerCompared => "scheduler.compared",
-            Point::SchedulerRepaired => "scheduler.repaired",
-            Point::SchedulerTidied => "scheduler.tidied",
-            Point::ProcessTookOver => "process.took-over",
-            Point::NotifierClaimed => "notifier.claimed",
-            Point::NotifierPosted => "notifier.posted",
-            Point::NotifierSettled => "notifier.settled",
-            Point::SqliteCommitting => "sqlite.committing",
-            Point::SqliteCommitted => "sqlite.committed",
-            Point::PostgresCommitting => "postgres.committing",
-            Point::PostgresCommitted => "postgres.committed",
+            Failpoint::GatewayValidated => "gateway.validated",
+            Failpoint::GatewayJournaled => "gateway.journaled",
+            Failpoint::RelayClaimed => "relay.claimed",
+            Failpoint::RelayPublished => "relay.published",
+            Failpoint::RelayRecorded => "relay.recorded",
+            Failpoint::WorkerDelivered => "worker.delivered",
+            Failpoint::WorkerSealed => "worker.sealed",
+            Failpoint::WorkerBegun => "worker.begun",
+            Failpoint::WorkerSending => "worker.sending",
+            Failpoint::WorkerSent => "worker.sent",
+            Failpoint::WorkerAnswered => "worker.answered",
+            Failpoint::WorkerAsked => "worker.asked",
+            Failpoint::WorkerSettled => "worker.settled",
+            Failpoint::WorkerRecorded => "worker.recorded",
+            Failpoint::WorkerAcked => "worker.acked",
+            Failpoint::WorkerPutBack => "worker.put-back",
+            Failpoint::SchedulerDue => "scheduler.due",
+            Failpoint::SchedulerRequeued => "scheduler.requeued",
+            Failpoint::SchedulerDecided => "scheduler.decided",
+            Failpoint::SchedulerExpired => "scheduler.expired",
+            Failpoint::SchedulerCompared => "scheduler.compared",
+            Failpoint::SchedulerRepaired => "scheduler.repaired",
+            Failpoint::SchedulerTidied => "scheduler.tidied",
+            Failpoint::ProcessTookOver => "process.took-over",
+            Failpoint::NotifierClaimed => "notifier.claimed",
+            Failpoint::NotifierPosted => "notifier.posted",
+            Failpoint::NotifierSettled => "notifier.settled",
+            Failpoint::SqliteCommitting => "sqlite.committing",
+            Failpoint::SqliteCommitted => "sqlite.committed",
+            Failpoint::PostgresCommitting => "postgres.committing",
+            Failpoint::PostgresCommitted => "postgres.committed",
         }
     }
 }
 
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub fn here(_: Point) {}
+pub fn hit(_: Failpoint) {}
 
 /// Where the process may end.
 #[cfg(feature = "failpoints")]
-pub fn here(point: Point) {
+pub fn hit(point: Failpoint) {
     fail::fail_point!(point.name(), |action| armed::act(point, action.as_deref()));
 }
 
@@ -165,10 +165,10 @@ pub fn arm() {}
 
 #[cfg(feature = "failpoints")]
 mod armed {
-    use super::Point;
+    use super::Failpoint;
     use rustix::process::{Signal, getpid, kill_process};
 
-    pub fn act(point: Point, action: Option<&str>) {
+    pub fn act(point: Failpoint, action: Option<&str>) {
         let signal = match action {
             Some("kill") => Signal::KILL,
             Some("freeze") => Signal::STOP,
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn every_point_is_in_the_list_once_and_has_a_name_of_its_own() {
-        let names: BTreeSet<_> = Point::ALL.iter().map(|point| point.name()).collect();
-        assert_eq!(names.len(), Point::ALL.len());
+        let names: BTreeSet<_> = Failpoint::ALL.iter().map(|point| point.name()).collect();
+        assert_eq!(names.len(), Failpoint::ALL.len());
         // The last variant's place: a new one that is not in the list shows here.
-        assert_eq!(Point::PostgresCommitted as usize + 1, Point::ALL.len());
+        assert_eq!(Failpoint::PostgresCommitted as usize + 1, Failpoint::ALL.len());
     }
 }

@@ -1,21 +1,21 @@
-//! What the demo shows: events of the play come in, lines for a person, or JSON lines for a program, go out.
+//! What the demo shows: events of the demo come in, lines for a person, or JSON lines for a program, go out.
 
-use super::tally::{Play, Tallies};
+use super::tally::{DemoResult, Tallies};
 use crate::{
     broker::BrokerError,
     cli::output,
-    domain::AgencyName,
+    domain::{AgencyName, Priority},
     kit::test_stack::{OFFICE, TestStack},
 };
 use serde_json::{Value, json};
 
-pub struct Picture {
+pub struct Presenter {
     pub json: bool,
     /// RabbitMQ's names begin with this; `None` for the embedded broker.
     pub queue_prefix: Option<String>,
 }
 
-impl Picture {
+impl Presenter {
     pub fn title(&self) {
         self.say("punte demo: six requests of a town hall travel to national agencies, and the answers come back.");
         self.say("Making throw-away keys and certificates, and starting a gateway, a worker and the agencies ...\n");
@@ -38,7 +38,7 @@ impl Picture {
         }
     }
 
-    pub fn scene(&self, number: usize, title: &str) {
+    pub fn case(&self, number: usize, title: &str) {
         self.say(&format!("\n{number}. {title}"));
     }
 
@@ -99,8 +99,11 @@ impl Picture {
     pub async fn broker(&self, stack: &TestStack, tallies: &Tallies) {
         let (Some(prefix), Some(process)) = (&self.queue_prefix, stack.process()) else { return };
         self.say("\nRabbitMQ's quorum queues:");
-        for ((agency, is_urgent), messages) in tallies {
-            let urgent = if *is_urgent { ".urgent" } else { "" };
+        for ((agency, priority), messages) in tallies {
+            let urgent = match priority {
+                Priority::Urgent => ".urgent",
+                Priority::Ordinary => "",
+            };
             let queue = format!("{prefix}.work.{agency}{urgent}");
             self.say(&format!("  {queue:<50} {messages} carried to the worker"));
         }
@@ -114,8 +117,8 @@ impl Picture {
         }
     }
 
-    pub fn summary(&self, play: &Play) {
-        self.say(&format!("\n{}.", play.in_words()));
+    pub fn summary(&self, result: &DemoResult) {
+        self.say(&format!("\n{}.", result.in_words()));
     }
 
     pub fn invitation(&self, stack: &TestStack) {

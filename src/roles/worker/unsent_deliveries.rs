@@ -3,9 +3,9 @@
 use crate::{
     adapter::Adapter,
     broker::{BrokerError, Delivery},
-    crash::{self, Point},
-    delivery::{Deliverer, tell_unknown},
+    delivery::{Deliverer, log_unknown_submission},
     domain::{Clock, Code, Fault, Forbidden, Stage, StateName, SubmissionId, later},
+    failpoints::{self, Failpoint},
     journal::JournalError,
 };
 use futures_util::future::join_all;
@@ -20,13 +20,13 @@ pub(super) struct Left {
 }
 
 /// Lives as long as the call that needs it.
-pub(super) struct Settlement<'a> {
+pub(super) struct UnsentDeliveries<'a> {
     pub adapter: &'a Adapter,
     pub deliverer: &'a Deliverer,
     pub clock: &'a dyn Clock,
 }
 
-impl Settlement<'_> {
+impl UnsentDeliveries<'_> {
     /// Into the journal's outbox, so that the stop costs no message a redelivery.
     pub(super) async fn put_back(&self, deliveries: Vec<Delivery>) {
         join_all(deliveries.into_iter().map(|delivery| self.put_one_back(delivery))).await;
@@ -35,7 +35,7 @@ impl Settlement<'_> {
     async fn put_one_back(&self, delivery: Delivery) {
         let Ok(item) = &delivery.item else { return };
         let recorded = self.deliverer.recorder.submissions.give_back(item.submission, None).await;
-        crash::here(Point::WorkerPutBack);
+        failpoints::hit(Failpoint::WorkerPutBack);
         match recorded {
             // A message that came twice may speak of something that waits for its retry, and a retry keeps its time.
             Ok(_) | Err(JournalError::Forbidden(_)) => settled(delivery.settle.ack().await),
@@ -66,10 +66,10 @@ impl Settlement<'_> {
                 return Some((delivery, None));
             }
             Ok(()) | Err(JournalError::Forbidden(_)) => {}
-            Err(JournalError::NotFound(_)) => tell_unknown(item),
+            Err(JournalError::NotFound(_)) => log_unknown_submission(item),
             Err(error) => return Some((delivery, Some(error))),
         }
-        crash::here(Point::WorkerPutBack);
+        failpoints::hit(Failpoint::WorkerPutBack);
         settled(delivery.settle.ack().await);
         None
     }

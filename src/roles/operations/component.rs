@@ -1,10 +1,10 @@
-//! A part of a process, and how it is.
+//! A component of a process, and how it is.
 
 use futures_util::future::BoxFuture;
 
-/// How one part is.
+/// How one component is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartState {
+pub enum ComponentHealth {
     Up,
     /// The process works, but not as it should. It stays ready.
     Degraded(String),
@@ -12,5 +12,5 @@ pub enum PartState {
     Down(String),
 }
 
-/// Asks a part how it is.
-pub type Part = Box<dyn Fn() -> BoxFuture<'static, PartState> + Send + Sync>;
+/// Asks a component how it is.
+pub type Component = Box<dyn Fn() -> BoxFuture<'static, ComponentHealth> + Send + Sync>;

@@ -1,7 +1,8 @@
-//! A connection that comes back for ever: a target comes in, the wire as it is now, or why there is none, goes out.
+//! A connection that reconnects for ever: a target comes in, the connection that is open now, or why there is none, goes
+//! out.
 
-use super::{connection::Wire, settings::Target, topology::Topology, words};
-use crate::broker::{BrokerError, Told};
+use super::{connection::AmqpConnection, error_text, settings::Target, topology::Topology};
+use crate::broker::{BrokerError, LogOnce};
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff};
 use futures_util::StreamExt;
 use lapin::Event;
@@ -10,19 +11,19 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[derive(Clone)]
-pub(super) enum LinkState {
-    Up(Arc<Wire>),
+pub(super) enum ConnectionState {
+    Up(Arc<AmqpConnection>),
     /// The broker's memory or disk alarm: it reads nothing from this connection.
-    Blocked(Arc<Wire>, String),
+    Blocked(Arc<AmqpConnection>, String),
     Down(BrokerError),
 }
 
 #[derive(Clone)]
-pub(super) struct Link {
-    state: watch::Receiver<LinkState>,
+pub(super) struct ReconnectingConnection {
+    state: watch::Receiver<ConnectionState>,
 }
 
-impl Link {
+impl ReconnectingConnection {
     /// Begins to connect in the background, and goes on until `stop`.
     pub(super) fn start(
         target: Arc<Target>,
@@ -31,35 +32,37 @@ impl Link {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let (sender, state) = watch::channel(LinkState::Down(not_yet()));
+        let (sender, state) = watch::channel(ConnectionState::Down(not_yet()));
         tasks.spawn(keep(target, purpose, topology, sender, stop));
         Self { state }
     }
 
-    pub(super) fn state(&self) -> LinkState {
+    pub(super) fn state(&self) -> ConnectionState {
         self.state.borrow().clone()
     }
 
     /// Whether the first try is still under way.
     pub(super) fn is_new(&self) -> bool {
-        matches!(&*self.state.borrow(), LinkState::Down(reason) if *reason == not_yet())
+        matches!(&*self.state.borrow(), ConnectionState::Down(reason) if *reason == not_yet())
     }
 
-    /// The wire, if the broker can be written to now.
-    pub(super) fn now(&self) -> Result<Arc<Wire>, BrokerError> {
+    /// The open connection, if the broker can be written to now.
+    pub(super) fn now(&self) -> Result<Arc<AmqpConnection>, BrokerError> {
         match self.state() {
-            LinkState::Up(wire) => Ok(wire),
-            LinkState::Blocked(_, reason) => Err(BrokerError::Unavailable(format!("it takes no messages: {reason}"))),
-            LinkState::Down(reason) => Err(reason),
+            ConnectionState::Up(connection) => Ok(connection),
+            ConnectionState::Blocked(_, reason) => {
+                Err(BrokerError::Unavailable(format!("it takes no messages: {reason}")))
+            }
+            ConnectionState::Down(reason) => Err(reason),
         }
     }
 
-    /// Waits until there is a wire; `None` when the link has ended.
-    pub(super) async fn wire(&mut self) -> Option<Arc<Wire>> {
-        let is_there = |state: &LinkState| !matches!(state, LinkState::Down(_));
+    /// Waits until one is open; `None` when the reconnecting has ended.
+    pub(super) async fn wait_until_open(&mut self) -> Option<Arc<AmqpConnection>> {
+        let is_there = |state: &ConnectionState| !matches!(state, ConnectionState::Down(_));
         match &*self.state.wait_for(is_there).await.ok()? {
-            LinkState::Up(wire) | LinkState::Blocked(wire, _) => Some(wire.clone()),
-            LinkState::Down(_) => None,
+            ConnectionState::Up(connection) | ConnectionState::Blocked(connection, _) => Some(connection.clone()),
+            ConnectionState::Down(_) => None,
         }
     }
 }
@@ -75,69 +78,73 @@ async fn keep(
     target: Arc<Target>,
     purpose: &'static str,
     topology: Arc<Topology>,
-    sender: watch::Sender<LinkState>,
+    sender: watch::Sender<ConnectionState>,
     stop: CancellationToken,
 ) {
     let settings = &target.settings;
     let mut pauses = Pauses::new(settings.reconnect_after_at_least, settings.reconnect_after_at_most);
-    let told = Told::default();
+    let log_once = LogOnce::default();
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let reason = tokio::select! {
             () = stop.cancelled() => break,
             opened = open(&target, purpose, &topology) => match opened {
-                Ok(wire) => {
+                Ok(connection) => {
                     pauses.opened();
                     tracing::info!(purpose, "connected to the broker");
-                    live(Arc::new(wire), &sender, &stop).await
+                    live(Arc::new(connection), &sender, &stop).await
                 }
                 Err(error) => error,
             },
         };
         if begun.elapsed() >= CALM + settings.connect_timeout {
             pauses.reset();
-            told.is_over();
+            log_once.reset();
         }
-        if !stop.is_cancelled() && told.is_news(&reason.to_string()) {
+        if !stop.is_cancelled() && log_once.should_log(&reason.to_string()) {
             tracing::warn!(purpose, reason = %reason.reason(), "no connection to the broker; trying again");
         }
         let pause = pauses.after(&reason);
-        sender.send_replace(LinkState::Down(reason));
+        sender.send_replace(ConnectionState::Down(reason));
         tokio::select! { () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
     }
-    sender.send_replace(LinkState::Down(BrokerError::Unavailable("closed".into())));
+    sender.send_replace(ConnectionState::Down(BrokerError::Unavailable("closed".into())));
 }
 
-async fn open(target: &Target, purpose: &str, topology: &Topology) -> Result<Wire, BrokerError> {
-    let wire = Wire::open(target, purpose).await?;
-    topology.restore(&wire).await?;
-    Ok(wire)
+async fn open(target: &Target, purpose: &str, topology: &Topology) -> Result<AmqpConnection, BrokerError> {
+    let connection = AmqpConnection::open(target, purpose).await?;
+    topology.restore(&connection).await?;
+    Ok(connection)
 }
 
-/// Watches a wire until it breaks or is no longer wanted; why it ended.
-async fn live(wire: Arc<Wire>, sender: &watch::Sender<LinkState>, stop: &CancellationToken) -> BrokerError {
-    let mut events = std::pin::pin!(wire.events());
-    sender.send_replace(LinkState::Up(wire.clone()));
+/// Watches a connection until it breaks or is no longer wanted; why it ended.
+async fn live(
+    connection: Arc<AmqpConnection>,
+    sender: &watch::Sender<ConnectionState>,
+    stop: &CancellationToken,
+) -> BrokerError {
+    let mut events = std::pin::pin!(connection.events());
+    sender.send_replace(ConnectionState::Up(connection.clone()));
     let mut reason = None;
     // An event can be missed between connecting and listening: the state itself is looked at as well.
     let mut look = tokio::time::interval(Duration::from_secs(1));
-    while wire.is_open() {
+    while connection.is_open() {
         tokio::select! {
             () = stop.cancelled() => {
-                wire.close().await;
+                connection.close().await;
                 return BrokerError::Unavailable("closed".into());
             }
             _ = look.tick() => {}
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(why)) => {
                     tracing::warn!(reason = %why, "the broker takes no messages now");
-                    sender.send_replace(LinkState::Blocked(wire.clone(), why));
+                    sender.send_replace(ConnectionState::Blocked(connection.clone(), why));
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!("the broker takes messages again");
-                    sender.send_replace(LinkState::Up(wire.clone()));
+                    sender.send_replace(ConnectionState::Up(connection.clone()));
                 }
-                Some(Event::Error(error)) => reason = Some(words::failure(&error)),
+                Some(Event::Error(error)) => reason = Some(error_text::failure(&error)),
                 Some(_) => {}
                 None => break,
             },

@@ -1,4 +1,4 @@
-//! Who listens in this process: announcements come in, everybody who waits for one of them is told.
+//! The subscribers of this process: announcements come in, everybody who waits for one of them gets it.
 
 use super::Announcement;
 use crate::domain::{StateName, SubmissionId};
@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 
 /// A submission's own channel, so that an announcement wakes those who wait for it and nobody else.
 #[derive(Clone)]
-pub struct Listeners(Arc<Inner>);
+pub struct LocalSubscribers(Arc<Inner>);
 
 struct Inner {
     everything: broadcast::Sender<Announcement>,
@@ -20,11 +20,11 @@ struct Inner {
 /// One submission's announcements, from now on.
 pub struct Watch {
     submission: SubmissionId,
-    told: watch::Receiver<Option<StateName>>,
-    listeners: Listeners,
+    state: watch::Receiver<Option<StateName>>,
+    subscribers: LocalSubscribers,
 }
 
-impl Listeners {
+impl LocalSubscribers {
     /// `kept`: announcements that a slow receiver of everything may be behind.
     pub fn new(kept: usize) -> Self {
         Self(Arc::new(Inner { everything: broadcast::channel(kept.max(1)).0, one: Mutex::default() }))
@@ -35,11 +35,11 @@ impl Listeners {
     }
 
     pub fn watch(&self, submission: SubmissionId) -> Watch {
-        let told = self.one().entry(submission).or_insert_with(|| watch::Sender::new(None)).subscribe();
-        Watch { submission, told, listeners: self.clone() }
+        let state = self.one().entry(submission).or_insert_with(|| watch::Sender::new(None)).subscribe();
+        Watch { submission, state, subscribers: self.clone() }
     }
 
-    pub fn tell(&self, announcement: &Announcement) {
+    pub fn publish_locally(&self, announcement: &Announcement) {
         if let Some(sender) = self.one().get(&announcement.submission) {
             sender.send_replace(Some(announcement.state));
         }
@@ -57,9 +57,9 @@ impl Listeners {
 impl Watch {
     /// The newest state that was announced and not heard yet. Announcements may be lost: who waits looks at the journal
     /// now and then.
-    pub async fn news(&mut self) -> Option<StateName> {
-        match self.told.changed().await {
-            Ok(()) => *self.told.borrow_and_update(),
+    pub async fn changed(&mut self) -> Option<StateName> {
+        match self.state.changed().await {
+            Ok(()) => *self.state.borrow_and_update(),
             // Never while the map holds the sender.
             Err(_) => std::future::pending().await,
         }
@@ -68,7 +68,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut one = self.listeners.one();
+        let mut one = self.subscribers.one();
         // Ours is still counted.
         if one.get(&self.submission).is_some_and(|sender| sender.receiver_count() <= 1) {
             one.remove(&self.submission);
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::domain::TraceParent;
 
-    fn told(submission: SubmissionId, state: StateName) -> Announcement {
+    fn announced(submission: SubmissionId, state: StateName) -> Announcement {
         Announcement {
             submission,
             office: "causeni".parse().unwrap(),
@@ -95,20 +95,20 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_waits_for_this_submission_is_woken_and_nothing_stays_behind() {
-        let listeners = Listeners::new(4);
+        let subscribers = LocalSubscribers::new(4);
         let (ours, theirs) = (SubmissionId::new(), SubmissionId::new());
         let (mut first, mut second, mut other) =
-            (listeners.watch(ours), listeners.watch(ours), listeners.watch(theirs));
-        listeners.tell(&told(ours, StateName::Sending));
-        listeners.tell(&told(ours, StateName::Completed));
-        assert_eq!(first.news().await, Some(StateName::Completed));
-        assert_eq!(second.news().await, Some(StateName::Completed));
+            (subscribers.watch(ours), subscribers.watch(ours), subscribers.watch(theirs));
+        subscribers.publish_locally(&announced(ours, StateName::Sending));
+        subscribers.publish_locally(&announced(ours, StateName::Completed));
+        assert_eq!(first.changed().await, Some(StateName::Completed));
+        assert_eq!(second.changed().await, Some(StateName::Completed));
         let silence = std::time::Duration::from_millis(20);
-        assert!(tokio::time::timeout(silence, other.news()).await.is_err());
+        assert!(tokio::time::timeout(silence, other.changed()).await.is_err());
         drop(first);
-        listeners.tell(&told(ours, StateName::Parked));
-        assert_eq!(second.news().await, Some(StateName::Parked));
+        subscribers.publish_locally(&announced(ours, StateName::Parked));
+        assert_eq!(second.changed().await, Some(StateName::Parked));
         drop((second, other));
-        assert!(listeners.one().is_empty());
+        assert!(subscribers.one().is_empty());
     }
 }

@@ -1,12 +1,12 @@
-//! Pace: successes come in; how many requests may be under way, and whether more of what waits in the journal is to be
-//! woken, goes out.
+//! Slow start after an outage: successes come in; how many requests may be under way, and whether more of what waits in the
+//! journal is to be woken, goes out.
 
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// After an outage one request at a time, and one more with each success: an agency that is back is not flooded.
-pub struct Pace {
+pub struct SlowStart {
     most: u32,
     slots: u32,
     /// Submissions that have waited since before this moment may be woken. It is the moment at which the agency came back,
@@ -22,7 +22,7 @@ const BETWEEN_WAKES: Duration = Duration::from_millis(50);
 /// Before the journal is asked again, if nothing was there, or if what was there has to show first that the agency is.
 const AFTER_ONE: Duration = Duration::from_secs(1);
 
-impl Pace {
+impl SlowStart {
     /// Full pace, and a look whether something has waited for the agency since before this process began.
     pub fn beginning(most: u32, now: Timestamp) -> Self {
         Self { most, slots: most, waking: Some(now), is_proved: false, wake_again_at: Instant::now() }
@@ -32,7 +32,7 @@ impl Pace {
         self.slots
     }
 
-    pub fn slow_start(&mut self, now: Timestamp) {
+    pub fn restart(&mut self, now: Timestamp) {
         self.slots = 1;
         self.wake_all(now);
     }
@@ -89,12 +89,12 @@ mod tests {
     #[test]
     fn after_an_outage_it_is_slow_and_what_waited_of_one_office_alone_is_woken_at_full_pace() {
         let now = Timestamp::UNIX_EPOCH;
-        let mut pace = Pace::beginning(8, now);
-        pace.woken(0);
-        assert_eq!(pace.to_wake(), None);
-        pace.wake_all(now);
-        assert_eq!((pace.slots(), pace.to_wake()), (8, Some((now, 16))));
-        pace.slow_start(now);
-        assert_eq!((pace.slots(), pace.to_wake()), (1, Some((now, 2))));
+        let mut slow_start = SlowStart::beginning(8, now);
+        slow_start.woken(0);
+        assert_eq!(slow_start.to_wake(), None);
+        slow_start.wake_all(now);
+        assert_eq!((slow_start.slots(), slow_start.to_wake()), (8, Some((now, 16))));
+        slow_start.restart(now);
+        assert_eq!((slow_start.slots(), slow_start.to_wake()), (1, Some((now, 2))));
     }
 }
