@@ -2,7 +2,7 @@
 //! reading goes out.
 
 use super::{
-    Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Reading, Template, WireAnswer,
+    Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Purpose, Reading, Template, WireAnswer,
     attachments::{self, Read, Wanted},
     template_values::seen,
     wire_answer::names_reference,
@@ -86,8 +86,8 @@ pub struct Exchange {
     /// Relative to the agency's folder, for errors.
     pub(super) template_file: String,
     pub(super) filter_file: String,
-    /// Whether `not_seen` is a possible reading.
-    pub(super) is_lookup: bool,
+    /// `not_seen` is a possible reading of a lookup only.
+    pub(super) purpose: Purpose,
     /// Of the agency's answers.
     pub(super) coverage: Coverage,
 }
@@ -137,7 +137,7 @@ impl Exchange {
             |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
         let mapped = Mapped::from_json(output).map_err(shape)?;
         match mapped.reading {
-            Reading::NotSeen if !self.is_lookup => Err(shape("only a lookup may say not_seen")),
+            Reading::NotSeen if self.purpose != Purpose::Lookup => Err(shape("only a lookup may say not_seen")),
             _ => Ok(mapped),
         }
     }
@@ -283,7 +283,7 @@ impl Exchange {
             return Err(ComposeError::ContentsWanted);
         }
         let body = rendered.map_err(|fault| at_fault(fault.line, fault.problem))?;
-        if let Some(number) = read.first_unread().filter(|_| !self.is_lookup) {
+        if let Some(number) = read.first_unread().filter(|_| self.purpose == Purpose::Submit) {
             return Err(ComposeError::AttachmentUnread { file: self.template_file.clone(), number });
         }
         if self.request_form == Form::Xml {

@@ -9,7 +9,7 @@ use super::{
     earlier::{Earlier, pause_after_nothing_done},
     fast_path::LeaseOrder,
     history::History,
-    job::{Job, Purpose, exchange_of, operation_of},
+    job::{Job, exchange_of, operation_of},
     lease::{Lease, lease, may_leave},
     lookup::{Asked, after_asking},
     read::read,
@@ -21,7 +21,7 @@ use super::{
     unsent::{not_sendable, put_back},
 };
 use crate::{
-    adapter::Reading,
+    adapter::{Purpose, Reading},
     crash::{self, Point},
     domain::{Effect, Event, Fault, WireRecord},
     journal::{Entry, JournalError, Record},

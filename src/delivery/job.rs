@@ -2,30 +2,11 @@
 
 use super::{AgencyConnection, AgencyConnections, Earlier};
 use crate::{
-    adapter::{Exchange, Operation},
+    adapter::{Exchange, Operation, Purpose},
     domain::{Code, Effect, Fault, Stage, Submission},
     journal::Record,
 };
 use std::sync::Arc;
-
-/// What an exchange with the agency is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The submission goes to the agency.
-    Submit,
-    /// The agency is asked whether it has seen the submission's reference.
-    Lookup,
-}
-
-impl Purpose {
-    /// A question changes nothing, whatever it is about.
-    pub fn effect(self, of_submission: Effect) -> Effect {
-        match self {
-            Purpose::Submit => of_submission,
-            Purpose::Lookup => Effect::Read,
-        }
-    }
-}
 
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {

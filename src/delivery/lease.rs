@@ -1,11 +1,9 @@
 //! Lease: a submission that is to be sent comes in; an attempt that is ours until its lease runs out goes out. The journal has
 //! it before anything leaves that may change something at the agency.
 
-use super::{
-    Recorder,
-    job::{Job, Purpose},
-};
+use super::{Recorder, job::Job};
 use crate::{
+    adapter::Purpose,
     domain::{Event, Progress, State, later, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };

@@ -61,7 +61,6 @@ pub use fast_path::{FastPath, FastPathMode, Workers, leases_first};
 use halt::Halt;
 pub use health_signal::HealthSignal;
 pub use incoming::{Incoming, retry_after};
-pub use job::Purpose;
 pub use lease::may_leave;
 pub use look::Look;
 pub use lookup::{Asked, after_asking, settled_at};

@@ -2,12 +2,12 @@
 
 use super::{
     AnswerExpectation, Incoming, Ours, evaluate,
-    job::{Job, Purpose, exchange_of, gone},
+    job::{Job, exchange_of, gone},
     seal::Sent,
 };
 use crate::{
     adapter::{
-        BRIEF_BYTES, LARGE_BYTES, MAX_TIME, Reading,
+        BRIEF_BYTES, LARGE_BYTES, MAX_TIME, Purpose, Reading,
         worker_pool::{self, NotDone},
     },
     catalogue::Catalogue,
