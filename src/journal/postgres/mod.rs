@@ -121,7 +121,7 @@ impl Database for PostgresJournal {
             if failure.finding.is_lasting && O::ACCESS != Access::Read {
                 self.refused().insert(std::any::type_name::<O>(), (Instant::now(), failure.text()));
             }
-            if !failure.finding.may_repeat || repetitions == REPETITIONS {
+            if !failure.finding.is_retryable || repetitions == REPETITIONS {
                 return Err(failure.error);
             }
             repetitions += 1;
