@@ -265,7 +265,7 @@ async fn exchange(
             Err(unanswered.fault)
         }
     };
-    job.connection.heed_answer(submission, &reading);
+    job.connection.track_credential_refusals(submission, &reading);
     Outcome { ending: Ending::Read(reading), wire }
 }
 

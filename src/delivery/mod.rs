@@ -34,9 +34,9 @@ mod status;
 
 mod agency_connections;
 mod agency_connection;
-mod look;
+mod health_check;
 mod halt;
-mod suspicion;
+mod credential_refusals;
 mod health_signal;
 
 mod marks;
@@ -62,7 +62,7 @@ use halt::Halt;
 pub use health_signal::HealthSignal;
 pub use incoming::{Incoming, retry_after};
 pub use lease::may_leave;
-pub use look::Look;
+pub use health_check::HealthReport;
 pub use lookup::{Asked, after_asking, settled_at};
 pub use marks::{Marks, PERIOD as MARK_PERIOD};
 pub use recorder::Recorder;

@@ -95,7 +95,7 @@ impl AgencyConsumer {
     ) {
         while self.halted_connection().is_none() {
             state.breaker.tick(self.clock.now());
-            self.look_first(state, stop);
+            self.check_health_before_probe(state, stop);
             self.hold(state).await;
             self.wake(state).await;
             let rest = self.begin_what_may_go(state);
@@ -154,38 +154,38 @@ impl AgencyConsumer {
 
     /// A probe that is declared changes nothing, whatever the agency makes of it: it goes before the submission that would
     /// otherwise be the first to meet an agency that is not there yet.
-    fn look_first(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
+    fn check_health_before_probe(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
         if !matches!(state.breaker.circuit(), Circuit::HalfOpen { .. }) {
-            state.is_found_well = false;
+            state.is_found_healthy = false;
             return;
         }
-        if state.is_found_well || state.is_probe_under_way {
+        if state.is_found_healthy || state.is_probe_under_way {
             return;
         }
         let connection = self.deliverer.connections.get(&self.adapter.agency).and_then(Result::ok);
         let Some(connection) = connection.filter(|connection| connection.adapter.probe.is_some()) else {
-            state.is_found_well = true;
+            state.is_found_healthy = true;
             return;
         };
         // It takes no slot: what the circuit does not keep waiting goes on meanwhile.
         state.is_probe_under_way = true;
-        let ended = Ended { owner: None, submission: None, kind: RequestKind::Look, signal: HealthSignal::None };
+        let ended = Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::None };
         let (consumer, slot, stop) =
             (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() }, stop.clone());
         self.under_way.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                signal = consumer.look(&connection) => slot.free(signal),
+                signal = consumer.check_health(&connection) => slot.free(signal),
             }
         });
     }
 
-    async fn look(&self, connection: &Arc<AgencyConnection>) -> HealthSignal {
-        match connection.look_and_heed().await {
+    async fn check_health(&self, connection: &Arc<AgencyConnection>) -> HealthSignal {
+        match connection.check_health_and_halt().await {
             Ok(_) => HealthSignal::Well,
-            Err(unwell) => {
-                let (agency, remedy) = (&self.adapter.agency, unwell.remedy);
-                tracing::warn!(%agency, %unwell, remedy, "nothing is sent there yet");
+            Err(error) => {
+                let (agency, remedy) = (&self.adapter.agency, error.remedy);
+                tracing::warn!(%agency, %error, remedy, "nothing is sent there yet");
                 HealthSignal::Ill { retry_after: None }
             }
         }
@@ -206,12 +206,12 @@ impl AgencyConsumer {
 
     fn learn(&self, state: &mut ConsumerState, ended: Ended) {
         let Ended { owner, submission, kind, signal } = ended;
-        state.busy = state.busy.saturating_sub(u32::from(kind != RequestKind::Look));
+        state.busy = state.busy.saturating_sub(u32::from(kind != RequestKind::HealthCheck));
         state.is_probe_under_way &= kind == RequestKind::Ordinary;
-        state.is_found_well &= kind != RequestKind::Probe;
-        if kind == RequestKind::Look {
-            state.is_found_well = signal == HealthSignal::Well;
-            if !state.is_found_well {
+        state.is_found_healthy &= kind != RequestKind::Probe;
+        if kind == RequestKind::HealthCheck {
+            state.is_found_healthy = signal == HealthSignal::Well;
+            if !state.is_found_healthy {
                 state.breaker.reopen(self.clock.now());
                 self.report(state.breaker.circuit());
             }

@@ -65,7 +65,7 @@ pub enum RequestKind {
     /// It finds out for all others whether an agency that failed again and again is there again.
     Probe,
     /// No submission at all: the declared request before the probe.
-    Look,
+    HealthCheck,
 }
 
 /// Whose submissions wait.
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_finds_it_unwell_opens_only_what_is_half_open_and_is_no_failure_of_anybody() {
+    fn a_health_check_that_fails_opens_only_what_is_half_open_and_is_no_failure_of_anybody() {
         let mut breaker = breaker();
         breaker.reopen(at(0));
         assert_eq!(*breaker.circuit(), Circuit::Closed);

@@ -59,7 +59,7 @@ impl Worker {
         lasting("key files", || self.refresh(&stop)).await;
         consumers.wait().await;
         for connection in self.connections.iter() {
-            connection.end_looks().await;
+            connection.stop_health_checks().await;
         }
     }
 

@@ -57,10 +57,10 @@ impl AgencyConsumer {
             return Some(PAUSE);
         }
         let halted = connection.halt.halted()?;
-        if halted.next_look > Instant::now() {
-            return Some(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now())));
+        if halted.next_check > Instant::now() {
+            return Some(PAUSE.min(halted.next_check.saturating_duration_since(Instant::now())));
         }
-        connection.look_again().await;
+        connection.recheck_halt().await;
         connection.halt.halted().map(|_| Duration::ZERO)
     }
 
