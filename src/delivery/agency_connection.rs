@@ -56,8 +56,8 @@ pub struct AgencyConnection {
     health_checks: HealthChecks,
     /// Signed answers that were seen, so that none counts twice. The oldest make place for new ones.
     pub replays: ReplayCache,
-    /// Whether the last probe that went before a request has failed: then another one goes first, though there
-    /// is a connection that has proved itself.
+    /// Whether the last probe that went before a request has failed: then another one goes first, though there is a
+    /// connection that has proved itself.
     pub has_failed_probe: AtomicBool,
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
     let begun_at = with.clock.now();
     if begun_at >= of.submission.expires_at {
         // The scheduler ends it.
-        return Ok(Attempted::Ended(HealthSignal::None));
+        return Ok(Attempted::Ended(HealthSignal::NoSignal));
     }
     let (connection, operation) = match operation_of(&with.connections, &of.submission) {
         Ok(found) => found,
@@ -288,16 +288,16 @@ async fn settle_and_record(
     };
     let (signal, event, not_before) = match outcome.ending {
         Ending::Read(reading) => (HealthSignal::of_reading(&reading), settle(reading, case), None),
-        Ending::TooEarly(until) => (HealthSignal::Well, Event::PutBack { attempt }, Some(until)),
+        Ending::TooEarly(until) => (HealthSignal::Healthy, Event::PutBack { attempt }, Some(until)),
         // It was certainly not sent, and that it was too slow says nothing of it: it uses no try.
-        Ending::LeaseOver => (HealthSignal::None, Event::PutBack { attempt }, None),
+        Ending::LeaseOver => (HealthSignal::NoSignal, Event::PutBack { attempt }, None),
     };
     report(&with.metrics, job.record, &event, now.duration_since(lease.at));
     let end = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
     match record(&with.recorder, job.record, lease, end).await {
         Ok(()) => Ok(signal),
         Err(error @ (JournalError::NotTaken(_) | JournalError::Corrupt(_))) => {
-            record_unkept(&with.recorder, job.record, lease, case, &error).await.map(|()| HealthSignal::None)
+            record_unkept(&with.recorder, job.record, lease, case, &error).await.map(|()| HealthSignal::NoSignal)
         }
         Err(error) => Err(error),
     }

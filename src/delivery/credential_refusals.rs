@@ -1,5 +1,5 @@
-//! Credential refusals: requests that an agency's server did not let in (401, 403, a fault of WS-Security) come in; whether that is
-//! about our certificate, key or token, and not about one request, goes out.
+//! Credential refusals: requests that an agency's server did not let in (401, 403, a fault of WS-Security) come in; whether
+//! that is about our certificate, key or token, and not about one request, goes out.
 //!
 //! One office's clerk may not be allowed what another's is. But distinct requests of two offices, and none let in between
 //! them, have only the installation in common.

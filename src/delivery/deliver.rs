@@ -35,7 +35,7 @@ pub async fn deliver(with: &Deliverer, agency: &AgencyName, item: &WorkItem) -> 
         }
         Taken::NeverAccepted => {
             tracing::debug!(submission = %item.submission, %agency, "it was not accepted; dropped");
-            return Delivered::Done(HealthSignal::None);
+            return Delivered::Done(HealthSignal::NoSignal);
         }
         Taken::Unknown => {}
     }
@@ -44,7 +44,7 @@ pub async fn deliver(with: &Deliverer, agency: &AgencyName, item: &WorkItem) -> 
         let delivered = deliver_as_read(with, item, Seen { at: with.clock.now(), holds }).await;
         // What was read of a journal that was held since says nothing of the one that goes on.
         if delivered.is_some() || holds == with.recorder.journal.continuity().holds() {
-            return delivered.unwrap_or(Delivered::Done(HealthSignal::None));
+            return delivered.unwrap_or(Delivered::Done(HealthSignal::NoSignal));
         }
     }
 }
@@ -57,11 +57,11 @@ async fn deliver_as_read(with: &Deliverer, item: &WorkItem, seen: Seen) -> Optio
     };
     let Some(record) = found else {
         tell_unknown(item);
-        return Some(Delivered::Done(HealthSignal::None));
+        return Some(Delivered::Done(HealthSignal::NoSignal));
     };
     if !is_to_do(record.progress.state.name()) {
         tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
-        return Some(Delivered::Done(HealthSignal::None));
+        return Some(Delivered::Done(HealthSignal::NoSignal));
     }
     attempt_or_tell(with, item, &Arc::new(record), seen).await
 }

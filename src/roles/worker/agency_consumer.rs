@@ -142,7 +142,7 @@ impl AgencyConsumer {
             state.busy += 1;
             state.is_probe_under_way |= kind == RequestKind::Probe;
             let submission = delivery.item.as_ref().ok().map(|item| item.submission);
-            let ended = Ended { owner, submission, kind, signal: HealthSignal::None };
+            let ended = Ended { owner, submission, kind, signal: HealthSignal::NoSignal };
             let (consumer, slot) = (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() });
             self.under_way.spawn(async move {
                 let signal = consumer.handle(delivery).await;
@@ -169,7 +169,7 @@ impl AgencyConsumer {
         };
         // It takes no slot: what the circuit does not keep waiting goes on meanwhile.
         state.is_probe_under_way = true;
-        let ended = Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::None };
+        let ended = Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::NoSignal };
         let (consumer, slot, stop) =
             (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() }, stop.clone());
         self.under_way.spawn(async move {
@@ -182,17 +182,17 @@ impl AgencyConsumer {
 
     async fn check_health(&self, connection: &Arc<AgencyConnection>) -> HealthSignal {
         match connection.check_health_and_halt().await {
-            Ok(_) => HealthSignal::Well,
+            Ok(_) => HealthSignal::Healthy,
             Err(error) => {
                 let (agency, remedy) = (&self.adapter.agency, error.remedy);
                 tracing::warn!(%agency, %error, remedy, "nothing is sent there yet");
-                HealthSignal::Ill { retry_after: None }
+                HealthSignal::Failing { retry_after: None }
             }
         }
     }
 
     async fn handle(&self, delivery: Delivery) -> HealthSignal {
-        let Ok(item) = &delivery.item else { return HealthSignal::None };
+        let Ok(item) = &delivery.item else { return HealthSignal::NoSignal };
         match deliver(&self.deliverer, &self.adapter.agency, item).await {
             Delivered::Done(signal) => {
                 settled(delivery.settle.ack().await);
@@ -200,7 +200,7 @@ impl AgencyConsumer {
                 signal
             }
             // Not acked: the broker delivers it again.
-            Delivered::NotRecorded => HealthSignal::None,
+            Delivered::NotRecorded => HealthSignal::NoSignal,
         }
     }
 
@@ -210,7 +210,7 @@ impl AgencyConsumer {
         state.is_probe_under_way &= kind == RequestKind::Ordinary;
         state.is_found_healthy &= kind != RequestKind::Probe;
         if kind == RequestKind::HealthCheck {
-            state.is_found_healthy = signal == HealthSignal::Well;
+            state.is_found_healthy = signal == HealthSignal::Healthy;
             if !state.is_found_healthy {
                 state.breaker.reopen(self.clock.now());
                 self.report(state.breaker.circuit());
@@ -218,23 +218,23 @@ impl AgencyConsumer {
             return;
         }
         let has_failed = match signal {
-            HealthSignal::Well => Some(false),
-            HealthSignal::Ill { .. } | HealthSignal::Away => Some(true),
-            HealthSignal::Answered | HealthSignal::None => None,
+            HealthSignal::Healthy => Some(false),
+            HealthSignal::Failing { .. } | HealthSignal::Unreachable => Some(true),
+            HealthSignal::Responded | HealthSignal::NoSignal => None,
         };
         state.queue.ended(&owner, has_failed);
         let Some(submission) = submission else { return };
         let (now, before) = (self.clock.now(), state.breaker.circuit().clone());
-        state.breaker.learn(&owner, submission, self.bounded(signal), kind, now);
+        state.breaker.record_outcome(&owner, submission, self.bounded(signal), kind, now);
         match (&before, state.breaker.circuit()) {
-            (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Well | HealthSignal::Answered) => {
+            (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Healthy | HealthSignal::Responded) => {
                 state.pace.grow()
             }
             (Circuit::Closed, Circuit::Closed) => {}
             // The agency was there all the time: only what waits of this office is woken.
             (before, Circuit::Closed) if !before.keeps_all_waiting() => state.pace.wake_all(now),
             (_, Circuit::Closed) => state.pace.slow_start(now),
-            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.pace.doubt(),
+            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.pace.pause_growth(),
         }
         let after = state.breaker.circuit();
         if before != *after {
@@ -245,8 +245,8 @@ impl AgencyConsumer {
 
     fn bounded(&self, signal: HealthSignal) -> HealthSignal {
         match signal {
-            HealthSignal::Ill { retry_after: Some(asked) } => {
-                HealthSignal::Ill { retry_after: Some(self.adapter.schedule.bounded(asked)) }
+            HealthSignal::Failing { retry_after: Some(asked) } => {
+                HealthSignal::Failing { retry_after: Some(self.adapter.schedule.bounded(asked)) }
             }
             other => other,
         }
