@@ -123,7 +123,7 @@ impl Exchange {
     /// Whether the filter found every answer to be ours, because it gives the reference that it was given.
     fn gives_back(&self, answer: &WireAnswer, reference: &str, mapped: &Mapped) -> bool {
         let names = |mapped: &Mapped, reference: &str| {
-            let named = mapped.bond.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
+            let named = mapped.correlation.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
             named.is_some_and(|named| reference.parse() == Ok(named))
         };
         let nobodys = Uuid::nil().to_string();
@@ -161,10 +161,10 @@ impl Exchange {
     /// By what the template looks at. `is_sealed_anew`: no two messages of ours have the same digest.
     pub fn body_of(&self, is_sealed_anew: bool) -> BodyOf {
         match &self.template {
-            None => BodyOf::Nobody,
+            None => BodyOf::NoBody,
             Some(_) if is_sealed_anew || self.reads("message_id") => BodyOf::Message,
             Some(_) if self.reads("reference") => BodyOf::Submission,
-            Some(_) => BodyOf::Anybody,
+            Some(_) => BodyOf::NotUnique,
         }
     }
 
@@ -306,7 +306,7 @@ fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
         ) => (code, transient) == (other_code, other_transient),
         (one, other) => one == other,
     };
-    is_same && one.bond == other.bond
+    is_same && one.correlation == other.correlation
 }
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted, read: &Read) -> Seen {

@@ -46,7 +46,7 @@ pub use form::Form;
 pub use not_handled::{DeclaredMoment, NotHandled};
 pub use probe::Probe;
 pub use purpose::Purpose;
-pub use reading::{BodyOf, Bond, Mapped, Reading};
+pub use reading::{BodyOf, CorrelationFields, Mapped, Reading};
 pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::Template;
 use wire_answer::Coverage;

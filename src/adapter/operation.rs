@@ -103,8 +103,8 @@ fn correlates(place: &Place<'_>, written: &CorrelatesWritten, faults: &mut Confi
 fn check_digest(place: &Place<'_>, exchange: &Exchange, effect: Effect, faults: &mut ConfigFaults) {
     let problem = match exchange.body_of(place.reader.is_sealed_anew) {
         body if !exchange.binds_by_digest() || body.binds_by_digest(effect) => return,
-        BodyOf::Nobody => "names request_digest, but the request has no body: all of these have the same digest",
-        BodyOf::Anybody | BodyOf::Submission | BodyOf::Message => {
+        BodyOf::NoBody => "names request_digest, but the request has no body: all of these have the same digest",
+        BodyOf::NotUnique | BodyOf::Submission | BodyOf::Message => {
             "names request_digest, but the template prints neither `reference` nor `message_id`: two submissions may have \
              the same"
         }

@@ -124,7 +124,7 @@ impl Proof<'_> {
             Reading::Failed { .. } | Reading::Unmapped => false,
         };
         let (effect, body) = (self.operation.effect, exchange.body_of(self.is_sealed_anew));
-        if counts && !mapped.bond.binds(effect, body) {
+        if counts && !mapped.correlation.binds(effect, body) {
             let by_digest = if body.binds_by_digest(effect) { ", or request_digest" } else { "" };
             let remedy = format!(
                 "have the filter give the reference that the agency repeats{by_digest}; for a read, subject is enough. If the \
@@ -134,8 +134,8 @@ impl Proof<'_> {
         }
         let example = &self.example.submission;
         let is_anothers = |named: &Option<String>, ours: &str| named.as_ref().is_some_and(|named| named != ours);
-        if is_anothers(&mapped.bond.reference, &example.id.to_string())
-            || is_anothers(&mapped.bond.subject, &example.subject.id)
+        if is_anothers(&mapped.correlation.reference, &example.id.to_string())
+            || is_anothers(&mapped.correlation.subject, &example.subject.id)
         {
             let problem = "names another reference or subject than the example's request.json";
             self.fault(file, problem, "mend the example");

@@ -6,7 +6,7 @@
 use super::{
     Deliverer, HealthSignal,
     compose::{Composed, Size, compose},
-    earlier::{Earlier, pause_after_nothing_done},
+    earlier_replies::{EarlierReplies, pause_after_nothing_done},
     fast_path::LeaseOrder,
     history::History,
     job::{Job, exchange_of, operation_of},
@@ -214,7 +214,7 @@ async fn look_up_then_submit(
             match compose_and_seal(with, job, Purpose::Submit).await {
                 Ok(sealed) => {
                     // A word about the question is none about the request.
-                    let job = Job { earlier: Earlier::Until(with.clock.now()), ..*job };
+                    let job = Job { earlier: EarlierReplies::Until(with.clock.now()), ..*job };
                     match exchange(with, &job, Purpose::Submit, lease_until, sealed).await {
                         // What has left is the question.
                         Outcome { ending: Ending::LeaseOver, .. } => Ending::LeaseOver,

@@ -103,7 +103,7 @@ pub(super) fn evaluate_probe(probe: &Probe, answered: &Incoming) -> Result<Strin
     let told = format!("the probe {} {} was answered with {status}", probe.method, probe.url.path());
     let (why, remedy, is_access_refused) = match StatusClass::of(status) {
         // Some servers say so where they were shown no certificate, or none that they take.
-        StatusClass::Message if status == 400 && answered.is_for_people() => (
+        StatusClass::Message if status == 400 && answered.is_html_page() => (
             " and a page for people: most likely what stands before the agency does not let us in",
             "ask the agency whether its server asks for our certificate, and has its issuer registered",
             true,

@@ -1,6 +1,6 @@
 //! One submission that is to be sent: to which agency, by which of its operations, and by the rules of which effect.
 
-use super::{AgencyConnection, AgencyConnections, Earlier};
+use super::{AgencyConnection, AgencyConnections, EarlierReplies};
 use crate::{
     adapter::{Exchange, Operation, Purpose},
     domain::{Code, Effect, Fault, Stage, Submission},
@@ -16,7 +16,7 @@ pub(super) struct Job<'a> {
     /// The stricter of what the adapter declares and what it declared when the submission was accepted.
     pub effect: Effect,
     /// What may have been said of its reference before.
-    pub earlier: Earlier,
+    pub earlier: EarlierReplies,
 }
 
 impl Job<'_> {

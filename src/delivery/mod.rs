@@ -23,13 +23,13 @@ mod unsent;
 
 mod lookup;
 mod history;
-mod earlier;
+mod earlier_replies;
 
 mod evaluate;
 mod answer_expectation;
 mod authenticate;
 mod unpack;
-mod bond;
+mod correlation;
 mod status;
 
 mod agency_connections;
@@ -50,12 +50,12 @@ pub use accepted_cache::{PendingAccept, Taken};
 pub use agency_connection::AgencyConnection;
 pub use agency_connections::AgencyConnections;
 use answer_expectation::AnswerExpectation;
-pub use bond::{Ours, digests};
+pub use correlation::{SentRequest, digests};
 pub use clock_jump_detector::ClockJumpDetector;
 pub use contents::Contents;
 pub use deliver::{Delivered, deliver, is_to_do, tell_unknown};
 pub use deliverer::Deliverer;
-pub use earlier::Earlier;
+pub use earlier_replies::EarlierReplies;
 use evaluate::evaluate;
 pub use fast_path::{FastPath, FastPathMode, Workers, leases_first};
 use halt::Halt;

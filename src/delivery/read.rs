@@ -1,7 +1,7 @@
 //! Read: what the agency answered comes in; what it means goes out, found on a thread that may take as long as that needs.
 
 use super::{
-    AnswerExpectation, Incoming, Ours, evaluate,
+    AnswerExpectation, Incoming, SentRequest, evaluate,
     job::{Job, exchange_of, gone},
     seal::Sent,
 };
@@ -37,7 +37,7 @@ pub(super) async fn read(
         let submission = &record.submission;
         let (operation, exchange) = exchange_of(&connection, submission, purpose)?;
         let service = catalogue.get(&submission.service).ok_or_else(|| gone(Code::OperationUnknown))?;
-        let ours = Ours {
+        let sent_request = SentRequest {
             reference: submission.id,
             subject: &submission.subject.id,
             digests: &sent.digests,
@@ -51,7 +51,7 @@ pub(super) async fn read(
         let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);
         evaluate(
             &incoming,
-            &AnswerExpectation { exchange, connection: &connection, answer_schema, ours, not_handled, now },
+            &AnswerExpectation { exchange, connection: &connection, answer_schema, sent_request, not_handled, now },
         )
     };
     // Verifying is quick, and mapping ends in the time that filters have.

@@ -247,8 +247,8 @@ fn a_filter_that_gives_our_own_reference_where_the_agency_names_none_is_found_ou
         let body = serde_json::json!({"uid": "1", "registered_at": "2026-03-02T08:30:01Z", "event_id": named});
         operation.request.interpret(&WireAnswer::of_body(body), &ours)
     };
-    assert_eq!(read(ours.as_str().into()).unwrap().bond.reference.as_ref(), Some(&ours));
-    assert_eq!(read("another".into()).unwrap().bond.reference.as_deref(), Some("another"));
+    assert_eq!(read(ours.as_str().into()).unwrap().correlation.reference.as_ref(), Some(&ours));
+    assert_eq!(read("another".into()).unwrap().correlation.reference.as_deref(), Some("another"));
     let file = "legal-event/answer.jq".to_owned();
     assert_eq!(read(serde_json::Value::Null).unwrap_err(), InterpretError::GivesBack { file });
 }
