@@ -74,7 +74,7 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
     // An adapter that has declared another effect since does not lift the rule by which it was accepted.
     let effect = operation.effect.max(of.submission.effect);
     // Kept until the attempt ends: the mark moves on with what leaves.
-    let leaving = with.recorder.with_retry(|| with.marks.cover(effect)).await?;
+    let send_guard = with.recorder.with_retry(|| with.mark_keeper.advance_before_send(effect)).await?;
     let earlier = history(with).earlier(of, effect, operation.timeout).await?;
     let job = Job { record: of, connection: &connection, operation, effect, earlier };
     let purpose = job.first_purpose();
@@ -89,8 +89,8 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
         Ready::NotSent(signal) => return Ok(Attempted::Ended(signal)),
         Ready::Outdated => return Ok(Attempted::Outdated),
     };
-    if let Some(leaving) = &leaving {
-        leaving.leaves(of.submission.id, lease.attempt, lease.at);
+    if let Some(send_guard) = &send_guard {
+        send_guard.leaves(of.submission.id, lease.attempt, lease.at);
     }
     let exchanged = send_and_read(with, &job, purpose, lease.until, sealed);
     let (lease, outcome) = match lease.is_recorded {
@@ -304,5 +304,5 @@ async fn settle_and_record(
 }
 
 fn history(with: &Deliverer) -> History<'_> {
-    History { recorder: &with.recorder, marks: &with.marks, clock_jumps: &with.clock_jumps }
+    History { recorder: &with.recorder, mark_keeper: &with.mark_keeper, clock_jumps: &with.clock_jumps }
 }

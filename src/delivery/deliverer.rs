@@ -1,6 +1,6 @@
 //! What a process delivers with: the stores, connections and limits that all attempts share.
 
-use super::{AgencyConnections, ClockJumpDetector, Contents, FastPath, Marks, Recorder};
+use super::{AgencyConnections, ClockJumpDetector, Contents, FastPath, MarkKeeper, Recorder};
 use crate::{catalogue::Catalogue, domain::Clock, telemetry::Metrics};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Deliverer {
     pub clock_jumps: ClockJumpDetector,
     /// The journal's mark, which moves on before anything leaves. The process' keeper holds it as well, and moves it on while
     /// an attempt is under way.
-    pub marks: Arc<Marks>,
+    pub mark_keeper: Arc<MarkKeeper>,
     pub metrics: Metrics,
     /// How many bytes of each message sent and of each received the journal keeps.
     pub wire_max_bytes: usize,

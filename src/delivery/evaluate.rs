@@ -38,7 +38,7 @@ fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
 }
 
 fn reading_of(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
-    let Authentic { answer, mark, signed_at } = match authenticate(incoming, it) {
+    let Authentic { answer, replay_key, signed_at } = match authenticate(incoming, it) {
         Ok(authentic) => authentic,
         Err(fault) => return Err(not_authentic(incoming, fault, it)),
     };
@@ -50,7 +50,7 @@ fn reading_of(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading
         correlation::check(mapped, &it.sent_request, signed_at, it.connection.answer_policy().max_clock_skew)?;
     // What names our request is its answer, however often the like of it comes; of what might be the answer to any request,
     // one is enough.
-    if is_uncorrelated && mark.is_some_and(|mark| !it.connection.replays.is_new(mark, it.now)) {
+    if is_uncorrelated && replay_key.is_some_and(|replay_key| !it.connection.replays.is_new(replay_key, it.now)) {
         return Err(bad_signature("the message was seen before, and nothing in it names our request"));
     }
     match reading {

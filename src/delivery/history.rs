@@ -1,6 +1,6 @@
 //! What the journal, its marks and the clock say of the attempts that a submission has behind it.
 
-use super::{ClockJumpDetector, EarlierReplies, Marks, Recorder, lookup::settled_at};
+use super::{ClockJumpDetector, EarlierReplies, MarkKeeper, Recorder, lookup::settled_at};
 use crate::{
     domain::{Effect, later},
     journal::{JournalError, Record},
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub(super) struct History<'a> {
     pub recorder: &'a Recorder,
-    pub marks: &'a Marks,
+    pub mark_keeper: &'a MarkKeeper,
     pub clock_jumps: &'a ClockJumpDetector,
 }
 
@@ -23,7 +23,7 @@ impl History<'_> {
             return Ok(EarlierReplies::Nothing);
         }
         let attempts = self.recorder.with_retry(|| self.recorder.submissions.attempts(record.submission.id)).await?;
-        let earlier = EarlierReplies::of(progress, &attempts, timeout, self.marks.sent_before_restore());
+        let earlier = EarlierReplies::of(progress, &attempts, timeout, self.mark_keeper.sent_before_restore());
         Ok(match earlier {
             EarlierReplies::Until(end) => self.by_any_clock(end),
             other => other,
@@ -57,7 +57,7 @@ impl History<'_> {
         let before = self.recorder.with_retry(|| self.recorder.submissions.attempts(record.submission.id)).await?;
         let longest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
         // What a restored journal knows nothing of may have left as late as then.
-        let unknown = self.marks.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, longest));
+        let unknown = self.mark_keeper.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, longest));
         Ok(settled_at(&before, timeout).max(unknown))
     }
 }

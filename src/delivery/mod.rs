@@ -39,7 +39,7 @@ mod halt;
 mod credential_refusals;
 mod health_signal;
 
-mod marks;
+mod mark_keeper;
 mod clock_jump_detector;
 
 mod fast_path;
@@ -64,7 +64,7 @@ pub use incoming::{Incoming, retry_after};
 pub use lease::may_leave;
 pub use health_check::HealthReport;
 pub use lookup::{Asked, after_asking, settled_at};
-pub use marks::{Marks, PERIOD as MARK_PERIOD};
+pub use mark_keeper::{MarkKeeper, PERIOD as MARK_PERIOD};
 pub use recorder::Recorder;
 pub use settle::{Case, settle};
 pub use unpack::headers_that_count;

@@ -4,7 +4,7 @@
 use super::take_over::TakeOver;
 use crate::{
     broker::{Broker, BrokerError, BrokerHealth},
-    delivery::{MARK_PERIOD, Marks},
+    delivery::{MARK_PERIOD, MarkKeeper},
     domain::{Behind, JournalMark, Mark},
     journal::{Found, Journal, JournalError},
 };
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Keeper {
     journal: Arc<dyn Journal>,
     broker: Arc<dyn Broker>,
-    marks: Arc<Marks>,
+    mark_keeper: Arc<MarkKeeper>,
     /// What is to be done before anything is sent, once.
     take_over: Option<TakeOver>,
     /// What the folder knows of the mark.
@@ -53,14 +53,14 @@ impl Keeper {
     pub async fn begin(
         journal: Arc<dyn Journal>,
         broker: Arc<dyn Broker>,
-        marks: Arc<Marks>,
+        mark_keeper: Arc<MarkKeeper>,
         take_over: Option<TakeOver>,
     ) -> Result<Self, JournalError> {
         let mut keeper = Self {
             has_asked_broker: !broker.keeps_marks(),
             journal,
             broker,
-            marks,
+            mark_keeper,
             take_over,
             found: Found::default(),
             is_in_folder: false,
@@ -80,7 +80,7 @@ impl Keeper {
     }
 
     pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
-        let mut newest = self.marks.newest();
+        let mut newest = self.mark_keeper.newest();
         // Also to a broker that has lost its copy while nothing was sent.
         newest.mark_changed();
         while !stop.is_cancelled() {
@@ -98,7 +98,7 @@ impl Keeper {
             }
         }
         // What was sent last is behind the mark, too.
-        while self.marks.tick().await.is_ok() && self.marks.is_anything_under_way() && !abort.is_cancelled() {
+        while self.mark_keeper.advance_if_needed().await.is_ok() && self.mark_keeper.is_anything_under_way() && !abort.is_cancelled() {
             sleep(MARK_PERIOD).await;
         }
         let mark = newest.borrow_and_update().clone();
@@ -118,14 +118,14 @@ impl Keeper {
         if is_held || self.has_asked_broker != had_asked || self.take_over.is_some() {
             return self.compare().await;
         }
-        self.marks.tick().await
+        self.mark_keeper.advance_if_needed().await
     }
 
     fn read_file(&mut self) {
-        self.found = self.marks.find();
+        self.found = self.mark_keeper.find();
         self.is_in_folder = !self.found.kept.is_empty();
         for (_, kept) in &self.found.kept {
-            self.marks.restored_over(kept.sent_before_restore);
+            self.mark_keeper.restored_over(kept.sent_before_restore);
         }
     }
 
@@ -225,13 +225,13 @@ impl Keeper {
     }
 
     fn location(&self) -> String {
-        self.marks.file().map(|file| file.path().display().to_string()).unwrap_or_default()
+        self.mark_keeper.file().map(|file| file.path().display().to_string()).unwrap_or_default()
     }
 
     fn hold(&mut self, why: String, found: &JournalMark) {
         let held_since = *self.held_since.get_or_insert_with(Instant::now);
         if held_since.elapsed() >= GIVE_BACK_AFTER {
-            self.marks.let_send(false);
+            self.mark_keeper.block_sending();
         }
         self.note_what_others_have_done(found);
         self.confirmed_before.get_or_insert(found.confirmed_at);
@@ -254,7 +254,7 @@ impl Keeper {
     async fn go_on(&mut self, found: JournalMark, newest: Option<Mark>) -> Result<(), JournalError> {
         // Until the broker is asked nothing is sent, and no copy is made that would hide that there was none.
         let waits_for_copy = self.lacks_copy(&found) && !self.has_asked_broker;
-        self.marks.restored_over(self.sent_before(&found, newest.as_ref()));
+        self.mark_keeper.restored_over(self.sent_before(&found, newest.as_ref()));
         self.held_since = None;
         if self.told_at.take().is_some() {
             tracing::info!("an operator has confirmed the journal, or mended what held it; it goes on");
@@ -276,8 +276,11 @@ impl Keeper {
         }
         (self.has_copy, self.confirmed_before) = (true, None);
         (self.in_broker, self.spoilt_in_broker) = (None, None);
-        self.marks.copy(found.mark, std::mem::take(&mut self.found)).await;
-        self.marks.let_send(self.has_asked_broker);
+        self.mark_keeper.copy(found.mark, std::mem::take(&mut self.found)).await;
+        match self.has_asked_broker {
+            true => self.mark_keeper.allow_sending(),
+            false => self.mark_keeper.block_sending(),
+        }
         Ok(())
     }
 
@@ -290,7 +293,7 @@ impl Keeper {
     }
 
     async fn tell_broker(&mut self, mark: Option<Mark>) {
-        let Some(mark) = mark.filter(|_| self.has_asked_broker && self.marks.may_send()) else { return };
+        let Some(mark) = mark.filter(|_| self.has_asked_broker && self.mark_keeper.may_send()) else { return };
         let failure = self.broker.keep_mark(&mark).await.err().map(|error| error.to_string());
         if failure.is_some() && failure != self.told_broker_failure {
             let why = failure.as_deref().unwrap_or_default();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
-    delivery::{AgencyConnections, FastPath, Marks, Workers},
+    delivery::{AgencyConnections, FastPath, MarkKeeper, Workers},
     domain::{AgencyName, Clock},
     journal::{
         Journal, MarkFile,
@@ -68,7 +68,7 @@ impl Process {
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let data = &settings.folders.data;
         let file = MarkFile::open(data).map_err(|error| StartError::Data { path: data.clone(), error })?;
-        let marks = Arc::new(Marks::new(journal.clone(), Some(file), clock.clone()));
+        let mark_keeper = Arc::new(MarkKeeper::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),
             broker: broker.clone(),
@@ -77,7 +77,7 @@ impl Process {
             attachments,
             outbox_filled: Arc::new(Notify::new()),
             fast_path: Arc::new(FastPath::new(workers(&installation, roles), installation.fast_path)),
-            marks: marks.clone(),
+            mark_keeper: mark_keeper.clone(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -86,7 +86,7 @@ impl Process {
         };
         // The journal is ours alone: what the process before was doing has ended with it.
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
-        let keeper = Keeper::begin(journal.clone(), broker.clone(), marks, take_over).await?;
+        let keeper = Keeper::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
         shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();

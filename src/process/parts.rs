@@ -8,7 +8,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, Told},
-    delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, Marks, Recorder},
+    delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, MarkKeeper, Recorder},
     domain::Clock,
     journal::Journal,
     roles::{
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub attachments: AttachmentStore,
     pub outbox_filled: Arc<Notify>,
     pub fast_path: Arc<FastPath>,
-    pub marks: Arc<Marks>,
+    pub mark_keeper: Arc<MarkKeeper>,
     pub stop: CancellationToken,
     pub abort: CancellationToken,
     pub tasks: TaskTracker,
@@ -140,7 +140,7 @@ impl Shared {
             contents: Contents::new(self.attachments.clone()),
             clock: self.clock.clone(),
             clock_jumps: ClockJumpDetector::beginning(self.clock.now()),
-            marks: self.marks.clone(),
+            mark_keeper: self.mark_keeper.clone(),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
         };

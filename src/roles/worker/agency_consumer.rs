@@ -62,7 +62,7 @@ impl AgencyConsumer {
             // Not before the journal is known to be the one that the installation has worked with.
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.deliverer.marks.until_may_send() => {}
+                () = self.deliverer.mark_keeper.until_may_send() => {}
             }
             self.report(state.breaker.circuit());
             if let Some(connection) = self.halted_connection() {
@@ -103,7 +103,7 @@ impl AgencyConsumer {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.deliverer.marks.until_held() => return,
+                () = self.deliverer.mark_keeper.until_blocked() => return,
                 Some(ended) = endings.recv() => self.learn(state, ended),
                 delivery = next(deliveries) => match delivery {
                     Some(delivery) => self.receive(state, delivery),
