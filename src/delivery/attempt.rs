@@ -42,8 +42,8 @@ pub(super) enum Attempted {
 pub(super) struct Seen {
     /// A moment at which the journal held exactly this record.
     pub at: Timestamp,
-    /// How often the journal had been held before.
-    pub holds: u64,
+    /// How often the journal had been suspended before.
+    pub suspensions: u64,
 }
 
 /// What the exchanges of one attempt came to.
@@ -84,7 +84,7 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
         Ok(composed) => composed,
         Err(fault) => return not_sendable(&with.recorder, of, fault).await.map(Attempted::Ended),
     };
-    let (lease, sealed) = match lease_and_seal(with, &job, purpose, order, seen.holds, composed).await? {
+    let (lease, sealed) = match lease_and_seal(with, &job, purpose, order, seen.suspensions, composed).await? {
         Ready::ToSend(lease, sealed) => (lease, *sealed),
         Ready::NotSent(signal) => return Ok(Attempted::Ended(signal)),
         Ready::Outdated => return Ok(Attempted::Outdated),
@@ -107,7 +107,7 @@ enum Ready {
     ToSend(Lease, Box<Sealed>),
     /// Nothing is sent, and why is recorded.
     NotSent(HealthSignal),
-    /// Somebody else has it, or the record was read of a journal that was held since.
+    /// Somebody else has it, or the record was read of a journal that was suspended since.
     Outdated,
 }
 
@@ -120,13 +120,13 @@ async fn lease_and_seal(
     job: &Job<'_>,
     purpose: Purpose,
     order: LeaseOrder,
-    holds: u64,
+    suspensions: u64,
     composed: Composed,
 ) -> Result<Ready, JournalError> {
     // Whoever dies between the two would leave a `once` of which nobody knows whether it was sent; and to sign a large one may
     // take as long as a lease.
     let seals_first = job.effect == Effect::Once || composed.size == Size::Large;
-    let unrecorded = || Lease::unrecorded(job, purpose, holds, with.clock.now());
+    let unrecorded = || Lease::unrecorded(job, purpose, suspensions, with.clock.now());
     let leasing = async || leased(with, job, unrecorded()).await;
     let sealing = async {
         let sealed = seal(composed, job, with.clock.now()).await;

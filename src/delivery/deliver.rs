@@ -27,8 +27,8 @@ pub enum Delivered {
 pub async fn deliver(with: &Deliverer, agency: &AgencyName, item: &WorkItem) -> Delivered {
     match with.fast_path.take(item.submission).await {
         Taken::Accepted(record) => {
-            // It may have been accepted before the journal was held for the first time.
-            let seen = Seen { at: record.submission.accepted_at, holds: 0 };
+            // It may have been accepted before the journal was suspended for the first time.
+            let seen = Seen { at: record.submission.accepted_at, suspensions: 0 };
             if let Some(delivered) = attempt_or_tell(with, item, &record, seen).await {
                 return delivered;
             }
@@ -40,10 +40,10 @@ pub async fn deliver(with: &Deliverer, agency: &AgencyName, item: &WorkItem) -> 
         Taken::Unknown => {}
     }
     loop {
-        let holds = with.recorder.journal.continuity().holds();
-        let delivered = deliver_as_read(with, item, Seen { at: with.clock.now(), holds }).await;
-        // What was read of a journal that was held since says nothing of the one that goes on.
-        if delivered.is_some() || holds == with.recorder.journal.continuity().holds() {
+        let suspensions = with.recorder.journal.continuity().suspensions();
+        let delivered = deliver_as_read(with, item, Seen { at: with.clock.now(), suspensions }).await;
+        // What was read of a journal that was suspended since says nothing of the one that goes on.
+        if delivered.is_some() || suspensions == with.recorder.journal.continuity().suspensions() {
             return delivered.unwrap_or(Delivered::Done(HealthSignal::NoSignal));
         }
     }

@@ -154,7 +154,7 @@ impl MarkKeeper {
     async fn watch(&self) -> Result<(), JournalError> {
         let continuity = self.journal.continuity();
         let found = self.journal.mark().await?;
-        if continuity.held().is_none() {
+        if continuity.suspended_because().is_none() {
             continuity.note(&found.mark);
         }
         Ok(())

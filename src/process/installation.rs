@@ -1,7 +1,7 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
 use super::{
-    foreseen::{Foreseen, foresee},
+    preflight::{Preflight, preflight},
     role::Role,
 };
 use crate::{
@@ -72,9 +72,9 @@ impl Installation {
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
         warnings.extend(connections.iter().flat_map(|connection| connection.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
-        let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
-            foresee(&settings, config, now, roles);
-        faults.extend(foreseen);
+        let Preflight { faults: preflight, stopped: mut stopped_webhooks, warnings: more } =
+            preflight(&settings, config, now, roles);
+        faults.extend(preflight);
         warnings.extend(more);
         warnings.extend(also_exposed(&settings, &warnings));
         let subjects = subjects_of(&settings, &connections);

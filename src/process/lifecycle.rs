@@ -2,7 +2,7 @@
 
 use super::{
     installation::Installation,
-    keeper::Keeper,
+    restore_guard::RestoreGuard,
     operations::run_operations,
     parts::Shared,
     role::Role,
@@ -86,8 +86,8 @@ impl Process {
         };
         // The journal is ours alone: what the process before was doing has ended with it.
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
-        let keeper = Keeper::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
-        shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
+        let guard = RestoreGuard::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
+        shared.tasks.spawn(guard.run(shared.stop.clone(), shared.abort.clone()));
         declare(&installation, &shared).await?;
         let (gateway_address, gateway_reload) = shared.run(&installation, roles).await?.unzip();
         let operations_address = run_operations(&shared, &installation, roles).await?;

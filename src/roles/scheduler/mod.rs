@@ -117,7 +117,7 @@ impl Scheduler {
 fn pause_after(error: &JournalError) -> Duration {
     match error {
         // Who holds it says so.
-        JournalError::Held(_) => tracing::debug!(%error, "the scheduler pauses"),
+        JournalError::Suspended(_) => tracing::debug!(%error, "the scheduler pauses"),
         _ => tracing::warn!(%error, "the scheduler pauses"),
     }
     PAUSE
