@@ -43,6 +43,7 @@ pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, InterpretError, TransformInput, WireRequest};
 pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
 pub use form::Form;
+pub use load::load_adapters;
 pub use not_handled::{DeclaredMoment, NotHandled};
 pub use probe::Probe;
 pub use purpose::Purpose;

@@ -5,7 +5,7 @@ use super::{
     role::Role,
 };
 use crate::{
-    adapter::Adapters,
+    adapter::{Adapters, load_adapters},
     catalogue::Catalogue,
     delivery::{AgencyConnections, FastPathMode},
     domain::{AgencyName, SubjectMatch},
@@ -61,7 +61,7 @@ impl Installation {
             }
         };
         let catalogue = Catalogue::load(&settings.folders.services, &mut faults);
-        let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
+        let adapters = load_adapters(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
         check_agencies(&settings.folders, &settings.agencies, config, &mut faults);
         let are_adapters_whole = faults.is_empty();
         let connections =
@@ -109,7 +109,7 @@ fn also_exposed(settings: &Settings, told: &[String]) -> Vec<String> {
 fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> ConfigFaults {
     if let Some((folders, agencies)) = Settings::folders_and_agencies_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
-        let adapters = Adapters::load(&folders.adapters, &catalogue, &agencies, &mut faults);
+        let adapters = load_adapters(&folders.adapters, &catalogue, &agencies, &mut faults);
         check_agencies(&folders, &agencies, config, &mut faults);
         Settings::locate(config, &mut faults);
         let connections = AgencyConnections::open(&adapters, &agencies, &folders.secrets, now, &mut faults);

@@ -2,7 +2,7 @@
 
 use crate::environment::services_of_small_attachments;
 use punte::{
-    adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
+    adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer, load_adapters},
     catalogue::Catalogue,
     settings::{AgencySettings, ConfigFaults},
 };
@@ -19,7 +19,7 @@ fn repository(part: &str) -> PathBuf {
 fn load(folder: &Path, places: &BTreeMap<punte::domain::AgencyName, AgencySettings>) -> (Adapters, ConfigFaults) {
     let mut faults = ConfigFaults::default();
     let catalogue = Catalogue::load(&repository("schemas/services"), &mut faults);
-    let adapters = Adapters::load(folder, &catalogue, places, &mut faults);
+    let adapters = load_adapters(folder, &catalogue, places, &mut faults);
     (adapters, faults)
 }
 
@@ -518,7 +518,7 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
     let services = services_of_small_attachments();
     let (mut faults, places) = (ConfigFaults::default(), BTreeMap::new());
     let catalogue = Catalogue::load(services.path(), &mut faults);
-    Adapters::load(changed.folder.path(), &catalogue, &places, &mut faults);
+    load_adapters(changed.folder.path(), &catalogue, &places, &mut faults);
     assert!(faults.is_empty(), "{faults}");
 }
 

@@ -7,6 +7,7 @@ use super::{
     consumer_state::{AwaitedProbe, ConsumerState, PAUSE},
     delivery_slot::{DeliverySlot, Ended},
     settlement::{Left, Settlement, settled},
+    standstill::Standstill,
 };
 use crate::{
     adapter::Adapter,
@@ -27,13 +28,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// One to each agency, made by the worker at its start. Its own task holds it, and so does the task of each delivery under way.
 pub struct AgencyConsumer {
     /// The agency's folder: its limits, its breaker's policy and its schedule of retries.
-    pub(super) adapter: Arc<Adapter>,
+    adapter: Arc<Adapter>,
     /// The queues. The consumer subscribes to the agency's while it may send, and ends the subscription when it may not.
     broker: Arc<dyn Broker>,
     /// Delivers. All consumers of the process share it.
-    pub(super) deliverer: Arc<Deliverer>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Metrics,
+    deliverer: Arc<Deliverer>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
     /// The tasks of deliveries and health checks. The consumer ends when they have ended.
     under_way: TaskTracker,
 }
@@ -66,7 +67,7 @@ impl AgencyConsumer {
             }
             self.report(state.breaker.circuit());
             if let Some(connection) = self.halted_connection() {
-                self.stand_still(&connection, &stop).await;
+                self.standstill(&connection).wait(&stop).await;
                 state.pace.slow_start(self.clock.now());
                 continue;
             }
@@ -308,6 +309,24 @@ impl AgencyConsumer {
         }
         self.settlement().put_back(state.queue.take(|_| true)).await;
         self.metrics.in_hand(&self.adapter.agency, 0);
+    }
+
+    fn halted_connection(&self) -> Option<Arc<AgencyConnection>> {
+        self.deliverer
+            .connections
+            .get(&self.adapter.agency)?
+            .ok()
+            .filter(|connection| connection.check_identity(self.clock.now()).is_err())
+    }
+
+    fn standstill<'a>(&'a self, connection: &'a AgencyConnection) -> Standstill<'a> {
+        Standstill {
+            agency: &self.adapter.agency,
+            connection,
+            submissions: &self.deliverer.recorder.submissions,
+            clock: &*self.clock,
+            metrics: &self.metrics,
+        }
     }
 
     fn settlement(&self) -> Settlement<'_> {
