@@ -191,7 +191,7 @@ impl PostgresJournal {
             }
             session.is_compared = true;
         }
-        if !O::EVEN_WHEN_HELD {
+        if !O::EVEN_WHEN_SUSPENDED {
             self.continuity.check()?;
         }
         carry_out(session, operation).await

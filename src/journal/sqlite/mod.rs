@@ -164,7 +164,7 @@ impl Database for SqliteJournal {
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
-        if !O::EVEN_WHEN_HELD {
+        if !O::EVEN_WHEN_SUSPENDED {
             self.continuity.check()?;
         }
         match O::ACCESS {
