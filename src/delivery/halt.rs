@@ -8,14 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// One to each agency, held by its [`AgencyConnection`](super::AgencyConnection).
 #[derive(Debug)]
 pub struct Halt {
+    /// How long a new halt waits before its first health check: the breaker's cooldown, a minute at most.
     first_pause: Duration,
+    /// Locked for a moment by every attempt that asks, and by whoever begins, prolongs or ends a halt.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Why nothing is sent now; `None` while the agency may be sent to.
     halted: Option<Halted>,
     /// How long the last halt waited between its health checks, and when it ended: one that comes back soon waits longer.
     last: Option<(Duration, Instant)>,
@@ -27,7 +31,9 @@ pub struct Halted {
     pub why: String,
     /// What the last health check found, if that was something else.
     pub last_check: Option<String>,
+    /// When the agency's consumer makes the next one.
     pub next_check: Instant,
+    /// How long this halt waits between two of them. It doubles with each that fails.
     pause: Duration,
 }
 

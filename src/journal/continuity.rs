@@ -35,17 +35,22 @@ pub struct Left {
 /// noted in.
 const LEFT: usize = 64;
 
+/// One to each open journal, which holds it. The process' restore guard suspends and resumes the journal by it.
 #[derive(Default)]
 pub struct Continuity {
+    /// Whether `inner` has a reason, for every operation to ask without a lock.
     is_suspended: AtomicBool,
-    /// How often it was suspended.
+    /// How often it was suspended since it was opened. It never becomes less.
     suspensions: AtomicU64,
+    /// Locked for a moment by whoever notes something or asks.
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
+    /// The newest mark that this process has seen; `None` before the first.
     newest: Option<Mark>,
+    /// The attempts that have left last, at most [`LEFT`]. The oldest makes place for a new one.
     left: VecDeque<Left>,
     /// Why nothing may be done with the journal.
     why: Option<String>,

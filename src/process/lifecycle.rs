@@ -39,19 +39,30 @@ pub enum Stopped {
     Aborted,
 }
 
+/// All that runs, from [`Process::start`] to [`Process::stop`]. Held by the command that serves, or by a test.
 pub struct Process {
     /// Where offices reach the gateway, if it runs here.
     pub gateway_address: Option<SocketAddr>,
+    /// Where metrics and readiness are served, whatever roles run here.
     pub operations_address: SocketAddr,
+    /// The one journal of all roles. It is closed when the last of them has dropped it.
     pub journal: Arc<dyn Journal>,
+    /// The one broker of all roles. It is closed at the stop, after all tasks.
     pub broker: Arc<dyn Broker>,
+    /// One to each agency, for `reload`. The worker holds them as well.
     connections: Arc<AgencyConnections>,
+    /// Notified by `reload`; the gateway, if it runs here, then reads its certificates again.
     gateway_reload: Option<Arc<Notify>>,
+    /// The notifier's, if it runs here, for `reload`.
     webhook_clients: Option<Arc<WebhookClients>>,
     clock: Arc<dyn Clock>,
+    /// Cancelled when the process is to stop: every task takes nothing new, and ends when what it has is done.
     stop: CancellationToken,
+    /// Cancelled when the time to stop in is up: what still waits for the journal gives up.
     abort: CancellationToken,
+    /// The tasks of all roles. The stop waits for them.
     tasks: TaskTracker,
+    /// The lock on a SQLite journal, which one process alone may work with. Released with the process.
     _ownership: Option<Ownership>,
 }
 

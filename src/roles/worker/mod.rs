@@ -26,10 +26,15 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// One in each process with this role. Its task holds it until all consumers have ended.
 pub struct Worker {
+    /// The queues; each agency's consumer holds it as well.
     pub broker: Arc<dyn Broker>,
+    /// The agencies' folders: one consumer runs for each. Loaded at the start, and never changed.
     pub adapters: Arc<Adapters>,
+    /// What all consumers deliver with. It is dropped with the last of them.
     pub deliverer: Arc<Deliverer>,
+    /// The same that the deliverer sends over. The worker has their key files looked at, and ends their health checks.
     pub connections: Arc<AgencyConnections>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
