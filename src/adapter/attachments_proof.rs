@@ -19,7 +19,12 @@ struct Full {
 }
 
 /// `folder`: the agency's. What the template does with none is proved by the examples as they are.
-pub(super) fn prove_attachments(operation: &Operation, rule: &AttachmentRule, folder: &Path, faults: &mut ConfigFaults) {
+pub(super) fn prove_attachments(
+    operation: &Operation,
+    rule: &AttachmentRule,
+    folder: &Path,
+    faults: &mut ConfigFaults,
+) {
     if !rule.takes_any() || !operation.request.reads("attachments") {
         return;
     }

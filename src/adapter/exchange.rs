@@ -123,7 +123,8 @@ impl Exchange {
     /// Whether the filter found every answer to be ours, because it gives the reference that it was given.
     fn gives_back(&self, answer: &WireAnswer, reference: &str, mapped: &Mapped) -> bool {
         let names = |mapped: &Mapped, reference: &str| {
-            let named = mapped.correlation.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
+            let named =
+                mapped.correlation.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
             named.is_some_and(|named| reference.parse() == Ok(named))
         };
         let nobodys = Uuid::nil().to_string();

@@ -1,8 +1,8 @@
 //! The folder of one operation and its section of `agency.toml` come in; an operation goes out, compiled and checked.
 
 use super::{
-    Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Purpose, Template, contract,
-    examples,
+    Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Purpose, Template,
+    contract, examples,
     folder::entries,
     reader::{Reader, seconds},
     unsigned::{Refused, refused_uses},

@@ -122,7 +122,9 @@ impl Mapped {
     /// The error says what form was expected; it never quotes what was found.
     pub fn from_json(value: Option<Value>) -> Result<Self, &'static str> {
         let written: Written = match value {
-            None | Some(Value::Null) => return Ok(Self { reading: Reading::Unmapped, correlation: CorrelationFields::default() }),
+            None | Some(Value::Null) => {
+                return Ok(Self { reading: Reading::Unmapped, correlation: CorrelationFields::default() });
+            }
             Some(value) => serde_json::from_value(value).map_err(|_| FORM)?,
         };
         let correlation = CorrelationFields {

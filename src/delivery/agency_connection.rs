@@ -211,7 +211,11 @@ impl AgencyConnection {
 
     /// Answers by which the agency does not let us in speak of the installation if the declared probe meets the same, or if
     /// requests of two offices have.
-    pub(super) fn track_credential_refusals(self: &Arc<Self>, submission: &Submission, reading: &Result<Reading, Fault>) {
+    pub(super) fn track_credential_refusals(
+        self: &Arc<Self>,
+        submission: &Submission,
+        reading: &Result<Reading, Fault>,
+    ) {
         match reading {
             Ok(_) => self.credential_refusals.accepted(),
             Err(fault) if fault.code == Code::CredentialsRefused => {
@@ -249,8 +253,7 @@ impl AgencyConnection {
     pub(super) fn stop(&self, why: &str) {
         if self.halt.begin(why, Instant::now()) {
             let agency = &self.adapter.agency;
-            let text =
-                "the agency does not let this installation in; nothing more is sent there until a health check succeeds";
+            let text = "the agency does not let this installation in; nothing more is sent there until a health check succeeds";
             tracing::error!(%agency, why, "{text}: ask the agency whether our certificate, key and token are registered");
         }
     }

@@ -3,7 +3,7 @@
 
 use super::EarlierReplies;
 use crate::{
-    adapter::{BodyOf, CorrelationFields, Correlates, Mapped, Reading},
+    adapter::{BodyOf, Correlates, CorrelationFields, Mapped, Reading},
     domain::{Code, Effect, Fault, MessageId, Stage, SubmissionId, Verdict, lower_hex},
 };
 use aws_lc_rs::digest::{self, SHA256, SHA512};
@@ -143,8 +143,17 @@ mod tests {
         let (subject, correlates) = ("2000000000001", &correlates);
         let (message, earlier) = (uuid::Uuid::nil().into(), EarlierReplies::Nothing);
         let body_of = BodyOf::Submission;
-        let sent =
-            SentRequest { reference, subject, digests: &digests, effect, correlates, is_signed, message, body_of, earlier };
+        let sent = SentRequest {
+            reference,
+            subject,
+            digests: &digests,
+            effect,
+            correlates,
+            is_signed,
+            message,
+            body_of,
+            earlier,
+        };
         told(written, &sent, None)
     }
 

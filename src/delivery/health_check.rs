@@ -34,7 +34,11 @@ pub struct HealthCheckFailure {
 
 impl HealthCheckFailure {
     pub(super) fn kind(&self) -> CheckFailure<'_> {
-        if self.is_access_refused { CheckFailure::AccessRefused(&self.problem) } else { CheckFailure::Other(&self.problem) }
+        if self.is_access_refused {
+            CheckFailure::AccessRefused(&self.problem)
+        } else {
+            CheckFailure::Other(&self.problem)
+        }
     }
 }
 

@@ -16,7 +16,12 @@ pub(super) struct History<'a> {
 
 impl History<'_> {
     /// What may have been said of its reference so far.
-    pub async fn earlier(&self, record: &Record, effect: Effect, timeout: Duration) -> Result<EarlierReplies, JournalError> {
+    pub async fn earlier(
+        &self,
+        record: &Record,
+        effect: Effect,
+        timeout: Duration,
+    ) -> Result<EarlierReplies, JournalError> {
         let progress = &record.progress;
         // Nobody asks, or there is nothing to ask about.
         if effect == Effect::Read || (progress.attempts == 0 && !progress.in_doubt) {
@@ -34,7 +39,11 @@ impl History<'_> {
     fn by_any_clock(&self, end: Timestamp) -> EarlierReplies {
         let now = self.recorder.clock.now();
         let since = Duration::try_from(now.duration_since(end)).unwrap_or_default();
-        if self.clock_jumps.was_set_forward_within(since, now) { EarlierReplies::Unknown } else { EarlierReplies::Until(end) }
+        if self.clock_jumps.was_set_forward_within(since, now) {
+            EarlierReplies::Unknown
+        } else {
+            EarlierReplies::Until(end)
+        }
     }
 
     /// When the agency is through with all that was sent before it was asked. After the question we wait at most one more

@@ -2,9 +2,9 @@
 
 use super::{
     AgencyConnection,
-    correlation::digests,
     compose::{Composed, Size},
     contents::Held,
+    correlation::digests,
     job::{Job, gone},
 };
 use crate::{

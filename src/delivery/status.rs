@@ -214,7 +214,10 @@ mod tests {
             let shown = (100..=599).find(|status| StatusClass::of(*status) == class).unwrap();
             text += &row(&statuses(class), &fault_of_status(&answer(shown), StatusTrust::Unsigned));
         }
-        text += &row("a page for people (`text/html`) with 2xx or 400", &fault_of_status(&page(200), StatusTrust::Unsigned));
+        text += &row(
+            "a page for people (`text/html`) with 2xx or 400",
+            &fault_of_status(&page(200), StatusTrust::Unsigned),
+        );
         text += &row("503 in the folder's `not_handled`", &fault_of_status(&answer(503), StatusTrust::NotHandled));
         let alert = || SendFailure::Unknown(ExchangeFailure::OurCertificateFirst("x".into()));
         let (nothing, declared) = (NotHandled::default(), NotHandled::of_moments(DeclaredMoment::ALL));

@@ -2,9 +2,9 @@
 
 use super::{
     installation::Installation,
-    restore_guard::RestoreGuard,
     operations::run_operations,
     parts::Shared,
+    restore_guard::RestoreGuard,
     role::Role,
     start_error::StartError,
     stores::{open_broker, open_journal},

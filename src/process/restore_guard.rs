@@ -98,7 +98,10 @@ impl RestoreGuard {
             }
         }
         // What was sent last is behind the mark, too.
-        while self.mark_keeper.advance_if_needed().await.is_ok() && self.mark_keeper.is_anything_under_way() && !abort.is_cancelled() {
+        while self.mark_keeper.advance_if_needed().await.is_ok()
+            && self.mark_keeper.is_anything_under_way()
+            && !abort.is_cancelled()
+        {
             sleep(MARK_PERIOD).await;
         }
         let mark = newest.borrow_and_update().clone();

@@ -25,7 +25,8 @@ impl Purpose {
                 return all.into_iter().chain((!facts.may_sign()).then(|| text.to_owned())).collect();
             }
         };
-        if !facts.extended_key_usages.is_empty() && !facts.extended_key_usages.iter().any(|it| it == usage || it == "any")
+        if !facts.extended_key_usages.is_empty()
+            && !facts.extended_key_usages.iter().any(|it| it == usage || it == "any")
         {
             let named = facts.extended_key_usages.join(", ");
             all.push(format!("it is not for TLS {holder}: its extended key usage names {named} and not {usage}"));

@@ -71,7 +71,14 @@ fn lookup<'a>(adapter: &'a Adapter, method: &Method, uri: &Uri) -> Option<Asked<
         let lookup = operation.lookup.as_ref().filter(|lookup| lookup.method() == method)?;
         let reference = lookup.address().reference_in(&path_of(uri)).filter(|reference| !reference.is_empty())?;
         let example = operation.examples.iter().find(|example| example.lookup.is_some())?;
-        Some(Asked { operation, example, purpose: Purpose::Lookup, reference: Some(reference), message: None, subject: None })
+        Some(Asked {
+            operation,
+            example,
+            purpose: Purpose::Lookup,
+            reference: Some(reference),
+            message: None,
+            subject: None,
+        })
     })
 }
 
@@ -152,7 +159,8 @@ fn is_volatile(example: &Example, text: &str) -> bool {
 impl Asked<'_> {
     /// Whether the agency does something: a refusal or a fault changes nothing.
     pub fn has_effect(&self) -> bool {
-        self.purpose == Purpose::Submit && matches!(self.example.mapped.reading, Reading::Answered { .. } | Reading::Waiting)
+        self.purpose == Purpose::Submit
+            && matches!(self.example.mapped.reading, Reading::Answered { .. } | Reading::Waiting)
     }
 
     /// The example's answer, about this request and this subject. A question is answered from the ledger.

@@ -170,7 +170,8 @@ impl AgencyConsumer {
         };
         // It takes no slot: what the circuit does not keep waiting goes on meanwhile.
         state.is_probe_under_way = true;
-        let ended = Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::NoSignal };
+        let ended =
+            Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::NoSignal };
         let (consumer, slot, stop) =
             (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() }, stop.clone());
         self.under_way.spawn(async move {

@@ -268,7 +268,9 @@ mod tests {
     #[test]
     fn failures_of_two_offices_open_it_for_all_and_one_good_probe_closes_it() {
         let mut breaker = breaker();
-        for (name, signal) in [("one", FAILING), ("two", FAILING), ("one", HealthSignal::Healthy), ("one", FAILING), ("two", FAILING)] {
+        for (name, signal) in
+            [("one", FAILING), ("two", FAILING), ("one", HealthSignal::Healthy), ("one", FAILING), ("two", FAILING)]
+        {
             record(&mut breaker, name, signal, 0);
             assert_eq!(*breaker.circuit(), Circuit::Closed);
         }
@@ -308,7 +310,13 @@ mod tests {
         let submission = SubmissionId::new();
         for _ in 0..9 {
             silent.record_outcome(&office("one"), submission, FAILING, RequestKind::Ordinary, at(0));
-            unreachable.record_outcome(&office("one"), submission, HealthSignal::Unreachable, RequestKind::Ordinary, at(0));
+            unreachable.record_outcome(
+                &office("one"),
+                submission,
+                HealthSignal::Unreachable,
+                RequestKind::Ordinary,
+                at(0),
+            );
         }
         assert_eq!(*silent.circuit(), Circuit::Closed);
         assert_eq!(*unreachable.circuit(), open(30, BreakerScope::All));

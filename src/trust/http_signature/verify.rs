@@ -6,7 +6,7 @@ use super::{
     message::name_of,
 };
 use crate::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, ReplayKey, Named, ReplayCache,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Named, ReplayCache, ReplayKey,
     SignerRefusal, policy::Freshness,
 };
 use aws_lc_rs::digest;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     trust::{
-        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayKey, ReplayCache, named::Named,
+        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, ReplayKey, named::Named,
         policy::Freshness, replay::Fingerprint,
     },
     xml,

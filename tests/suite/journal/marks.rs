@@ -30,7 +30,9 @@ async fn the_mark_moves_on_and_never_goes_back(journal: Tested) {
 async fn a_journal_that_is_held_gives_nothing_out_until_it_goes_on(journal: Tested) {
     let id = accepted(&journal).await;
     journal.continuity().suspend("it is older; run `punte journal restored`".into());
-    assert!(matches!(journal.find(id).await, Err(JournalError::Suspended(why)) if why.contains("punte journal restored")));
+    assert!(
+        matches!(journal.find(id).await, Err(JournalError::Suspended(why)) if why.contains("punte journal restored"))
+    );
     assert!(matches!(journal.accept(&submission(), &fresh_key(), false, None).await, Err(JournalError::Suspended(_))));
     assert!(matches!(journal.advance_mark(at(9000)).await, Err(JournalError::Suspended(_))));
     assert!(matches!(journal.ping().await, Err(JournalError::Suspended(_))));
@@ -44,7 +46,10 @@ async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested
     // What this process has seen is newer than what a standby has that takes over.
     journal.continuity().note(&Mark { at: at(9000), ..mark.clone() });
     let refused = journal.advance_mark(at(10_000)).await;
-    assert!(matches!(&refused, Err(JournalError::Suspended(why)) if why.contains("punte journal restored")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(JournalError::Suspended(why)) if why.contains("punte journal restored")),
+        "{refused:?}"
+    );
     let found = journal.mark().await.unwrap();
     assert_eq!(
         (found.copied_at, found.mark.at),
