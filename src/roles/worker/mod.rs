@@ -12,7 +12,6 @@ mod agency_consumer;
 
 use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
 use breaker::{Breaker, Circuit};
-pub use breaker::{BreakerScope, Failure};
 use fair_queue::FairQueue;
 
 use super::lasting::lasting;
