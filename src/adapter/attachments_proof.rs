@@ -18,32 +18,35 @@ struct Full {
     contents: Vec<Arc<str>>,
 }
 
-impl Operation {
-    /// `folder`: the agency's. What the template does with none is proved by the examples as they are.
-    pub(super) fn prove_attachments(&self, rule: &AttachmentRule, folder: &Path, faults: &mut ConfigFaults) {
-        if !rule.takes_any() || !self.request.reads("attachments") {
-            return;
+/// `folder`: the agency's. What the template does with none is proved by the examples as they are.
+pub(super) fn prove_attachments(
+    operation: &Operation,
+    rule: &AttachmentRule,
+    folder: &Path,
+    faults: &mut ConfigFaults,
+) {
+    if !rule.takes_any() || !operation.request.reads("attachments") {
+        return;
+    }
+    let mut sends_contents = false;
+    for example in &operation.examples {
+        let full = Full::of(example, rule);
+        let compose = |contents| operation.request.compose(&full.input(example, contents));
+        sends_contents |= compose(None) == Err(ComposeError::ContentsWanted);
+        if let Err(error @ ComposeError::AttachmentUnread { .. }) = compose(Some(&full.contents)) {
+            let remedy = "print `sha256` or `base64` of each, or lower attachments.at_most in service.toml";
+            let problem = format!("with {} attachments: {error}", rule.at_most);
+            faults.add(example.folder.join("request.json"), "attachments", problem, remedy);
         }
-        let mut sends_contents = false;
-        for example in &self.examples {
-            let full = Full::of(example, rule);
-            let compose = |contents| self.request.compose(&full.input(example, contents));
-            sends_contents |= compose(None) == Err(ComposeError::ContentsWanted);
-            if let Err(error @ ComposeError::AttachmentUnread { .. }) = compose(Some(&full.contents)) {
-                let remedy = "print `sha256` or `base64` of each, or lower attachments.at_most in service.toml";
-                let problem = format!("with {} attachments: {error}", rule.at_most);
-                faults.add(example.folder.join("request.json"), "attachments", problem, remedy);
-            }
-        }
-        if sends_contents && rule.max_total_bytes > MOST_BYTES_SENT {
-            let problem = "prints contents of attachments, of which the service takes more than a message holds";
-            let remedy = format!(
-                "write at most {MOST_BYTES_SENT} as attachments.max_total_bytes in schemas/services/{}/service.toml, or \
-                 print `sha256` alone",
-                self.service
-            );
-            faults.add(folder.join(&self.request.template_file), "", problem, remedy);
-        }
+    }
+    if sends_contents && rule.max_total_bytes > MOST_BYTES_SENT {
+        let problem = "prints contents of attachments, of which the service takes more than a message holds";
+        let remedy = format!(
+            "write at most {MOST_BYTES_SENT} as attachments.max_total_bytes in schemas/services/{}/service.toml, or \
+             print `sha256` alone",
+            operation.service
+        );
+        faults.add(folder.join(&operation.request.template_file), "", problem, remedy);
     }
 }
 

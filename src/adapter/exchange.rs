@@ -2,7 +2,7 @@
 //! reading goes out.
 
 use super::{
-    Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Reading, Template, WireAnswer,
+    Address, BodyOf, Contract, Coverage, Filter, Form, Mapped, Purpose, Reading, Template, WireAnswer,
     attachments::{self, Read, Wanted},
     template_values::seen,
     wire_answer::names_reference,
@@ -86,8 +86,8 @@ pub struct Exchange {
     /// Relative to the agency's folder, for errors.
     pub(super) template_file: String,
     pub(super) filter_file: String,
-    /// Whether `not_seen` is a possible reading.
-    pub(super) is_lookup: bool,
+    /// `not_seen` is a possible reading of a lookup only.
+    pub(super) purpose: Purpose,
     /// Of the agency's answers.
     pub(super) coverage: Coverage,
 }
@@ -123,7 +123,8 @@ impl Exchange {
     /// Whether the filter found every answer to be ours, because it gives the reference that it was given.
     fn gives_back(&self, answer: &WireAnswer, reference: &str, mapped: &Mapped) -> bool {
         let names = |mapped: &Mapped, reference: &str| {
-            let named = mapped.bond.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
+            let named =
+                mapped.correlation.reference.as_ref().and_then(|named| named.trim().parse::<SubmissionId>().ok());
             named.is_some_and(|named| reference.parse() == Ok(named))
         };
         let nobodys = Uuid::nil().to_string();
@@ -137,7 +138,7 @@ impl Exchange {
             |problem: &str| InterpretError::Shape { file: self.filter_file.clone(), problem: problem.to_owned() };
         let mapped = Mapped::from_json(output).map_err(shape)?;
         match mapped.reading {
-            Reading::NotSeen if !self.is_lookup => Err(shape("only a lookup may say not_seen")),
+            Reading::NotSeen if self.purpose != Purpose::Lookup => Err(shape("only a lookup may say not_seen")),
             _ => Ok(mapped),
         }
     }
@@ -161,10 +162,10 @@ impl Exchange {
     /// By what the template looks at. `is_sealed_anew`: no two messages of ours have the same digest.
     pub fn body_of(&self, is_sealed_anew: bool) -> BodyOf {
         match &self.template {
-            None => BodyOf::Nobody,
+            None => BodyOf::NoBody,
             Some(_) if is_sealed_anew || self.reads("message_id") => BodyOf::Message,
             Some(_) if self.reads("reference") => BodyOf::Submission,
-            Some(_) => BodyOf::Anybody,
+            Some(_) => BodyOf::NotUnique,
         }
     }
 
@@ -278,7 +279,7 @@ impl Exchange {
             return Err(ComposeError::ContentsWanted);
         }
         let body = rendered.map_err(|fault| at_fault(fault.line, fault.problem))?;
-        if let Some(number) = read.first_unread().filter(|_| !self.is_lookup) {
+        if let Some(number) = read.first_unread().filter(|_| self.purpose == Purpose::Submit) {
             return Err(ComposeError::AttachmentUnread { file: self.template_file.clone(), number });
         }
         if self.request_form == Form::Xml {
@@ -301,7 +302,7 @@ fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
         ) => (code, transient) == (other_code, other_transient),
         (one, other) => one == other,
     };
-    is_same && one.bond == other.bond
+    is_same && one.correlation == other.correlation
 }
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted, read: &Read) -> Seen {

@@ -5,6 +5,7 @@ use super::{
     folder::entries,
     not_handled::NotHandledWritten,
     operation, probe,
+    proof::prove_examples,
     reader::{Reader, seconds},
     written::{BreakerWritten, LimitsWritten, OperationWritten, ProbeWritten, ProtocolWritten},
 };
@@ -17,40 +18,38 @@ use crate::{
 use reqwest::Url;
 use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-impl Adapters {
-    /// Reads one agency from each folder in `folder`, and proves it by its own examples. An agency with any fault is left
-    /// out, so nothing broken can be used even if the faults are only shown.
-    pub fn load(
-        folder: &Path,
-        catalogue: &Catalogue,
-        places: &BTreeMap<AgencyName, AgencySettings>,
-        faults: &mut ConfigFaults,
-    ) -> Self {
-        let mut adapters = Adapters::default();
-        for path in subfolders(folder, faults) {
-            let mut own = ConfigFaults::default();
-            let adapter = load_agency(&path, catalogue, places, &mut own);
-            if let Some(adapter) = adapter.filter(|_| own.is_empty()) {
-                adapters.add(adapter, &mut own);
-            }
-            faults.extend(own);
+/// Reads one agency from each folder in `folder`, and proves it by its own examples. An agency with any fault is left
+/// out, so nothing broken can be used even if the faults are only shown.
+pub fn load_adapters(
+    folder: &Path,
+    catalogue: &Catalogue,
+    places: &BTreeMap<AgencyName, AgencySettings>,
+    faults: &mut ConfigFaults,
+) -> Adapters {
+    let mut adapters = Adapters::default();
+    for path in subfolders(folder, faults) {
+        let mut own = ConfigFaults::default();
+        let adapter = load_agency(&path, catalogue, places, &mut own);
+        if let Some(adapter) = adapter.filter(|_| own.is_empty()) {
+            add(&mut adapters, adapter, &mut own);
         }
-        adapters
+        faults.extend(own);
     }
+    adapters
+}
 
-    fn add(&mut self, adapter: Adapter, faults: &mut ConfigFaults) {
-        for service in adapter.operations.keys() {
-            match self.by_service.get(service) {
-                Some(other) => {
-                    let problem = format!("the agency {other} does this service already");
-                    let remedy = "remove the operation from one of the two";
-                    faults.add(adapter.folder.join("agency.toml"), format!("operations.{service}"), problem, remedy);
-                }
-                None => drop(self.by_service.insert(service.clone(), adapter.agency.clone())),
+fn add(adapters: &mut Adapters, adapter: Adapter, faults: &mut ConfigFaults) {
+    for service in adapter.operations.keys() {
+        match adapters.by_service.get(service) {
+            Some(other) => {
+                let problem = format!("the agency {other} does this service already");
+                let remedy = "remove the operation from one of the two";
+                faults.add(adapter.folder.join("agency.toml"), format!("operations.{service}"), problem, remedy);
             }
+            None => drop(adapters.by_service.insert(service.clone(), adapter.agency.clone())),
         }
-        self.agencies.insert(adapter.agency.clone(), Arc::new(adapter));
     }
+    adapters.agencies.insert(adapter.agency.clone(), Arc::new(adapter));
 }
 
 fn load_agency(
@@ -114,7 +113,7 @@ fn load_agency(
         seal: seal?.0,
         operations,
     };
-    faults.0.extend(adapter.prove_examples(catalogue));
+    faults.0.extend(prove_examples(&adapter, catalogue));
     Some(adapter)
 }
 

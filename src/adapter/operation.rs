@@ -1,8 +1,8 @@
 //! The folder of one operation and its section of `agency.toml` come in; an operation goes out, compiled and checked.
 
 use super::{
-    Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Template, contract,
-    examples,
+    Address, BodyOf, Contract, Correlates, Exchange, Filter, Form, NotHandled, Operation, Protocol, Purpose, Template,
+    contract, examples,
     folder::entries,
     reader::{Reader, seconds},
     unsigned::{Refused, refused_uses},
@@ -44,7 +44,7 @@ pub(super) fn load(
     }
     check_files(&place.folder, faults);
     let names = XmlToJson::new(&reader.namespaces, written.lists.iter().cloned());
-    let request = exchange(&place, "request", &written.request(), &names, faults);
+    let request = exchange(&place, Purpose::Submit, &written.request(), &names, faults);
     let lookup = lookup(&place, &written, &names, faults);
     let deadline =
         seconds(&reader.file, &place.key_of("deadline_secs"), written.deadline_secs, 366.0 * 86_400.0, faults);
@@ -103,8 +103,8 @@ fn correlates(place: &Place<'_>, written: &CorrelatesWritten, faults: &mut Confi
 fn check_digest(place: &Place<'_>, exchange: &Exchange, effect: Effect, faults: &mut ConfigFaults) {
     let problem = match exchange.body_of(place.reader.is_sealed_anew) {
         body if !exchange.binds_by_digest() || body.binds_by_digest(effect) => return,
-        BodyOf::Nobody => "names request_digest, but the request has no body: all of these have the same digest",
-        BodyOf::Anybody | BodyOf::Submission | BodyOf::Message => {
+        BodyOf::NoBody => "names request_digest, but the request has no body: all of these have the same digest",
+        BodyOf::NotUnique | BodyOf::Submission | BodyOf::Message => {
             "names request_digest, but the template prints neither `reference` nor `message_id`: two submissions may have \
              the same"
         }
@@ -142,7 +142,7 @@ fn lookup(
 ) -> Option<Option<Exchange>> {
     let key = place.key_of("lookup");
     match (written.effect, &written.lookup) {
-        (Effect::Lookup, Some(lookup)) => exchange(place, "lookup", lookup, names, faults).map(Some),
+        (Effect::Lookup, Some(lookup)) => exchange(place, Purpose::Lookup, lookup, names, faults).map(Some),
         (Effect::Lookup, None) => {
             let remedy = "say with lookup = { method, path } how the agency is asked by our reference";
             faults.add(&place.reader.file, key, "is missing, though the effect is lookup", remedy);
@@ -166,23 +166,30 @@ fn lookup(
     }
 }
 
-/// `kind` is `request` or `lookup`.
 fn exchange(
     place: &Place<'_>,
-    kind: &str,
+    purpose: Purpose,
     written: &ExchangeWritten,
     names: &XmlToJson,
     faults: &mut ConfigFaults,
 ) -> Option<Exchange> {
-    let is_lookup = kind == "lookup";
-    let key_of = |part: &str| place.key_of(&if is_lookup { format!("lookup.{part}") } else { part.to_owned() });
+    let key_of = |part: &str| match purpose {
+        Purpose::Submit => place.key_of(part),
+        Purpose::Lookup => place.key_of(&format!("lookup.{part}")),
+    };
     let file = &place.reader.file;
-    let template = template(place, kind, written, faults);
-    let filter_file = place.folder.join(if is_lookup { "lookup.jq" } else { "answer.jq" });
+    let template = template(place, purpose, written, faults);
+    let filter_file = place.folder.join(match purpose {
+        Purpose::Submit => "answer.jq",
+        Purpose::Lookup => "lookup.jq",
+    });
     let filter = Filter::load(&filter_file);
     let filter = filter.map_err(|problem| faults.add(&filter_file, "", problem, "mend the filter")).ok();
     filter.iter().for_each(|filter| check_unsigned(place, &filter_file, filter, faults));
-    let contract = if is_lookup { Some(None) } else { contract(&place.folder, faults) };
+    let contract = match purpose {
+        Purpose::Submit => contract(&place.folder, faults),
+        Purpose::Lookup => Some(None),
+    };
     let address = Address::new(&place.reader.endpoint, &written.path);
     let address = address.map_err(|problem| faults.add(file, key_of("path"), problem, "mend the path")).ok();
     let method = method(place, &key_of("method"), written, faults);
@@ -202,7 +209,7 @@ fn exchange(
         names: names.clone(),
         template_file: place.short(&template_file),
         filter_file: place.short(&filter_file),
-        is_lookup,
+        purpose,
         coverage: place.reader.coverage,
     })
 }
@@ -228,7 +235,7 @@ type FoundTemplate = (Option<Template>, PathBuf, Form);
 
 fn template(
     place: &Place<'_>,
-    kind: &str,
+    purpose: Purpose,
     written: &ExchangeWritten,
     faults: &mut ConfigFaults,
 ) -> Option<FoundTemplate> {
@@ -236,10 +243,14 @@ fn template(
         Protocol::Soap11 | Protocol::Soap12 => &[(Form::Xml, "xml")][..],
         Protocol::Rest => &[(Form::Json, "json"), (Form::Xml, "xml")][..],
     };
-    let files = forms.iter().map(|(form, extension)| (*form, place.folder.join(format!("{kind}.{extension}"))));
+    let stem = match purpose {
+        Purpose::Submit => "request",
+        Purpose::Lookup => "lookup",
+    };
+    let files = forms.iter().map(|(form, extension)| (*form, place.folder.join(format!("{stem}.{extension}"))));
     let mut found: Vec<_> = files.clone().filter(|(_, file)| file.is_file()).collect();
     let is_get = written.method.as_deref().is_some_and(|method| method.eq_ignore_ascii_case("get"));
-    let expected = forms.iter().map(|(_, extension)| format!("{kind}.{extension}")).collect::<Vec<_>>().join(" or ");
+    let expected = forms.iter().map(|(_, extension)| format!("{stem}.{extension}")).collect::<Vec<_>>().join(" or ");
     match (found.pop(), found.is_empty(), is_get) {
         (Some((form, file)), true, false) => match Template::load(&file, form) {
             Ok(template) => Some((Some(template), file, form)),
@@ -251,7 +262,7 @@ fn template(
         (None, _, true) => Some((None, PathBuf::new(), forms[0].0)),
         (None, _, false) => {
             faults.add(
-                place.folder.join(format!("{kind}.{}", forms[0].1)),
+                place.folder.join(format!("{stem}.{}", forms[0].1)),
                 "",
                 "is missing",
                 format!("write {expected}"),

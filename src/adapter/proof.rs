@@ -2,7 +2,7 @@
 
 use super::{
     Adapter, Correlates, Coverage, Example, Exchange, Form, InterpretError, Mapped, Operation, Reading, WireAnswer,
-    WireReply, sameness,
+    WireReply, attachments_proof::prove_attachments, sameness,
 };
 use crate::{
     catalogue::{Catalogue, Schema, Service},
@@ -13,26 +13,24 @@ use crate::{
 };
 use serde_json::Value;
 
-impl Adapter {
-    /// Runs every example of every operation both ways.
-    pub fn prove_examples(&self, catalogue: &Catalogue) -> Vec<ConfigFault> {
-        let mut faults = ConfigFaults::default();
-        for operation in self.operations.values() {
-            let service = catalogue.get(&operation.service);
-            if let Some(service) = service {
-                operation.prove_attachments(&service.attachments, &self.folder, &mut faults);
-            }
-            for example in &operation.examples {
-                let is_sealed_anew = self.seal.kind == SealKind::Wss;
-                let mut proof = Proof { operation, example, is_sealed_anew, faults: &mut faults };
-                proof.signed_headers(self.seal.sign_headers.as_deref().unwrap_or_default());
-                proof.request(service);
-                proof.answer(service.map(|service| &service.answer_schema));
-                proof.lookup(service.map(|service| &service.answer_schema));
-            }
+/// Runs every example of every operation both ways.
+pub(super) fn prove_examples(adapter: &Adapter, catalogue: &Catalogue) -> Vec<ConfigFault> {
+    let mut faults = ConfigFaults::default();
+    for operation in adapter.operations.values() {
+        let service = catalogue.get(&operation.service);
+        if let Some(service) = service {
+            prove_attachments(operation, &service.attachments, &adapter.folder, &mut faults);
         }
-        faults.0
+        for example in &operation.examples {
+            let is_sealed_anew = adapter.seal.kind == SealKind::Wss;
+            let mut proof = Proof { operation, example, is_sealed_anew, faults: &mut faults };
+            proof.signed_headers(adapter.seal.sign_headers.as_deref().unwrap_or_default());
+            proof.request(service);
+            proof.answer(service.map(|service| &service.answer_schema));
+            proof.lookup(service.map(|service| &service.answer_schema));
+        }
     }
+    faults.0
 }
 
 struct Proof<'a> {
@@ -124,7 +122,7 @@ impl Proof<'_> {
             Reading::Failed { .. } | Reading::Unmapped => false,
         };
         let (effect, body) = (self.operation.effect, exchange.body_of(self.is_sealed_anew));
-        if counts && !mapped.bond.binds(effect, body) {
+        if counts && !mapped.correlation.binds(effect, body) {
             let by_digest = if body.binds_by_digest(effect) { ", or request_digest" } else { "" };
             let remedy = format!(
                 "have the filter give the reference that the agency repeats{by_digest}; for a read, subject is enough. If the \
@@ -134,8 +132,8 @@ impl Proof<'_> {
         }
         let example = &self.example.submission;
         let is_anothers = |named: &Option<String>, ours: &str| named.as_ref().is_some_and(|named| named != ours);
-        if is_anothers(&mapped.bond.reference, &example.id.to_string())
-            || is_anothers(&mapped.bond.subject, &example.subject.id)
+        if is_anothers(&mapped.correlation.reference, &example.id.to_string())
+            || is_anothers(&mapped.correlation.subject, &example.subject.id)
         {
             let problem = "names another reference or subject than the example's request.json";
             self.fault(file, problem, "mend the example");
@@ -143,7 +141,7 @@ impl Proof<'_> {
     }
 
     fn reads(&mut self, exchange: &Exchange, reply: &WireReply, expected: &Mapped, file: &str) {
-        let answer = match exchange.answer_of_reply(reply) {
+        let answer = match answer_of_reply(exchange, reply) {
             Ok(answer) => answer,
             Err(problem) => return self.faults.add(&reply.file, "", problem, "mend the example"),
         };
@@ -186,51 +184,49 @@ fn json_difference(expected: &Mapped, found: &Mapped) -> Option<String> {
     }
 }
 
-impl Exchange {
-    /// An answer as it would be read if all about it had been verified: for examples.
-    fn answer_of_reply(&self, reply: &WireReply) -> Result<WireAnswer, String> {
-        let headers = reply.header_map();
-        let covered: Vec<_> = match self.coverage {
-            Coverage::Envelope | Coverage::Body => Vec::new(),
-            Coverage::Unsigned | Coverage::BodyAndStatus => {
-                let names = headers.keys().map(|name| name.as_str().to_owned());
-                names.chain(["@status".to_owned()]).collect()
-            }
-        };
-        let answer = self.answer_of_content(reply)?;
-        Ok(answer.with_head(self.coverage, reply.status, &headers, &covered))
-    }
-
-    fn answer_of_content(&self, reply: &WireReply) -> Result<WireAnswer, String> {
-        let content = reply.content(self.coverage.headers_that_count()).map_err(|refusal| refusal.to_string())?;
-        // As on the road: what is signed as bytes is what it is, white space too.
-        let is_empty = match self.coverage {
-            Coverage::Unsigned | Coverage::Envelope => content.is_blank(),
-            Coverage::Body | Coverage::BodyAndStatus => content.whole.is_empty(),
-        };
-        if is_empty {
-            return Ok(WireAnswer::of_body(Value::Null));
+/// An answer as it would be read if all about it had been verified: for examples.
+fn answer_of_reply(exchange: &Exchange, reply: &WireReply) -> Result<WireAnswer, String> {
+    let headers = reply.header_map();
+    let covered: Vec<_> = match exchange.coverage {
+        Coverage::Envelope | Coverage::Body => Vec::new(),
+        Coverage::Unsigned | Coverage::BodyAndStatus => {
+            let names = headers.keys().map(|name| name.as_str().to_owned());
+            names.chain(["@status".to_owned()]).collect()
         }
-        let kind = if self.answer_form == Form::Json { TextKind::Json } else { TextKind::Xml };
-        let read = content.text(kind).map_err(|refusal| refusal.to_string())?;
-        let mut answer = match kind {
-            TextKind::Json => WireAnswer::from_json(read.text.as_bytes()).map_err(|error| error.to_string())?,
-            TextKind::Xml => self.answer_of_xml(&read.text)?,
-        };
-        let parts = self.seen_parts(&read.parts);
-        match self.coverage.has_parts() {
-            true => answer.vouched.parts = parts,
-            false => answer.unsigned.parts = parts,
-        }
-        Ok(answer)
-    }
+    };
+    let answer = answer_of_content(exchange, reply)?;
+    Ok(answer.with_head(exchange.coverage, reply.status, &headers, &covered))
+}
 
-    fn answer_of_xml(&self, text: &str) -> Result<WireAnswer, String> {
-        let document = xml::parse(text).map_err(|refusal| refusal.to_string())?;
-        let answer = match soap::open(&document) {
-            Ok(envelope) => self.answer_of_envelope(envelope.body, &envelope.headers, |_| true),
-            Err(_) => self.answer_of_root(&document),
-        };
-        answer.map_err(|refusal| refusal.to_string())
+fn answer_of_content(exchange: &Exchange, reply: &WireReply) -> Result<WireAnswer, String> {
+    let content = reply.content(exchange.coverage.headers_that_count()).map_err(|refusal| refusal.to_string())?;
+    // As on the road: what is signed as bytes is what it is, white space too.
+    let is_empty = match exchange.coverage {
+        Coverage::Unsigned | Coverage::Envelope => content.is_blank(),
+        Coverage::Body | Coverage::BodyAndStatus => content.whole.is_empty(),
+    };
+    if is_empty {
+        return Ok(WireAnswer::of_body(Value::Null));
     }
+    let kind = if exchange.answer_form == Form::Json { TextKind::Json } else { TextKind::Xml };
+    let read = content.text(kind).map_err(|refusal| refusal.to_string())?;
+    let mut answer = match kind {
+        TextKind::Json => WireAnswer::from_json(read.text.as_bytes()).map_err(|error| error.to_string())?,
+        TextKind::Xml => answer_of_xml(exchange, &read.text)?,
+    };
+    let parts = exchange.seen_parts(&read.parts);
+    match exchange.coverage.has_parts() {
+        true => answer.vouched.parts = parts,
+        false => answer.unsigned.parts = parts,
+    }
+    Ok(answer)
+}
+
+fn answer_of_xml(exchange: &Exchange, text: &str) -> Result<WireAnswer, String> {
+    let document = xml::parse(text).map_err(|refusal| refusal.to_string())?;
+    let answer = match soap::open(&document) {
+        Ok(envelope) => exchange.answer_of_envelope(envelope.body, &envelope.headers, |_| true),
+        Err(_) => exchange.answer_of_root(&document),
+    };
+    answer.map_err(|refusal| refusal.to_string())
 }

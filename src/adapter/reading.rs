@@ -29,7 +29,7 @@ pub enum Reading {
 
 /// To which request the answer belongs, in the agency's words.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Bond {
+pub struct CorrelationFields {
     /// Our reference, as the agency repeats it.
     pub reference: Option<String>,
     /// Whom the answer is about: two reads about one person have one answer.
@@ -41,7 +41,7 @@ pub struct Bond {
     pub message_id: Option<String>,
 }
 
-impl Bond {
+impl CorrelationFields {
     /// Whether it is enough to know the answer's request. Whom it is about is enough only for what changes nothing: two
     /// changes for one person are two. `body`: the request's.
     pub fn binds(&self, effect: Effect, body: BodyOf) -> bool {
@@ -55,9 +55,9 @@ impl Bond {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyOf {
     /// There is no body, and each of these has the same digest.
-    Nobody,
+    NoBody,
     /// Another submission may have the same body.
-    Anybody,
+    NotUnique,
     /// Only another message of the same submission may have it.
     Submission,
     /// No other message has it.
@@ -68,8 +68,8 @@ impl BodyOf {
     /// What asks the same may have the same answer.
     pub fn binds_by_digest(self, effect: Effect) -> bool {
         match self {
-            BodyOf::Nobody => false,
-            BodyOf::Anybody => effect == Effect::Read,
+            BodyOf::NoBody => false,
+            BodyOf::NotUnique => effect == Effect::Read,
             BodyOf::Submission | BodyOf::Message => true,
         }
     }
@@ -79,7 +79,7 @@ impl BodyOf {
 #[derive(Clone, PartialEq)]
 pub struct Mapped {
     pub reading: Reading,
-    pub bond: Bond,
+    pub correlation: CorrelationFields,
 }
 
 /// What a filter writes: exactly one of the first five, and what binds it to its request.
@@ -122,10 +122,12 @@ impl Mapped {
     /// The error says what form was expected; it never quotes what was found.
     pub fn from_json(value: Option<Value>) -> Result<Self, &'static str> {
         let written: Written = match value {
-            None | Some(Value::Null) => return Ok(Self { reading: Reading::Unmapped, bond: Bond::default() }),
+            None | Some(Value::Null) => {
+                return Ok(Self { reading: Reading::Unmapped, correlation: CorrelationFields::default() });
+            }
             Some(value) => serde_json::from_value(value).map_err(|_| FORM)?,
         };
-        let bond = Bond {
+        let correlation = CorrelationFields {
             reference: written.reference,
             subject: written.subject,
             request_digest: written.request_digest,
@@ -146,7 +148,7 @@ impl Mapped {
             (None, None, None, None, Some(true)) => Reading::NotSeen,
             _ => return Err(FORM),
         };
-        Ok(Self { reading, bond })
+        Ok(Self { reading, correlation })
     }
 
     /// The form in which a filter writes it.
@@ -161,7 +163,7 @@ impl Mapped {
             Reading::NotSeen => json!({"not_seen": true}),
             Reading::Unmapped => Value::Null,
         };
-        let Bond { reference, subject, request_digest, message_id } = &self.bond;
+        let CorrelationFields { reference, subject, request_digest, message_id } = &self.correlation;
         let named = [
             ("reference", reference),
             ("subject", subject),

@@ -18,22 +18,22 @@ pub(super) struct Met {
 
 /// `config`: beside it webhooks are written.
 pub(super) async fn meet(installation: &Installation, config: &Path) -> Met {
-    let looks = installation.connections.iter().map(|connection| async move {
-        let look = connection.look().await;
-        (connection, look)
+    let checks = installation.connections.iter().map(|connection| async move {
+        let report = connection.check_health().await;
+        (connection, report)
     });
     let mut met = Met { lines: Vec::new(), warnings: Vec::new(), faults: installation.stopped() };
-    for (connection, look) in join_all(looks).await {
+    for (connection, report) in join_all(checks).await {
         let adapter = &connection.adapter;
         let about = format!("agency {} at {}", adapter.agency, adapter.endpoint.authority());
-        match look {
-            Ok(look) => {
-                met.lines.push(format!("{about}: {}", look.text));
-                met.warnings.extend(look.warning.map(|text| format!("{about}: {text}")));
+        match report {
+            Ok(report) => {
+                met.lines.push(format!("{about}: {}", report.text));
+                met.warnings.extend(report.warning.map(|text| format!("{about}: {text}")));
             }
-            Err(unwell) => {
-                let problem = format!("{about}: {}", unwell.problem);
-                met.faults.add(adapter.folder.join("agency.toml"), "endpoint", problem, unwell.remedy);
+            Err(failure) => {
+                let problem = format!("{about}: {}", failure.problem);
+                met.faults.add(adapter.folder.join("agency.toml"), "endpoint", problem, failure.remedy);
             }
         }
     }

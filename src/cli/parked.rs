@@ -189,7 +189,7 @@ fn why_not(found: Option<Record>) -> String {
     if let Some(at) = record.erased_at {
         return format!("its content was erased at {at}, so that nothing is left to send; discard it");
     }
-    if record.progress.may_repeat(record.submission.effect) {
+    if record.progress.would_act_twice(record.submission.effect) {
         return "the agency may have done it already and would do it twice; ask the agency, then replay with \
                 --effect-may-repeat, or discard"
             .into();

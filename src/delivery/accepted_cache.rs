@@ -14,10 +14,12 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 /// Larger ones are read from the journal, so that a queue that stands still takes little memory.
 const LARGE_BYTES: usize = 16 << 10;
 
-/// The newest submissions, at most so many.
+/// The newest submissions. One in each process, held by its [`FastPath`](super::FastPath).
 #[derive(Default)]
 pub struct AcceptedCache {
+    /// How many it keeps at most; 0 in a process without a worker.
     kept: usize,
+    /// Locked for a moment by the gateway, which puts a submission in, and by the worker, which takes it out.
     inner: Mutex<Kept>,
 }
 
@@ -38,6 +40,8 @@ pub struct PendingAccept(oneshot::Sender<()>);
 
 #[derive(Default)]
 struct Kept {
+    /// Each with what tells that the journal has it. It is removed when a worker takes it, when it is asked about after the
+    /// journal has it, or when it is the oldest of too many.
     records: HashMap<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>,
     /// Oldest first, also those that were taken.
     order: VecDeque<SubmissionId>,

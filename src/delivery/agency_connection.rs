@@ -3,9 +3,9 @@
 
 use super::{
     Halt,
-    halt::Found,
-    look::{self, Look, Looks, Unwell},
-    suspicion::Suspicion,
+    credential_refusals::CredentialRefusals,
+    halt::CheckFailure,
+    health_check::{self, HealthCheckFailure, HealthChecks, HealthReport},
 };
 use crate::{
     adapter::{Adapter, Reading},
@@ -51,18 +51,18 @@ pub struct AgencyConnection {
     /// Whether nothing is sent, because the agency does not take our certificate. It ends when a health check goes well.
     pub halt: Halt,
     /// Requests that the agency has answered with a refusal to let us in. Forgotten when somebody is let in.
-    suspicion: Suspicion,
+    credential_refusals: CredentialRefusals,
     /// The health checks that such refusals have caused, one at a time. Ended when the worker stops.
-    looks: Looks,
+    health_checks: HealthChecks,
     /// Signed answers that were seen, so that none counts twice. The oldest make place for new ones.
     pub replays: ReplayCache,
-    /// Whether the last probe that went before a request has found the agency unwell: then another one goes first, though there
-    /// is a connection that has proved itself.
-    pub is_probed_unwell: AtomicBool,
+    /// Whether the last probe that went before a request has failed: then another one goes first, though there is a
+    /// connection that has proved itself.
+    pub has_failed_probe: AtomicBool,
 }
 
 /// What waits for a health check is tried again when that is over.
-const LOOK_TAKES: Duration = Duration::from_secs(2);
+const CHECK_TAKES: Duration = Duration::from_secs(2);
 const REPLAYS_REMEMBERED: usize = 100_000;
 
 impl AgencyConnection {
@@ -139,10 +139,10 @@ impl AgencyConnection {
             client: ArcSwap::from_pointee(client),
             client_trouble: Mutex::default(),
             halt,
-            suspicion: Suspicion::default(),
-            looks: Looks::default(),
+            credential_refusals: CredentialRefusals::default(),
+            health_checks: HealthChecks::default(),
             replays: ReplayCache::with_capacity(REPLAYS_REMEMBERED),
-            is_probed_unwell: AtomicBool::default(),
+            has_failed_probe: AtomicBool::default(),
         })
     }
 
@@ -174,7 +174,7 @@ impl AgencyConnection {
         match self.halt.halted() {
             None => Ok(()),
             Some(halted) => {
-                let left = halted.next_look.saturating_duration_since(Instant::now()) + LOOK_TAKES;
+                let left = halted.next_check.saturating_duration_since(Instant::now()) + CHECK_TAKES;
                 let text =
                     format!("nothing is sent to this agency now, because it refused an earlier request: {halted}");
                 Err(Fault::new(Code::IdentityRefused, Stage::Seal, text).with_retry_after(Some(left)))
@@ -197,29 +197,33 @@ impl AgencyConnection {
     }
 
     /// One refusal of our certificate is enough: every other request would meet the same.
-    pub(super) fn heed(&self, failure: &SendFailure) {
+    pub(super) fn halt_if_certificate_refused(&self, failure: &SendFailure) {
         if failure.refusal_of_our_certificate().is_none() {
             return;
         }
         let why = failure.to_string();
         if self.halt.begin(&why, Instant::now()) {
             let agency = &self.adapter.agency;
-            let text = "nothing more is sent there until a look at it finds that it takes our certificate";
+            let text = "nothing more is sent there until a health check succeeds";
             tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
         }
     }
 
     /// Answers by which the agency does not let us in speak of the installation if the declared probe meets the same, or if
     /// requests of two offices have.
-    pub(super) fn heed_answer(self: &Arc<Self>, submission: &Submission, reading: &Result<Reading, Fault>) {
+    pub(super) fn track_credential_refusals(
+        self: &Arc<Self>,
+        submission: &Submission,
+        reading: &Result<Reading, Fault>,
+    ) {
         match reading {
-            Ok(_) => self.suspicion.let_in(),
+            Ok(_) => self.credential_refusals.accepted(),
             Err(fault) if fault.code == Code::CredentialsRefused => {
-                if self.suspicion.refused(&submission.office, submission.id) {
+                if self.credential_refusals.refused(&submission.office, submission.id) {
                     self.stop(&format!("requests of two offices were answered with {}", fault.detail));
                 } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
                     let connection = self.clone();
-                    self.looks.begin(async move { _ = connection.look_and_heed().await });
+                    self.health_checks.begin(async move { _ = connection.check_health_and_halt().await });
                 }
             }
             Err(_) => {}
@@ -227,49 +231,48 @@ impl AgencyConnection {
     }
 
     /// A health check, which halts the agency if it does not let us in. One that cannot be reached now has said nothing about us.
-    pub async fn look_and_heed(&self) -> Result<Look, Unwell> {
-        let found = self.look().await;
-        if let Err(unwell) = &found
-            && let Found::NotLetIn(why) = unwell.found()
+    pub async fn check_health_and_halt(&self) -> Result<HealthReport, HealthCheckFailure> {
+        let outcome = self.check_health().await;
+        if let Err(failure) = &outcome
+            && let CheckFailure::AccessRefused(why) = failure.kind()
         {
             self.stop(why);
         }
-        found
+        outcome
     }
 
-    pub async fn look(&self) -> Result<Look, Unwell> {
-        look::look(&self.client(), &self.adapter).await
+    pub async fn check_health(&self) -> Result<HealthReport, HealthCheckFailure> {
+        health_check::check_health(&self.client(), &self.adapter).await
     }
 
     /// Breaks off the health checks that refusals have caused.
-    pub async fn end_looks(&self) {
-        self.looks.end().await;
+    pub async fn stop_health_checks(&self) {
+        self.health_checks.end().await;
     }
 
     pub(super) fn stop(&self, why: &str) {
         if self.halt.begin(why, Instant::now()) {
             let agency = &self.adapter.agency;
-            let text =
-                "the agency does not let this installation in; nothing more is sent there until a look finds it well";
+            let text = "the agency does not let this installation in; nothing more is sent there until a health check succeeds";
             tracing::error!(%agency, why, "{text}: ask the agency whether our certificate, key and token are registered");
         }
     }
 
     /// Whether the agency takes our certificate again.
-    pub async fn look_again(&self) {
+    pub async fn recheck_halt(&self) {
         let agency = &self.adapter.agency;
-        match self.look().await {
+        match self.check_health().await {
             Ok(_) => {
                 tracing::warn!(%agency, "the agency's server takes our certificate; sending goes on");
                 // A handshake alone says nothing of what the agency says over HTTP.
                 if self.adapter.probe.is_some() {
-                    self.suspicion.let_in();
+                    self.credential_refusals.accepted();
                 }
                 self.halt.end(Instant::now());
             }
-            Err(unwell) => {
-                tracing::error!(%agency, %unwell, remedy = unwell.remedy, "nothing is sent there yet");
-                self.halt.go_on(unwell.found(), Instant::now());
+            Err(error) => {
+                tracing::error!(%agency, %error, remedy = error.remedy, "nothing is sent there yet");
+                self.halt.go_on(error.kind(), Instant::now());
             }
         }
     }
@@ -298,7 +301,7 @@ impl AgencyConnection {
         let failure = match client(&self.adapter, &self.roots.current(), &self.client_identity.current()) {
             Ok(client) => {
                 self.client.store(Arc::new(client));
-                self.halt.look_now(Instant::now());
+                self.halt.check_now(Instant::now());
                 None
             }
             Err(error) => Some(error.to_string()),

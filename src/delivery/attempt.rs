@@ -6,10 +6,10 @@
 use super::{
     Deliverer, HealthSignal,
     compose::{Composed, Size, compose},
-    earlier::{Earlier, pause_after_nothing_done},
+    earlier_replies::{EarlierReplies, pause_after_nothing_done},
     fast_path::LeaseOrder,
     history::History,
-    job::{Job, Purpose, exchange_of, operation_of},
+    job::{Job, exchange_of, operation_of},
     lease::{Lease, lease, may_leave},
     lookup::{Asked, after_asking},
     read::read,
@@ -21,7 +21,7 @@ use super::{
     unsent::{not_sendable, put_back},
 };
 use crate::{
-    adapter::Reading,
+    adapter::{Purpose, Reading},
     domain::{Effect, Event, Fault, WireRecord},
     failpoints::{self, Failpoint},
     journal::{Entry, JournalError, Record},
@@ -42,8 +42,8 @@ pub(super) enum Attempted {
 pub(super) struct Seen {
     /// A moment at which the journal held exactly this record.
     pub at: Timestamp,
-    /// How often the journal had been held before.
-    pub holds: u64,
+    /// How often the journal had been suspended before.
+    pub suspensions: u64,
 }
 
 /// What the exchanges of one attempt came to.
@@ -65,7 +65,7 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
     let begun_at = with.clock.now();
     if begun_at >= of.submission.expires_at {
         // The scheduler ends it.
-        return Ok(Attempted::Ended(HealthSignal::None));
+        return Ok(Attempted::Ended(HealthSignal::NoSignal));
     }
     let (connection, operation) = match operation_of(&with.connections, &of.submission) {
         Ok(found) => found,
@@ -74,7 +74,7 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
     // An adapter that has declared another effect since does not lift the rule by which it was accepted.
     let effect = operation.effect.max(of.submission.effect);
     // Kept until the attempt ends: the mark moves on with what leaves.
-    let leaving = with.recorder.with_retry(|| with.marks.cover(effect)).await?;
+    let send_guard = with.recorder.with_retry(|| with.mark_keeper.advance_before_send(effect)).await?;
     let earlier = history(with).earlier(of, effect, operation.timeout).await?;
     let job = Job { record: of, connection: &connection, operation, effect, earlier };
     let purpose = job.first_purpose();
@@ -84,13 +84,13 @@ pub(super) async fn attempt(with: &Deliverer, of: &Arc<Record>, seen: Seen) -> R
         Ok(composed) => composed,
         Err(fault) => return not_sendable(&with.recorder, of, fault).await.map(Attempted::Ended),
     };
-    let (lease, sealed) = match lease_and_seal(with, &job, purpose, order, seen.holds, composed).await? {
+    let (lease, sealed) = match lease_and_seal(with, &job, purpose, order, seen.suspensions, composed).await? {
         Ready::ToSend(lease, sealed) => (lease, *sealed),
         Ready::NotSent(signal) => return Ok(Attempted::Ended(signal)),
         Ready::Outdated => return Ok(Attempted::Outdated),
     };
-    if let Some(leaving) = &leaving {
-        leaving.leaves(of.submission.id, lease.attempt, lease.at);
+    if let Some(send_guard) = &send_guard {
+        send_guard.leaves(of.submission.id, lease.attempt, lease.at);
     }
     let exchanged = send_and_read(with, &job, purpose, lease.until, sealed);
     let (lease, outcome) = match lease.is_recorded {
@@ -107,7 +107,7 @@ enum Ready {
     ToSend(Lease, Box<Sealed>),
     /// Nothing is sent, and why is recorded.
     NotSent(HealthSignal),
-    /// Somebody else has it, or the record was read of a journal that was held since.
+    /// Somebody else has it, or the record was read of a journal that was suspended since.
     Outdated,
 }
 
@@ -120,13 +120,13 @@ async fn lease_and_seal(
     job: &Job<'_>,
     purpose: Purpose,
     order: LeaseOrder,
-    holds: u64,
+    suspensions: u64,
     composed: Composed,
 ) -> Result<Ready, JournalError> {
     // Whoever dies between the two would leave a `once` of which nobody knows whether it was sent; and to sign a large one may
     // take as long as a lease.
     let seals_first = job.effect == Effect::Once || composed.size == Size::Large;
-    let unrecorded = || Lease::unrecorded(job, purpose, holds, with.clock.now());
+    let unrecorded = || Lease::unrecorded(job, purpose, suspensions, with.clock.now());
     let leasing = async || leased(with, job, unrecorded()).await;
     let sealing = async {
         let sealed = seal(composed, job, with.clock.now()).await;
@@ -214,7 +214,7 @@ async fn look_up_then_submit(
             match compose_and_seal(with, job, Purpose::Submit).await {
                 Ok(sealed) => {
                     // A word about the question is none about the request.
-                    let job = Job { earlier: Earlier::Until(with.clock.now()), ..*job };
+                    let job = Job { earlier: EarlierReplies::Until(with.clock.now()), ..*job };
                     match exchange(with, &job, Purpose::Submit, lease_until, sealed).await {
                         // What has left is the question.
                         Outcome { ending: Ending::LeaseOver, .. } => Ending::LeaseOver,
@@ -265,7 +265,7 @@ async fn exchange(
             Err(unanswered.fault)
         }
     };
-    job.connection.heed_answer(submission, &reading);
+    job.connection.track_credential_refusals(submission, &reading);
     Outcome { ending: Ending::Read(reading), wire }
 }
 
@@ -288,21 +288,21 @@ async fn settle_and_record(
     };
     let (signal, event, not_before) = match outcome.ending {
         Ending::Read(reading) => (HealthSignal::of_reading(&reading), settle(reading, case), None),
-        Ending::TooEarly(until) => (HealthSignal::Well, Event::PutBack { attempt }, Some(until)),
+        Ending::TooEarly(until) => (HealthSignal::Healthy, Event::PutBack { attempt }, Some(until)),
         // It was certainly not sent, and that it was too slow says nothing of it: it uses no try.
-        Ending::LeaseOver => (HealthSignal::None, Event::PutBack { attempt }, None),
+        Ending::LeaseOver => (HealthSignal::NoSignal, Event::PutBack { attempt }, None),
     };
     report(&with.metrics, job.record, &event, now.duration_since(lease.at));
     let end = Entry { wire: Some(outcome.wire), not_before, ..Entry::new(event, now) };
     match record(&with.recorder, job.record, lease, end).await {
         Ok(()) => Ok(signal),
         Err(error @ (JournalError::NotTaken(_) | JournalError::Corrupt(_))) => {
-            record_unkept(&with.recorder, job.record, lease, case, &error).await.map(|()| HealthSignal::None)
+            record_unkept(&with.recorder, job.record, lease, case, &error).await.map(|()| HealthSignal::NoSignal)
         }
         Err(error) => Err(error),
     }
 }
 
 fn history(with: &Deliverer) -> History<'_> {
-    History { recorder: &with.recorder, marks: &with.marks, clock_jumps: &with.clock_jumps }
+    History { recorder: &with.recorder, mark_keeper: &with.mark_keeper, clock_jumps: &with.clock_jumps }
 }

@@ -12,7 +12,7 @@ use crate::{
         content::{Content, Part, TextKind, charset},
     },
     trust::{
-        AnswerKind, AnswerPolicy, Mark,
+        AnswerKind, AnswerPolicy, ReplayKey,
         http_signature::{self, HttpMessage, HttpStart},
         jws, wss,
     },
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 pub(super) struct Authentic {
     pub answer: WireAnswer,
     /// By which it is known if it comes again; `None` where a repetition cannot be told.
-    pub mark: Option<Mark>,
+    pub replay_key: Option<ReplayKey>,
     /// When the agency signed it, by its own clock; `None` where the seal tells no time.
     pub signed_at: Option<Timestamp>,
 }
@@ -81,14 +81,14 @@ fn authenticate_empty(
 
 fn authentic(answer: WireAnswer, incoming: &Incoming, it: &AnswerExpectation<'_>, beside: SignedBeside) -> Authentic {
     let answer = answer.with_head(it.exchange.coverage(), incoming.status, &incoming.headers, &beside.covered);
-    Authentic { answer, mark: beside.mark, signed_at: beside.signed_at }
+    Authentic { answer, replay_key: beside.replay_key, signed_at: beside.signed_at }
 }
 
 /// What a signature covers that stands in headers beside the body.
 #[derive(Default)]
 struct SignedBeside {
     covered: Vec<String>,
-    mark: Option<Mark>,
+    replay_key: Option<ReplayKey>,
     signed_at: Option<Timestamp>,
 }
 
@@ -113,8 +113,8 @@ fn authenticate_xml(
             let mut answer = it.exchange.answer_of_envelope(body, &headers, is_signed).map_err(unexpected)?;
             // The signature covers the envelope and what was included in it; other parts are unsigned.
             answer.unsigned.parts = it.exchange.seen_parts(&read.parts);
-            let (mark, signed_at) = (Some(verified.mark), Some(verified.created));
-            let beside = SignedBeside { mark, signed_at, ..SignedBeside::default() };
+            let (replay_key, signed_at) = (Some(verified.replay_key), Some(verified.created));
+            let beside = SignedBeside { replay_key, signed_at, ..SignedBeside::default() };
             Ok(authentic(answer, incoming, it, beside))
         }
         AnswerKind::HttpSignature { .. } | AnswerKind::JwsDetached { .. } | AnswerKind::None => {
@@ -184,7 +184,7 @@ fn verify_beside(
             let message = HttpMessage { start, headers: &incoming.headers, body: &incoming.body };
             let verified = http_signature::verify_but_for_replay(&message, policy, it.now).map_err(bad_signature)?;
             let signed_at = Some(verified.created);
-            Ok(SignedBeside { covered: verified.covered, mark: verified.mark, signed_at })
+            Ok(SignedBeside { covered: verified.covered, replay_key: verified.replay_key, signed_at })
         }
         AnswerKind::Wss | AnswerKind::JwsCompact => {
             Err(bad_signature("the answer is not of the kind that is signed so"))

@@ -7,11 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// One in each process with the role of the worker, held by its [`Deliverer`](super::Deliverer) from the start to the end.
+/// Attempts lock it for a moment, whenever they ask.
 pub struct ClockJumpDetector(Mutex<Seen>);
 
 struct Seen {
+    /// The clock's time when somebody asked last.
     at: Timestamp,
+    /// The same moment by the machine's own counter, which nobody sets.
     moment: Instant,
+    /// When it was last noticed that the clock had been set forward. It is never forgotten.
     set_forward: Option<Instant>,
 }
 

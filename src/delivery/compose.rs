@@ -1,12 +1,12 @@
 //! Compose: a submission comes in, the request in the agency's format goes out.
 
 use super::{
-    Contents, Purpose,
+    Contents,
     contents::{Base64, Held},
     job::{Job, exchange_of, gone},
 };
 use crate::{
-    adapter::{ComposeError, Exchange, LARGE_BYTES, TransformInput, WireRequest},
+    adapter::{ComposeError, Exchange, LARGE_BYTES, Purpose, TransformInput, WireRequest},
     domain::{Code, Fault, MessageId, Stage, SubmissionId},
     journal::Record,
     json::is_small,

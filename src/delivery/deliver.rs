@@ -27,24 +27,24 @@ pub enum Delivered {
 pub async fn deliver(with: &Deliverer, agency: &AgencyName, item: &WorkItem) -> Delivered {
     match with.fast_path.take(item.submission).await {
         Taken::Accepted(record) => {
-            // It may have been accepted before the journal was held for the first time.
-            let seen = Seen { at: record.submission.accepted_at, holds: 0 };
+            // It may have been accepted before the journal was suspended for the first time.
+            let seen = Seen { at: record.submission.accepted_at, suspensions: 0 };
             if let Some(delivered) = attempt_or_tell(with, item, &record, seen).await {
                 return delivered;
             }
         }
         Taken::NeverAccepted => {
             tracing::debug!(submission = %item.submission, %agency, "it was not accepted; dropped");
-            return Delivered::Done(HealthSignal::None);
+            return Delivered::Done(HealthSignal::NoSignal);
         }
         Taken::Unknown => {}
     }
     loop {
-        let holds = with.recorder.journal.continuity().holds();
-        let delivered = deliver_as_read(with, item, Seen { at: with.clock.now(), holds }).await;
-        // What was read of a journal that was held since says nothing of the one that goes on.
-        if delivered.is_some() || holds == with.recorder.journal.continuity().holds() {
-            return delivered.unwrap_or(Delivered::Done(HealthSignal::None));
+        let suspensions = with.recorder.journal.continuity().suspensions();
+        let delivered = deliver_as_read(with, item, Seen { at: with.clock.now(), suspensions }).await;
+        // What was read of a journal that was suspended since says nothing of the one that goes on.
+        if delivered.is_some() || suspensions == with.recorder.journal.continuity().suspensions() {
+            return delivered.unwrap_or(Delivered::Done(HealthSignal::NoSignal));
         }
     }
 }
@@ -57,11 +57,11 @@ async fn deliver_as_read(with: &Deliverer, item: &WorkItem, seen: Seen) -> Optio
     };
     let Some(record) = found else {
         log_unknown_submission(item);
-        return Some(Delivered::Done(HealthSignal::None));
+        return Some(Delivered::Done(HealthSignal::NoSignal));
     };
     if !is_to_do(record.progress.state.name()) {
         tracing::debug!(submission = %item.submission, state = %record.progress.state.name(), "already taken up");
-        return Some(Delivered::Done(HealthSignal::None));
+        return Some(Delivered::Done(HealthSignal::NoSignal));
     }
     attempt_or_tell(with, item, &Arc::new(record), seen).await
 }

@@ -1,6 +1,6 @@
 //! What a process delivers with: the stores, connections and limits that all attempts share.
 
-use super::{AgencyConnections, ClockJumpDetector, Contents, FastPath, Marks, Recorder};
+use super::{AgencyConnections, ClockJumpDetector, Contents, FastPath, MarkKeeper, Recorder};
 use crate::{catalogue::Catalogue, domain::Clock, telemetry::Metrics};
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub struct Deliverer {
     pub clock: Arc<dyn Clock>,
     /// Notices that the clock was set forward, so that a time which was recorded before proves nothing.
     pub clock_jumps: ClockJumpDetector,
-    /// The journal's mark, which moves on before anything leaves. The process' keeper holds it as well, and moves it on while
-    /// an attempt is under way.
-    pub marks: Arc<Marks>,
+    /// Moves the journal's mark on before anything leaves. The process' restore guard holds it as well, and has it move the
+    /// mark on while an attempt is under way.
+    pub mark_keeper: Arc<MarkKeeper>,
     pub metrics: Metrics,
     /// How many bytes of each message sent and of each received the journal keeps.
     pub wire_max_bytes: usize,

@@ -6,8 +6,8 @@
 use super::{
     AnswerExpectation, Incoming,
     authenticate::{Authentic, authenticate, bad_signature},
-    bond::{self, Belonging},
-    status::{StatusClass, Word, fault_of_status},
+    correlation::{self, Correlated},
+    status::{StatusClass, StatusTrust, fault_of_status},
     unpack::unpack,
 };
 use crate::{
@@ -38,19 +38,19 @@ fn answered_all_the_same(fault: Fault, status: u16) -> Fault {
 }
 
 fn reading_of(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading, Fault> {
-    let Authentic { answer, mark, signed_at } = match authenticate(incoming, it) {
+    let Authentic { answer, replay_key, signed_at } = match authenticate(incoming, it) {
         Ok(authentic) => authentic,
         Err(fault) => return Err(not_authentic(incoming, fault, it)),
     };
     let mapped = it
         .exchange
-        .interpret(&answer, &it.ours.reference.to_string())
+        .interpret(&answer, &it.sent_request.reference.to_string())
         .map_err(|error| Fault::new(Code::AnswerMappingFailed, Stage::Read, error))?;
-    let Belonging { reading, is_anybodys } =
-        bond::check(mapped, &it.ours, signed_at, it.connection.answer_policy().max_clock_skew)?;
-    // What names our request is its answer, however often the like of it comes; of what might be anybody's, one is
-    // enough.
-    if is_anybodys && mark.is_some_and(|mark| !it.connection.replays.is_new(mark, it.now)) {
+    let Correlated { reading, is_uncorrelated } =
+        correlation::check(mapped, &it.sent_request, signed_at, it.connection.answer_policy().max_clock_skew)?;
+    // What names our request is its answer, however often the like of it comes; of what might be the answer to any request,
+    // one is enough.
+    if is_uncorrelated && replay_key.is_some_and(|replay_key| !it.connection.replays.is_new(replay_key, it.now)) {
         return Err(bad_signature("the message was seen before, and nothing in it names our request"));
     }
     match reading {
@@ -80,7 +80,7 @@ fn not_authentic(incoming: &Incoming, fault: Fault, it: &AnswerExpectation<'_>) 
 /// The filter had nothing to say about an authentic answer: its SOAP fault or HTTP status decides. Neither names our request.
 fn unmapped(incoming: &Incoming, answer: &WireAnswer, it: &AnswerExpectation<'_>) -> Fault {
     let class = StatusClass::of(incoming.status);
-    let status_goes_first = is_not_handled(incoming, it) || (!it.ours.is_signed && class.goes_before_a_fault());
+    let status_goes_first = is_not_handled(incoming, it) || (!it.sent_request.is_signed && class.goes_before_a_fault());
     match &answer.soap_fault {
         Some(fault) if !status_goes_first => of_soap_fault(fault, ""),
         _ if class == StatusClass::Success => {
@@ -95,16 +95,16 @@ fn unmapped(incoming: &Incoming, answer: &WireAnswer, it: &AnswerExpectation<'_>
 }
 
 fn is_not_handled(incoming: &Incoming, it: &AnswerExpectation<'_>) -> bool {
-    !it.ours.is_signed && it.not_handled.has_status(incoming.status)
+    !it.sent_request.is_signed && it.not_handled.has_status(incoming.status)
 }
 
 fn of_status(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Fault {
-    let word = match it.ours.is_signed {
-        true => Word::Unsigned,
-        false if is_not_handled(incoming, it) => Word::NotHandled,
-        false => Word::NeverSigned,
+    let trust = match it.sent_request.is_signed {
+        true => StatusTrust::Unsigned,
+        false if is_not_handled(incoming, it) => StatusTrust::NotHandled,
+        false => StatusTrust::NeverSigned,
     };
-    fault_of_status(incoming, word).with_retry_after(incoming.retry_after(it.now))
+    fault_of_status(incoming, trust).with_retry_after(incoming.retry_after(it.now))
 }
 
 /// A fault that stands in an envelope which nobody has signed, or not so that it counts.

@@ -8,14 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// One to each agency, held by its [`AgencyConnection`](super::AgencyConnection).
 #[derive(Debug)]
 pub struct Halt {
+    /// How long a new halt waits before its first health check: the breaker's cooldown, a minute at most.
     first_pause: Duration,
+    /// Locked for a moment by every attempt that asks, and by whoever begins, prolongs or ends a halt.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Why nothing is sent now; `None` while the agency may be sent to.
     halted: Option<Halted>,
     /// How long the last halt waited between its health checks, and when it ended: one that comes back soon waits longer.
     last: Option<(Duration, Instant)>,
@@ -26,18 +30,20 @@ pub struct Halted {
     /// The server's words, or what followed from them.
     pub why: String,
     /// What the last health check found, if that was something else.
-    pub last_look: Option<String>,
-    pub next_look: Instant,
+    pub last_check: Option<String>,
+    /// When the agency's consumer makes the next one.
+    pub next_check: Instant,
+    /// How long this halt waits between two of them. It doubles with each that fails.
     pause: Duration,
 }
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a health check has found that did not go well.
+/// Why a health check has not gone well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum CheckFailure<'a> {
     /// The agency still does not let us in.
-    NotLetIn(&'a str),
+    AccessRefused(&'a str),
     /// It could not be asked, or is not well.
     Other(&'a str),
 }
@@ -45,7 +51,7 @@ pub enum Found<'a> {
 impl std::fmt::Display for Halted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.why)?;
-        self.last_look.as_ref().map_or(Ok(()), |found| write!(f, "; the last look at it: {found}"))
+        self.last_check.as_ref().map_or(Ok(()), |found| write!(f, "; the last look at it: {found}"))
     }
 }
 
@@ -68,26 +74,26 @@ impl Halt {
             Some((pause, ended)) if now.duration_since(ended) < pause * 2 => longer(pause),
             _ => self.first_pause,
         };
-        state.halted = Some(Halted { why: why.to_owned(), last_look: None, next_look: now + pause, pause });
+        state.halted = Some(Halted { why: why.to_owned(), last_check: None, next_check: now + pause, pause });
         true
     }
 
     /// A health check has not gone well.
-    pub fn go_on(&self, found: Found<'_>, now: Instant) {
+    pub fn go_on(&self, found: CheckFailure<'_>, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
             halted.pause = longer(halted.pause);
-            halted.next_look = now + halted.pause;
+            halted.next_check = now + halted.pause;
             match found {
-                Found::NotLetIn(why) => (halted.why, halted.last_look) = (why.to_owned(), None),
-                Found::Other(problem) => halted.last_look = Some(problem.to_owned()),
+                CheckFailure::AccessRefused(why) => (halted.why, halted.last_check) = (why.to_owned(), None),
+                CheckFailure::Other(problem) => halted.last_check = Some(problem.to_owned()),
             }
         }
     }
 
     /// Something has changed here: the next health check is made now.
-    pub fn look_now(&self, now: Instant) {
+    pub fn check_now(&self, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
-            halted.next_look = now;
+            halted.next_check = now;
         }
     }
 
@@ -110,28 +116,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_come_at_growing_distances_and_a_halt_that_comes_back_begins_with_the_longer_one() {
+    fn health_checks_come_at_growing_distances_and_a_halt_that_comes_back_begins_with_the_longer_one() {
         let (halt, begin) = (Halt::new(Duration::from_secs(10)), Instant::now());
         let at = |secs| begin + Duration::from_secs(secs);
         assert!(halt.begin("unknown_ca", at(0)));
         assert!(!halt.begin("again", at(1)));
-        assert_eq!(halt.halted().unwrap().next_look, at(10));
-        halt.go_on(Found::NotLetIn("unknown_ca"), at(10));
-        assert_eq!(halt.halted().unwrap().next_look, at(30));
+        assert_eq!(halt.halted().unwrap().next_check, at(10));
+        halt.go_on(CheckFailure::AccessRefused("unknown_ca"), at(10));
+        assert_eq!(halt.halted().unwrap().next_check, at(30));
         halt.end(at(30));
         assert_eq!(halt.halted(), None);
         halt.begin("unknown_ca", at(31));
-        assert_eq!(halt.halted().unwrap().next_look, at(71));
-        halt.go_on(Found::Other("no connection"), at(71));
+        assert_eq!(halt.halted().unwrap().next_check, at(71));
+        halt.go_on(CheckFailure::Other("no connection"), at(71));
         assert_eq!(halt.halted().unwrap().to_string(), "unknown_ca; the last look at it: no connection");
-        assert_eq!(halt.halted().unwrap().next_look, at(131), "never longer than a minute");
-        halt.look_now(at(40));
-        assert_eq!(halt.halted().unwrap().next_look, at(40));
+        assert_eq!(halt.halted().unwrap().next_check, at(131), "never longer than a minute");
+        halt.check_now(at(40));
+        assert_eq!(halt.halted().unwrap().next_check, at(40));
         halt.end(at(40));
         halt.begin("unknown_ca", at(1000));
-        assert_eq!(halt.halted().unwrap().next_look, at(1010));
+        assert_eq!(halt.halted().unwrap().next_check, at(1010));
         let halt = Halt::new(Duration::from_secs(3600));
         halt.begin("unknown_ca", at(0));
-        assert_eq!(halt.halted().unwrap().next_look, at(60), "never longer than a minute, whatever the cooldown");
+        assert_eq!(halt.halted().unwrap().next_check, at(60), "never longer than a minute, whatever the cooldown");
     }
 }

@@ -9,25 +9,25 @@ use std::time::Duration;
 /// How an exchange speaks for the agency's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthSignal {
-    /// The agency answered as one that is well: with a yes, with a no, or by refusing the request as a faulty one.
-    Well,
+    /// The agency answered as one that is healthy: with a yes, with a no, or by refusing the request as a faulty one.
+    Healthy,
     /// It answered with a fault or with something that cannot be authenticated or read. That speaks of one request: it is no
-    /// sign of illness, and none of health, but that somebody is there.
-    Answered,
+    /// sign of failure, and none of health, but that somebody is there.
+    Responded,
     /// It was silent, broke off, failed without a word about the request, or somebody in its place said what says nothing of
     /// it: a page for maintenance, a redirect, an address that is not there. `retry_after`: the wait it asks for.
-    Ill { retry_after: Option<Duration> },
+    Failing { retry_after: Option<Duration> },
     /// It could not be reached, whatever the request.
-    Away,
+    Unreachable,
     /// Nothing was learnt: the agency was not asked.
-    None,
+    NoSignal,
 }
 
 impl HealthSignal {
     pub fn of_reading(reading: &Result<Reading, Fault>) -> Self {
         match reading {
-            Ok(Reading::Failed { .. }) => HealthSignal::Answered,
-            Ok(_) => HealthSignal::Well,
+            Ok(Reading::Failed { .. }) => HealthSignal::Responded,
+            Ok(_) => HealthSignal::Healthy,
             Err(fault) => HealthSignal::of_fault(fault),
         }
     }
@@ -36,9 +36,9 @@ impl HealthSignal {
     /// a fault in the answer, speak of its health.
     pub fn of_fault(fault: &Fault) -> Self {
         match (fault.code.origin(), fault.code) {
-            (Origin::Bus | Origin::Office, _) => HealthSignal::None,
-            (_, Code::AgencyClientError | Code::AgencySoapClientFault) => HealthSignal::Well,
-            (_, Code::NetworkConnect | Code::NetworkTls | Code::AgencyCertificate) => HealthSignal::Away,
+            (Origin::Bus | Origin::Office, _) => HealthSignal::NoSignal,
+            (_, Code::AgencyClientError | Code::AgencySoapClientFault) => HealthSignal::Healthy,
+            (_, Code::NetworkConnect | Code::NetworkTls | Code::AgencyCertificate) => HealthSignal::Unreachable,
             (Origin::Network, _)
             | (
                 _,
@@ -48,8 +48,8 @@ impl HealthSignal {
                 | Code::AgencyNoVerdict
                 | Code::AgencyRedirect
                 | Code::AgencyAway,
-            ) => HealthSignal::Ill { retry_after: fault.retry_after },
-            (Origin::Agency, _) => HealthSignal::Answered,
+            ) => HealthSignal::Failing { retry_after: fault.retry_after },
+            (Origin::Agency, _) => HealthSignal::Responded,
         }
     }
 }
@@ -60,9 +60,9 @@ mod tests {
     use crate::domain::Stage;
 
     #[test]
-    fn only_the_network_silence_and_what_says_nothing_of_the_request_are_signs_of_illness() {
+    fn only_the_network_silence_and_what_says_nothing_of_the_request_are_signs_of_failure() {
         let signal = |code| HealthSignal::of_fault(&Fault::new(code, Stage::Send, ""));
-        let ill = HealthSignal::Ill { retry_after: None };
+        let failing = HealthSignal::Failing { retry_after: None };
         for code in [
             Code::NetworkTimeout,
             Code::NetworkReset,
@@ -71,16 +71,16 @@ mod tests {
             Code::AgencyNoVerdict,
             Code::AgencyRedirect,
         ] {
-            assert_eq!(signal(code), ill, "{code}");
+            assert_eq!(signal(code), failing, "{code}");
         }
         for code in [Code::NetworkConnect, Code::NetworkTls, Code::AgencyCertificate] {
-            assert_eq!(signal(code), HealthSignal::Away, "{code}");
+            assert_eq!(signal(code), HealthSignal::Unreachable, "{code}");
         }
         for code in [Code::AgencySoapServerFault, Code::AgencyFault, Code::AgencyFaultTransient, Code::AnswerSignature]
         {
-            assert_eq!(signal(code), HealthSignal::Answered, "{code}");
+            assert_eq!(signal(code), HealthSignal::Responded, "{code}");
         }
-        assert_eq!(signal(Code::AgencyClientError), HealthSignal::Well);
-        assert_eq!(signal(Code::TemplateFailed), HealthSignal::None);
+        assert_eq!(signal(Code::AgencyClientError), HealthSignal::Healthy);
+        assert_eq!(signal(Code::TemplateFailed), HealthSignal::NoSignal);
     }
 }

@@ -1,6 +1,6 @@
 //! What the journal, its marks and the clock say of the attempts that a submission has behind it.
 
-use super::{ClockJumpDetector, Earlier, Marks, Recorder, lookup::settled_at};
+use super::{ClockJumpDetector, EarlierReplies, MarkKeeper, Recorder, lookup::settled_at};
 use crate::{
     domain::{Effect, later},
     journal::{JournalError, Record},
@@ -10,31 +10,40 @@ use std::time::Duration;
 
 pub(super) struct History<'a> {
     pub recorder: &'a Recorder,
-    pub marks: &'a Marks,
+    pub mark_keeper: &'a MarkKeeper,
     pub clock_jumps: &'a ClockJumpDetector,
 }
 
 impl History<'_> {
     /// What may have been said of its reference so far.
-    pub async fn earlier(&self, record: &Record, effect: Effect, timeout: Duration) -> Result<Earlier, JournalError> {
+    pub async fn earlier(
+        &self,
+        record: &Record,
+        effect: Effect,
+        timeout: Duration,
+    ) -> Result<EarlierReplies, JournalError> {
         let progress = &record.progress;
         // Nobody asks, or there is nothing to ask about.
         if effect == Effect::Read || (progress.attempts == 0 && !progress.in_doubt) {
-            return Ok(Earlier::Nothing);
+            return Ok(EarlierReplies::Nothing);
         }
         let attempts = self.recorder.with_retry(|| self.recorder.submissions.attempts(record.submission.id)).await?;
-        let earlier = Earlier::of(progress, &attempts, timeout, self.marks.sent_before_restore());
+        let earlier = EarlierReplies::of(progress, &attempts, timeout, self.mark_keeper.sent_before_restore());
         Ok(match earlier {
-            Earlier::Until(end) => self.by_any_clock(end),
+            EarlierReplies::Until(end) => self.by_any_clock(end),
             other => other,
         })
     }
 
     /// An end that was noted before the clock was set forward was a later moment than it says.
-    fn by_any_clock(&self, end: Timestamp) -> Earlier {
+    fn by_any_clock(&self, end: Timestamp) -> EarlierReplies {
         let now = self.recorder.clock.now();
         let since = Duration::try_from(now.duration_since(end)).unwrap_or_default();
-        if self.clock_jumps.was_set_forward_within(since, now) { Earlier::Unknown } else { Earlier::Until(end) }
+        if self.clock_jumps.was_set_forward_within(since, now) {
+            EarlierReplies::Unknown
+        } else {
+            EarlierReplies::Until(end)
+        }
     }
 
     /// When the agency is through with all that was sent before it was asked. After the question we wait at most one more
@@ -57,7 +66,7 @@ impl History<'_> {
         let before = self.recorder.with_retry(|| self.recorder.submissions.attempts(record.submission.id)).await?;
         let longest = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
         // What a restored journal knows nothing of may have left as late as then.
-        let unknown = self.marks.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, longest));
+        let unknown = self.mark_keeper.sent_before_restore().map_or(Timestamp::MIN, |at| later(at, longest));
         Ok(settled_at(&before, timeout).max(unknown))
     }
 }

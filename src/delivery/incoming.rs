@@ -28,7 +28,7 @@ impl Incoming {
 
     /// Whether it is a page as proxies and balancers show it, and nothing that a program reads. Some call it something else, or
     /// nothing.
-    pub fn is_for_people(&self) -> bool {
+    pub fn is_html_page(&self) -> bool {
         let is_called_one = matches!(self.media_type().as_deref(), Some("text/html" | "application/xhtml+xml"));
         let body = self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body).trim_ascii_start();
         let begins_with = |tag: &str| body.get(..tag.len()).is_some_and(|it| it.eq_ignore_ascii_case(tag.as_bytes()));

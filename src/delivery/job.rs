@@ -1,31 +1,12 @@
 //! One submission that is to be sent: to which agency, by which of its operations, and by the rules of which effect.
 
-use super::{AgencyConnection, AgencyConnections, Earlier};
+use super::{AgencyConnection, AgencyConnections, EarlierReplies};
 use crate::{
-    adapter::{Exchange, Operation},
+    adapter::{Exchange, Operation, Purpose},
     domain::{Code, Effect, Fault, Stage, Submission},
     journal::Record,
 };
 use std::sync::Arc;
-
-/// What an exchange with the agency is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The submission goes to the agency.
-    Submit,
-    /// The agency is asked whether it has seen the submission's reference.
-    Lookup,
-}
-
-impl Purpose {
-    /// A question changes nothing, whatever it is about.
-    pub fn effect(self, of_submission: Effect) -> Effect {
-        match self {
-            Purpose::Submit => of_submission,
-            Purpose::Lookup => Effect::Read,
-        }
-    }
-}
 
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
@@ -35,7 +16,7 @@ pub(super) struct Job<'a> {
     /// The stricter of what the adapter declares and what it declared when the submission was accepted.
     pub effect: Effect,
     /// What may have been said of its reference before.
-    pub earlier: Earlier,
+    pub earlier: EarlierReplies,
 }
 
 impl Job<'_> {

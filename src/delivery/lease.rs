@@ -1,11 +1,9 @@
 //! Lease: a submission that is to be sent comes in; an attempt that is ours until its lease runs out goes out. The journal has
 //! it before anything leaves that may change something at the agency.
 
-use super::{
-    Recorder,
-    job::{Job, Purpose},
-};
+use super::{Recorder, job::Job};
 use crate::{
+    adapter::Purpose,
     domain::{Event, Progress, later, whole_microseconds},
     journal::{Entry, JournalError, Record},
 };
@@ -20,8 +18,8 @@ pub(super) struct Lease {
     pub at: Timestamp,
     pub until: Timestamp,
     pub purpose: Purpose,
-    /// How often the journal had been held when the record was read.
-    pub holds: u64,
+    /// How often the journal had been suspended when the record was read.
+    pub suspensions: u64,
     /// Whether the journal knows of it.
     pub is_recorded: bool,
 }
@@ -33,12 +31,12 @@ const LEASE_SPREAD_MICROS: i64 = 1_000_000;
 
 /// Waits for the journal if need be. Each try has a lease of its own, because the wait may outlast any lease; and a try without
 /// an answer may have been recorded all the same. `None`: somebody else has the submission, or the record was read before the
-/// journal was held, which leases nothing.
+/// journal was suspended, which leases nothing.
 pub(super) async fn lease(recorder: &Recorder, record: &Record, first: Lease) -> Result<Option<Lease>, JournalError> {
     let length = first.until.duration_since(first.at);
     let (mut lease, mut unanswered) = (first, Vec::new());
     loop {
-        if recorder.journal.continuity().holds() != first.holds {
+        if recorder.journal.continuity().suspensions() != first.suspensions {
             return Ok(None);
         }
         match recorder.submissions.begin(record.submission.id, lease.entry()).await {
@@ -72,10 +70,10 @@ async fn recorded_unheard(
 
 impl Lease {
     /// One that the journal does not know of yet.
-    pub fn unrecorded(job: &Job<'_>, purpose: Purpose, holds: u64, at: Timestamp) -> Self {
+    pub fn unrecorded(job: &Job<'_>, purpose: Purpose, suspensions: u64, at: Timestamp) -> Self {
         let Progress { attempts, tries, .. } = job.record.progress;
         let until = whole_microseconds(later(at, length(job.operation.timeout, purpose)));
-        Self { attempt: attempts + 1, tries: tries + 1, at, until, purpose, holds, is_recorded: false }
+        Self { attempt: attempts + 1, tries: tries + 1, at, until, purpose, suspensions, is_recorded: false }
     }
 
     pub fn entry(&self) -> Entry {

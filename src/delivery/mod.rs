@@ -23,23 +23,23 @@ mod unsent;
 
 mod lookup;
 mod history;
-mod earlier;
+mod earlier_replies;
 
 mod evaluate;
 mod answer_expectation;
 mod authenticate;
 mod unpack;
-mod bond;
+mod correlation;
 mod status;
 
 mod agency_connections;
 mod agency_connection;
-mod look;
+mod health_check;
 mod halt;
-mod suspicion;
+mod credential_refusals;
 mod health_signal;
 
-mod marks;
+mod mark_keeper;
 mod clock_jump_detector;
 
 mod fast_path;
@@ -50,22 +50,20 @@ pub use accepted_cache::{PendingAccept, Taken};
 pub use agency_connection::AgencyConnection;
 pub use agency_connections::AgencyConnections;
 use answer_expectation::AnswerExpectation;
-pub use bond::{Ours, digests};
 pub use clock_jump_detector::ClockJumpDetector;
 pub use contents::Contents;
+use correlation::SentRequest;
 pub use deliver::{Delivered, deliver, is_to_do, log_unknown_submission};
 pub use deliverer::Deliverer;
-pub use earlier::Earlier;
+use earlier_replies::EarlierReplies;
 use evaluate::evaluate;
 pub use fast_path::{FastPath, FastPathMode, Workers, leases_first};
 use halt::Halt;
 pub use health_signal::HealthSignal;
 pub use incoming::Incoming;
-pub use job::Purpose;
 pub use lease::may_leave;
-pub use look::Look;
 pub use lookup::{Asked, after_asking, settled_at};
-pub use marks::{Marks, PERIOD as MARK_PERIOD};
+pub use mark_keeper::{MarkKeeper, PERIOD as MARK_PERIOD};
 pub use recorder::Recorder;
 pub use settle::{Case, settle};
 pub use unpack::headers_that_count;

@@ -1,13 +1,13 @@
 //! Read: what the agency answered comes in; what it means goes out, found on a thread that may take as long as that needs.
 
 use super::{
-    AnswerExpectation, Incoming, Ours, evaluate,
-    job::{Job, Purpose, exchange_of, gone},
+    AnswerExpectation, Incoming, SentRequest, evaluate,
+    job::{Job, exchange_of, gone},
     seal::Sent,
 };
 use crate::{
     adapter::{
-        LARGE_BYTES, MAX_TIME, Reading,
+        LARGE_BYTES, MAX_TIME, Purpose, Reading,
         worker_pool::{self, JobSize, NotDone},
     },
     catalogue::Catalogue,
@@ -36,7 +36,7 @@ pub(super) async fn read(
         let submission = &record.submission;
         let (operation, exchange) = exchange_of(&connection, submission, purpose)?;
         let service = catalogue.get(&submission.service).ok_or_else(|| gone(Code::OperationUnknown))?;
-        let ours = Ours {
+        let sent_request = SentRequest {
             reference: submission.id,
             subject: &submission.subject.id,
             digests: &sent.digests,
@@ -50,7 +50,7 @@ pub(super) async fn read(
         let (answer_schema, not_handled) = (&service.answer_schema, &operation.not_handled);
         evaluate(
             &incoming,
-            &AnswerExpectation { exchange, connection: &connection, answer_schema, ours, not_handled, now },
+            &AnswerExpectation { exchange, connection: &connection, answer_schema, sent_request, not_handled, now },
         )
     };
     let size = if size_bytes > LARGE_BYTES || !is_plain { JobSize::Large } else { JobSize::Small };

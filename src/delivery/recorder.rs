@@ -37,7 +37,7 @@ impl Recorder {
 
     /// Whether the journal may take the same call in a while.
     pub(super) fn waits_after(&self, error: &JournalError) -> bool {
-        matches!(error, JournalError::Unavailable(_) | JournalError::Held(_)) && !self.abort.is_cancelled()
+        matches!(error, JournalError::Unavailable(_) | JournalError::Suspended(_)) && !self.abort.is_cancelled()
     }
 
     pub(super) async fn pause(&self, error: &JournalError) {

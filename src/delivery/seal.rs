@@ -2,9 +2,9 @@
 
 use super::{
     AgencyConnection,
-    bond::digests,
     compose::{Composed, Size},
     contents::Held,
+    correlation::digests,
     job::{Job, gone},
 };
 use crate::{
@@ -64,10 +64,10 @@ fn sealed(
     let body_of = match connection.seal {
         // WS-Security's identifiers are random.
         Seal::Wss(_) => BodyOf::Message,
-        _ if body.is_empty() => BodyOf::Nobody,
+        _ if body.is_empty() => BodyOf::NoBody,
         _ if holds(&body, &message.to_string()) => BodyOf::Message,
         _ if holds(&body, &reference.to_string()) => BodyOf::Submission,
-        _ => BodyOf::Anybody,
+        _ => BodyOf::NotUnique,
     };
     headers.insert("traceparent", value(&trace.to_string())?);
     // Compressed answers are read all the same, but nothing is gained by them.

@@ -1,6 +1,6 @@
 //! Send: a sealed request comes in, the agency's bytes or the reason why there are none go out.
 
-use super::{AgencyConnection, Incoming, halt::Found, look::judged, seal::Sealed};
+use super::{AgencyConnection, Incoming, halt::CheckFailure, health_check::evaluate_probe, seal::Sealed};
 use crate::{
     adapter::{DeclaredMoment, NotHandled, Probe},
     domain::{Code, Effect, Fault, Stage},
@@ -28,8 +28,8 @@ pub(super) async fn send(
         Effect::Read | Effect::Idempotent | Effect::Lookup => Care::Usual,
     };
     let client = connection.client();
-    let heeded = |failure| {
-        connection.heed(&failure);
+    let unanswered = |failure| {
+        connection.halt_if_certificate_refused(&failure);
         Unanswered { http_status: failure.status(), fault: fault(failure, not_handled) }
     };
     // Its memory is free once the request has been sent.
@@ -38,24 +38,24 @@ pub(super) async fn send(
     // request may take that one meanwhile.
     let probe = connection.adapter.probe.as_ref().filter(|_| care == Care::Utmost);
     for probe in std::iter::repeat_n(probe, PROBES_AT_MOST).flatten() {
-        if !connection.is_probed_unwell.load(Ordering::Relaxed) {
+        if !connection.has_failed_probe.load(Ordering::Relaxed) {
             match client.exchange(outgoing.clone(), deadline, Care::Proved).await {
                 Err(SendFailure::NotSent(ConnectFailure::Unproved)) => {}
-                other => return other.map(Incoming::from).map_err(heeded),
+                other => return other.map(Incoming::from).map_err(unanswered),
             }
         }
         let until = probe_until(Instant::now(), deadline, connection.adapter.limits.connect_timeout);
         let probed = client.probe(probe.outgoing(), until).await;
-        let Answered { received, is_left_open } = probed.map_err(|failure| heeded(failure.before_request()))?;
-        let found = found_well(connection, probe, &received.into());
-        connection.is_probed_unwell.store(found.is_err(), Ordering::Relaxed);
-        found.map_err(|fault| Unanswered { fault, http_status: None })?;
+        let Answered { received, is_left_open } = probed.map_err(|failure| unanswered(failure.before_request()))?;
+        let outcome = probe_outcome(connection, probe, &received.into());
+        connection.has_failed_probe.store(outcome.is_err(), Ordering::Relaxed);
+        outcome.map_err(|fault| Unanswered { fault, http_status: None })?;
         // Here no connection outlasts its proof.
         if !is_left_open {
             break;
         }
     }
-    client.exchange(outgoing, deadline, care).await.map(Incoming::from).map_err(heeded)
+    client.exchange(outgoing, deadline, care).await.map(Incoming::from).map_err(unanswered)
 }
 
 /// After so many, a request goes over whatever connection there is.
@@ -67,16 +67,16 @@ fn probe_until(now: Instant, deadline: Instant, connect_timeout: Duration) -> In
 }
 
 /// What the probe has met, the request would meet as well: it is not sent.
-fn found_well(connection: &AgencyConnection, probe: &Probe, probed: &Incoming) -> Result<(), Fault> {
-    let Err(unwell) = judged(probe, probed) else { return Ok(()) };
-    let code = match unwell.found() {
-        Found::NotLetIn(why) => {
+fn probe_outcome(connection: &AgencyConnection, probe: &Probe, probed: &Incoming) -> Result<(), Fault> {
+    let Err(failure) = evaluate_probe(probe, probed) else { return Ok(()) };
+    let code = match failure.kind() {
+        CheckFailure::AccessRefused(why) => {
             connection.stop(why);
             Code::IdentityRefused
         }
-        Found::Other(_) => Code::AgencyAway,
+        CheckFailure::Other(_) => Code::AgencyAway,
     };
-    Err(Fault::new(code, Stage::Send, unwell))
+    Err(Fault::new(code, Stage::Send, failure))
 }
 
 /// The verdict follows from the moment: of all codes, only those of the first half say that nothing was sent, and after that

@@ -91,7 +91,7 @@ fn again(fault: Fault, case: Case<'_>) -> Event {
 fn says_nothing_of_the_submission(fault: &Fault, is_halted: bool) -> bool {
     let is_of_all = is_halted && matches!(fault.code, Code::CredentialsRefused | Code::IdentityRefusedLate);
     fault.code.is_absence()
-        || matches!(HealthSignal::of_fault(fault), HealthSignal::Ill { .. } | HealthSignal::Away)
+        || matches!(HealthSignal::of_fault(fault), HealthSignal::Failing { .. } | HealthSignal::Unreachable)
         || is_of_all
 }
 

@@ -84,12 +84,12 @@ impl StatusClass {
 
 /// Nothing at all is often called HTML.
 fn is_page(incoming: &Incoming) -> bool {
-    incoming.is_for_people() && !is_blank(&incoming.body)
+    incoming.is_html_page() && !is_blank(&incoming.body)
 }
 
-/// What stands behind a status.
+/// How far an HTTP status is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum StatusTrust {
     /// The agency signs its answers, and this one's status is not signed, or not with a word of our request.
     Unsigned,
     /// The agency does not sign.
@@ -98,14 +98,14 @@ pub enum Word {
     NotHandled,
 }
 
-pub fn fault_of_status(incoming: &Incoming, word: Word) -> Fault {
+pub fn fault_of_status(incoming: &Incoming, trust: StatusTrust) -> Fault {
     let (status, code) = (incoming.status, StatusClass::of_answer(incoming).code());
     let page = if is_page(incoming) { " with a page for people" } else { "" };
     let fault = |how: &str| Fault::new(code, Stage::Read, format!("HTTP status {status}{page}{how}"));
-    match word {
-        Word::Unsigned => fault(", unsigned"),
-        Word::NeverSigned => fault(""),
-        Word::NotHandled => Fault { verdict: Verdict::Retry, ..fault(": not handled") },
+    match trust {
+        StatusTrust::Unsigned => fault(", unsigned"),
+        StatusTrust::NeverSigned => fault(""),
+        StatusTrust::NotHandled => Fault { verdict: Verdict::Retry, ..fault(": not handled") },
     }
 }
 
@@ -212,10 +212,13 @@ mod tests {
         text += &row("a connection that breaks", &fault(Code::NetworkReset));
         for class in ALL {
             let shown = (100..=599).find(|status| StatusClass::of(*status) == class).unwrap();
-            text += &row(&statuses(class), &fault_of_status(&answer(shown), Word::Unsigned));
+            text += &row(&statuses(class), &fault_of_status(&answer(shown), StatusTrust::Unsigned));
         }
-        text += &row("a page for people (`text/html`) with 2xx or 400", &fault_of_status(&page(200), Word::Unsigned));
-        text += &row("503 in the folder's `not_handled`", &fault_of_status(&answer(503), Word::NotHandled));
+        text += &row(
+            "a page for people (`text/html`) with 2xx or 400",
+            &fault_of_status(&page(200), StatusTrust::Unsigned),
+        );
+        text += &row("503 in the folder's `not_handled`", &fault_of_status(&answer(503), StatusTrust::NotHandled));
         let alert = || SendFailure::Unknown(ExchangeFailure::OurCertificateFirst("x".into()));
         let (nothing, declared) = (NotHandled::default(), NotHandled::of_moments(DeclaredMoment::ALL));
         text += &row("our certificate is refused after the request", &send::fault(alert(), &nothing));
@@ -239,14 +242,14 @@ mod tests {
     #[test]
     fn no_status_by_itself_makes_anything_certain_but_for_what_the_folder_declares() {
         for status in 0..=999 {
-            for word in [Word::Unsigned, Word::NeverSigned] {
-                let fault = fault_of_status(&answer(status), word);
+            for trust in [StatusTrust::Unsigned, StatusTrust::NeverSigned] {
+                let fault = fault_of_status(&answer(status), trust);
                 assert!(fault.verdict.leaves_doubt(), "{status}");
                 assert!(!is_sent_again(fault.clone(), Effect::Once), "{status}");
                 let blames_the_request = StatusClass::of(status) == StatusClass::Message;
                 assert_eq!(follows(fault, Effect::Read, false) == "parked", blames_the_request, "{status}");
             }
-            let declared = fault_of_status(&answer(status), Word::NotHandled);
+            let declared = fault_of_status(&answer(status), StatusTrust::NotHandled);
             assert!(Effect::ALL.iter().all(|effect| is_sent_again(declared.clone(), *effect)), "{status}");
         }
     }
@@ -263,7 +266,7 @@ mod tests {
             (page(413), "parked"),
             (Incoming { body: "".into(), ..page(400) }, "parked"),
         ] {
-            let fault = fault_of_status(&incoming, Word::Unsigned);
+            let fault = fault_of_status(&incoming, StatusTrust::Unsigned);
             assert_eq!(follows(fault.clone(), Effect::Read, false), expected, "{fault}");
             assert!(!is_sent_again(fault, Effect::Once), "{}", incoming.status);
         }

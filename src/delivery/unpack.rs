@@ -51,7 +51,7 @@ pub(super) fn text<'a>(content: &'a Content, it: &AnswerExpectation<'_>) -> Resu
         let parts: Vec<_> = read.parts.iter().take(10).map(|part| title(part)).collect();
         tracing::warn!(
             agency = %it.connection.adapter.agency,
-            submission = %it.ours.reference,
+            submission = %it.sent_request.reference,
             parts = parts.join(", "),
             "the answer has parts that its filter does not look at"
         );

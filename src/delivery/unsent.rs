@@ -23,7 +23,7 @@ pub(super) async fn not_sendable(
         _ => recorder.with_retry(|| recorder.submissions.give_back(id, Some(not_before))).await,
     };
     match recorded {
-        Ok(_) | Err(JournalError::Forbidden(_)) => Ok(HealthSignal::None),
+        Ok(_) | Err(JournalError::Forbidden(_)) => Ok(HealthSignal::NoSignal),
         Err(error) => Err(error),
     }
 }
@@ -38,9 +38,9 @@ pub(super) async fn put_back(
     let now = recorder.clock.now();
     let entry = Entry { not_before: Some(later(now, key_wait(&fault))), ..Entry::new(Event::PutBack { attempt }, now) };
     match recorder.with_retry(|| recorder.submissions.end_unsent(record.submission.id, entry.clone())).await {
-        Ok(_) if matches!(unsendable(fault.clone()), Event::GivenBack) => Ok(HealthSignal::None),
+        Ok(_) if matches!(unsendable(fault.clone()), Event::GivenBack) => Ok(HealthSignal::NoSignal),
         Ok(_) => not_sendable(recorder, record, fault).await,
-        Err(JournalError::Forbidden(_)) => Ok(HealthSignal::None),
+        Err(JournalError::Forbidden(_)) => Ok(HealthSignal::NoSignal),
         Err(error) => Err(error),
     }
 }

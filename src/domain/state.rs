@@ -214,7 +214,7 @@ impl Progress {
     }
 
     /// Nobody knows whether the agency has acted, and it would not recognise the repeat.
-    pub fn may_repeat(&self, effect: Effect) -> bool {
+    pub fn would_act_twice(&self, effect: Effect) -> bool {
         effect == Effect::Once && self.in_doubt
     }
 }

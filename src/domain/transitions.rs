@@ -162,7 +162,7 @@ fn is_allowed(now: &Progress, facts: Facts, event: &Event) -> bool {
         Event::Replayed { accepts_repeat, .. } => {
             matches!(state, S::Parked | S::Uncertain)
                 && !facts.is_erased
-                && (!now.may_repeat(facts.effect) || *accepts_repeat == Some(now.attempts))
+                && (!now.would_act_twice(facts.effect) || *accepts_repeat == Some(now.attempts))
         }
         // It speaks of the attempt that was seen, and of a doubt that nobody has cleared up meanwhile.
         Event::Resolved { seen, finding, .. } => {
@@ -414,7 +414,7 @@ mod tests {
             let fault = Fault { verdict, ..fault(Code::AgencySoapClientFault) };
             let parked = apply(&sending, ONCE, Event::GivenUp { attempt: 1, fault }).unwrap();
             assert_eq!((parked.state.name(), parked.in_doubt), (StateName::Parked, in_doubt));
-            assert_eq!(parked.may_repeat(Effect::Once), in_doubt);
+            assert_eq!(parked.would_act_twice(Effect::Once), in_doubt);
         }
     }
 
@@ -431,7 +431,7 @@ mod tests {
         let deadline = Event::DeadlinePassed;
         for gave_up in [deadline.clone(), Event::Parked { fault: fault(Code::AttachmentLost) }] {
             let parked = apply(&waiting, ONCE, gave_up).unwrap();
-            assert!(parked.in_doubt && parked.may_repeat(Effect::Once));
+            assert!(parked.in_doubt && parked.would_act_twice(Effect::Once));
             let answered = apply(&parked, ONCE, Event::Answered { attempt: 1, answer: Answer(json!({})) }).unwrap();
             assert!(!answered.in_doubt);
             let replayed = apply(&parked, ONCE, replay(Some(1))).unwrap();

@@ -54,14 +54,21 @@ pub enum Care {
 }
 
 /// A client that follows no redirect, uses no proxy, speaks only https, repeats nothing, and reads no more than it may.
+///
+/// One to each agency, held by its connection and by every exchange under way. New keys or roots make a new one.
 #[derive(Debug, Clone)]
 pub struct Client {
+    /// For what may be sent again. It keeps its own idle connections, as long as the agency's folder says.
     usual: reqwest::Client,
-    /// Its connections are its own.
+    /// For what must not be repeated, and for probes. It keeps its own idle connections, for a second at most.
     utmost: reqwest::Client,
+    /// For handshakes that send nothing; the same with which both of the others connect.
     tls: Arc<rustls::ClientConfig>,
+    /// For name, connection and TLS together.
     connect_timeout: Duration,
+    /// How often the agency's server has asked for a new handshake; counted by the connections, and never less.
     renegotiations: Renegotiations,
+    /// Of an answer's body. A longer one is given up.
     answer_max_bytes: usize,
 }
 

@@ -35,17 +35,22 @@ pub struct Left {
 /// noted in.
 const LEFT: usize = 64;
 
+/// One to each open journal, which holds it. The process' restore guard suspends and resumes the journal by it.
 #[derive(Default)]
 pub struct Continuity {
-    is_held: AtomicBool,
-    /// How often it was held.
-    holds: AtomicU64,
+    /// Whether `inner` has a reason, for every operation to ask without a lock.
+    is_suspended: AtomicBool,
+    /// How often it was suspended since it was opened. It never becomes less.
+    suspensions: AtomicU64,
+    /// Locked for a moment by whoever notes something or asks.
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
+    /// The newest mark that this process has seen; `None` before the first.
     newest: Option<Mark>,
+    /// The attempts that have left last, at most [`LEFT`]. The oldest makes place for a new one.
     left: VecDeque<Left>,
     /// Why nothing may be done with the journal.
     why: Option<String>,
@@ -53,35 +58,35 @@ struct Inner {
 
 impl Continuity {
     pub fn check(&self) -> Result<(), JournalError> {
-        if !self.is_held.load(Ordering::Relaxed) {
+        if !self.is_suspended.load(Ordering::Relaxed) {
             return Ok(());
         }
-        Err(JournalError::Held(self.held().unwrap_or_default()))
+        Err(JournalError::Suspended(self.suspended_because().unwrap_or_default()))
     }
 
     /// Why nothing may be done with it.
-    pub fn held(&self) -> Option<String> {
+    pub fn suspended_because(&self) -> Option<String> {
         self.inner().why.clone()
     }
 
-    pub fn hold(&self, why: String) {
+    pub fn suspend(&self, why: String) {
         let mut inner = self.inner();
         if inner.why.replace(why).is_none() {
-            self.holds.fetch_add(1, Ordering::Relaxed);
+            self.suspensions.fetch_add(1, Ordering::Relaxed);
         }
-        self.is_held.store(true, Ordering::Relaxed);
+        self.is_suspended.store(true, Ordering::Relaxed);
     }
 
     /// What was read when there were fewer may be of another state of the journal than there is now.
-    pub fn holds(&self) -> u64 {
-        self.holds.load(Ordering::Relaxed)
+    pub fn suspensions(&self) -> u64 {
+        self.suspensions.load(Ordering::Relaxed)
     }
 
     /// It is as it should be, or an operator has said so.
-    pub fn goes_on(&self, mark: Mark) {
+    pub fn resume(&self, mark: Mark) {
         let mut inner = self.inner();
         (inner.newest, inner.why) = (Some(mark), None);
-        self.is_held.store(false, Ordering::Relaxed);
+        self.is_suspended.store(false, Ordering::Relaxed);
     }
 
     pub fn note(&self, mark: &Mark) {
@@ -116,7 +121,7 @@ impl Continuity {
     /// The journal shows this: the server may be another one than a moment ago, and know less.
     pub fn compare(&self, newest: &Mark, found: &JournalMark) {
         if let Some(behind) = found.behind(Some(newest)) {
-            self.hold(behind.in_words("this process"));
+            self.suspend(behind.in_words("this process"));
         }
     }
 

@@ -19,7 +19,7 @@ pub enum JournalError {
     Incomplete(String),
     /// It is not the journal that this installation has worked with: nothing is done with it until an operator decides.
     #[error("{0}")]
-    Held(String),
+    Suspended(String),
     #[error("the journal knows no submission {0}")]
     NotFound(SubmissionId),
     #[error(transparent)]

@@ -386,8 +386,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn remove_traces(&self) -> Result<(), JournalError>;
 
     // ── the mark ─────────────────────────────────────────────────────────────────────────────────────────────────
-    /// A journal that lacks what this process knows of is held, and says so from then on to all processes, also to those that
-    /// know less.
+    /// A journal that lacks what this process knows of is suspended, and says so from then on to all processes, also to those
+    /// that know less.
     async fn mark(&self) -> Result<JournalMark, JournalError>;
     /// Moves the mark on, at least to this time.
     async fn advance_mark(&self, to: Timestamp) -> Result<Mark, JournalError>;

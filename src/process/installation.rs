@@ -1,11 +1,11 @@
 //! Everything that is known before anything runs: a configuration file comes in, a checked installation or all faults go out.
 
 use super::{
-    foreseen::{Foreseen, foresee},
+    preflight::{Preflight, preflight},
     role::Role,
 };
 use crate::{
-    adapter::Adapters,
+    adapter::{Adapters, load_adapters},
     catalogue::Catalogue,
     delivery::{AgencyConnections, FastPathMode},
     domain::{AgencyName, SubjectMatch},
@@ -61,7 +61,7 @@ impl Installation {
             }
         };
         let catalogue = Catalogue::load(&settings.folders.services, &mut faults);
-        let adapters = Adapters::load(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
+        let adapters = load_adapters(&settings.folders.adapters, &catalogue, &settings.agencies, &mut faults);
         check_agencies(&settings.folders, &settings.agencies, config, &mut faults);
         let are_adapters_whole = faults.is_empty();
         let connections =
@@ -72,9 +72,9 @@ impl Installation {
         warnings.extend(check_gateway(&settings, config, now, &mut faults));
         warnings.extend(connections.iter().flat_map(|connection| connection.warnings(now)));
         warnings.extend(settings.effective.iter().filter_map(Effective::warning));
-        let Foreseen { faults: foreseen, stopped: mut stopped_webhooks, warnings: more } =
-            foresee(&settings, config, now, roles);
-        faults.extend(foreseen);
+        let Preflight { faults: preflight, stopped: mut stopped_webhooks, warnings: more } =
+            preflight(&settings, config, now, roles);
+        faults.extend(preflight);
         warnings.extend(more);
         warnings.extend(also_exposed(&settings, &warnings));
         let subjects = subjects_of(&settings, &connections);
@@ -109,7 +109,7 @@ fn also_exposed(settings: &Settings, told: &[String]) -> Vec<String> {
 fn with_adapters(config: &Path, now: Timestamp, mut faults: ConfigFaults) -> ConfigFaults {
     if let Some((folders, agencies)) = Settings::folders_and_agencies_of(config) {
         let catalogue = Catalogue::load(&folders.services, &mut faults);
-        let adapters = Adapters::load(&folders.adapters, &catalogue, &agencies, &mut faults);
+        let adapters = load_adapters(&folders.adapters, &catalogue, &agencies, &mut faults);
         check_agencies(&folders, &agencies, config, &mut faults);
         Settings::locate(config, &mut faults);
         let connections = AgencyConnections::open(&adapters, &agencies, &folders.secrets, now, &mut faults);

@@ -2,9 +2,9 @@
 
 use super::{
     installation::Installation,
-    keeper::Keeper,
     operations::{bind_operations, run_operations},
     parts::{RunningGateway, Shared},
+    restore_guard::RestoreGuard,
     role::Role,
     start_error::StartError,
     stores::{open_broker, open_journal},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, BrokerError},
-    delivery::{AgencyConnections, FastPath, Marks, Workers},
+    delivery::{AgencyConnections, FastPath, MarkKeeper, Workers},
     domain::{AgencyName, Clock},
     journal::{
         Journal, MarkFile,
@@ -42,19 +42,30 @@ pub enum Stopped {
     Aborted,
 }
 
+/// All that runs, from [`Process::start`] to [`Process::stop`]. Held by the command that serves, or by a test.
 pub struct Process {
     /// Where offices reach the gateway, if it runs here.
     pub gateway_address: Option<SocketAddr>,
+    /// Where metrics and readiness are served, whatever roles run here.
     pub operations_address: SocketAddr,
+    /// The one journal of all roles. It is closed when the last of them has dropped it.
     pub journal: Arc<dyn Journal>,
+    /// The one broker of all roles. It is closed at the stop, after all tasks.
     pub broker: Arc<dyn Broker>,
+    /// One to each agency, for `reload`. The worker holds them as well.
     connections: Arc<AgencyConnections>,
+    /// Notified by `reload`; the gateway, if it runs here, then reads its certificates again.
     gateway_reload: Option<Arc<Notify>>,
+    /// The notifier's, if it runs here, for `reload`.
     webhook_clients: Option<Arc<WebhookClients>>,
     clock: Arc<dyn Clock>,
+    /// Cancelled when the process is to stop: every task takes nothing new, and ends when what it has is done.
     stop: CancellationToken,
+    /// Cancelled when the time to stop in is up: what still waits for the journal gives up.
     abort: CancellationToken,
+    /// The tasks of all roles. The stop waits for them.
     tasks: TaskTracker,
+    /// The lock on a SQLite journal, which one process alone may work with. Released with the process.
     _ownership: Option<Ownership>,
 }
 
@@ -72,7 +83,7 @@ impl Process {
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let data = &settings.folders.data;
         let file = MarkFile::open(data).map_err(|error| StartError::Data { path: data.clone(), error })?;
-        let marks = Arc::new(Marks::new(journal.clone(), Some(file), clock.clone()));
+        let mark_keeper = Arc::new(MarkKeeper::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),
             broker: broker.clone(),
@@ -81,7 +92,7 @@ impl Process {
             attachments,
             outbox_filled: Arc::new(Notify::new()),
             fast_path: Arc::new(FastPath::new(workers(&installation, roles), installation.fast_path)),
-            marks: marks.clone(),
+            mark_keeper: mark_keeper.clone(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -90,8 +101,8 @@ impl Process {
         };
         // The journal is ours alone: what the process before was doing has ended with it.
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
-        let keeper = Keeper::begin(journal.clone(), broker.clone(), marks, take_over).await?;
-        shared.tasks.spawn(keeper.run(shared.stop.clone(), shared.abort.clone()));
+        let guard = RestoreGuard::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
+        shared.tasks.spawn(guard.run(shared.stop.clone(), shared.abort.clone()));
         let gateway = match run_roles(&shared, &installation, roles).await {
             Ok(gateway) => gateway,
             Err(error) => {

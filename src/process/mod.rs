@@ -3,10 +3,10 @@
 mod role;
 mod start_error;
 mod installation;
-mod foreseen;
+mod preflight;
 mod listeners;
 mod stores;
-mod keeper;
+mod restore_guard;
 mod take_over;
 mod parts;
 mod operations;

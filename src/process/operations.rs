@@ -2,7 +2,7 @@
 
 use super::{installation::Installation, parts::Shared, role::Role, start_error::StartError};
 use crate::{
-    delivery::{AgencyConnections, Marks},
+    delivery::{AgencyConnections, MarkKeeper},
     domain::{AgencyName, Clock, OfficeName},
     http_server,
     roles::{
@@ -46,8 +46,8 @@ pub(super) fn run_operations(
 fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Readiness {
     let readiness = Readiness::new(shared.stop.clone(), shared.metrics.clone());
     readiness.add_journal(shared.journal.clone());
-    let marks = shared.marks.clone();
-    add(&readiness, "copy of the journal's mark", move || ready(copy(&marks)));
+    let mark_keeper = shared.mark_keeper.clone();
+    add(&readiness, "copy of the journal's mark", move || ready(copy(&mark_keeper)));
     let agencies: Vec<_> = installation.adapters.iter().map(|adapter| adapter.agency.clone()).collect();
     let queues = Arc::new(QueueMonitor::new(shared.broker.clone(), agencies.clone(), shared.metrics.clone()));
     readiness.add_broker(shared.broker.clone(), queues.clone());
@@ -112,8 +112,8 @@ fn operations_address(settings: &OperationsSettings, roles: &[Role]) -> SocketAd
 }
 
 /// Without it a restored journal may not be noticed.
-fn copy(marks: &Marks) -> ComponentHealth {
-    marks
+fn copy(mark_keeper: &MarkKeeper) -> ComponentHealth {
+    mark_keeper
         .unwritten()
         .map_or(ComponentHealth::Up, |why| ComponentHealth::Degraded(format!("it cannot be written: {why}")))
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     attachments::AttachmentStore,
     broker::{Broker, LogOnce},
-    delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, Marks, Recorder},
+    delivery::{ClockJumpDetector, Contents, Deliverer, FastPath, MarkKeeper, Recorder},
     domain::Clock,
     journal::Journal,
     roles::{
@@ -30,18 +30,27 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) type RunningGateway = (SocketAddr, Arc<Notify>);
 
-/// What all roles of a process share.
+/// What all roles of a process share. The start makes it, each role takes of it what it needs, and it is gone when all of
+/// them run; what the stop needs goes into the [`Process`](super::Process).
 pub(super) struct Shared {
     pub journal: Arc<dyn Journal>,
     pub broker: Arc<dyn Broker>,
     pub clock: Arc<dyn Clock>,
+    /// What every role counts, and the operations listener shows.
     pub metrics: Metrics,
+    /// The folder of attachments' files: the gateway writes them, the worker reads them, the scheduler removes them.
     pub attachments: AttachmentStore,
+    /// Notified by whoever writes an outbox row; the scheduler's relay waits for it.
     pub outbox_filled: Arc<Notify>,
+    /// From this process' gateway to its worker and back.
     pub fast_path: Arc<FastPath>,
-    pub marks: Arc<Marks>,
+    /// Moves the journal's mark on before the worker sends. The restore guard holds it as well.
+    pub mark_keeper: Arc<MarkKeeper>,
+    /// Cancelled when the process is to stop; every task holds it.
     pub stop: CancellationToken,
+    /// Cancelled when the time to stop in is up; whoever waits for the journal holds it.
     pub abort: CancellationToken,
+    /// Every task of every role. The stop waits for all of them.
     pub tasks: TaskTracker,
     /// The gateway's, once it runs here.
     pub certificates: OnceLock<GatewayCertificates>,
@@ -138,7 +147,7 @@ impl Shared {
             contents: Contents::new(self.attachments.clone()),
             clock: self.clock.clone(),
             clock_jumps: ClockJumpDetector::beginning(self.clock.now()),
-            marks: self.marks.clone(),
+            mark_keeper: self.mark_keeper.clone(),
             metrics: self.metrics.clone(),
             wire_max_bytes: installation.settings.journal.wire_max_bytes,
         };

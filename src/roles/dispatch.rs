@@ -27,12 +27,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// The gateway holds it as long as it runs. Its publisher is a task of the process.
 #[derive(Clone)]
 pub struct Dispatch {
+    /// To the publisher, which ends when the process stops; what is in the queue then is left to the relay.
     queue: mpsc::Sender<WorkItem>,
     /// The broker has just refused something: for a moment everything is left to the relay, in its order.
     is_resting: Arc<AtomicBool>,
+    /// What each office has under way. The task that hears what is over holds it as well.
     shares: Arc<Shares>,
+    /// Cancelled when the process stops: no slot is given any more.
     stop: CancellationToken,
 }
 

@@ -63,7 +63,7 @@ impl Identity {
     /// What the operator should know, and what whoever is shown it for that purpose will have against it.
     pub fn warnings_as(&self, purpose: Purpose, now: Timestamp) -> Vec<String> {
         let facts = self.facts();
-        let against = facts.against(purpose).into_iter();
+        let against = purpose.objections_to(facts).into_iter();
         let against = against.map(|text| format!("our certificate {} will not be taken: {text}", facts.subject));
         self.warnings.iter().cloned().chain(facts.ends_soon(now)).chain(against).collect()
     }

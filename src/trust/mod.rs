@@ -52,7 +52,7 @@ pub use profile::{
 pub use purpose::Purpose;
 pub use reload::{Load, Refreshed, Reloading, digest_of_files};
 use replay::Fingerprint;
-pub use replay::{Mark, ReplayCache};
+pub use replay::{ReplayCache, ReplayKey};
 pub use tls_client::{AgencyRoots, ClientTls, client_config};
 pub use tls_server::{TLS_VERSIONS, TlsVersions, server_config, strict_server_config, strict_server_config_over};
 

@@ -76,7 +76,7 @@ impl AnswerPolicy {
             let fits = |algorithm: &Algorithm| known.public_key.as_ref().is_some_and(|key| key.fits(*algorithm));
             match check_usable(known, now) {
                 Err(refusal @ (SignerRefusal::Usage | SignerRefusal::Malformed(_))) => {
-                    let against = known.facts.against(Purpose::Signatures);
+                    let against = Purpose::Signatures.objections_to(&known.facts);
                     Some(against.first().cloned().unwrap_or_else(|| refusal.to_string()))
                 }
                 Err(refusal) => Some(refusal.to_string()),

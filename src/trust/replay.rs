@@ -22,7 +22,7 @@ impl Fingerprint {
 
 /// A message's fingerprint, and until when it would count as fresh: what says whether it came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct ReplayKey {
     pub fingerprint: Fingerprint,
     pub until: Timestamp,
 }
@@ -60,8 +60,8 @@ impl ReplayCache {
     }
 
     #[must_use]
-    pub fn is_new(&self, mark: Mark, now: Timestamp) -> bool {
-        self.is_first(mark.fingerprint, mark.until, now)
+    pub fn is_new(&self, replay_key: ReplayKey, now: Timestamp) -> bool {
+        self.is_first(replay_key.fingerprint, replay_key.until, now)
     }
 
     /// `true` the first time, `false` for a repetition.

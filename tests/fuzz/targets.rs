@@ -248,7 +248,7 @@ fn agency_toml(bytes: &[u8]) {
     in_folder(&[("desk/agency.toml", bytes)], |folder| {
         let (mut faults, catalogue) =
             (punte::settings::ConfigFaults::default(), punte::catalogue::Catalogue::default());
-        let adapters = punte::adapter::Adapters::load(folder, &catalogue, &BTreeMap::new(), &mut faults);
+        let adapters = punte::adapter::load_adapters(folder, &catalogue, &BTreeMap::new(), &mut faults);
         // Without services, nothing that it says can be served.
         assert!(adapters.iter().next().is_none() || faults.is_empty());
     });

@@ -2,7 +2,7 @@
 
 use crate::environment::services_of_small_attachments;
 use punte::{
-    adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer},
+    adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer, load_adapters},
     catalogue::Catalogue,
     settings::{AgencySettings, ConfigFaults},
 };
@@ -19,7 +19,7 @@ fn repository(part: &str) -> PathBuf {
 fn load(folder: &Path, places: &BTreeMap<punte::domain::AgencyName, AgencySettings>) -> (Adapters, ConfigFaults) {
     let mut faults = ConfigFaults::default();
     let catalogue = Catalogue::load(&repository("schemas/services"), &mut faults);
-    let adapters = Adapters::load(folder, &catalogue, places, &mut faults);
+    let adapters = load_adapters(folder, &catalogue, places, &mut faults);
     (adapters, faults)
 }
 
@@ -247,8 +247,8 @@ fn a_filter_that_gives_our_own_reference_where_the_agency_names_none_is_found_ou
         let body = serde_json::json!({"uid": "1", "registered_at": "2026-03-02T08:30:01Z", "event_id": named});
         operation.request.interpret(&WireAnswer::of_body(body), &ours)
     };
-    assert_eq!(read(ours.as_str().into()).unwrap().bond.reference.as_ref(), Some(&ours));
-    assert_eq!(read("another".into()).unwrap().bond.reference.as_deref(), Some("another"));
+    assert_eq!(read(ours.as_str().into()).unwrap().correlation.reference.as_ref(), Some(&ours));
+    assert_eq!(read("another".into()).unwrap().correlation.reference.as_deref(), Some("another"));
     let file = "legal-event/answer.jq".to_owned();
     assert_eq!(read(serde_json::Value::Null).unwrap_err(), InterpretError::GivesBack { file });
 }
@@ -518,7 +518,7 @@ fn attachments_reach_the_template_with_their_digest_and_content() {
     let services = services_of_small_attachments();
     let (mut faults, places) = (ConfigFaults::default(), BTreeMap::new());
     let catalogue = Catalogue::load(services.path(), &mut faults);
-    Adapters::load(changed.folder.path(), &catalogue, &places, &mut faults);
+    load_adapters(changed.folder.path(), &catalogue, &places, &mut faults);
     assert!(faults.is_empty(), "{faults}");
 }
 

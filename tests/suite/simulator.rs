@@ -48,7 +48,7 @@ async fn a_request_that_no_example_has_is_answered_about_its_own_reference_and_s
     let request = compose(&submission);
     let response = bus.send(&request, bus.seal(&request)).await.unwrap();
     let reading = answered(bus.read(exchange, response, submission.id).await);
-    assert_eq!(reading.bond.reference.as_deref(), Some(submission.id.to_string().as_str()));
+    assert_eq!(reading.correlation.reference.as_deref(), Some(submission.id.to_string().as_str()));
     // The subject decides where the texts do not.
     submission.subject.id = "2000000000404".to_owned();
     submission.id = SubmissionId::new();
@@ -84,7 +84,7 @@ async fn an_agency_that_does_not_recognise_repeats_acts_twice_and_can_be_asked()
         answered(bus.ask(bus.exchange("legal-event"), example, reference).await);
     }
     let asked = answered(bus.ask(bus.lookup("legal-event"), example, reference).await);
-    assert_eq!(asked.bond.reference.as_deref(), Some(reference.to_string().as_str()));
+    assert_eq!(asked.correlation.reference.as_deref(), Some(reference.to_string().as_str()));
     assert_eq!(bus.simulator.ledger().len(), 2);
     assert_eq!(bus.simulator.requests(), 4);
 }
@@ -186,10 +186,10 @@ async fn it_fails_in_every_way_it_is_told_to_and_acts_or_not_accordingly() {
         assert!(met.to_string().contains(expected), "{fault:?}: {met} is not {expected}");
         assert_eq!(bus.simulator.ledger().len() - before, effects, "{fault:?}");
         if fault == F::OtherReference {
-            assert_ne!(answered(met).bond.reference.as_deref(), Some(reference.to_string().as_str()));
+            assert_ne!(answered(met).correlation.reference.as_deref(), Some(reference.to_string().as_str()));
         }
         let again = answered(bus.ask(exchange, example, reference).await);
-        assert_eq!(again.bond.reference.as_deref(), Some(reference.to_string().as_str()), "{fault:?} has ended");
+        assert_eq!(again.correlation.reference.as_deref(), Some(reference.to_string().as_str()), "{fault:?} has ended");
     }
 }
 
@@ -240,7 +240,7 @@ async fn json_agencies_may_seal_in_every_way_that_a_profile_knows() {
         for _ in 0..2 {
             let reference = SubmissionId::new();
             let reading = answered(bus.ask(exchange, example, reference).await);
-            assert_eq!(reading.bond.reference.as_deref(), Some(reference.to_string().as_str()));
+            assert_eq!(reading.correlation.reference.as_deref(), Some(reference.to_string().as_str()));
         }
         let unseen = SubmissionId::new();
         assert!(matches!(

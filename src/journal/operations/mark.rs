@@ -21,7 +21,7 @@ pub struct ReadMark;
 impl Operation for ReadMark {
     type Output = JournalMark;
     const ACCESS: Access = Access::Read;
-    const EVEN_WHEN_HELD: bool = true;
+    const EVEN_WHEN_SUSPENDED: bool = true;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<JournalMark, JournalError> {
         let found = store.query(statement(MARK, vec![])).await?.into_iter().next();
@@ -44,7 +44,7 @@ pub struct Recognise(pub Known);
 impl Operation for Recognise {
     type Output = (JournalMark, Option<Timestamp>);
     const ACCESS: Access = Access::Read;
-    const EVEN_WHEN_HELD: bool = true;
+    const EVEN_WHEN_SUSPENDED: bool = true;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
         let Known { newest, left } = &self.0;
@@ -66,7 +66,7 @@ pub struct CallEarlier {
 impl Operation for CallEarlier {
     type Output = JournalMark;
     const ACCESS: Access = Access::Write;
-    const EVEN_WHEN_HELD: bool = true;
+    const EVEN_WHEN_SUSPENDED: bool = true;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<JournalMark, JournalError> {
         let sql = "UPDATE installation SET copied_at = mark, mark = CASE WHEN mark < $1 THEN $1 ELSE mark + 1 END \
@@ -129,7 +129,7 @@ pub struct ConfirmMark {
 impl Operation for ConfirmMark {
     type Output = Mark;
     const ACCESS: Access = Access::Write;
-    const EVEN_WHEN_HELD: bool = true;
+    const EVEN_WHEN_SUSPENDED: bool = true;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Mark, JournalError> {
         let confirm = statement("UPDATE installation SET confirmed_at = mark, copied_at = NULL", vec![]);
@@ -149,7 +149,7 @@ pub struct RestoreNext {
 impl Operation for RestoreNext {
     type Output = (Restored, Option<SubmissionId>);
     const ACCESS: Access = Access::Write;
-    const EVEN_WHEN_HELD: bool = true;
+    const EVEN_WHEN_SUSPENDED: bool = true;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
         let mut values = values![CHUNK_ROWS];

@@ -51,6 +51,6 @@ pub trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
     const ACCESS: Access;
     /// Whether it may be done on a journal that is not the one that this installation has worked with.
-    const EVEN_WHEN_HELD: bool = false;
+    const EVEN_WHEN_SUSPENDED: bool = false;
     fn run<S: Store>(&self, store: &mut S) -> impl Future<Output = Result<Self::Output, JournalError>> + Send;
 }

@@ -17,7 +17,7 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Finding {
     /// The transaction was certainly rolled back, and another one may succeed at once.
-    pub may_repeat: bool,
+    pub is_retryable: bool,
     /// The session is of no use any more, and those that were opened before are probably of none either.
     pub ends_session: bool,
     /// Prepared statements are lost or mixed up: somebody between us and the server changes the session.
@@ -66,7 +66,7 @@ impl Finding {
     pub fn of(error: &tokio_postgres::Error, is_committing: bool) -> Self {
         let Some(server) = error.as_db_error() else {
             // The connection broke. While committing, nobody knows on which side of the commit.
-            return Self { may_repeat: !is_committing, ends_session: true, ..Self::default() };
+            return Self { is_retryable: !is_committing, ends_session: true, ..Self::default() };
         };
         let code = server.code();
         let is_fatal = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
@@ -78,7 +78,7 @@ impl Finding {
         let is_collision = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code);
         let is_shutdown = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code);
         Self {
-            may_repeat: is_collision || is_shutdown || (ends_session && !is_committing),
+            is_retryable: is_collision || is_shutdown || (ends_session && !is_committing),
             ends_session,
             loses_statements: ["26000", "42P05", "34000", "08P01"].contains(&code.code()),
             is_lasting: LASTING.contains(&code.code()),
@@ -213,7 +213,7 @@ mod tests {
             "34000", "42P05", "42P01", "53200", "55000", "57P01", "57P02", "57P03", "57P04", "57P05", "58030", "58P01",
             "XX000", "XX001", "XX002",
         ] {
-            assert!(finding(code, false).ends_session && finding(code, false).may_repeat, "{code}");
+            assert!(finding(code, false).ends_session && finding(code, false).is_retryable, "{code}");
         }
         for code in ["23505", "22001", "40001", "40P01", "42501", "53100", "53300", "55P03", "57014"] {
             assert!(!finding(code, false).ends_session, "{code}");
@@ -223,10 +223,10 @@ mod tests {
     #[test]
     fn what_may_be_committed_is_not_repeated_unless_the_server_says_that_it_is_not() {
         for code in ["40001", "40P01", "57P01", "57P02"] {
-            assert!(finding(code, true).may_repeat, "{code}");
+            assert!(finding(code, true).is_retryable, "{code}");
         }
         for code in ["08006", "25006", "57P03", "XX000", "53100"] {
-            assert!(!finding(code, true).may_repeat, "{code}");
+            assert!(!finding(code, true).is_retryable, "{code}");
         }
     }
 

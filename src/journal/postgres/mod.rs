@@ -121,7 +121,7 @@ impl Database for PostgresJournal {
             if failure.finding.is_lasting && O::ACCESS != Access::Read {
                 self.refused().insert(std::any::type_name::<O>(), (Instant::now(), failure.text()));
             }
-            if !failure.finding.may_repeat || repetitions == REPETITIONS {
+            if !failure.finding.is_retryable || repetitions == REPETITIONS {
                 return Err(failure.error);
             }
             repetitions += 1;
@@ -191,7 +191,7 @@ impl PostgresJournal {
             }
             session.is_compared = true;
         }
-        if !O::EVEN_WHEN_HELD {
+        if !O::EVEN_WHEN_SUSPENDED {
             self.continuity.check()?;
         }
         carry_out(session, operation).await

@@ -40,7 +40,7 @@ impl Sessions {
             Ok(session) => Ok(Held(Some(session))),
             Err(PoolError::Backend(mut failure)) => {
                 // A connection that was never made ends no other, but where the server lets no more in, one of ours may come free.
-                failure.finding.may_repeat = failure.finding.turns_away && self.0.status().size > 0;
+                failure.finding.is_retryable = failure.finding.turns_away && self.0.status().size > 0;
                 failure.finding.ends_session = false;
                 Err(failure)
             }

@@ -48,18 +48,25 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_actors.sql"),
 ];
 
+/// One to each process or command that works with the file. Its fields end in the order in which they stand here.
 pub struct SqliteJournal {
+    /// Whether the file is the journal that the installation has worked with.
     continuity: Continuity,
+    /// The one thread that changes the file, and its connection. It ends when what was handed in is done.
     writer: Writer,
-    /// Ends after the writer.
+    /// The thread that brings the log's pages into the database. It ends after the writer.
     _checkpointer: Checkpointer,
+    /// Connections that only read, opened when they are first needed and kept from then on.
     readers: Readers,
     /// Ends last, when no other connection of ours is open any more.
     end: EndOfUse,
 }
 
+/// What is to be done with the file when nobody here uses it any more.
 struct EndOfUse {
+    /// Where the file lay when it was opened.
     place: Place,
+    /// Whether the file is ours to finish.
     purpose: Purpose,
 }
 
@@ -165,7 +172,7 @@ impl Database for SqliteJournal {
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
-        if !O::EVEN_WHEN_HELD {
+        if !O::EVEN_WHEN_SUSPENDED {
             self.continuity.check()?;
         }
         match O::ACCESS {

@@ -10,7 +10,7 @@ use super::{
     seal::{AgencySeal, Flaw},
 };
 use crate::{
-    adapter::{Adapter, Form, Protocol},
+    adapter::{Adapter, Form, Protocol, Purpose},
     domain::{Clock, TraceParent},
     soap::SoapVersion,
 };
@@ -115,7 +115,7 @@ impl Agency {
                 let answer = self.act(&asked, plan.fault.as_ref(), &parts.headers);
                 match plan.fault {
                     Some(SimulatedFault::Swapped) => self.swap.with_another(answer).await,
-                    Some(SimulatedFault::OlderBusy) if !asked.is_lookup => {
+                    Some(SimulatedFault::OlderBusy) if asked.purpose == Purpose::Submit => {
                         self.older.in_place_of(answer?, &asked).await.map_err(|_| Reset)
                     }
                     Some(SimulatedFault::BrokenHttpInTurn) => answer.map(|answer| self.broken_in_turn(answer)),
@@ -142,7 +142,7 @@ impl Agency {
             operation: asked.operation.service.clone(),
             reference: asked.reference.clone(),
             at,
-            is_question: asked.is_lookup,
+            is_question: asked.purpose == Purpose::Lookup,
             traceparent: traceparent(headers),
         });
     }
@@ -158,8 +158,8 @@ impl Agency {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Reset> {
         let is_busy = match fault {
-            Some(SimulatedFault::Busy) => !asked.is_lookup,
-            Some(SimulatedFault::OlderBusy) => !asked.is_lookup && !self.older.has_of(asked),
+            Some(SimulatedFault::Busy) => asked.purpose == Purpose::Submit,
+            Some(SimulatedFault::OlderBusy) => asked.purpose == Purpose::Submit && !self.older.has_of(asked),
             _ => false,
         };
         if let Some(reply) = asked.busy().filter(|_| is_busy) {

@@ -3,7 +3,7 @@
 
 use super::{ledger::Ledger, seal::Opened};
 use crate::{
-    adapter::{Adapter, Example, Form, Leaf, Operation, Protocol, Reading, WireReply, leaves},
+    adapter::{Adapter, Example, Form, Leaf, Operation, Protocol, Purpose, Reading, WireReply, leaves},
     soap::{
         self,
         content::{HeadersThatCount, TextKind},
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub(super) struct Asked<'a> {
     pub operation: &'a Operation,
     pub example: &'a Example,
-    pub is_lookup: bool,
+    pub purpose: Purpose,
     /// Ours, where the request carries it.
     pub reference: Option<String>,
     /// Of this very message.
@@ -71,7 +71,14 @@ fn lookup<'a>(adapter: &'a Adapter, method: &Method, uri: &Uri) -> Option<Asked<
         let lookup = operation.lookup.as_ref().filter(|lookup| lookup.method() == method)?;
         let reference = lookup.address().reference_in(&path_of(uri)).filter(|reference| !reference.is_empty())?;
         let example = operation.examples.iter().find(|example| example.lookup.is_some())?;
-        Some(Asked { operation, example, is_lookup: true, reference: Some(reference), message: None, subject: None })
+        Some(Asked {
+            operation,
+            example,
+            purpose: Purpose::Lookup,
+            reference: Some(reference),
+            message: None,
+            subject: None,
+        })
     })
 }
 
@@ -97,7 +104,7 @@ fn choose<'a>(operation: &'a Operation, asked: &[Leaf]) -> Option<Asked<'a>> {
     Some(Asked {
         operation,
         example: chosen.example,
-        is_lookup: false,
+        purpose: Purpose::Submit,
         reference: chosen.counterpart(asked, &chosen.example.submission.id.to_string()),
         message: chosen.counterpart(asked, &chosen.example.message.to_string()),
         subject: chosen.subject_of(asked),
@@ -152,12 +159,13 @@ fn is_volatile(example: &Example, text: &str) -> bool {
 impl Asked<'_> {
     /// Whether the agency does something: a refusal or a fault changes nothing.
     pub fn has_effect(&self) -> bool {
-        !self.is_lookup && matches!(self.example.mapped.reading, Reading::Answered { .. } | Reading::Waiting)
+        self.purpose == Purpose::Submit
+            && matches!(self.example.mapped.reading, Reading::Answered { .. } | Reading::Waiting)
     }
 
     /// The example's answer, about this request and this subject. A question is answered from the ledger.
     pub fn reply(&self, ledger: &Ledger) -> Result<Reply, String> {
-        if !self.is_lookup {
+        if self.purpose == Purpose::Submit {
             return Ok(self.in_place(&self.example.answer, self.example, self.operation.request.expects()));
         }
         let is_known = self.reference.as_ref().is_some_and(|reference| ledger.has(&self.operation.service, reference));

@@ -18,7 +18,7 @@ pub use behaviour::{Blamed, Plan, SimulatedFault, SimulatorBehaviour};
 pub use ledger::{Arrival, LedgerEntry};
 
 use crate::{
-    adapter::{Adapter, Adapters},
+    adapter::{Adapter, load_adapters},
     catalogue::Catalogue,
     domain::{AgencyName, Clock, SystemClock},
     http_server::{self, PlainAcceptor},
@@ -240,7 +240,7 @@ impl Agency {
 pub fn adapter_of(adapters: &Path, services: &Path, agency: &AgencyName) -> Result<Arc<Adapter>, SimulatorError> {
     let mut faults = ConfigFaults::default();
     let catalogue = Catalogue::load(services, &mut faults);
-    let loaded = Adapters::load(adapters, &catalogue, &BTreeMap::new(), &mut faults);
+    let loaded = load_adapters(adapters, &catalogue, &BTreeMap::new(), &mut faults);
     // Another agency's faults are no reason not to play this one.
     match loaded.agency(agency) {
         Some(adapter) => Ok(adapter.clone()),

@@ -14,14 +14,18 @@ use std::{
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+/// One to each [`Dispatch`](super::Dispatch), which holds it, as does the task that hears the broker's announcements.
 pub(super) struct Shares {
+    /// How many submissions of each agency may be under way at once. Loaded at the start, and never changed.
     windows: Windows,
+    /// Locked for a moment when a submission is accepted, and when one is over.
     under_way: Mutex<UnderWay>,
 }
 
 struct UnderWay {
     /// Of each agency and office, with the time at which it was accepted.
     offices: HashMap<AgencyName, HashMap<OfficeName, HashMap<SubmissionId, Instant>>>,
+    /// When those that were under way for too long were last forgotten.
     swept_at: Instant,
 }
 

@@ -6,15 +6,15 @@ use axum::extract::rejection::QueryRejection;
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         let code = match &error {
-            JournalError::Unavailable(_) | JournalError::Held(_) => Code::JournalUnavailable,
+            JournalError::Unavailable(_) | JournalError::Suspended(_) => Code::JournalUnavailable,
             JournalError::NotFound(_) => Code::RequestNotFound,
             JournalError::Corrupt(_)
             | JournalError::NotTaken(_)
             | JournalError::Incomplete(_)
             | JournalError::Forbidden(_) => Code::Internal,
         };
-        // Of a journal that is held its keeper speaks.
-        if code != Code::RequestNotFound && !matches!(error, JournalError::Held(_)) {
+        // The restore guard logs why the journal is suspended.
+        if code != Code::RequestNotFound && !matches!(error, JournalError::Suspended(_)) {
             tracing::error!(%error, "the journal failed a request");
         }
         code.into()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub async fn list(State(state): State<Arc<GatewayState>>, request: OfficeRequest) -> Reply {
     let mut names: Vec<&ServiceName> = request.office.office.services.iter().collect();
     names.sort_unstable();
-    let usable = names.into_iter().filter_map(|name| state.service(&request.office, name));
+    let usable = names.into_iter().filter_map(|name| usable_service(&state, &request.office, name));
     let services: Vec<_> = usable.map(|usable| described(usable, &request)).collect();
     Ok(in_their_language(submission_view::json_response(StatusCode::OK, &json!({"services": services}))))
 }
@@ -30,7 +30,7 @@ pub async fn show(
     PathParameter(name): PathParameter<ServiceName>,
     request: OfficeRequest,
 ) -> Reply {
-    let usable = state.service(&request.office, &name).ok_or(Problem::from(Code::RequestNotFound))?;
+    let usable = usable_service(&state, &request.office, &name).ok_or(Problem::from(Code::RequestNotFound))?;
     let described = described(usable, &request);
     Ok(in_their_language(submission_view::json_response(StatusCode::OK, &described)))
 }
@@ -43,16 +43,14 @@ pub struct Usable<'a> {
     pub operation: &'a Operation,
 }
 
-impl GatewayState {
-    /// The service, if this office may use it and some agency does it.
-    pub fn service(&self, office: &KnownOffice, name: &ServiceName) -> Option<Usable<'_>> {
-        if !office.office.may_use(name) {
-            return None;
-        }
-        let service = self.catalogue.get(name)?;
-        let (adapter, operation) = self.adapters.for_service(name)?;
-        Some(Usable { service, adapter, operation })
+/// The service, if this office may use it and some agency does it.
+pub fn usable_service<'a>(state: &'a GatewayState, office: &KnownOffice, name: &ServiceName) -> Option<Usable<'a>> {
+    if !office.office.may_use(name) {
+        return None;
     }
+    let service = state.catalogue.get(name)?;
+    let (adapter, operation) = state.adapters.for_service(name)?;
+    Some(Usable { service, adapter, operation })
 }
 
 fn described(usable: Usable<'_>, request: &OfficeRequest) -> Value {

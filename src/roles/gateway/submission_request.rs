@@ -1,7 +1,12 @@
 //! The body of `POST /v1/submissions`: a JSON value comes in; what the office asks for goes out, or all that is wrong
 //! with it and where.
 
-use super::{GatewayState, moment, office_directory::KnownOffice, openapi, services::Usable};
+use super::{
+    GatewayState, moment,
+    office_directory::KnownOffice,
+    openapi,
+    services::{Usable, usable_service},
+};
 use crate::{
     catalogue::{SchemaFault, Service},
     domain::{
@@ -59,7 +64,7 @@ impl SubmissionRequest {
             }
         }
         let service = value.get("service").and_then(Value::as_str).and_then(|name| name.parse().ok());
-        if let Some(Usable { service, .. }) = service.and_then(|name| state.service(office, &name)) {
+        if let Some(Usable { service, .. }) = service.and_then(|name| usable_service(state, office, &name)) {
             faults.extend(value.get("data").map(|data| data_faults(service, data)).unwrap_or_default());
             let is_subject_told = faults.iter().any(|fault| fault.pointer.starts_with("/subject"));
             let subject = value.get("subject").filter(|_| !is_subject_told).map(Subject::deserialize);
@@ -143,7 +148,7 @@ impl SubmissionRequest {
         office: &KnownOffice,
         found: &mut Vec<Found>,
     ) -> Option<Usable<'a>> {
-        let usable = self.service.parse::<ServiceName>().ok().and_then(|name| state.service(office, &name));
+        let usable = self.service.parse::<ServiceName>().ok().and_then(|name| usable_service(state, office, &name));
         let Some(Usable { service, .. }) = usable else {
             found.push(Found::new(Code::ServiceUnknown, "/service", "no such service in this office's catalogue"));
             return None;

@@ -58,7 +58,7 @@ async fn claim(state: &NotifierState) -> Vec<Notice> {
         Err(error) => {
             match error {
                 // Who holds it says so.
-                JournalError::Held(_) => tracing::debug!(%error, "notices could not be read"),
+                JournalError::Suspended(_) => tracing::debug!(%error, "notices could not be read"),
                 _ => tracing::warn!(%error, "notices could not be read"),
             }
             Vec::new()

@@ -40,7 +40,7 @@ pub(super) async fn look(scheduler: &Scheduler, unkept: &mut BTreeSet<Submission
     unkept.retain(|id| due.iter().chain(&overdue).any(|due| due.id == *id));
     for (due, passed) in after_due_time.chain(after_deadline) {
         match record(scheduler, due, passed).await {
-            Err(error @ (JournalError::Unavailable(_) | JournalError::Held(_))) => return Err(error),
+            Err(error @ (JournalError::Unavailable(_) | JournalError::Suspended(_))) => return Err(error),
             // One row that cannot be read must not keep all others waiting.
             Err(error) if unkept.insert(due.id) => {
                 tracing::error!(submission = %due.id, agency = %due.agency, %error, "its due time cannot be kept");

@@ -123,7 +123,7 @@ impl Scheduler {
 fn log_pause(error: &JournalError) {
     match error {
         // Who holds it says so.
-        JournalError::Held(_) => tracing::debug!(%error, "the scheduler pauses"),
+        JournalError::Suspended(_) => tracing::debug!(%error, "the scheduler pauses"),
         _ => tracing::warn!(%error, "the scheduler pauses"),
     }
 }

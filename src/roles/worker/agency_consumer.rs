@@ -6,6 +6,7 @@ use super::{
     breaker::RequestKind,
     consumer_state::{AwaitedProbe, ConsumerState, PAUSE},
     delivery_slot::{DeliverySlot, Ended},
+    standstill::Standstill,
     unsent_deliveries::{Left, UnsentDeliveries, settled},
 };
 use crate::{
@@ -27,13 +28,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// One to each agency, made by the worker at its start. Its own task holds it, and so does the task of each delivery under way.
 pub struct AgencyConsumer {
     /// The agency's folder: its limits, its breaker's policy and its schedule of retries.
-    pub(super) adapter: Arc<Adapter>,
+    adapter: Arc<Adapter>,
     /// The queues. The consumer subscribes to the agency's while it may send, and ends the subscription when it may not.
     broker: Arc<dyn Broker>,
     /// Delivers. All consumers of the process share it.
-    pub(super) deliverer: Arc<Deliverer>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Metrics,
+    deliverer: Arc<Deliverer>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
     /// The tasks of deliveries and health checks. The consumer ends when they have ended.
     under_way: TaskTracker,
 }
@@ -62,11 +63,11 @@ impl AgencyConsumer {
             // Not before the journal is known to be the one that the installation has worked with.
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.deliverer.marks.until_may_send() => {}
+                () = self.deliverer.mark_keeper.until_may_send() => {}
             }
             self.report(state.breaker.circuit());
             if let Some(connection) = self.halted_connection() {
-                self.stand_still(&connection, &stop).await;
+                self.standstill(&connection).wait(&stop).await;
                 state.slow_start.restart(self.clock.now());
                 continue;
             }
@@ -95,7 +96,7 @@ impl AgencyConsumer {
     ) {
         while self.halted_connection().is_none() {
             state.breaker.tick(self.clock.now());
-            self.look_first(state, stop);
+            self.check_health_before_probe(state, stop);
             self.hold(state).await;
             self.wake(state).await;
             let rest = self.begin_what_may_go(state);
@@ -103,7 +104,7 @@ impl AgencyConsumer {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.deliverer.marks.until_held() => return,
+                () = self.deliverer.mark_keeper.until_blocked() => return,
                 Some(ended) = endings.recv() => self.learn(state, ended),
                 delivery = next(deliveries) => match delivery {
                     Some(delivery) => self.receive(state, delivery),
@@ -142,7 +143,7 @@ impl AgencyConsumer {
             state.busy += 1;
             state.is_probe_under_way |= kind == RequestKind::Probe;
             let submission = delivery.item.as_ref().ok().map(|item| item.submission);
-            let ended = Ended { owner, submission, kind, signal: HealthSignal::None };
+            let ended = Ended { owner, submission, kind, signal: HealthSignal::NoSignal };
             let (consumer, slot) = (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() });
             self.under_way.spawn(async move {
                 let signal = consumer.handle(delivery).await;
@@ -154,45 +155,46 @@ impl AgencyConsumer {
 
     /// A probe that is declared changes nothing, whatever the agency makes of it: it goes before the submission that would
     /// otherwise be the first to meet an agency that is not there yet.
-    fn look_first(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
+    fn check_health_before_probe(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
         if !matches!(state.breaker.circuit(), Circuit::HalfOpen { .. }) {
-            state.is_found_well = false;
+            state.is_found_healthy = false;
             return;
         }
-        if state.is_found_well || state.is_probe_under_way {
+        if state.is_found_healthy || state.is_probe_under_way {
             return;
         }
         let connection = self.deliverer.connections.get(&self.adapter.agency).and_then(Result::ok);
         let Some(connection) = connection.filter(|connection| connection.adapter.probe.is_some()) else {
-            state.is_found_well = true;
+            state.is_found_healthy = true;
             return;
         };
         // It takes no slot: what the circuit does not keep waiting goes on meanwhile.
         state.is_probe_under_way = true;
-        let ended = Ended { owner: None, submission: None, kind: RequestKind::Look, signal: HealthSignal::None };
+        let ended =
+            Ended { owner: None, submission: None, kind: RequestKind::HealthCheck, signal: HealthSignal::NoSignal };
         let (consumer, slot, stop) =
             (self.clone(), DeliverySlot { ended, consumer: state.ended.clone() }, stop.clone());
         self.under_way.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                signal = consumer.look(&connection) => slot.free(signal),
+                signal = consumer.check_health(&connection) => slot.free(signal),
             }
         });
     }
 
-    async fn look(&self, connection: &Arc<AgencyConnection>) -> HealthSignal {
-        match connection.look_and_heed().await {
-            Ok(_) => HealthSignal::Well,
-            Err(unwell) => {
-                let (agency, remedy) = (&self.adapter.agency, unwell.remedy);
-                tracing::warn!(%agency, %unwell, remedy, "nothing is sent there yet");
-                HealthSignal::Ill { retry_after: None }
+    async fn check_health(&self, connection: &Arc<AgencyConnection>) -> HealthSignal {
+        match connection.check_health_and_halt().await {
+            Ok(_) => HealthSignal::Healthy,
+            Err(error) => {
+                let (agency, remedy) = (&self.adapter.agency, error.remedy);
+                tracing::warn!(%agency, %error, remedy, "nothing is sent there yet");
+                HealthSignal::Failing { retry_after: None }
             }
         }
     }
 
     async fn handle(&self, delivery: Delivery) -> HealthSignal {
-        let Ok(item) = &delivery.item else { return HealthSignal::None };
+        let Ok(item) = &delivery.item else { return HealthSignal::NoSignal };
         match deliver(&self.deliverer, &self.adapter.agency, item).await {
             Delivered::Done(signal) => {
                 settled(delivery.settle.ack().await);
@@ -200,41 +202,41 @@ impl AgencyConsumer {
                 signal
             }
             // Not acked: the broker delivers it again.
-            Delivered::NotRecorded => HealthSignal::None,
+            Delivered::NotRecorded => HealthSignal::NoSignal,
         }
     }
 
     fn learn(&self, state: &mut ConsumerState, ended: Ended) {
         let Ended { owner, submission, kind, signal } = ended;
-        state.busy = state.busy.saturating_sub(u32::from(kind != RequestKind::Look));
+        state.busy = state.busy.saturating_sub(u32::from(kind != RequestKind::HealthCheck));
         state.is_probe_under_way &= kind == RequestKind::Ordinary;
-        state.is_found_well &= kind != RequestKind::Probe;
-        if kind == RequestKind::Look {
-            state.is_found_well = signal == HealthSignal::Well;
-            if !state.is_found_well {
+        state.is_found_healthy &= kind != RequestKind::Probe;
+        if kind == RequestKind::HealthCheck {
+            state.is_found_healthy = signal == HealthSignal::Healthy;
+            if !state.is_found_healthy {
                 state.breaker.reopen(self.clock.now());
                 self.report(state.breaker.circuit());
             }
             return;
         }
         let has_failed = match signal {
-            HealthSignal::Well => Some(false),
-            HealthSignal::Ill { .. } | HealthSignal::Away => Some(true),
-            HealthSignal::Answered | HealthSignal::None => None,
+            HealthSignal::Healthy => Some(false),
+            HealthSignal::Failing { .. } | HealthSignal::Unreachable => Some(true),
+            HealthSignal::Responded | HealthSignal::NoSignal => None,
         };
         state.queue.ended(&owner, has_failed);
         let Some(submission) = submission else { return };
         let (now, before) = (self.clock.now(), state.breaker.circuit().clone());
-        state.breaker.learn(&owner, submission, self.bounded(signal), kind, now);
+        state.breaker.record_outcome(&owner, submission, self.bounded(signal), kind, now);
         match (&before, state.breaker.circuit()) {
-            (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Well | HealthSignal::Answered) => {
+            (Circuit::Closed, Circuit::Closed) if matches!(signal, HealthSignal::Healthy | HealthSignal::Responded) => {
                 state.slow_start.grow()
             }
             (Circuit::Closed, Circuit::Closed) => {}
             // The agency was there all the time: only what waits of this office is woken.
             (before, Circuit::Closed) if !before.keeps_all_waiting() => state.slow_start.wake_all(now),
             (_, Circuit::Closed) => state.slow_start.restart(now),
-            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.slow_start.doubt(),
+            (_, Circuit::Open { .. } | Circuit::HalfOpen { .. }) => state.slow_start.pause_growth(),
         }
         let after = state.breaker.circuit();
         if before != *after {
@@ -245,8 +247,8 @@ impl AgencyConsumer {
 
     fn bounded(&self, signal: HealthSignal) -> HealthSignal {
         match signal {
-            HealthSignal::Ill { retry_after: Some(asked) } => {
-                HealthSignal::Ill { retry_after: Some(self.adapter.schedule.bounded(asked)) }
+            HealthSignal::Failing { retry_after: Some(asked) } => {
+                HealthSignal::Failing { retry_after: Some(self.adapter.schedule.bounded(asked)) }
             }
             other => other,
         }
@@ -308,6 +310,24 @@ impl AgencyConsumer {
         }
         self.unsent_deliveries().put_back(state.queue.take(|_| true)).await;
         self.metrics.in_hand(&self.adapter.agency, 0);
+    }
+
+    fn halted_connection(&self) -> Option<Arc<AgencyConnection>> {
+        self.deliverer
+            .connections
+            .get(&self.adapter.agency)?
+            .ok()
+            .filter(|connection| connection.check_identity(self.clock.now()).is_err())
+    }
+
+    fn standstill<'a>(&'a self, connection: &'a AgencyConnection) -> Standstill<'a> {
+        Standstill {
+            agency: &self.adapter.agency,
+            connection,
+            submissions: &self.deliverer.recorder.submissions,
+            clock: &*self.clock,
+            metrics: &self.metrics,
+        }
     }
 
     fn unsent_deliveries(&self) -> UnsentDeliveries<'_> {

@@ -15,9 +15,9 @@ use std::{
 /// Opens after so many failures without a success between them; after the cooldown one probe decides. Where the agency's folder
 /// declares a request that changes nothing, it goes before that probe, and the probe only after it has gone well.
 ///
-/// Owner it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests of two
-/// offices at least meet silence or failures: that is as well. If they are of one office alone, they may fail because of what
-/// it asks, and only that office waits; any other's success shows that the agency is there.
+/// Whose submissions it keeps waiting depends on who has failed. Nobody gets a connection: that is about the agency. Requests
+/// of two offices at least meet silence or failures: that is as well. If they are of one office alone, they may fail because
+/// of what it asks, and only that office waits; any other's success shows that the agency is there.
 #[derive(Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
@@ -33,7 +33,7 @@ pub struct Failure {
     pub office: Owner,
     pub submission: SubmissionId,
     pub at: Timestamp,
-    is_away: bool,
+    is_unreachable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +41,18 @@ pub enum Circuit {
     Closed,
     Open {
         until: Timestamp,
-        whose: Whose,
+        whose: BreakerScope,
     },
     /// One submission may go as a probe, and its outcome closes or reopens.
     HalfOpen {
-        whose: Whose,
+        whose: BreakerScope,
     },
 }
 
 impl Circuit {
     pub fn keeps_all_waiting(&self) -> bool {
         match self {
-            Circuit::Open { whose, .. } | Circuit::HalfOpen { whose } => *whose == Whose::All,
+            Circuit::Open { whose, .. } | Circuit::HalfOpen { whose } => *whose == BreakerScope::All,
             Circuit::Closed => false,
         }
     }
@@ -65,12 +65,12 @@ pub enum RequestKind {
     /// It finds out for all others whether an agency that failed again and again is there again.
     Probe,
     /// No submission at all: the declared request before the probe.
-    Look,
+    HealthCheck,
 }
 
 /// Whose submissions wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
+pub enum BreakerScope {
     All,
     Office(Owner),
 }
@@ -119,7 +119,7 @@ impl Breaker {
         &self.circuit
     }
 
-    pub fn learn(
+    pub fn record_outcome(
         &mut self,
         office: &Owner,
         submission: SubmissionId,
@@ -129,19 +129,19 @@ impl Breaker {
     ) {
         let decides = self.is_decided_by(office, kind);
         match signal {
-            HealthSignal::None => {}
-            HealthSignal::Well if decides => self.close(),
+            HealthSignal::NoSignal => {}
+            HealthSignal::Healthy if decides => self.close(),
             // An answer shows that somebody is there; but it clears nobody's failures.
-            HealthSignal::Answered if decides && self.circuit != Circuit::Closed => self.close(),
-            HealthSignal::Well | HealthSignal::Answered => {}
-            HealthSignal::Ill { .. } | HealthSignal::Away => {
+            HealthSignal::Responded if decides && self.circuit != Circuit::Closed => self.close(),
+            HealthSignal::Healthy | HealthSignal::Responded => {}
+            HealthSignal::Failing { .. } | HealthSignal::Unreachable => {
                 self.remember(Failure {
                     office: office.clone(),
                     submission,
                     at: now,
-                    is_away: signal == HealthSignal::Away,
+                    is_unreachable: signal == HealthSignal::Unreachable,
                 });
-                let asked = if let HealthSignal::Ill { retry_after } = signal { retry_after } else { None };
+                let asked = if let HealthSignal::Failing { retry_after } = signal { retry_after } else { None };
                 if decides {
                     self.opens(office, asked, now);
                 }
@@ -184,45 +184,45 @@ impl Breaker {
             Circuit::HalfOpen { whose } if whose.covers(office) => Some(whose.clone()),
             Circuit::Closed | Circuit::Open { .. } | Circuit::HalfOpen { .. } => None,
         };
-        if let Some(whose) = self.judged().max_with(before) {
+        if let Some(whose) = self.affected().max_with(before) {
             self.cooldown = self.policy.cooldown.max(asked.unwrap_or_default());
             self.circuit = Circuit::Open { until: after(now, self.cooldown), whose };
         }
     }
 
-    /// Owner these failures keep waiting.
-    fn judged(&self) -> Judged {
+    /// Whose submissions these failures keep waiting.
+    fn affected(&self) -> Affected {
         let enough = self.policy.failures.get() as usize;
-        if self.failures.iter().filter(|failure| failure.is_away).count() >= enough {
-            return Judged(Some(Whose::All));
+        if self.failures.iter().filter(|failure| failure.is_unreachable).count() >= enough {
+            return Affected(Some(BreakerScope::All));
         }
         let submissions: HashSet<_> = self.failures.iter().map(|failure| failure.submission).collect();
         if self.failures.len() < enough || submissions.len() < 2 {
-            return Judged(None);
+            return Affected(None);
         }
         let is_one_offices = self.failures.windows(2).all(|pair| pair[0].office == pair[1].office);
         let first = self.failures.first().filter(|_| is_one_offices).map(|failure| failure.office.clone());
-        Judged(Some(first.map_or(Whose::All, Whose::Office)))
+        Affected(Some(first.map_or(BreakerScope::All, BreakerScope::Office)))
     }
 }
 
-struct Judged(Option<Whose>);
+struct Affected(Option<BreakerScope>);
 
-impl Judged {
+impl Affected {
     /// A probe that failed never lets anybody go who waited before.
-    fn max_with(self, before: Option<Whose>) -> Option<Whose> {
+    fn max_with(self, before: Option<BreakerScope>) -> Option<BreakerScope> {
         match (self.0, before) {
-            (Some(Whose::All), _) | (_, Some(Whose::All)) => Some(Whose::All),
-            (judged, before) => before.or(judged),
+            (Some(BreakerScope::All), _) | (_, Some(BreakerScope::All)) => Some(BreakerScope::All),
+            (affected, before) => before.or(affected),
         }
     }
 }
 
-impl Whose {
+impl BreakerScope {
     pub fn covers(&self, office: &Owner) -> bool {
         match self {
-            Whose::All => true,
-            Whose::Office(one) => one == office,
+            BreakerScope::All => true,
+            BreakerScope::Office(one) => one == office,
         }
     }
 }
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use std::num::NonZeroU32;
 
-    const ILL: HealthSignal = HealthSignal::Ill { retry_after: None };
+    const FAILING: HealthSignal = HealthSignal::Failing { retry_after: None };
 
     fn breaker() -> Breaker {
         let failures = NonZeroU32::new(3).unwrap();
@@ -253,126 +253,134 @@ mod tests {
     }
 
     /// Each time of another submission.
-    fn learn(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), signal, RequestKind::Ordinary, at(second));
+    fn record(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
+        breaker.record_outcome(&office(name), SubmissionId::new(), signal, RequestKind::Ordinary, at(second));
     }
 
     fn probed(breaker: &mut Breaker, name: &str, signal: HealthSignal, second: i64) {
-        breaker.learn(&office(name), SubmissionId::new(), signal, RequestKind::Probe, at(second));
+        breaker.record_outcome(&office(name), SubmissionId::new(), signal, RequestKind::Probe, at(second));
     }
 
-    fn open(until: i64, whose: Whose) -> Circuit {
+    fn open(until: i64, whose: BreakerScope) -> Circuit {
         Circuit::Open { until: at(until), whose }
     }
 
     #[test]
     fn failures_of_two_offices_open_it_for_all_and_one_good_probe_closes_it() {
         let mut breaker = breaker();
-        for (name, signal) in [("one", ILL), ("two", ILL), ("one", HealthSignal::Well), ("one", ILL), ("two", ILL)] {
-            learn(&mut breaker, name, signal, 0);
+        for (name, signal) in
+            [("one", FAILING), ("two", FAILING), ("one", HealthSignal::Healthy), ("one", FAILING), ("two", FAILING)]
+        {
+            record(&mut breaker, name, signal, 0);
             assert_eq!(*breaker.circuit(), Circuit::Closed);
         }
-        learn(&mut breaker, "one", ILL, 0);
-        assert_eq!(*breaker.tick(at(29)), open(30, Whose::All));
-        assert_eq!(*breaker.tick(at(30)), Circuit::HalfOpen { whose: Whose::All });
-        probed(&mut breaker, "two", HealthSignal::Well, 31);
+        record(&mut breaker, "one", FAILING, 0);
+        assert_eq!(*breaker.tick(at(29)), open(30, BreakerScope::All));
+        assert_eq!(*breaker.tick(at(30)), Circuit::HalfOpen { whose: BreakerScope::All });
+        probed(&mut breaker, "two", HealthSignal::Healthy, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
     #[test]
     fn failures_of_one_office_alone_keep_only_it_waiting_and_anothers_success_lets_it_go() {
         let mut breaker = breaker();
-        (0..9).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+        (0..9).for_each(|_| record(&mut breaker, "one", FAILING, 0));
         let circuit = breaker.circuit().clone();
-        assert_eq!(circuit, open(30, Whose::Office(office("one"))));
+        assert_eq!(circuit, open(30, BreakerScope::Office(office("one"))));
         assert!(matches!(circuit, Circuit::Open { whose, .. } if !whose.covers(&office("two"))));
-        learn(&mut breaker, "one", HealthSignal::Well, 1);
+        record(&mut breaker, "one", HealthSignal::Healthy, 1);
         assert_ne!(*breaker.circuit(), Circuit::Closed, "what was under way before does not decide");
-        learn(&mut breaker, "two", HealthSignal::Well, 1);
+        record(&mut breaker, "two", HealthSignal::Healthy, 1);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
     #[test]
     fn another_offices_failure_shows_that_it_is_the_agency() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
-        learn(&mut breaker, "two", ILL, 1);
-        assert_eq!(*breaker.circuit(), open(31, Whose::All));
+        (0..3).for_each(|_| record(&mut breaker, "one", FAILING, 0));
+        record(&mut breaker, "two", FAILING, 1);
+        assert_eq!(*breaker.circuit(), open(31, BreakerScope::All));
         assert!(breaker.failures_of(&office("two")) < breaker.failures_of(&office("one")));
         assert_eq!(breaker.failing_since(), Some(at(0)));
     }
 
     #[test]
     fn one_submissions_failures_open_nothing_unless_there_is_no_connection() {
-        let (mut silent, mut away) = (breaker(), breaker());
+        let (mut silent, mut unreachable) = (breaker(), breaker());
         let submission = SubmissionId::new();
         for _ in 0..9 {
-            silent.learn(&office("one"), submission, ILL, RequestKind::Ordinary, at(0));
-            away.learn(&office("one"), submission, HealthSignal::Away, RequestKind::Ordinary, at(0));
+            silent.record_outcome(&office("one"), submission, FAILING, RequestKind::Ordinary, at(0));
+            unreachable.record_outcome(
+                &office("one"),
+                submission,
+                HealthSignal::Unreachable,
+                RequestKind::Ordinary,
+                at(0),
+            );
         }
         assert_eq!(*silent.circuit(), Circuit::Closed);
-        assert_eq!(*away.circuit(), open(30, Whose::All));
+        assert_eq!(*unreachable.circuit(), open(30, BreakerScope::All));
     }
 
     #[test]
     fn an_answered_fault_opens_nothing_and_clears_nothing_but_shows_a_probe_that_somebody_is_there() {
         let mut breaker = breaker();
-        (0..9).for_each(|_| learn(&mut breaker, "one", HealthSignal::Answered, 0));
+        (0..9).for_each(|_| record(&mut breaker, "one", HealthSignal::Responded, 0));
         assert_eq!(*breaker.circuit(), Circuit::Closed);
-        for signal in [ILL, HealthSignal::Answered, ILL, HealthSignal::Answered] {
-            learn(&mut breaker, "one", signal, 0);
+        for signal in [FAILING, HealthSignal::Responded, FAILING, HealthSignal::Responded] {
+            record(&mut breaker, "one", signal, 0);
         }
-        learn(&mut breaker, "two", ILL, 0);
-        assert_eq!(*breaker.circuit(), open(30, Whose::All));
+        record(&mut breaker, "two", FAILING, 0);
+        assert_eq!(*breaker.circuit(), open(30, BreakerScope::All));
         breaker.tick(at(30));
-        probed(&mut breaker, "one", HealthSignal::Answered, 31);
+        probed(&mut breaker, "one", HealthSignal::Responded, 31);
         assert_eq!(*breaker.circuit(), Circuit::Closed);
     }
 
     #[test]
     fn a_bad_probe_opens_it_again_and_stragglers_change_nothing() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| learn(&mut breaker, "one", HealthSignal::Away, 0));
-        for signal in [HealthSignal::Well, HealthSignal::Answered, HealthSignal::Away] {
-            learn(&mut breaker, "one", signal, 1);
-            assert_eq!(*breaker.circuit(), open(30, Whose::All), "{signal:?}");
+        (0..3).for_each(|_| record(&mut breaker, "one", HealthSignal::Unreachable, 0));
+        for signal in [HealthSignal::Healthy, HealthSignal::Responded, HealthSignal::Unreachable] {
+            record(&mut breaker, "one", signal, 1);
+            assert_eq!(*breaker.circuit(), open(30, BreakerScope::All), "{signal:?}");
         }
         breaker.tick(at(30));
-        for signal in [HealthSignal::Well, HealthSignal::Answered, ILL, HealthSignal::Away] {
-            learn(&mut breaker, "two", signal, 31);
-            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All }, "{signal:?}");
+        for signal in [HealthSignal::Healthy, HealthSignal::Responded, FAILING, HealthSignal::Unreachable] {
+            record(&mut breaker, "two", signal, 31);
+            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: BreakerScope::All }, "{signal:?}");
         }
-        probed(&mut breaker, "one", HealthSignal::None, 31);
-        assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::All });
-        probed(&mut breaker, "one", HealthSignal::Away, 32);
-        assert_eq!(*breaker.circuit(), open(62, Whose::All));
+        probed(&mut breaker, "one", HealthSignal::NoSignal, 31);
+        assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: BreakerScope::All });
+        probed(&mut breaker, "one", HealthSignal::Unreachable, 32);
+        assert_eq!(*breaker.circuit(), open(62, BreakerScope::All));
     }
 
     #[test]
-    fn a_look_that_finds_it_unwell_opens_only_what_is_half_open_and_is_no_failure_of_anybody() {
+    fn a_health_check_that_fails_opens_only_what_is_half_open_and_is_no_failure_of_anybody() {
         let mut breaker = breaker();
         breaker.reopen(at(0));
         assert_eq!(*breaker.circuit(), Circuit::Closed);
-        (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+        (0..3).for_each(|_| record(&mut breaker, "one", FAILING, 0));
         breaker.reopen(at(1));
-        assert_eq!(*breaker.circuit(), open(30, Whose::Office(office("one"))));
+        assert_eq!(*breaker.circuit(), open(30, BreakerScope::Office(office("one"))));
         for second in [30, 60, 90] {
             breaker.tick(at(second));
             breaker.reopen(at(second));
-            assert_eq!(*breaker.circuit(), open(second + 30, Whose::Office(office("one"))));
+            assert_eq!(*breaker.circuit(), open(second + 30, BreakerScope::Office(office("one"))));
         }
         assert_eq!(breaker.failures_of(&office("one")), 3);
     }
 
     #[test]
     fn while_one_office_waits_for_its_probe_the_others_still_decide() {
-        for (signal, expected) in [(HealthSignal::Well, Circuit::Closed), (ILL, open(61, Whose::All))] {
+        for (signal, expected) in [(HealthSignal::Healthy, Circuit::Closed), (FAILING, open(61, BreakerScope::All))] {
             let mut breaker = breaker();
-            (0..3).for_each(|_| learn(&mut breaker, "one", ILL, 0));
+            (0..3).for_each(|_| record(&mut breaker, "one", FAILING, 0));
             breaker.tick(at(30));
-            learn(&mut breaker, "one", signal, 31);
-            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: Whose::Office(office("one")) });
-            learn(&mut breaker, "two", signal, 31);
+            record(&mut breaker, "one", signal, 31);
+            assert_eq!(*breaker.circuit(), Circuit::HalfOpen { whose: BreakerScope::Office(office("one")) });
+            record(&mut breaker, "two", signal, 31);
             assert_eq!(*breaker.circuit(), expected, "{signal:?}");
         }
     }
@@ -380,17 +388,17 @@ mod tests {
     #[test]
     fn the_wait_that_the_agency_asks_for_makes_the_cooldown_longer() {
         let mut breaker = breaker();
-        let asks = HealthSignal::Ill { retry_after: Some(Duration::from_secs(120)) };
-        ["one", "two", "one"].iter().for_each(|name| learn(&mut breaker, name, asks, 0));
-        assert_eq!(*breaker.circuit(), open(120, Whose::All));
+        let asks = HealthSignal::Failing { retry_after: Some(Duration::from_secs(120)) };
+        ["one", "two", "one"].iter().for_each(|name| record(&mut breaker, name, asks, 0));
+        assert_eq!(*breaker.circuit(), open(120, BreakerScope::All));
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_make_the_cooldown_longer() {
         let mut breaker = breaker();
-        (0..3).for_each(|_| learn(&mut breaker, "one", HealthSignal::Away, 36_000));
-        assert_eq!(*breaker.tick(at(36_010)), open(36_030, Whose::All));
-        assert_eq!(*breaker.tick(at(20)), open(50, Whose::All));
-        assert_eq!(*breaker.tick(at(50)), Circuit::HalfOpen { whose: Whose::All });
+        (0..3).for_each(|_| record(&mut breaker, "one", HealthSignal::Unreachable, 36_000));
+        assert_eq!(*breaker.tick(at(36_010)), open(36_030, BreakerScope::All));
+        assert_eq!(*breaker.tick(at(20)), open(50, BreakerScope::All));
+        assert_eq!(*breaker.tick(at(50)), Circuit::HalfOpen { whose: BreakerScope::All });
     }
 }

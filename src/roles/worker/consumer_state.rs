@@ -29,7 +29,7 @@ pub(super) struct ConsumerState {
     pub busy: u32,
     pub is_probe_under_way: bool,
     /// Whether the half-open circuit's health check has succeeded, or none is declared.
-    pub is_found_well: bool,
+    pub is_found_healthy: bool,
     /// The probe that was woken in the journal and comes through the broker.
     pub awaited_probe: Option<AwaitedProbe>,
     /// When what could not be held back yet is tried again.
@@ -56,7 +56,7 @@ impl ConsumerState {
             slow_start: SlowStart::beginning(adapter.limits.concurrency.get(), now),
             busy: 0,
             is_probe_under_way: false,
-            is_found_well: false,
+            is_found_healthy: false,
             awaited_probe: None,
             hold_again_at: None,
             ended,

@@ -40,12 +40,13 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_whose_task_fails_inside_gives_its_slot_back() {
         let (sender, mut endings) = mpsc::unbounded_channel();
-        for signal in [None, Some(HealthSignal::Well)] {
-            let ended = Ended { owner: None, submission: None, kind: RequestKind::Probe, signal: HealthSignal::None };
+        for signal in [None, Some(HealthSignal::Healthy)] {
+            let ended =
+                Ended { owner: None, submission: None, kind: RequestKind::Probe, signal: HealthSignal::NoSignal };
             let slot = DeliverySlot { ended: ended.clone(), consumer: sender.clone() };
             let task = tokio::spawn(async move { slot.free(signal.expect("it fails inside")) });
             assert_eq!(task.await.is_ok(), signal.is_some());
-            let expected = Ended { signal: signal.unwrap_or(HealthSignal::None), ..ended };
+            let expected = Ended { signal: signal.unwrap_or(HealthSignal::NoSignal), ..ended };
             assert_eq!(endings.try_recv(), Ok(expected));
         }
     }

@@ -12,7 +12,6 @@ mod agency_consumer;
 
 use agency_consumer::{AgencyConsumer, AgencyConsumerParts};
 use breaker::{Breaker, Circuit};
-pub use breaker::{Failure, Whose};
 use fair_queue::FairQueue;
 
 use super::supervise::restart_on_panic;
@@ -26,10 +25,15 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// One in each process with this role. Its task holds it until all consumers have ended.
 pub struct Worker {
+    /// The queues; each agency's consumer holds it as well.
     pub broker: Arc<dyn Broker>,
+    /// The agencies' folders: one consumer runs for each. Loaded at the start, and never changed.
     pub adapters: Arc<Adapters>,
+    /// What all consumers deliver with. It is dropped with the last of them.
     pub deliverer: Arc<Deliverer>,
+    /// The same that the deliverer sends over. The worker has their key files looked at, and ends their health checks.
     pub connections: Arc<AgencyConnections>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
@@ -59,7 +63,7 @@ impl Worker {
         restart_on_panic("key files", || self.refresh(&stop)).await;
         consumers.wait().await;
         for connection in self.connections.iter() {
-            connection.end_looks().await;
+            connection.stop_health_checks().await;
         }
     }
 

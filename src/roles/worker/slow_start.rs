@@ -43,7 +43,7 @@ impl SlowStart {
     }
 
     /// It has failed: until the next success no more than one is woken at a time.
-    pub fn doubt(&mut self) {
+    pub fn pause_growth(&mut self) {
         self.is_proved = false;
     }
 

@@ -1,14 +1,27 @@
 //! Standstill: while our certificate is past its dates, or the agency does not take it, nothing is sent to it by anybody, and
 //! no submission is the probe.
 
-use super::{AgencyConsumer, consumer_state::PAUSE};
-use crate::delivery::AgencyConnection;
-use jiff::Timestamp;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use super::consumer_state::PAUSE;
+use crate::{
+    delivery::AgencyConnection,
+    domain::{AgencyName, Clock},
+    submissions::Submissions,
+    telemetry::Metrics,
 };
+use jiff::Timestamp;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// Made by an agency's consumer when it finds that nothing may be sent, and dropped when something may again.
+pub(super) struct Standstill<'a> {
+    pub agency: &'a AgencyName,
+    /// What finds out whether the agency takes our certificate again.
+    pub connection: &'a AgencyConnection,
+    /// For the timelines of submissions that wait meanwhile.
+    pub submissions: &'a Submissions,
+    pub clock: &'a dyn Clock,
+    pub metrics: &'a Metrics,
+}
 
 /// Whose wait is in their timelines already.
 struct Told {
@@ -17,17 +30,18 @@ struct Told {
     until: Timestamp,
 }
 
-impl AgencyConsumer {
-    pub(super) async fn stand_still(&self, connection: &AgencyConnection, stop: &CancellationToken) {
-        let agency = &self.adapter.agency;
+impl Standstill<'_> {
+    /// Until something may be sent again, or the process stops.
+    pub async fn wait(&self, stop: &CancellationToken) {
+        let agency = self.agency;
         self.metrics.halted(agency, true);
-        let dates = connection.check_dates(self.clock.now());
+        let dates = self.connection.check_dates(self.clock.now());
         if let Err(fault) = &dates {
             tracing::error!(%agency, %fault, "nothing is sent there until a pair that is valid is in its place");
         }
         let mut told = Told { since: self.clock.now(), until: Timestamp::MIN };
-        while let Some(rest) = self.rest_of_standstill(connection).await {
-            self.tell_of_the_wait(connection, &mut told).await;
+        while let Some(rest) = self.rest().await {
+            self.tell_of_the_wait(&mut told).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -40,35 +54,27 @@ impl AgencyConsumer {
     }
 
     /// What lies in the queue stays there, for a worker whom the agency lets in; what nobody has taken so soon says that it waits.
-    async fn tell_of_the_wait(&self, connection: &AgencyConnection, told: &mut Told) {
+    async fn tell_of_the_wait(&self, told: &mut Told) {
         let now = self.clock.now();
-        let Err(fault) = connection.check_identity(now) else { return };
+        let Err(fault) = self.connection.check_identity(now) else { return };
         let of = told.until..now.checked_sub(PAUSE).unwrap_or(now);
-        let (agency, until) = (&self.adapter.agency, of.end);
-        match self.deliverer.recorder.submissions.keep_waiting(agency, of, told.since, &fault).await {
+        let (agency, until) = (self.agency, of.end);
+        match self.submissions.keep_waiting(agency, of, told.since, &fault).await {
             Ok(_) => told.until = until,
             Err(error) => tracing::debug!(%agency, %error, "what waits cannot be told yet"),
         }
     }
 
     /// How long nothing will change by itself; `None`: it is over.
-    async fn rest_of_standstill(&self, connection: &AgencyConnection) -> Option<Duration> {
-        if connection.check_dates(self.clock.now()).is_err() {
+    async fn rest(&self) -> Option<Duration> {
+        if self.connection.check_dates(self.clock.now()).is_err() {
             return Some(PAUSE);
         }
-        let halted = connection.halt.halted()?;
-        if halted.next_look > Instant::now() {
-            return Some(PAUSE.min(halted.next_look.saturating_duration_since(Instant::now())));
+        let halted = self.connection.halt.halted()?;
+        if halted.next_check > Instant::now() {
+            return Some(PAUSE.min(halted.next_check.saturating_duration_since(Instant::now())));
         }
-        connection.look_again().await;
-        connection.halt.halted().map(|_| Duration::ZERO)
-    }
-
-    pub(super) fn halted_connection(&self) -> Option<Arc<AgencyConnection>> {
-        self.deliverer
-            .connections
-            .get(&self.adapter.agency)?
-            .ok()
-            .filter(|connection| connection.check_identity(self.clock.now()).is_err())
+        self.connection.recheck_halt().await;
+        self.connection.halt.halted().map(|_| Duration::ZERO)
     }
 }

@@ -6,7 +6,7 @@ use super::{
     message::name_of,
 };
 use crate::trust::{
-    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Mark, Named, ReplayCache,
+    Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Fingerprint, Named, ReplayCache, ReplayKey,
     SignerRefusal, policy::Freshness,
 };
 use aws_lc_rs::digest;
@@ -22,7 +22,7 @@ pub struct VerifiedHttp {
     pub created: Timestamp,
     /// By which it is known if it comes again. `None`: a response without a nonce, which may rightly be given twice in one
     /// second.
-    pub mark: Option<Mark>,
+    pub replay_key: Option<ReplayKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,7 @@ pub fn verify(
     replays: &ReplayCache,
 ) -> Result<VerifiedHttp, HttpSignatureRefusal> {
     let verified = verify_but_for_replay(message, policy, now)?;
-    match verified.mark.is_none_or(|mark| replays.is_new(mark, now)) {
+    match verified.replay_key.is_none_or(|replay_key| replays.is_new(replay_key, now)) {
         true => Ok(verified),
         false => Err(HttpSignatureRefusal::Replayed),
     }
@@ -120,13 +120,13 @@ pub fn verify_but_for_replay(
     // A response comes on the connection that asked for it, and one without a nonce may rightly be given twice in one
     // second; a request may not.
     let is_remembered = signed.has_nonce || matches!(message.start, HttpStart::Request { .. });
-    let mark = Mark { fingerprint: Fingerprint::of(base.as_bytes()), until: remember_until };
+    let replay_key = ReplayKey { fingerprint: Fingerprint::of(base.as_bytes()), until: remember_until };
     Ok(VerifiedHttp {
         signer: signer.facts,
         algorithm,
         covered: signed.covered,
         created: signed.created,
-        mark: is_remembered.then_some(mark),
+        replay_key: is_remembered.then_some(replay_key),
     })
 }
 

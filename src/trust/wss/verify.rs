@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     trust::{
-        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, Mark, ReplayCache, named::Named,
+        Algorithm, AnswerKind, AnswerPolicy, Certificate, CertificateFacts, ReplayCache, ReplayKey, named::Named,
         policy::Freshness, replay::Fingerprint,
     },
     xml,
@@ -32,7 +32,7 @@ pub struct VerifiedEnvelope {
     pub algorithm: Algorithm,
     pub created: Timestamp,
     /// By which it is known if it comes again.
-    pub mark: Mark,
+    pub replay_key: ReplayKey,
 }
 
 type Identifiers<'a, 'input> = HashMap<&'a str, Node<'a, 'input>>;
@@ -44,7 +44,7 @@ pub fn verify(
     replays: &ReplayCache,
 ) -> Result<VerifiedEnvelope, WssRefusal> {
     let verified = verify_but_for_replay(document, policy, now)?;
-    match replays.is_new(verified.mark, now) {
+    match replays.is_new(verified.replay_key, now) {
         true => Ok(verified),
         false => Err(WssRefusal::Replayed),
     }
@@ -76,7 +76,7 @@ pub fn verify_but_for_replay(
         signer: signer.facts,
         algorithm,
         created: created.at,
-        mark: Mark { fingerprint, until: created.remember_until },
+        replay_key: ReplayKey { fingerprint, until: created.remember_until },
     })
 }
 

@@ -42,7 +42,7 @@ pub const MOVES: [Move; 9] = [
 
 pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
     let progress = &world.journal.progress;
-    let may_repeat = progress.may_repeat(model.effect);
+    let would_act_twice = progress.would_act_twice(model.effect);
     let replayed = |accepts_repeat| Event::Replayed { by: OPERATOR.into(), accepts_repeat };
     let resolved = |seen, finding| Event::Resolved { by: OPERATOR.into(), seen, finding };
     let event = match it {
@@ -55,7 +55,7 @@ pub fn step(model: &Model, world: &mut World, it: Move) -> Option<()> {
         Move::HasItAskedAbout => resolved(progress.attempts, Finding::AskAgain),
         Move::Cancel => Event::CancelledByOffice { by: OFFICE.parse().unwrap() },
         Move::Discard => Event::Discarded { by: OPERATOR.into() },
-        Move::ReplayThoughItMayRepeat | Move::ReplayOfAnEarlierAttempt if !may_repeat => return None,
+        Move::ReplayThoughItMayRepeat | Move::ReplayOfAnEarlierAttempt if !would_act_twice => return None,
         Move::Replay => replayed(None),
         Move::ReplayThoughItMayRepeat => replayed(Some(progress.attempts)),
         Move::ReplayOfAnEarlierAttempt => replayed(Some(progress.attempts.checked_sub(1)?)),

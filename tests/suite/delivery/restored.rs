@@ -107,7 +107,7 @@ async fn a_standby_that_lacks_the_attempt_under_way_is_noticed_and_nothing_is_do
         "civil-registry" => text.replace("effect = \"idempotent\"", "effect = \"once\""),
         _ => text,
     };
-    // How long it takes until the answer comes: the first to notice are the mark's keeper and the worker.
+    // How long it takes until the answer comes: the first to notice are the restore guard and the worker.
     for delay_ms in [3000, 200] {
         let env = TestEnvironment::with_adapters(once, |plan| {
             in_postgres(plan);
@@ -150,7 +150,7 @@ async fn a_journal_that_another_process_finds_to_be_older_is_held_here_within_tw
     let other = PostgresJournal::open(&url, None).await.unwrap();
     other.advance_mark(Timestamp::now()).await.unwrap();
     other.continuity().leaves(SubmissionId::new(), 1, Timestamp::now());
-    assert!(matches!(other.advance_mark(Timestamp::now()).await, Err(JournalError::Held(_))));
+    assert!(matches!(other.advance_mark(Timestamp::now()).await, Err(JournalError::Suspended(_))));
     until_held(&env).await;
     assert_eq!(env.post_raw(&request("legal-event", CITIZEN)).await.0, 503);
     an_operator_confirms(&env);
@@ -179,7 +179,7 @@ async fn what_was_read_before_the_journal_was_held_is_read_again() {
     let journal = &env.stack.process().unwrap().journal;
     let begun = Instant::now();
     loop {
-        journal.continuity().hold("a test holds it".into());
+        journal.continuity().suspend("a test holds it".into());
         // A try of the worker may be under way.
         let Err(error) = journal.restored("operator", Timestamp::now()).await else { break };
         assert!(begun.elapsed() < Duration::from_secs(10), "{error}");

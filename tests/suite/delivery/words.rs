@@ -78,8 +78,8 @@ async fn whatever_an_agencys_server_does_is_told_without_any_librarys_words() {
                     continue;
                 }
                 agency.acts(Act { when, says: said.clone(), end });
-                let Err(unwell) = connection.look().await else { continue };
-                let text = unwell.to_string();
+                let Err(failure) = connection.check_health().await else { continue };
+                let text = failure.to_string();
                 let foreign: Vec<_> = FOREIGN.iter().filter(|word| text.contains(*word)).collect();
                 assert!(foreign.is_empty() && text.len() > 20, "{when:?} {said:?} {end:?}: {foreign:?} in: {text}");
             }
@@ -124,14 +124,14 @@ async fn the_usual_ways_to_break_off_have_words_of_their_own() {
         ),
     ] {
         agency.acts(Act { when, says, end });
-        assert_eq!(connection.look().await.unwrap_err().problem, told, "{when:?} {end:?}");
+        assert_eq!(connection.check_health().await.unwrap_err().problem, told, "{when:?} {end:?}");
     }
     // Of a probe the status is enough.
     agency.acts(Act { when: When::AfterRequest, says: vec![half], end: End::Fin });
-    assert!(connection.look().await.unwrap().text.ends_with("was answered with 200"));
+    assert!(connection.check_health().await.unwrap().text.ends_with("was answered with 200"));
     let mut env = env;
     env.stack.simulators.remove(&"legal-events".parse().unwrap()).unwrap().stop().await;
     let connection = connections.get(&"legal-events".parse().unwrap()).unwrap().unwrap();
-    assert_eq!(connection.look().await.unwrap_err().problem, "no connection: nobody listens there");
+    assert_eq!(connection.check_health().await.unwrap_err().problem, "no connection: nobody listens there");
     env.leave().await;
 }

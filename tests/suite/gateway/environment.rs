@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use punte::{
-    adapter::Adapters,
+    adapter::{Adapters, load_adapters},
     broker::{Announcement, Broker, embedded::EmbeddedBroker},
     catalogue::{Catalogue, Schema},
     delivery::{FastPath, FastPathMode, Workers},
@@ -58,7 +58,7 @@ impl TestEnvironment {
         write_service(&folder.path().join("services"));
         write_adapter(&folder.path().join("adapters"));
         let catalogue = Catalogue::load(&folder.path().join("services"), &mut faults);
-        let adapters = Adapters::load(&folder.path().join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
+        let adapters = load_adapters(&folder.path().join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
         assert!(faults.is_empty(), "{faults}");
         let offices = ["causeni", "shkoder"].map(|name| office(name, &pki)).to_vec();
         Self {

@@ -29,13 +29,15 @@ async fn the_mark_moves_on_and_never_goes_back(journal: Tested) {
 
 async fn a_journal_that_is_held_gives_nothing_out_until_it_goes_on(journal: Tested) {
     let id = accepted(&journal).await;
-    journal.continuity().hold("it is older; run `punte journal restored`".into());
-    assert!(matches!(journal.find(id).await, Err(JournalError::Held(why)) if why.contains("punte journal restored")));
-    assert!(matches!(journal.accept(&submission(), &fresh_key(), false, None).await, Err(JournalError::Held(_))));
-    assert!(matches!(journal.advance_mark(at(9000)).await, Err(JournalError::Held(_))));
-    assert!(matches!(journal.ping().await, Err(JournalError::Held(_))));
+    journal.continuity().suspend("it is older; run `punte journal restored`".into());
+    assert!(
+        matches!(journal.find(id).await, Err(JournalError::Suspended(why)) if why.contains("punte journal restored"))
+    );
+    assert!(matches!(journal.accept(&submission(), &fresh_key(), false, None).await, Err(JournalError::Suspended(_))));
+    assert!(matches!(journal.advance_mark(at(9000)).await, Err(JournalError::Suspended(_))));
+    assert!(matches!(journal.ping().await, Err(JournalError::Suspended(_))));
     let found = journal.mark().await.unwrap();
-    journal.continuity().goes_on(found.mark);
+    journal.continuity().resume(found.mark);
     assert_eq!(state(&journal, id).await, StateName::Accepted);
 }
 
@@ -44,7 +46,10 @@ async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested
     // What this process has seen is newer than what a standby has that takes over.
     journal.continuity().note(&Mark { at: at(9000), ..mark.clone() });
     let refused = journal.advance_mark(at(10_000)).await;
-    assert!(matches!(&refused, Err(JournalError::Held(why)) if why.contains("punte journal restored")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(JournalError::Suspended(why)) if why.contains("punte journal restored")),
+        "{refused:?}"
+    );
     let found = journal.mark().await.unwrap();
     assert_eq!(
         (found.copied_at, found.mark.at),
@@ -61,17 +66,17 @@ async fn a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_i
         journal.continuity().leaves(*id, 1, at(1));
     }
     journal.advance_mark(at(2)).await.unwrap();
-    assert!(journal.continuity().held().is_none());
+    assert!(journal.continuity().suspended_because().is_none());
     for lost in [(SubmissionId::new(), 1, at(1)), (ids[0], 2, at(1)), (ids[0], 1, at(3))] {
         let (id, attempt, begun_at) = lost;
         journal.continuity().leaves(id, attempt, begun_at);
-        assert!(matches!(journal.advance_mark(at(4)).await, Err(JournalError::Held(_))), "{lost:?}");
+        assert!(matches!(journal.advance_mark(at(4)).await, Err(JournalError::Suspended(_))), "{lost:?}");
         assert!(journal.mark().await.unwrap().copied_at.is_some() && journal.ping().await.is_err());
         let confirmed = journal.confirm_mark(at(5)).await.unwrap();
-        journal.continuity().goes_on(confirmed);
+        journal.continuity().resume(confirmed);
         journal.advance_mark(at(6)).await.unwrap();
     }
-    assert_eq!(journal.continuity().holds(), 3);
+    assert_eq!(journal.continuity().suspensions(), 3);
 }
 
 /// What a standby lacks that is a moment behind: not the mark, but an attempt that has left after it.
@@ -95,8 +100,8 @@ async fn a_server_that_lacks_an_attempt_is_found_out_by_a_new_session_and_held_b
     // Who knows less has gone on meanwhile.
     other.advance_mark(at(3)).await.unwrap();
     let begun = Event::Begun { attempt: 1, lease_until: at(60), asks_first: true };
-    assert!(matches!(one.record(id, Entry::new(begun, at(4))).await, Err(JournalError::Held(_))));
-    assert!(matches!(other.advance_mark(at(5)).await, Err(JournalError::Held(_))));
+    assert!(matches!(one.record(id, Entry::new(begun, at(4))).await, Err(JournalError::Suspended(_))));
+    assert!(matches!(other.advance_mark(at(5)).await, Err(JournalError::Suspended(_))));
     schema.remove().await;
 }
 

@@ -194,7 +194,7 @@ async fn more_confirms_than_one_transaction_takes_are_all_recorded(journal: Test
 
 async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     use punte::{
-        adapter::Adapters,
+        adapter::load_adapters,
         broker::{
             Broker,
             embedded::{EmbeddedBroker, EmbeddedSettings},
@@ -216,7 +216,7 @@ async fn an_agency_whose_queue_is_full_keeps_no_other_waiting(journal: Tested) {
     let mut faults = ConfigFaults::default();
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let catalogue = Catalogue::load(&project.join("schemas/services"), &mut faults);
-    let adapters = Adapters::load(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
+    let adapters = load_adapters(&project.join("adapters"), &catalogue, &BTreeMap::new(), &mut faults);
     let relay = Relay {
         submissions: Submissions::without_listeners(journal.clone(), clock.clone()),
         broker: broker.clone(),

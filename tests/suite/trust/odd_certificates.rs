@@ -69,7 +69,7 @@ fn a_certificate_that_is_malformed_or_ambiguous_is_refused_by_name_on_both_sides
         let said = meet_server(&roots, &forged);
         assert!(said.as_ref().is_some_and(|said| said.contains(expected)), "{expected}: {said:?}");
         let facts = CertificateFacts::from_der(&forged.der).unwrap();
-        let foreseen = facts.against(Purpose::TlsServer).join(" ");
+        let foreseen = Purpose::TlsServer.objections_to(&facts).join(" ");
         assert!(foreseen.contains(expected), "check foresees it: {expected}: {foreseen}");
     }
 }

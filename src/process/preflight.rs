@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use std::{fs::File, io::ErrorKind, path::Path};
 
 #[derive(Default)]
-pub struct Foreseen {
+pub struct Preflight {
     pub faults: ConfigFaults,
     /// What stops one office's webhook each, and nothing else.
     pub stopped: ConfigFaults,
@@ -23,33 +23,33 @@ pub struct Foreseen {
     pub warnings: Vec<String>,
 }
 
-pub fn foresee(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role]) -> Foreseen {
-    let mut foreseen = Foreseen::default();
-    check_together(settings, config, roles, &mut foreseen.faults);
-    check_listeners(settings, config, roles, &mut foreseen.faults);
+pub fn preflight(settings: &Settings, config: &Path, now: Timestamp, roles: &[Role]) -> Preflight {
+    let mut preflight = Preflight::default();
+    check_together(settings, config, roles, &mut preflight.faults);
+    check_listeners(settings, config, roles, &mut preflight.faults);
     if let BrokerSettings::Rabbitmq(server) = &settings.broker {
-        foreseen.broker(server, config, now);
+        preflight.broker(server, config, now);
     }
     match &settings.journal.store {
         JournalStore::Sqlite { path } => {
             let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            check_writable(folder, config, "journal.url", &mut foreseen.faults);
-            check_journal_file(path, config, &mut foreseen.faults);
+            check_writable(folder, config, "journal.url", &mut preflight.faults);
+            check_journal_file(path, config, &mut preflight.faults);
         }
-        JournalStore::Postgres(server) => foreseen.postgres(server, config, now),
+        JournalStore::Postgres(server) => preflight.postgres(server, config, now),
     }
-    check_writable(&settings.gateway.attachments.folder, config, "gateway.attachments.folder", &mut foreseen.faults);
+    check_writable(&settings.gateway.attachments.folder, config, "gateway.attachments.folder", &mut preflight.faults);
     let incoming = settings.gateway.attachments.folder.join("incoming");
     if incoming.exists() {
-        check_writable(&incoming, config, "gateway.attachments.folder", &mut foreseen.faults);
+        check_writable(&incoming, config, "gateway.attachments.folder", &mut preflight.faults);
     }
-    check_writable(&settings.folders.data, config, "folders.data", &mut foreseen.faults);
+    check_writable(&settings.folders.data, config, "folders.data", &mut preflight.faults);
     let offices = config.with_file_name("offices.toml");
     if settings.offices.is_empty() {
-        foreseen.warnings.push(format!("{}: there is no office: the gateway turns everybody away", offices.display()));
+        preflight.warnings.push(format!("{}: there is no office: the gateway turns everybody away", offices.display()));
     }
-    settings.offices.iter().for_each(|office| foreseen.office(office, &offices, now));
-    foreseen
+    settings.offices.iter().for_each(|office| preflight.office(office, &offices, now));
+    preflight
 }
 
 /// What lives inside one process cannot be spread over several.
@@ -68,7 +68,7 @@ fn check_together(settings: &Settings, config: &Path, roles: &[Role], faults: &m
     }
 }
 
-impl Foreseen {
+impl Preflight {
     fn broker(&mut self, server: &RabbitmqServer, config: &Path, now: Timestamp) {
         let error = match check_broker(server, now) {
             Ok(warnings) => return self.warnings.extend(warnings.into_iter().map(|text| format!("broker: {text}"))),

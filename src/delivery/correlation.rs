@@ -1,8 +1,9 @@
-//! Bond: what a filter made of an answer comes in; whether that answer belongs to our request goes out, or the refusal.
+//! Correlation: what a filter made of an answer comes in; whether that answer belongs to our request goes out, or the
+//! refusal.
 
-use super::Earlier;
+use super::EarlierReplies;
 use crate::{
-    adapter::{BodyOf, Bond, Correlates, Mapped, Reading},
+    adapter::{BodyOf, Correlates, CorrelationFields, Mapped, Reading},
     domain::{Code, Effect, Fault, MessageId, Stage, SubmissionId, Verdict, lower_hex},
 };
 use aws_lc_rs::digest::{self, SHA256, SHA512};
@@ -10,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 
 /// What an answer's words about its request are held against.
-pub struct Ours<'a> {
+pub struct SentRequest<'a> {
     pub reference: SubmissionId,
     /// The person that the request is about.
     pub subject: &'a str,
@@ -25,14 +26,14 @@ pub struct Ours<'a> {
     /// Which request the digests name.
     pub body_of: BodyOf,
     /// What may have been said of our reference before.
-    pub earlier: Earlier,
+    pub earlier: EarlierReplies,
 }
 
 /// A reading that counts.
-pub struct Belonging {
+pub struct Correlated {
     pub reading: Reading,
     /// Nothing in it says to which request it belongs: its like must not have come before.
-    pub is_anybodys: bool,
+    pub is_uncorrelated: bool,
 }
 
 /// SHA-256 and SHA-512 of a request's body, in the forms in which agencies repeat them.
@@ -47,74 +48,74 @@ pub fn digests(body: &[u8]) -> Vec<String> {
 /// `signed_at`: by the agency's clock, if its seal tells.
 pub fn check(
     mapped: Mapped,
-    ours: &Ours<'_>,
+    sent: &SentRequest<'_>,
     signed_at: Option<Timestamp>,
     max_skew: SignedDuration,
-) -> Result<Belonging, Fault> {
-    if let Some(text) = anothers(&mapped.bond, ours) {
+) -> Result<Correlated, Fault> {
+    if let Some(text) = mismatch(&mapped.correlation, sent) {
         return Err(mismatched(text));
     }
-    let is_bound = mapped.bond.binds(ours.effect, ours.body_of);
+    let is_bound = mapped.correlation.binds(sent.effect, sent.body_of);
     match mapped.reading {
         // "Never seen" has it sent again: it must be an answer to this very question, whatever the folder says.
         Reading::NotSeen if !is_bound => {
             Err(mismatched("it says that our reference was never seen, and nothing in it names that reference"))
         }
         Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting
-            if !is_bound && *ours.correlates == Correlates::Yes =>
+            if !is_bound && *sent.correlates == Correlates::Yes =>
         {
             Err(mismatched("it names no reference, and nothing else in it binds it to our request"))
         }
         // Where the agency does not sign, the folder's own filter is what is believed.
-        Reading::Failed { code, transient, .. } if !is_bound && ours.is_signed => {
+        Reading::Failed { code, transient, .. } if !is_bound && sent.is_signed => {
             Err(in_doubt(&code, transient, "nothing in it names our request"))
         }
         // An older one would be just as true of an earlier attempt. A read changes nothing, whatever has come of it.
         Reading::Failed { code, transient, .. }
-            if ours.is_signed
-                && ours.effect != Effect::Read
-                && !names_this_message(&mapped.bond, ours)
-                && !ours.earlier.is_over_before(signed_at, max_skew) =>
+            if sent.is_signed
+                && sent.effect != Effect::Read
+                && !names_this_message(&mapped.correlation, sent)
+                && !sent.earlier.is_over_before(signed_at, max_skew) =>
         {
             Err(in_doubt(&code, transient, "it may be an older word, of an earlier attempt"))
         }
         reading => {
             let counts = matches!(reading, Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting);
-            Ok(Belonging { reading, is_anybodys: counts && !is_bound })
+            Ok(Correlated { reading, is_uncorrelated: counts && !is_bound })
         }
     }
 }
 
-/// An answer that names another request is somebody else's.
-fn anothers(bond: &Bond, ours: &Ours<'_>) -> Option<&'static str> {
+/// What the answer says of its request and is not true of ours: the answer is somebody else's.
+fn mismatch(correlation: &CorrelationFields, sent: &SentRequest<'_>) -> Option<&'static str> {
     let is_other = |named: &Option<String>, is_ours: &dyn Fn(&str) -> bool| {
         named.as_deref().is_some_and(|named| !is_ours(named.trim()))
     };
-    if is_other(&bond.reference, &|named| named.parse() == Ok(ours.reference)) {
+    if is_other(&correlation.reference, &|named| named.parse() == Ok(sent.reference)) {
         return Some("it names another reference");
     }
-    if is_other(&bond.subject, &|named| named == ours.subject) {
+    if is_other(&correlation.subject, &|named| named == sent.subject) {
         return Some("it is about somebody else");
     }
     // Hexadecimal digits may be of either case; in base64 each case is a digit of its own.
     let is_ours = |named: &str| {
         let hex = is_hex(named).then(|| named.to_ascii_lowercase());
-        ours.digests.iter().any(|digest| digest == named || Some(digest) == hex.as_ref())
+        sent.digests.iter().any(|digest| digest == named || Some(digest) == hex.as_ref())
     };
-    if is_other(&bond.request_digest, &is_ours) {
+    if is_other(&correlation.request_digest, &is_ours) {
         return Some("it names the digest of another request");
     }
-    let message = ours.message.to_string();
-    is_other(&bond.message_id, &|named| named == message).then_some("it answers another message")
+    let message = sent.message.to_string();
+    is_other(&correlation.message_id, &|named| named == message).then_some("it answers another message")
 }
 
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// `bond`: nothing in it is another's.
-fn names_this_message(bond: &Bond, ours: &Ours<'_>) -> bool {
-    bond.message_id.is_some() || (bond.request_digest.is_some() && ours.body_of == BodyOf::Message)
+/// `correlation`: nothing in it is another's.
+fn names_this_message(correlation: &CorrelationFields, sent: &SentRequest<'_>) -> bool {
+    correlation.message_id.is_some() || (correlation.request_digest.is_some() && sent.body_of == BodyOf::Message)
 }
 
 /// A signed fault that might be about another request, or another attempt, is as good as an unsigned one.
@@ -140,16 +141,25 @@ mod tests {
         let reference = SubmissionId::from(uuid::Uuid::max());
         let digests = digests(b"request");
         let (subject, correlates) = ("2000000000001", &correlates);
-        let (message, earlier) = (uuid::Uuid::nil().into(), Earlier::Nothing);
+        let (message, earlier) = (uuid::Uuid::nil().into(), EarlierReplies::Nothing);
         let body_of = BodyOf::Submission;
-        let ours =
-            Ours { reference, subject, digests: &digests, effect, correlates, is_signed, message, body_of, earlier };
-        told(written, &ours, None)
+        let sent = SentRequest {
+            reference,
+            subject,
+            digests: &digests,
+            effect,
+            correlates,
+            is_signed,
+            message,
+            body_of,
+            earlier,
+        };
+        told(written, &sent, None)
     }
 
-    fn told(written: serde_json::Value, ours: &Ours<'_>, signed_at: Option<Timestamp>) -> String {
-        match check(Mapped::from_json(Some(written)).unwrap(), ours, signed_at, SignedDuration::from_secs(60)) {
-            Ok(Belonging { is_anybodys: true, .. }) => "anybody's".into(),
+    fn told(written: serde_json::Value, sent: &SentRequest<'_>, signed_at: Option<Timestamp>) -> String {
+        match check(Mapped::from_json(Some(written)).unwrap(), sent, signed_at, SignedDuration::from_secs(60)) {
+            Ok(Correlated { is_uncorrelated: true, .. }) => "uncorrelated".into(),
             Ok(_) => "ours".into(),
             Err(fault) => format!("{} {:?}", fault.code, fault.verdict),
         }
@@ -161,12 +171,12 @@ mod tests {
     fn reference_digest_and_for_reads_the_subject_bind_an_answer() {
         let reference = uuid::Uuid::max().to_string();
         let another = digests(b"another request");
-        let ours = digests(b"request");
-        let (hex, base64) = (&ours[0], &ours[1]);
+        let sent = digests(b"request");
+        let (hex, base64) = (&sent[0], &sent[1]);
         for effect in Effect::ALL {
-            let of = |bond: serde_json::Value| {
+            let of = |correlation: serde_json::Value| {
                 let mut written = json!({"answer": {}});
-                written.as_object_mut().unwrap().extend(bond.as_object().unwrap().clone());
+                written.as_object_mut().unwrap().extend(correlation.as_object().unwrap().clone());
                 verdict(written, effect, Correlates::Yes, true)
             };
             assert_eq!(of(json!({"reference": reference})), "ours");
@@ -188,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_bound_is_anybodys_and_never_seen_is_then_believed_of_nobody() {
+    fn what_cannot_be_bound_is_uncorrelated_and_never_seen_is_then_believed_of_nobody() {
         let cannot = || Correlates::Cannot("no field".into());
-        assert_eq!(verdict(json!({"answer": {}}), Effect::Once, cannot(), true), "anybody's");
+        assert_eq!(verdict(json!({"answer": {}}), Effect::Once, cannot(), true), "uncorrelated");
         assert_eq!(verdict(json!({"answer": {}, "reference": "another"}), Effect::Once, cannot(), true), MISMATCHED);
         for is_signed in [true, false] {
             assert_eq!(verdict(json!({"not_seen": true}), Effect::Lookup, cannot(), is_signed), MISMATCHED);
@@ -211,7 +221,7 @@ mod tests {
         let (subject, correlates, digests) = ("2000000000001", &Correlates::Yes, digests(b"request"));
         let (reference, message) = (SubmissionId::from(uuid::Uuid::nil()), MessageId::new());
         let at = |second| Timestamp::from_second(second).unwrap();
-        let ours = |effect, earlier, body_of| Ours {
+        let sent = |effect, earlier, body_of| SentRequest {
             reference,
             subject,
             digests: &digests,
@@ -224,27 +234,27 @@ mod tests {
         };
         let fault = |transient: bool, key: &str, value: &str| json!({"fault": {"code": "c", "text": "t", "transient": transient}, key: value});
         let by_reference = |transient| fault(transient, "reference", &reference.to_string());
-        let earlier = Earlier::Until(at(1000));
+        let earlier = EarlierReplies::Until(at(1000));
         for effect in [Effect::Once, Effect::Lookup, Effect::Idempotent] {
-            let of = |earlier, signed_at| told(by_reference(true), &ours(effect, earlier, BodyOf::Message), signed_at);
-            assert_eq!(of(Earlier::Nothing, None), "ours");
+            let of = |earlier, signed_at| told(by_reference(true), &sent(effect, earlier, BodyOf::Message), signed_at);
+            assert_eq!(of(EarlierReplies::Nothing, None), "ours");
             assert_eq!(of(earlier, None), "agency.fault.transient Unknown");
             assert_eq!(of(earlier, Some(at(1060))), "agency.fault.transient Unknown");
             assert_eq!(of(earlier, Some(at(1061))), "ours");
-            assert_eq!(of(Earlier::Unknown, Some(Timestamp::MAX)), "agency.fault.transient Unknown");
-            let lasting = told(by_reference(false), &ours(effect, earlier, BodyOf::Message), None);
+            assert_eq!(of(EarlierReplies::Unknown, Some(Timestamp::MAX)), "agency.fault.transient Unknown");
+            let lasting = told(by_reference(false), &sent(effect, earlier, BodyOf::Message), None);
             assert_eq!(lasting, "agency.fault DoNotRetryInDoubt");
-            let digest = |of| told(fault(true, "request_digest", &digests[0]), &ours(effect, earlier, of), None);
+            let digest = |of| told(fault(true, "request_digest", &digests[0]), &sent(effect, earlier, of), None);
             assert_eq!(digest(BodyOf::Message), "ours");
-            for other in [BodyOf::Nobody, BodyOf::Anybody, BodyOf::Submission] {
+            for other in [BodyOf::NoBody, BodyOf::NotUnique, BodyOf::Submission] {
                 assert_eq!(digest(other), "agency.fault.transient Unknown", "{other:?}");
             }
             let named = |id: MessageId| {
-                told(fault(true, "message_id", &id.to_string()), &ours(effect, earlier, BodyOf::Submission), None)
+                told(fault(true, "message_id", &id.to_string()), &sent(effect, earlier, BodyOf::Submission), None)
             };
             assert_eq!((named(message).as_str(), named(MessageId::new()).as_str()), ("ours", MISMATCHED));
         }
-        let read = told(by_reference(true), &ours(Effect::Read, Earlier::Unknown, BodyOf::Submission), None);
+        let read = told(by_reference(true), &sent(Effect::Read, EarlierReplies::Unknown, BodyOf::Submission), None);
         assert_eq!(read, "ours");
     }
 
@@ -254,7 +264,7 @@ mod tests {
         let all = Effect::ALL.into_iter().flat_map(|effect| EVERY.map(|body_of| (effect, body_of)));
         for (effect, body_of) in all {
             for mut written in [json!({"answer": {}}), json!({"not_seen": true})] {
-                let ours = Ours {
+                let sent = SentRequest {
                     reference: SubmissionId::from(uuid::Uuid::nil()),
                     subject: "2000000000001",
                     digests: &digests,
@@ -263,19 +273,19 @@ mod tests {
                     is_signed: true,
                     message: MessageId::new(),
                     body_of,
-                    earlier: Earlier::Nothing,
+                    earlier: EarlierReplies::Nothing,
                 };
                 written["request_digest"] = digests[0].as_str().into();
                 let is_bound = match body_of {
-                    BodyOf::Nobody => false,
-                    BodyOf::Anybody => effect == Effect::Read,
+                    BodyOf::NoBody => false,
+                    BodyOf::NotUnique => effect == Effect::Read,
                     BodyOf::Submission | BodyOf::Message => true,
                 };
                 let expected = if is_bound { "ours" } else { MISMATCHED };
-                assert_eq!(told(written, &ours, None), expected, "{effect:?} {body_of:?}");
+                assert_eq!(told(written, &sent, None), expected, "{effect:?} {body_of:?}");
             }
         }
     }
 
-    const EVERY: [BodyOf; 4] = [BodyOf::Nobody, BodyOf::Anybody, BodyOf::Submission, BodyOf::Message];
+    const EVERY: [BodyOf; 4] = [BodyOf::NoBody, BodyOf::NotUnique, BodyOf::Submission, BodyOf::Message];
 }

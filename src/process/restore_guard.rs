@@ -1,10 +1,10 @@
-//! The keeper: the journal's mark and its copies come in; while the journal is behind any of them nothing is sent, and
+//! The restore guard: the journal's mark and its copies come in; while the journal is behind any of them nothing is sent, and
 //! otherwise the copies move on with it.
 
 use super::take_over::TakeOver;
 use crate::{
     broker::{Broker, BrokerError, BrokerHealth},
-    delivery::{MARK_PERIOD, Marks},
+    delivery::{MARK_PERIOD, MarkKeeper},
     domain::{Behind, JournalMark, Mark},
     journal::{Found, Journal, JournalError},
 };
@@ -13,10 +13,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub struct Keeper {
+pub struct RestoreGuard {
     journal: Arc<dyn Journal>,
     broker: Arc<dyn Broker>,
-    marks: Arc<Marks>,
+    mark_keeper: Arc<MarkKeeper>,
     /// What is to be done before anything is sent, once.
     take_over: Option<TakeOver>,
     /// What the folder knows of the mark.
@@ -31,10 +31,10 @@ pub struct Keeper {
     has_asked_broker: bool,
     /// Since when it is there and does not answer.
     silent_since: Option<Instant>,
-    held_since: Option<Instant>,
-    /// When it was last said that the journal is held.
+    suspended_since: Option<Instant>,
+    /// When it was last said that the journal is suspended.
     told_at: Option<Instant>,
-    /// What an operator had confirmed when this process began to hold the journal.
+    /// What an operator had confirmed when this process suspended the journal.
     confirmed_before: Option<Option<Timestamp>>,
     told_broker_failure: Option<String>,
 }
@@ -45,22 +45,22 @@ const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that are given back go to other processes. By then each of them has moved its mark on once more, and has found
 /// that the journal is an earlier one.
 const GIVE_BACK_AFTER: Duration = MARK_PERIOD.saturating_mul(3);
-/// A journal that is held is spoken of again.
+/// A journal that is suspended is spoken of again.
 const REMINDER: Duration = Duration::from_secs(60);
 
-impl Keeper {
-    /// Looks at all copies that can be had now.
+impl RestoreGuard {
+    /// Reads all copies that can be had now.
     pub async fn begin(
         journal: Arc<dyn Journal>,
         broker: Arc<dyn Broker>,
-        marks: Arc<Marks>,
+        mark_keeper: Arc<MarkKeeper>,
         take_over: Option<TakeOver>,
     ) -> Result<Self, JournalError> {
-        let mut keeper = Self {
+        let mut guard = Self {
             has_asked_broker: !broker.keeps_marks(),
             journal,
             broker,
-            marks,
+            mark_keeper,
             take_over,
             found: Found::default(),
             is_in_folder: false,
@@ -68,19 +68,19 @@ impl Keeper {
             spoilt_in_broker: None,
             has_copy: false,
             silent_since: None,
-            held_since: None,
+            suspended_since: None,
             told_at: None,
             confirmed_before: None,
             told_broker_failure: None,
         };
-        keeper.read_file();
-        keeper.ask_broker().await;
-        keeper.compare().await?;
-        Ok(keeper)
+        guard.read_file();
+        guard.ask_broker().await;
+        guard.compare().await?;
+        Ok(guard)
     }
 
     pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
-        let mut newest = self.marks.newest();
+        let mut newest = self.mark_keeper.newest();
         // Also to a broker that has lost its copy while nothing was sent.
         newest.mark_changed();
         while !stop.is_cancelled() {
@@ -89,7 +89,7 @@ impl Keeper {
                 () = stop.cancelled() => break,
                 () = sleep(wait) => {}
             }
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.check().await {
                 tracing::debug!(%error, "the journal's mark could not be moved on");
             }
             if newest.has_changed().unwrap_or(false) {
@@ -98,34 +98,37 @@ impl Keeper {
             }
         }
         // What was sent last is behind the mark, too.
-        while self.marks.tick().await.is_ok() && self.marks.is_anything_under_way() && !abort.is_cancelled() {
+        while self.mark_keeper.advance_if_needed().await.is_ok()
+            && self.mark_keeper.is_anything_under_way()
+            && !abort.is_cancelled()
+        {
             sleep(MARK_PERIOD).await;
         }
         let mark = newest.borrow_and_update().clone();
         self.tell_broker(mark).await;
     }
 
-    async fn look(&mut self) -> Result<(), JournalError> {
+    async fn check(&mut self) -> Result<(), JournalError> {
         let had_asked = self.has_asked_broker;
         self.ask_broker().await;
-        // A new session of the database may have found that it is held.
-        let is_held = self.journal.continuity().held().is_some();
-        if is_held {
+        // A new session of the database may have found that it is suspended.
+        let is_suspended = self.journal.continuity().suspended_because().is_some();
+        if is_suspended {
             // An operator may have mended it, or `punte journal restored` may have made a copy.
             self.read_file();
             self.ask_broker_again().await;
         }
-        if is_held || self.has_asked_broker != had_asked || self.take_over.is_some() {
+        if is_suspended || self.has_asked_broker != had_asked || self.take_over.is_some() {
             return self.compare().await;
         }
-        self.marks.tick().await
+        self.mark_keeper.advance_if_needed().await
     }
 
     fn read_file(&mut self) {
-        self.found = self.marks.find();
+        self.found = self.mark_keeper.find();
         self.is_in_folder = !self.found.kept.is_empty();
         for (_, kept) in &self.found.kept {
-            self.marks.restored_over(kept.sent_before_restore);
+            self.mark_keeper.restored_over(kept.sent_before_restore);
         }
     }
 
@@ -179,8 +182,8 @@ impl Keeper {
         let newest = self.journal.continuity().newest();
         let found = self.journal.mark().await?;
         match self.behind(&found, newest.as_ref()) {
-            Some(why) => self.hold(why, &found),
-            None => self.go_on(found, newest).await?,
+            Some(why) => self.suspend(why, &found),
+            None => self.resume(found, newest).await?,
         }
         Ok(())
     }
@@ -225,13 +228,13 @@ impl Keeper {
     }
 
     fn location(&self) -> String {
-        self.marks.file().map(|file| file.path().display().to_string()).unwrap_or_default()
+        self.mark_keeper.file().map(|file| file.path().display().to_string()).unwrap_or_default()
     }
 
-    fn hold(&mut self, why: String, found: &JournalMark) {
-        let held_since = *self.held_since.get_or_insert_with(Instant::now);
-        if held_since.elapsed() >= GIVE_BACK_AFTER {
-            self.marks.let_send(false);
+    fn suspend(&mut self, why: String, found: &JournalMark) {
+        let suspended_since = *self.suspended_since.get_or_insert_with(Instant::now);
+        if suspended_since.elapsed() >= GIVE_BACK_AFTER {
+            self.mark_keeper.block_sending();
         }
         self.note_what_others_have_done(found);
         self.confirmed_before.get_or_insert(found.confirmed_at);
@@ -239,7 +242,7 @@ impl Keeper {
             tracing::error!("{why}");
             self.told_at = Some(Instant::now());
         }
-        self.journal.continuity().hold(why);
+        self.journal.continuity().suspend(why);
     }
 
     /// A journal that another process has found to be a copy tells until when something was done that is missing in it.
@@ -251,15 +254,15 @@ impl Keeper {
         }
     }
 
-    async fn go_on(&mut self, found: JournalMark, newest: Option<Mark>) -> Result<(), JournalError> {
+    async fn resume(&mut self, found: JournalMark, newest: Option<Mark>) -> Result<(), JournalError> {
         // Until the broker is asked nothing is sent, and no copy is made that would hide that there was none.
         let waits_for_copy = self.lacks_copy(&found) && !self.has_asked_broker;
-        self.marks.restored_over(self.sent_before(&found, newest.as_ref()));
-        self.held_since = None;
+        self.mark_keeper.restored_over(self.sent_before(&found, newest.as_ref()));
+        self.suspended_since = None;
         if self.told_at.take().is_some() {
             tracing::info!("an operator has confirmed the journal, or mended what held it; it goes on");
         }
-        self.journal.continuity().goes_on(found.mark.clone());
+        self.journal.continuity().resume(found.mark.clone());
         if let Some(take_over) = &self.take_over {
             take_over.run().await?;
             self.take_over = None;
@@ -276,8 +279,11 @@ impl Keeper {
         }
         (self.has_copy, self.confirmed_before) = (true, None);
         (self.in_broker, self.spoilt_in_broker) = (None, None);
-        self.marks.copy(found.mark, std::mem::take(&mut self.found)).await;
-        self.marks.let_send(self.has_asked_broker);
+        self.mark_keeper.copy(found.mark, std::mem::take(&mut self.found)).await;
+        match self.has_asked_broker {
+            true => self.mark_keeper.allow_sending(),
+            false => self.mark_keeper.block_sending(),
+        }
         Ok(())
     }
 
@@ -290,7 +296,7 @@ impl Keeper {
     }
 
     async fn tell_broker(&mut self, mark: Option<Mark>) {
-        let Some(mark) = mark.filter(|_| self.has_asked_broker && self.marks.may_send()) else { return };
+        let Some(mark) = mark.filter(|_| self.has_asked_broker && self.mark_keeper.may_send()) else { return };
         let failure = self.broker.keep_mark(&mark).await.err().map(|error| error.to_string());
         if failure.is_some() && failure != self.told_broker_failure {
             let why = failure.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The health check of an agency: a handshake and the declared probe; how that went goes out in words for the operator. Nothing
 //! changes at the agency by it.
 
-use super::{Incoming, halt::Found, status::StatusClass};
+use super::{Incoming, halt::CheckFailure, status::StatusClass};
 use crate::{
     adapter::{Adapter, Probe},
     http_client::{Client, Handshake, SendFailure},
@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// An agency's server as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct HealthReport {
     pub text: String,
     /// What works, but should be known.
     pub warning: Option<String>,
@@ -25,43 +25,47 @@ pub struct Look {
 /// Why nothing can be sent there now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
-pub struct Unwell {
+pub struct HealthCheckFailure {
     pub problem: String,
     pub remedy: &'static str,
     /// Whether it is well but for us.
-    is_not_let_in: bool,
+    is_access_refused: bool,
 }
 
-impl Unwell {
-    pub(super) fn found(&self) -> Found<'_> {
-        if self.is_not_let_in { Found::NotLetIn(&self.problem) } else { Found::Other(&self.problem) }
+impl HealthCheckFailure {
+    pub(super) fn kind(&self) -> CheckFailure<'_> {
+        if self.is_access_refused {
+            CheckFailure::AccessRefused(&self.problem)
+        } else {
+            CheckFailure::Other(&self.problem)
+        }
     }
 }
 
 /// The health checks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one at a time,
 /// and not soon after each other.
 #[derive(Debug, Default)]
-pub struct Looks {
+pub struct HealthChecks {
     begun_at: Mutex<Option<Instant>>,
     under_way: TaskTracker,
     ending: CancellationToken,
 }
 
-const LOOKS_APART: Duration = Duration::from_secs(2);
+const CHECKS_APART: Duration = Duration::from_secs(2);
 
-impl Looks {
-    pub fn begin(&self, look: impl Future<Output = ()> + Send + 'static) {
+impl HealthChecks {
+    pub fn begin(&self, check: impl Future<Output = ()> + Send + 'static) {
         let mut begun_at = self.begun_at.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.under_way.is_empty() {
             return;
         }
-        let wait = begun_at.map_or(Duration::ZERO, |at| LOOKS_APART.saturating_sub(at.elapsed()));
+        let wait = begun_at.map_or(Duration::ZERO, |at| CHECKS_APART.saturating_sub(at.elapsed()));
         *begun_at = Some(Instant::now() + wait);
         let ending = self.ending.clone();
         self.under_way.spawn(async move {
             tokio::select! {
                 () = ending.cancelled() => {}
-                () = async { sleep(wait).await; look.await } => {}
+                () = async { sleep(wait).await; check.await } => {}
             }
         });
     }
@@ -75,9 +79,9 @@ impl Looks {
 }
 
 /// A handshake, and the probe if the adapter declares one.
-pub(super) async fn look(client: &Client, adapter: &Adapter) -> Result<Look, Unwell> {
+pub(super) async fn check_health(client: &Client, adapter: &Adapter) -> Result<HealthReport, HealthCheckFailure> {
     let handshake = client.handshake(&adapter.endpoint).await;
-    let handshake = handshake.map_err(|failure| unwell(&SendFailure::NotSent(failure)))?;
+    let handshake = handshake.map_err(|failure| of_send_failure(&SendFailure::NotSent(failure)))?;
     let probed = send_probe(client, adapter).await?;
     let proof = match (handshake, &probed) {
         (Handshake { is_mutual: false, .. }, _) => "it did not ask for our certificate",
@@ -87,23 +91,23 @@ pub(super) async fn look(client: &Client, adapter: &Adapter) -> Result<Look, Unw
     let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
     let probed = probed.unwrap_or_else(|| "no probe is declared".into());
     let warning = doubt(handshake, adapter.probe.is_some());
-    Ok(Look { text: format!("was reached over {version}; {proof}; {probed}"), warning })
+    Ok(HealthReport { text: format!("was reached over {version}; {proof}; {probed}"), warning })
 }
 
-async fn send_probe(client: &Client, adapter: &Adapter) -> Result<Option<String>, Unwell> {
+async fn send_probe(client: &Client, adapter: &Adapter) -> Result<Option<String>, HealthCheckFailure> {
     let Some(probe) = &adapter.probe else { return Ok(None) };
     let deadline = Instant::now() + adapter.limits.connect_timeout * 2;
-    let answered = client.probe(probe.outgoing(), deadline).await.map_err(|failure| unwell(&failure))?;
-    judged(probe, &answered.received.into()).map(Some)
+    let answered = client.probe(probe.outgoing(), deadline).await.map_err(|failure| of_send_failure(&failure))?;
+    evaluate_probe(probe, &answered.received.into()).map(Some)
 }
 
 /// What the probe's answer says of the agency: nothing but a word about the agency itself shows that requests would reach it.
-pub(super) fn judged(probe: &Probe, answered: &Incoming) -> Result<String, Unwell> {
+pub(super) fn evaluate_probe(probe: &Probe, answered: &Incoming) -> Result<String, HealthCheckFailure> {
     let status = answered.status;
     let told = format!("the probe {} {} was answered with {status}", probe.method, probe.url.path());
-    let (why, remedy, is_not_let_in) = match StatusClass::of(status) {
+    let (why, remedy, is_access_refused) = match StatusClass::of(status) {
         // Some servers say so where they were shown no certificate, or none that they take.
-        StatusClass::Message if status == 400 && answered.is_for_people() => (
+        StatusClass::Message if status == 400 && answered.is_html_page() => (
             " and a page for people: most likely what stands before the agency does not let us in",
             "ask the agency whether its server asks for our certificate, and has its issuer registered",
             true,
@@ -123,7 +127,7 @@ pub(super) fn judged(probe: &Probe, answered: &Incoming) -> Result<String, Unwel
             false,
         ),
     };
-    Err(Unwell { problem: told + why, remedy, is_not_let_in })
+    Err(HealthCheckFailure { problem: told + why, remedy, is_access_refused })
 }
 
 fn doubt(handshake: Handshake, is_probed: bool) -> Option<String> {
@@ -141,7 +145,7 @@ fn doubt(handshake: Handshake, is_probed: bool) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn unwell(failure: &SendFailure) -> Unwell {
+fn of_send_failure(failure: &SendFailure) -> HealthCheckFailure {
     use crate::http_client::{ConnectFailure as Connect, ExchangeFailure as Exchange};
     let remedy = match failure {
         SendFailure::NotSent(Connect::OurCertificate(_))
@@ -159,8 +163,8 @@ fn unwell(failure: &SendFailure) -> Unwell {
         }
         _ => "check the endpoint's host and port, and the way there",
     };
-    let is_not_let_in = failure.refusal_of_our_certificate().is_some();
-    Unwell { problem: failure.to_string(), remedy, is_not_let_in }
+    let is_access_refused = failure.refusal_of_our_certificate().is_some();
+    HealthCheckFailure { problem: failure.to_string(), remedy, is_access_refused }
 }
 
 #[cfg(test)]
@@ -177,9 +181,9 @@ mod tests {
         let found = |status: u16, media_type: &'static str| {
             let media_type = (http::header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
             let headers = http::HeaderMap::from_iter([media_type]);
-            match judged(&probe, &Incoming { status, headers, body: "x".into() }) {
+            match evaluate_probe(&probe, &Incoming { status, headers, body: "x".into() }) {
                 Ok(_) => "well",
-                Err(unwell) if unwell.is_not_let_in => "not let in",
+                Err(failure) if failure.is_access_refused => "not let in",
                 Err(_) => "not well",
             }
         };
@@ -198,12 +202,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn looks_come_one_at_a_time_and_not_soon_after_each_other_and_end_with_the_process() {
-        let (looks, count) = (Looks::default(), Arc::new(AtomicU32::new(0)));
+    async fn health_checks_come_one_at_a_time_and_not_soon_after_each_other_and_end_with_the_process() {
+        let (checks, count) = (HealthChecks::default(), Arc::new(AtomicU32::new(0)));
         let begin_many = async || {
             for _ in 0..20 {
                 let count = count.clone();
-                looks.begin(async move {
+                checks.begin(async move {
                     count.fetch_add(1, Ordering::Relaxed);
                 });
             }
@@ -212,9 +216,9 @@ mod tests {
         begin_many().await;
         begin_many().await;
         assert_eq!(count.load(Ordering::Relaxed), 1, "the second comes later");
-        sleep(LOOKS_APART).await;
+        sleep(CHECKS_APART).await;
         assert_eq!(count.load(Ordering::Relaxed), 2);
-        looks.begin(std::future::pending());
-        looks.end().await;
+        checks.begin(std::future::pending());
+        checks.end().await;
     }
 }

@@ -1,5 +1,5 @@
-//! Marks: an attempt that is about to leave comes in; the journal and its copy in a folder of this process have moved on
-//! before it leaves, once a second at most, so that a backup that was taken before is known to be older.
+//! The mark keeper: an attempt that is about to leave comes in; the journal's mark and its copy in a folder of this process
+//! have moved on before it leaves, once a second at most, so that a backup that was taken before is known to be older.
 
 use crate::{
     domain::{Clock, Effect, Mark, SubmissionId},
@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 
-pub struct Marks {
+pub struct MarkKeeper {
     journal: Arc<dyn Journal>,
     file: Option<MarkFile>,
     clock: Arc<dyn Clock>,
@@ -35,12 +35,12 @@ pub struct Marks {
 }
 
 /// An attempt on its way. When it ends, the mark moves on once more.
-pub struct Leaving<'a>(&'a Marks);
+pub struct SendGuard<'a>(&'a MarkKeeper);
 
 /// What leaves within this time shares a mark.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
-impl Marks {
+impl MarkKeeper {
     pub fn new(journal: Arc<dyn Journal>, file: Option<MarkFile>, clock: Arc<dyn Clock>) -> Self {
         Self {
             journal,
@@ -60,7 +60,7 @@ impl Marks {
     // ── for those who send ───────────────────────────────────────────────────────────────────────────────────────
 
     /// Before anything leaves. A read changes nothing, and nobody has to know of it.
-    pub async fn cover(&self, effect: Effect) -> Result<Option<Leaving<'_>>, JournalError> {
+    pub async fn advance_before_send(&self, effect: Effect) -> Result<Option<SendGuard<'_>>, JournalError> {
         if effect == Effect::Read {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Marks {
         }
         drop(covered_until);
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Leaving(self)))
+        Ok(Some(SendGuard(self)))
     }
 
     pub fn may_send(&self) -> bool {
@@ -86,7 +86,7 @@ impl Marks {
     }
 
     /// Until nothing may leave any more.
-    pub async fn until_held(&self) {
+    pub async fn until_blocked(&self) {
         let _ = self.may_send.subscribe().wait_for(|may| !*may).await;
     }
 
@@ -97,12 +97,16 @@ impl Marks {
 
     // ── for who keeps them ───────────────────────────────────────────────────────────────────────────────────────
 
-    pub fn let_send(&self, may: bool) {
-        self.may_send.send_if_modified(|now| std::mem::replace(now, may) != may);
+    pub fn allow_sending(&self) {
+        self.may_send.send_if_modified(|may| !std::mem::replace(may, true));
+    }
+
+    pub fn block_sending(&self) {
+        self.may_send.send_if_modified(|may| std::mem::replace(may, false));
     }
 
     /// Once a period: whatever has left since is behind the mark afterwards.
-    pub async fn tick(&self) -> Result<(), JournalError> {
+    pub async fn advance_if_needed(&self) -> Result<(), JournalError> {
         let has_sent = self.has_sent.swap(false, Ordering::Relaxed);
         if !has_sent && !self.is_anything_under_way() {
             return self.watch().await;
@@ -150,7 +154,7 @@ impl Marks {
     async fn watch(&self) -> Result<(), JournalError> {
         let continuity = self.journal.continuity();
         let found = self.journal.mark().await?;
-        if continuity.held().is_none() {
+        if continuity.suspended_because().is_none() {
             continuity.note(&found.mark);
         }
         Ok(())
@@ -212,14 +216,14 @@ fn note(newest: &mut Option<Mark>, mark: &Mark) -> bool {
     !is_older
 }
 
-impl Leaving<'_> {
+impl SendGuard<'_> {
     /// It was begun, as the journal knows, and leaves now.
     pub fn leaves(&self, submission: SubmissionId, attempt: u32, begun_at: Timestamp) {
         self.0.journal.continuity().leaves(submission, attempt, begun_at);
     }
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for SendGuard<'_> {
     fn drop(&mut self) {
         self.0.has_sent.store(true, Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);

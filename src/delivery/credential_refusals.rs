@@ -1,5 +1,5 @@
-//! Suspicion: requests that an agency's server did not let in (401, 403, a fault of WS-Security) come in; whether that is
-//! about our certificate, key or token, and not about one request, goes out.
+//! Credential refusals: requests that an agency's server did not let in (401, 403, a fault of WS-Security) come in; whether
+//! that is about our certificate, key or token, and not about one request, goes out.
 //!
 //! One office's clerk may not be allowed what another's is. But distinct requests of two offices, and none let in between
 //! them, have only the installation in common.
@@ -8,7 +8,7 @@ use crate::domain::{OfficeName, SubmissionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
-pub struct Suspicion(Mutex<Refusals>);
+pub struct CredentialRefusals(Mutex<Refusals>);
 
 #[derive(Debug, Default)]
 struct Refusals {
@@ -21,7 +21,7 @@ struct Refusals {
 /// Of one office, more would only be more of the same.
 const REMEMBERED: usize = 8;
 
-impl Suspicion {
+impl CredentialRefusals {
     /// `true`: it is the installation that is not let in.
     pub fn refused(&self, office: &OfficeName, submission: SubmissionId) -> bool {
         let mut refusals = self.refusals();
@@ -33,7 +33,7 @@ impl Suspicion {
     }
 
     /// The agency has answered somebody.
-    pub fn let_in(&self) {
+    pub fn accepted(&self) {
         *self.refusals() = Refusals::default();
     }
 
@@ -49,17 +49,17 @@ mod tests {
     #[test]
     fn only_distinct_requests_of_two_offices_with_none_let_in_between_are_the_installations() {
         let (north, south): (OfficeName, OfficeName) = ("north".parse().unwrap(), "south".parse().unwrap());
-        let suspicion = Suspicion::default();
+        let refusals = CredentialRefusals::default();
         let again = SubmissionId::new();
         for _ in 0..20 {
-            assert!(!suspicion.refused(&north, again));
-            assert!(!suspicion.refused(&north, SubmissionId::new()), "one office alone");
+            assert!(!refusals.refused(&north, again));
+            assert!(!refusals.refused(&north, SubmissionId::new()), "one office alone");
         }
-        suspicion.let_in();
-        assert!(!suspicion.refused(&south, SubmissionId::new()), "somebody was let in");
-        assert!(suspicion.refused(&north, again));
-        assert!(suspicion.refused(&south, SubmissionId::new()), "one more is enough, as long as nobody is let in");
-        suspicion.let_in();
-        assert!(!suspicion.refused(&south, SubmissionId::new()), "it begins anew");
+        refusals.accepted();
+        assert!(!refusals.refused(&south, SubmissionId::new()), "somebody was let in");
+        assert!(refusals.refused(&north, again));
+        assert!(refusals.refused(&south, SubmissionId::new()), "one more is enough, as long as nobody is let in");
+        refusals.accepted();
+        assert!(!refusals.refused(&south, SubmissionId::new()), "it begins anew");
     }
 }

@@ -1,5 +1,5 @@
-//! Earlier: what has come of a submission so far comes in; until when anybody may have signed a word about its reference goes
-//! out.
+//! Earlier replies: what has come of a submission so far comes in; until when anybody may have signed a word about its
+//! reference goes out.
 //!
 //! The agency may say truthfully, and signed, that it has done nothing, and act on the next attempt. Whoever stands in its
 //! place and has no key may keep that word and give it in the place of the next answer.
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Until when something may have been signed about our reference, before the message that is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Earlier {
+pub enum EarlierReplies {
     /// The agency cannot have heard of it.
     Nothing,
     /// By our clock.
@@ -27,13 +27,13 @@ pub enum Earlier {
 /// What a time that is written in whole seconds may lack, and what a message takes to arrive.
 const PAUSE_MARGIN: SignedDuration = SignedDuration::from_secs(2);
 
-impl Earlier {
+impl EarlierReplies {
     /// Whether what was signed then, by a clock that goes wrong by this at most, is younger.
     pub fn is_over_before(self, signed_at: Option<Timestamp>, max_skew: SignedDuration) -> bool {
         match self {
-            Earlier::Nothing => true,
-            Earlier::Until(end) => signed_at.is_some_and(|at| at.duration_since(end) > max_skew),
-            Earlier::Unknown => false,
+            EarlierReplies::Nothing => true,
+            EarlierReplies::Until(end) => signed_at.is_some_and(|at| at.duration_since(end) > max_skew),
+            EarlierReplies::Unknown => false,
         }
     }
 
@@ -43,14 +43,14 @@ impl Earlier {
         let timeout = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
         let reached = attempts.iter().filter(|it| it.number <= progress.attempts && may_have_reached(it));
         let ends: Option<Vec<_>> = reached.map(|it| Some((it.ended_at?, leaves_doubt(it)))).collect();
-        let Some(ends) = ends else { return Earlier::Unknown };
+        let Some(ends) = ends else { return EarlierReplies::Unknown };
         let is_explained = !progress.in_doubt || unknown.is_some() || ends.iter().any(|(_, in_doubt)| *in_doubt);
         if !is_explained {
-            return Earlier::Unknown;
+            return EarlierReplies::Unknown;
         }
         let ends = ends.into_iter().map(|(at, in_doubt)| if in_doubt { later(at, timeout) } else { at });
         let unknown = unknown.filter(|_| progress.in_doubt).map(|at| later(at, timeout));
-        ends.chain(unknown).max().map_or(Earlier::Nothing, Earlier::Until)
+        ends.chain(unknown).max().map_or(EarlierReplies::Nothing, EarlierReplies::Until)
     }
 }
 
@@ -112,9 +112,9 @@ mod tests {
         attempt(number, Some(ended), Some(AttemptOutcome::Failed { fault: Fault::new(code, stage, "") }))
     }
 
-    fn earlier(attempts: &[Attempt], in_doubt: bool, unknown: Option<i64>) -> Earlier {
+    fn earlier(attempts: &[Attempt], in_doubt: bool, unknown: Option<i64>) -> EarlierReplies {
         let progress = Progress { attempts: 9, in_doubt, ..Progress::accepted() };
-        Earlier::of(&progress, attempts, TIMEOUT, unknown.map(at))
+        EarlierReplies::of(&progress, attempts, TIMEOUT, unknown.map(at))
     }
 
     #[test]
@@ -126,21 +126,21 @@ mod tests {
             // The one that is under way.
             attempt(10, None, None),
         ];
-        assert_eq!(earlier(&unsent, false, Some(900)), Earlier::Nothing);
+        assert_eq!(earlier(&unsent, false, Some(900)), EarlierReplies::Nothing);
     }
 
     #[test]
     fn a_word_may_be_as_young_as_the_last_attempt_that_may_have_reached_the_agency() {
         let busy = failed(1, 100, Code::AgencyFaultTransient, Stage::Read);
-        assert_eq!(earlier(std::slice::from_ref(&busy), false, None), Earlier::Until(at(100)));
+        assert_eq!(earlier(std::slice::from_ref(&busy), false, None), EarlierReplies::Until(at(100)));
         let silent = failed(2, 200, Code::NetworkTimeout, Stage::Send);
         let refused = failed(3, 210, Code::NetworkConnect, Stage::Send);
-        assert_eq!(earlier(&[busy.clone(), silent.clone(), refused], true, None), Earlier::Until(at(260)));
-        assert_eq!(earlier(&[busy.clone(), silent], true, Some(900)), Earlier::Until(at(960)));
+        assert_eq!(earlier(&[busy.clone(), silent.clone(), refused], true, None), EarlierReplies::Until(at(260)));
+        assert_eq!(earlier(&[busy.clone(), silent], true, Some(900)), EarlierReplies::Until(at(960)));
         let asked = Attempt { wire: None, ..attempt(2, Some(150), Some(AttemptOutcome::PutBack)) };
-        assert_eq!(earlier(&[busy.clone(), asked], false, None), Earlier::Until(at(150)));
+        assert_eq!(earlier(&[busy.clone(), asked], false, None), EarlierReplies::Until(at(150)));
         // A doubt that no attempt explains is older than this journal.
-        assert_eq!(earlier(std::slice::from_ref(&busy), true, None), Earlier::Unknown);
-        assert_eq!(earlier(&[busy, attempt(2, None, None)], true, None), Earlier::Unknown);
+        assert_eq!(earlier(std::slice::from_ref(&busy), true, None), EarlierReplies::Unknown);
+        assert_eq!(earlier(&[busy, attempt(2, None, None)], true, None), EarlierReplies::Unknown);
     }
 }
