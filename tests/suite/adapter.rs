@@ -386,7 +386,7 @@ fn faults_of_operations_and_their_files_are_told() {
     broken().write(&folder("lookup.jq"), ".").has(&folder("lookup.jq"), "", "only for the effect lookup");
     broken().remove(&folder("request.xml")).has(&folder("request.xml"), "", "is missing");
     broken().remove(&folder("answer.jq")).has(&folder("answer.jq"), "", "cannot be read");
-    broken().write(&folder("answer.jq"), "halt").has(&folder("answer.jq"), "", "names what there is not: `halt`");
+    broken().write(&folder("answer.jq"), "halt").has(&folder("answer.jq"), "", "uses an undefined name: `halt`");
     broken().write(&folder("request.xml"), "{{ a").has(&folder("request.xml"), "", "line 1");
     broken().write(&folder("contract.xsd"), "<x>").has(&folder("contract.xsd"), "", "no usable XML Schema");
     broken().write(&folder("other.xsd"), "<x/>").has(EXTRACT, "*.xsd", "which schema is the first");
