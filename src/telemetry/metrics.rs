@@ -328,6 +328,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_is_in_the_page_for_operators() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md")).unwrap();
+        let names =
+            include_str!("metrics.rs").split("it.register(").skip(1).map(|rest| rest.split('"').nth(1).unwrap());
+        let names: Vec<_> = names.take_while(|name| *name != "/deploy/README.md").collect();
+        assert_eq!(names.len(), 17);
+        for name in names {
+            assert!(page.contains(&format!("`punte_{name}")), "{name}");
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new();
         let agency: AgencyName = "civil-registry".parse().unwrap();
