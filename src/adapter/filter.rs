@@ -68,7 +68,7 @@ impl Filter {
         let program = program.map_err(|faults| {
             let names = faults.iter().flat_map(|(_, undefined)| undefined);
             let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
-            format!("names what there is not: {}", named.join(", "))
+            format!("uses an undefined name: {}", named.join(", "))
         })?;
         let (compares, literals) = (compares(&source), NumbersMet::in_source(&source));
         let source = without_comments(&source);

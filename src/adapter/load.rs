@@ -69,7 +69,8 @@ fn load_agency(
     let elsewhere = place.and_then(|place| place.endpoint.as_deref());
     let endpoint = written.and_then(|written| endpoint(&file, elsewhere.unwrap_or(&written), faults));
     let limits = document.section("limits", faults).and_then(|it| limits(&file, &it, faults));
-    let schedule = document.section("retry", faults).and_then(|it| schedule(&file, &it, faults));
+    let written: Option<ScheduleWritten> = document.section("retry", faults);
+    let schedule = written.and_then(|own| schedule(&file, &own, agency.as_ref().zip(place), faults));
     let breaker = document.section("breaker", faults).and_then(|it| breaker(&file, &it, faults));
     let probe = document.optional_section::<ProbeWritten>("probe", faults);
     let namespaces: Option<BTreeMap<String, String>> = document.section("namespaces", faults);
@@ -107,7 +108,7 @@ fn load_agency(
         protocol: reader.protocol,
         endpoint: reader.endpoint,
         limits: limits?,
-        schedule: place.and_then(|place| place.retry).or(schedule)?,
+        schedule: schedule?,
         breaker: breaker?,
         probe,
         seal: seal?.0,
@@ -206,9 +207,23 @@ fn limits(file: &Path, written: &LimitsWritten, faults: &mut ConfigFaults) -> Op
     })
 }
 
-fn schedule(file: &Path, written: &ScheduleWritten, faults: &mut ConfigFaults) -> Option<Schedule> {
-    let checked = written.check();
-    checked.map_err(|error| faults.add(file, format!("retry.{}", error.key), "is out of range", error.remedy)).ok()
+/// The agency's own schedule, with what this installation has changed of it. Each is checked, so that a fault names the
+/// file that has brought it.
+fn schedule(
+    file: &Path,
+    own: &ScheduleWritten,
+    place: Option<(&AgencyName, &AgencySettings)>,
+    faults: &mut ConfigFaults,
+) -> Option<Schedule> {
+    let of_agency = own.check();
+    let of_agency =
+        of_agency.map_err(|error| faults.add(file, format!("retry.{}", error.key), "is out of range", error.remedy));
+    let of_agency = of_agency.ok()?;
+    let Some((agency, place)) = place else { return Some(of_agency) };
+    let key = |key| format!("agencies.{agency}.retry.{key}");
+    let problem = "is out of range (what is not written here, the agency's own [retry] says)";
+    let changed = place.retry.over(own).check();
+    changed.map_err(|error| faults.add(&place.file, key(error.key), problem, error.remedy)).ok()
 }
 
 fn breaker(file: &Path, written: &BreakerWritten, faults: &mut ConfigFaults) -> Option<BreakerPolicy> {

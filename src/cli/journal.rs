@@ -226,10 +226,26 @@ fn report(counted: &Counted, format: output::Format) {
         }));
     }
     output::line("the journal is taken as it is, and Punte goes on with it:");
-    output::line(format_args!("{uncertain} are uncertain: they may have been sent since, and an operator decides"));
-    output::line(format_args!("{asked_first} are asked about before anything is sent"));
-    output::line(format_args!("{parked} wait for an operator as before, and may have been replayed since"));
-    output::line(format_args!("{as_before} go on: their agencies recognise a repeat, or nothing is changed by it"));
+    let line = |count: &u64, of_one: &str, of_several: &str| match count {
+        1 => output::line(format_args!("1 submission {of_one}")),
+        _ => output::line(format_args!("{count} submissions {of_several}")),
+    };
+    line(
+        uncertain,
+        "is uncertain: it may have been sent since, and an operator decides",
+        "are uncertain: they may have been sent since, and an operator decides",
+    );
+    line(asked_first, "is asked about before anything is sent", "are asked about before anything is sent");
+    line(
+        parked,
+        "waits for an operator as before, and may have been replayed since",
+        "wait for an operator as before, and may have been replayed since",
+    );
+    line(
+        as_before,
+        "goes on: its agency recognises a repeat, or nothing is changed by it",
+        "go on: their agencies recognise a repeat, or nothing is changed by it",
+    );
     output::line(
         "what was accepted after this state is not in the journal: an office that sends such a request again has it done again",
     );

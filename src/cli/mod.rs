@@ -8,9 +8,7 @@ mod wanted_roles;
 mod check;
 mod check_online;
 mod demo;
-mod http_file;
 mod journal;
-mod messages;
 mod named;
 mod operator;
 mod output;
@@ -24,7 +22,6 @@ mod simulate;
 mod submissions;
 mod uncertain;
 pub mod trust;
-pub mod trust_policy;
 pub mod trust_verify;
 
 use config_file::ConfigFile;

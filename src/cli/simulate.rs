@@ -20,10 +20,24 @@ While it runs:
   curl http://CONTROL/simulator/ledger
   curl -X PUT http://CONTROL/simulator/behaviour -H 'Content-Type: application/json' -d '[{\"delay_ms\": 500}]'
 
-A plan is {delay_ms, answer_delay_ms, fault, times}; plans of a list follow each other, null ends them. The faults: {\"status\": {\"code\": 500}},
-{\"page\": {\"code\": 200}}, {\"soap-fault\": {\"blames\": \"server\"}}, reset-before-effect, reset-after-effect, garbage, garbage-in-turn,
-wrong-content-type, huge-answer, truncated-answer, wrong-signature, no-signature, foreign-signature, stale-timestamp, other-reference,
-{\"slow-drip\": {\"millis_per_byte\": 50}}, answer-twice, broken-http-in-turn, rogue-certificate, renewed-certificate.")]
+A plan is {delay_ms, answer_delay_ms, fault, about, times}, each of which may be left out: delay_ms before anything else,
+answer_delay_ms between the effect and the answer, about a text that must stand in the request (others are served well), times for so
+many requests (without it for all). Plans of a list follow each other, null ends them.
+
+Faults without an effect, unless after_effect is true:
+  {\"status\": {\"code\": 503, \"retry_after_secs\": 7, \"after_effect\": false}}
+  {\"soap-fault\": {\"blames\": \"server\", \"after_effect\": false, \"unsigned\": false}}     or client; REST: a JSON error, 500 or 400
+  {\"page\": {\"code\": 200}}     a page for people
+  busy     the example's passing fault, signed, about this request
+  reset-before-effect, rogue-certificate, renewed-certificate     the last two count connections, not requests
+Faults after the effect:
+  reset-after-effect, garbage, garbage-in-turn, wrong-content-type, huge-answer, truncated-answer, broken-http-in-turn, answer-twice,
+  wrong-signature, no-signature, foreign-signature, stale-timestamp, other-reference
+  {\"empty-answer\": {\"code\": 200}}     no body and no signature
+  {\"rewritten-status\": {\"code\": 500}}     the signed answer under another status
+  {\"slow-drip\": {\"millis_per_byte\": 50}}
+  swapped     the answers to two requests that come together are given to each other
+  older-busy     busy at first; afterwards the agency acts, and that older word comes in the place of its answer")]
 pub struct Simulate {
     /// The agency: the name of its folder below the adapters
     pub agency: AgencyName,
@@ -105,6 +119,27 @@ mod tests {
     struct Line {
         #[command(flatten)]
         simulate: Simulate,
+    }
+
+    /// The names that serde says it expects, in the place of one that it does not know.
+    fn expected(behaviour: &serde_json::Value) -> Vec<String> {
+        let Err(error) = SimulatorBehaviour::try_from(behaviour.clone()) else { panic!("{behaviour} is known") };
+        let error = error.to_string();
+        let names = error.split_once("unknown ").and_then(|(_, rest)| rest.split_once("expected "));
+        names.map_or(Vec::new(), |(_, names)| names.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn every_fault_and_every_key_of_a_plan_is_in_the_help() {
+        let help = Line::command().render_long_help().to_string();
+        let words: std::collections::BTreeSet<_> =
+            help.split(|it: char| !it.is_ascii_alphanumeric() && it != '-' && it != '_').collect();
+        let faults = expected(&json!({"fault": "no-such"}));
+        assert!(faults.len() > 20, "{faults:?}");
+        let of_faults = faults.iter().flat_map(|fault| expected(&json!({"fault": {fault: {"no_such": 1}}})));
+        let names = of_faults.chain(expected(&json!({"no_such": 1}))).chain(faults.iter().cloned());
+        let missing: Vec<_> = names.filter(|name| !words.contains(name.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

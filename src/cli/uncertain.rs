@@ -111,7 +111,7 @@ impl List {
             }
         }
         if number == 0 {
-            output::aside("of nothing that waits for an operator is the outcome unknown");
+            output::aside("nothing that waits for an operator has an unknown outcome");
         }
         Ok(exit::DONE)
     }

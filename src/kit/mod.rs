@@ -1,5 +1,6 @@
 //! What is not the bus: for people who write adapters and tests. Nothing that carries a submission passes through here.
 
+pub mod signature_check;
 pub mod simulator;
 pub mod test_stack;
 

@@ -1,7 +1,7 @@
 //! `[agencies.<agency>]`: where an agency is reached in this installation, and the key files that belong to it.
 
-use super::{ConfigFaults, Document, ScheduleWritten, Secret};
-use crate::domain::{AgencyName, Schedule};
+use super::{ConfigFaults, Document, ScheduleChanges, Secret};
+use crate::domain::AgencyName;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,12 +12,14 @@ use std::{
 /// What an installation says about an agency, beside what its adapter says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgencySettings {
+    /// Where all this is written.
+    pub file: PathBuf,
     /// Instead of the adapter's endpoint.
     pub endpoint: Option<String>,
     /// Instead of the files whose paths derive from the agency's name.
     pub secrets: Option<SecretFiles>,
-    /// Instead of the adapter's retry schedule.
-    pub retry: Option<Schedule>,
+    /// Keys of the adapter's retry schedule that have another value here. They are checked together with the adapter's.
+    pub retry: ScheduleChanges,
 }
 
 /// The key files of one agency. All are PEM.
@@ -64,7 +66,8 @@ struct Written {
     /// One that will not do may hold a password.
     endpoint: Option<Secret>,
     secrets: Option<PathBuf>,
-    retry: Option<ScheduleWritten>,
+    #[serde(default)]
+    retry: ScheduleChanges,
 }
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<AgencyName, AgencySettings> {
@@ -74,10 +77,12 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> BTreeMap<A
         match name.parse::<AgencyName>() {
             Ok(agency) => {
                 let secrets = written.secrets.map(|folder| SecretFiles::within(&main.path(&folder)));
-                let retry = written.retry.and_then(|retry| schedule(main, &agency, &retry, faults));
                 let endpoint = written.endpoint.map(|it| it.reveal().to_owned());
                 let endpoint = endpoint.filter(|endpoint| check_endpoint(main, &agency, endpoint, faults));
-                agencies.insert(agency, AgencySettings { endpoint, secrets, retry });
+                agencies.insert(
+                    agency,
+                    AgencySettings { file: main.file().to_owned(), endpoint, secrets, retry: written.retry },
+                );
             }
             Err(error) => faults.add(main.file(), format!("agencies.{name}"), error, "mend the name"),
         }
@@ -98,18 +103,4 @@ fn check_endpoint(main: &Document, agency: &AgencyName, endpoint: &str, faults: 
         faults.add(main.file(), key, "is no https address", remedy);
     }
     is_good
-}
-
-fn schedule(
-    main: &Document,
-    agency: &AgencyName,
-    written: &ScheduleWritten,
-    faults: &mut ConfigFaults,
-) -> Option<Schedule> {
-    let checked = written.check();
-    if let Err(error) = &checked {
-        let key = format!("agencies.{agency}.retry.{}", error.key);
-        faults.add(main.file(), key, "is out of range", error.remedy);
-    }
-    checked.ok()
 }

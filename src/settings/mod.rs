@@ -26,7 +26,7 @@ pub use faults::{ConfigFault, ConfigFaults};
 pub use gateway::{AttachmentSettings, GatewaySettings, OperationsSettings};
 pub use journal::{JournalSettings, JournalStore, PostgresServer, Retention};
 pub use offices::{CertificateMatch, OfficeSettings, WebhookSettings};
-pub use schedule::ScheduleWritten;
+pub use schedule::{ScheduleChanges, ScheduleWritten};
 use scheduler::SchedulerSettings;
 pub use secret::Secret;
 pub use sources::{Effective, Source};

@@ -52,6 +52,32 @@ impl ScheduleWritten {
     }
 }
 
+/// Keys of an agency's schedule that an installation sets anew; those that it leaves out stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleChanges {
+    pub first_wait_secs: Option<f64>,
+    pub max_wait_secs: Option<f64>,
+    pub factor: Option<f64>,
+    pub jitter: Option<f64>,
+    pub max_attempts: Option<u32>,
+    pub max_retry_after_secs: Option<f64>,
+}
+
+impl ScheduleChanges {
+    /// The agency's own schedule with these keys in the place of its.
+    pub fn over(&self, own: &ScheduleWritten) -> ScheduleWritten {
+        ScheduleWritten {
+            first_wait_secs: self.first_wait_secs.unwrap_or(own.first_wait_secs),
+            max_wait_secs: self.max_wait_secs.unwrap_or(own.max_wait_secs),
+            factor: self.factor.unwrap_or(own.factor),
+            jitter: self.jitter.unwrap_or(own.jitter),
+            max_attempts: self.max_attempts.unwrap_or(own.max_attempts),
+            max_retry_after_secs: self.max_retry_after_secs.unwrap_or(own.max_retry_after_secs),
+        }
+    }
+}
+
 pub(super) fn read(document: &mut Document, name: &str, faults: &mut ConfigFaults) -> Option<Schedule> {
     let written: ScheduleWritten = document.effective_section(name, faults)?;
     match written.check() {

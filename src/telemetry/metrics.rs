@@ -328,6 +328,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_is_in_the_page_for_operators() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md")).unwrap();
+        let (registered, _) = include_str!("metrics.rs").split_once("#[cfg(test)]").unwrap();
+        let names: Vec<_> = registered.split("it.register(").skip(1).map(|it| it.split('"').nth(1).unwrap()).collect();
+        assert_eq!(names.len(), 17);
+        for name in names {
+            assert!(page.contains(&format!("`punte_{name}")), "{name}");
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new();
         let agency: AgencyName = "civil-registry".parse().unwrap();

@@ -92,7 +92,7 @@ async fn nothing_happens(cluster: &ProcessCluster, number: usize, before: usize)
 /// Every effect happened once, and what nobody can know stands in front of an operator.
 async fn an_operator_goes_on(cluster: &mut ProcessCluster, accepted: &[(String, &'static str)]) {
     let told = punte(cluster, &["journal", "restored", "--by", "A. Operator"]);
-    assert!(told.contains("3 are uncertain"), "{told}");
+    assert!(told.contains("3 submissions are uncertain"), "{told}");
     everything_is_done_once(cluster, accepted).await;
 }
 
@@ -171,7 +171,7 @@ async fn a_file_of_before_anything_was_sent_is_put_back_and_nothing_is_done_twic
     until_it_says(&cluster, 0, said, "the broker knows of what was sent").await;
     cluster.kill(0);
     let told = punte(&cluster, &["journal", "restored"]);
-    assert!(told.contains("3 are uncertain"), "{told}");
+    assert!(told.contains("3 submissions are uncertain"), "{told}");
     cluster.start(0);
     everything_is_done_once(&cluster, &accepted).await;
 }
@@ -220,7 +220,7 @@ async fn an_older_file_is_noticed_by_another_name_and_with_its_marks_copy_spoilt
     }
     put_back();
     let told = punte(&cluster, &["journal", "restored"]);
-    assert!(told.contains("3 are uncertain"), "{told}");
+    assert!(told.contains("3 submissions are uncertain"), "{told}");
     assert!(mark.is_file(), "there is a copy again");
     cluster.start(0);
     everything_is_done_once(&cluster, &accepted).await;

@@ -4,12 +4,13 @@ use crate::environment::services_of_small_attachments;
 use punte::{
     adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer, load_adapters},
     catalogue::Catalogue,
-    settings::{AgencySettings, ConfigFaults},
+    settings::{AgencySettings, ConfigFaults, ScheduleChanges},
 };
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 fn repository(part: &str) -> PathBuf {
@@ -385,7 +386,7 @@ fn faults_of_operations_and_their_files_are_told() {
     broken().write(&folder("lookup.jq"), ".").has(&folder("lookup.jq"), "", "only for the effect lookup");
     broken().remove(&folder("request.xml")).has(&folder("request.xml"), "", "is missing");
     broken().remove(&folder("answer.jq")).has(&folder("answer.jq"), "", "cannot be read");
-    broken().write(&folder("answer.jq"), "halt").has(&folder("answer.jq"), "", "names what there is not: `halt`");
+    broken().write(&folder("answer.jq"), "halt").has(&folder("answer.jq"), "", "uses an undefined name: `halt`");
     broken().write(&folder("request.xml"), "{{ a").has(&folder("request.xml"), "", "line 1");
     broken().write(&folder("contract.xsd"), "<x>").has(&folder("contract.xsd"), "", "no usable XML Schema");
     broken().write(&folder("other.xsd"), "<x/>").has(EXTRACT, "*.xsd", "which schema is the first");
@@ -482,6 +483,35 @@ fn an_installation_may_name_another_address_but_no_other_agency() {
     ]);
     let (_, faults) = load(&repository("adapters"), &places);
     assert_eq!(faults.0.len(), 1, "{faults}");
+}
+
+#[test]
+fn an_installation_changes_single_keys_of_a_schedule_and_a_fault_names_the_file_that_has_brought_it() {
+    let agency: punte::domain::AgencyName = "civil-registry".parse().unwrap();
+    let loaded = |folder: &Path, retry: ScheduleChanges| {
+        let place = AgencySettings { file: "punte.toml".into(), retry, ..AgencySettings::default() };
+        load(folder, &BTreeMap::from([(agency.clone(), place)]))
+    };
+    // The agency's own: 2 to 600 s, factor 2, jitter 0.2, 8 tries, a Retry-After up to 900 s.
+    let changes = ScheduleChanges { max_attempts: Some(20), jitter: Some(0.0), ..ScheduleChanges::default() };
+    let (adapters, faults) = loaded(&repository("adapters"), changes);
+    assert!(faults.is_empty(), "{faults}");
+    let schedule = adapters.agency(&agency).unwrap().schedule;
+    let secs = |secs| Some(Duration::from_secs(secs));
+    assert_eq!((schedule.max_attempts(), schedule.wait_after(1, None)), (20, secs(2)));
+    assert_eq!((schedule.wait_after(19, None), schedule.wait_after(1, secs(5000))), (secs(600), secs(900)));
+    // 1 s is less than the agency's own first wait.
+    let changes = ScheduleChanges { max_wait_secs: Some(1.0), ..ScheduleChanges::default() };
+    let (_, faults) = loaded(&repository("adapters"), changes);
+    let told: Vec<_> = faults.0.iter().map(|it| (it.file.as_path(), it.key.as_str())).collect();
+    let key = "agencies.civil-registry.retry.first_wait_secs";
+    assert_eq!(told, [(Path::new("punte.toml"), key)], "{faults}");
+    let broken = Broken::new();
+    broken.edit(REGISTRY, "max_attempts = 8", "max_attempts = 0");
+    let changes = ScheduleChanges { max_attempts: Some(8), ..ScheduleChanges::default() };
+    let (_, faults) = loaded(broken.folder.path(), changes);
+    let told: Vec<_> = faults.0.iter().map(|it| (it.file.as_path(), it.key.as_str())).collect();
+    assert_eq!(told, [(broken.file(REGISTRY).as_path(), "retry.max_attempts")], "{faults}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The program as its users meet it: command lines come in, output and exit codes go out.
 
 mod broken;
+mod example;
 mod secrets;
 
 use crate::journal::files_with;

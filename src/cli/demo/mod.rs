@@ -64,8 +64,8 @@ impl Demo {
     async fn show(self) -> anyhow::Result<bool> {
         let mut stop = StopSignals::listen()?;
         let queues = self.broker.clone().map(Queues::new);
-        let presenter =
-            Presenter { json: self.json, queue_prefix: queues.as_ref().map(|queues| queues.prefix.clone()) };
+        let queue_prefix = queues.as_ref().map(|queues| queues.prefix.clone());
+        let presenter = Presenter { json: self.json, queue_prefix, stays: self.stay };
         presenter.title();
         let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
         let stack = TestStack::started(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;

@@ -13,6 +13,8 @@ pub struct Presenter {
     pub json: bool,
     /// RabbitMQ's names begin with this; `None` for the embedded broker.
     pub queue_prefix: Option<String>,
+    /// Everything has been kept running until it was stopped.
+    pub stays: bool,
 }
 
 impl Presenter {
@@ -31,7 +33,7 @@ impl Presenter {
                 "            simulated `{agency}`, speaks {protocol}, checks our signature, signs its answers"
             ));
         }
-        self.say("  journal   SQLite: every step below is on disk before the next one begins");
+        self.say("  journal   SQLite: each request is on disk before the office gets its number");
         match &self.queue_prefix {
             Some(prefix) => self.say(&format!("  broker    RabbitMQ, quorum queues {prefix}.work.*")),
             None => self.say("  broker    embedded in this process; --broker amqp://... uses RabbitMQ"),
@@ -153,9 +155,8 @@ impl Presenter {
     pub fn removal(&self, removed: Result<bool, BrokerError>) {
         match (&self.queue_prefix, removed) {
             (Some(prefix), Ok(true)) => {
-                self.say(&format!(
-                    "The queues {prefix}.* are removed from RabbitMQ again; --stay keeps them to look at."
-                ));
+                let hint = if self.stays { "" } else { "; --stay keeps them to look at" };
+                self.say(&format!("The queues {prefix}.* are removed from RabbitMQ again{hint}."));
             }
             (Some(prefix), Err(error)) => {
                 self.say(&format!("The queues {prefix}.* could not be removed from RabbitMQ: {error}"));

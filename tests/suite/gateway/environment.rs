@@ -252,6 +252,12 @@ pub fn check(method: &Method, path: &str, said: &Said) {
                 response = document.pointer(&reference[1..]).unwrap();
             }
             assert!(response.is_object(), "{method} {} answered {}, undocumented", route.path, said.status);
+            let headers = &response["headers"];
+            for (name, _) in headers.as_object().into_iter().flatten().filter(|(_, it)| it["required"] == true) {
+                assert!(said.header(name).is_some(), "{method} {} {}: no {name}", route.path, said.status);
+            }
+            let is_told = said.header("retry-after").is_none() || headers["Retry-After"].is_object();
+            assert!(is_told, "{method} {} {}: Retry-After is undocumented", route.path, said.status);
             if said.status == StatusCode::NO_CONTENT {
                 return;
             }

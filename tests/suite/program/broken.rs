@@ -181,6 +181,13 @@ fn what_serve_would_refuse_is_foreseen_with_file_line_key_and_way_out() {
             "agencies.civil-registry.endpoint",
             "no https address",
         ),
+        (
+            "punte.toml",
+            "[webhooks]",
+            agency("civil-registry.retry]\nmax_wait_secs = 1"),
+            "agencies.civil-registry.retry.first_wait_secs",
+            "the agency's own [retry]",
+        ),
         ("punte.toml", "[webhooks]", agency("civil-registri]"), "agencies.civil-registri", "no such adapter"),
         (
             "offices.toml",

@@ -8,10 +8,8 @@ use super::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use punte::{
-    cli::{
-        trust_policy::PolicyFiles,
-        trust_verify::{self, Verdict, Verify, verify_message},
-    },
+    cli::trust_verify::{self, PolicyArguments, Verify},
+    kit::signature_check::{Verdict, verify_message},
     trust::{
         Algorithm, JwsForm, KeyIdForm,
         http_signature::{self, HttpMessage, HttpStart},
@@ -72,7 +70,7 @@ fn the_exit_code_is_the_verdict() {
     let signed = wss::sign(&envelope(), &wss_profile(Algorithm::RsaSha256), &agency_signer("soap"), now).unwrap();
     let (good, bad) = (folder.put("good", &signed), folder.put("bad", signed.replace("Ana", "Eve")));
     let exit = |message: Vec<PathBuf>, json: bool, in_sequence: bool| {
-        let policy = PolicyFiles { profile: Some(profile.clone()), ..PolicyFiles::default() };
+        let policy = PolicyArguments { profile: Some(profile.clone()), ..PolicyArguments::default() };
         trust_verify::run(&Verify { policy, message, payload: None, now: None, in_sequence, json })
     };
     assert_eq!(exit(vec![good.clone()], true, false), ExitCode::SUCCESS);

@@ -1,28 +1,23 @@
-//! Whose signatures count when one verifies by hand, as the command line says: files come in, an answer policy goes out.
+//! Whose signatures count when one checks by hand: names of files come in, an answer policy goes out.
 
 use crate::{
     domain::SubjectMatch,
     trust::{AnswerPolicy, AnswerProfile, SealAsWritten, SignersAsFiles},
 };
-use clap::Args;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Whose signatures count.
-#[derive(Args, Default)]
+/// Whose signatures count. Something is given: a profile, certificates, or an authority.
+#[derive(Default)]
 pub struct PolicyFiles {
-    /// A TOML file with a table `seal`: an agency.toml will do
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["certificate", "ca"])]
+    /// TOML with a table `seal`: an agency.toml will do.
     pub profile: Option<PathBuf>,
-    /// The signers' certificates (PEM), instead of those that the profile names
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "ca")]
-    pub certificate: Vec<PathBuf>,
-    /// The signers' authority (PEM), instead of what the profile names
-    #[arg(long, value_name = "FILE")]
+    /// The signers' certificates, in the place of those that the profile names.
+    pub certificates: Vec<PathBuf>,
+    /// The signers' authority, in the place of what the profile names.
     pub ca: Option<PathBuf>,
-    /// With --ca: only the holder of this name, a common name or a whole subject
-    #[arg(long, value_name = "NAME", requires = "ca")]
+    /// Only this holder of a certificate of `ca`.
     pub subject: Option<SubjectMatch>,
 }
 
@@ -40,7 +35,7 @@ impl PolicyFiles {
     /// The error names file and key, never a certificate's content.
     pub fn load(&self, now: Timestamp) -> Result<AnswerPolicy, String> {
         let mut answer = self.profile()?;
-        match (&self.ca, self.certificate.as_slice()) {
+        match (&self.ca, self.certificates.as_slice()) {
             (Some(path), _) => {
                 answer.signers = SignersAsFiles::Authority { path: path.clone(), subject: self.subject.clone() };
             }

@@ -10,7 +10,7 @@ use std::{
 const MAX_BYTES: u64 = 17 << 20;
 
 /// A folder stands for all files in it and below, in the order of their names; hidden ones are left out.
-pub(super) fn listed(named: &[PathBuf]) -> Vec<PathBuf> {
+pub fn listed(named: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in named {
         match path.is_dir() {
