@@ -80,7 +80,7 @@ async fn readiness(cluster: &ProcessCluster, number: usize) -> String {
 async fn nothing_happens(cluster: &ProcessCluster, number: usize, before: usize) {
     let ready = readiness(cluster, number).await;
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("punte journal restored"), "{ready}");
-    let url = cluster.office.doors.url();
+    let url = cluster.office.gateways.url();
     let request = cluster.office.client.post(url).header("idempotency-key", "after-the-restore");
     let body = crate::environment::request("person-lookup", crate::environment::CITIZEN).to_string();
     let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
