@@ -42,8 +42,8 @@ pub struct AgencyState {
     pub signed_on_the_spot: AtomicU64,
 }
 
-/// A door that is open before the agency is there, so that its address can be written down.
-pub struct Door {
+/// A listener that is open before the agency is there, so that its address can be written down.
+pub struct AgencyListener {
     listener: std::net::TcpListener,
 }
 
@@ -72,7 +72,7 @@ const ANSWER: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   </soap:Body>
 </soap:Envelope>"#;
 
-impl Door {
+impl AgencyListener {
     pub fn open() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
@@ -86,7 +86,7 @@ impl Door {
 
 impl Agency {
     /// `folder` holds the agency's keys, as `dev_pki` writes them for a simulator.
-    pub fn begin(door: Door, folder: &Path) -> anyhow::Result<Self> {
+    pub fn begin(listener: AgencyListener, folder: &Path) -> anyhow::Result<Self> {
         let now = Timestamp::now();
         let identity = |name: &str, purpose: Purpose| {
             let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
@@ -107,7 +107,7 @@ impl Agency {
             answered: AtomicU64::new(0),
             signed_on_the_spot: AtomicU64::new(0),
         });
-        let listener = TcpListener::from_std(door.listener)?;
+        let listener = TcpListener::from_std(listener.listener)?;
         let listening = tokio::spawn(listen(listener, TlsAcceptor::from(Arc::new(tls)), state.clone()));
         Ok(Self { state, listening })
     }

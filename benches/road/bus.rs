@@ -1,7 +1,7 @@
 //! Punte as it is run: its own process over an installation of its own, with an agency that the measurement plays.
 
 use crate::{
-    agency::{Agency, Door},
+    agency::{Agency, AgencyListener},
     environment::{self, BenchEnvironment},
     load_client::{Expected, Question},
     process::Running,
@@ -65,8 +65,8 @@ impl Default for InstallationPlan<'_> {
 impl Installation {
     pub async fn prepare(plan: InstallationPlan<'_>) -> anyhow::Result<Self> {
         let env = BenchEnvironment::make(plan.agencies, plan.algorithm)?;
-        let door = Door::open()?;
-        let agency_port = door.port()?;
+        let listener = AgencyListener::open()?;
+        let agency_port = listener.port()?;
         let mut stack = TestStackPlan::of_project(env.folder());
         stack.services = env.folder().join("services");
         stack.journal_url = plan.postgres.map(str::to_owned);
@@ -83,7 +83,7 @@ impl Installation {
         environment::edit(&stack.folder.path().join("offices.toml"), |text| {
             text.replacen(usual, &first, 1).replace(usual, &others)
         })?;
-        let agency = Agency::begin(door, &stack.secrets().join("simulators").join(&env.agencies[0]))?;
+        let agency = Agency::begin(listener, &stack.secrets().join("simulators").join(&env.agencies[0]))?;
         Ok(Self { stack, agency, agency_port, env })
     }
 

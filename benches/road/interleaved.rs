@@ -4,7 +4,7 @@
 use crate::{
     agency::Agency,
     figures::{Clocks, Figures, Round},
-    load_client::{Question, Shift, ask, pour},
+    load_client::{Question, Run, ask, offer},
     process::Usage,
 };
 use std::{
@@ -89,12 +89,12 @@ impl Rules {
         }
         let answered = Arc::new(AtomicUsize::new(0));
         let mut beside = match &subject.beside {
-            Some(beside) => Some(pour(&beside.question, beside.clients, beside.per_second, &answered).await?),
+            Some(beside) => Some(offer(&beside.question, beside.clients, beside.per_second, &answered).await?),
             None => None,
         };
         let (begun, duration) = (Instant::now(), Duration::from_secs_f64(self.seconds));
-        let shift = Shift { clients, duration, spread: self.spread };
-        let (served, begin) = ask(&subject.question, shift, || self.clocks(subject.pid)).await?;
+        let run = Run { clients, duration, spread: self.spread };
+        let (served, begin) = ask(&subject.question, run, || self.clocks(subject.pid)).await?;
         if beside.is_some() {
             let rate = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
             eprintln!("{}: {rate:.0} requests/s were answered beside it", subject.name);

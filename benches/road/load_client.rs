@@ -55,21 +55,21 @@ struct Client {
 
 /// How many clients ask, and for how long each.
 #[derive(Debug, Clone, Copy)]
-pub struct Shift {
+pub struct Run {
     pub clients: usize,
     pub duration: Duration,
     /// They begin one after the other, evenly over so long.
     pub spread: Duration,
 }
 
-impl Shift {
+impl Run {
     /// One request, to see that it is answered.
     pub const TRIAL: Self = Self { clients: 1, duration: Duration::ZERO, spread: Duration::ZERO };
 }
 
 /// `begin` is called once all are connected and have had one answer each.
-pub async fn ask<T>(question: &Question, shift: Shift, begin: impl FnOnce() -> T) -> anyhow::Result<(Served, T)> {
-    let Shift { clients, duration, spread } = shift;
+pub async fn ask<T>(question: &Question, run: Run, begin: impl FnOnce() -> T) -> anyhow::Result<(Served, T)> {
+    let Run { clients, duration, spread } = run;
     let mut connected = Vec::new();
     for number in 0..clients {
         connected.push(Client::connect(question, number).await?);
@@ -108,19 +108,19 @@ pub async fn ask<T>(question: &Question, shift: Shift, begin: impl FnOnce() -> T
 
 /// Requests that come at their own pace, whatever becomes of them: no faster than `per_second` over all clients. Each that
 /// was answered is counted.
-pub async fn pour(
+pub async fn offer(
     question: &Question,
     clients: usize,
     per_second: f64,
     answered: &Arc<AtomicUsize>,
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let mut pouring = JoinSet::new();
+    let mut offering = JoinSet::new();
     for number in 0..clients {
         let mut client = Client::connect(question, number).await?;
         let mut pace = tokio::time::interval(Duration::from_secs_f64(clients as f64 / per_second));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let answered = answered.clone();
-        pouring.spawn(async move {
+        offering.spawn(async move {
             loop {
                 pace.tick().await;
                 client.ask().await?;
@@ -128,7 +128,7 @@ pub async fn pour(
             }
         });
     }
-    Ok(pouring)
+    Ok(offering)
 }
 
 impl Served {

@@ -167,7 +167,7 @@ mod tests {
     fn members_that_a_newer_release_has_added_are_passed_over() {
         let item = item();
         let mut newer = serde_json::from_slice::<serde_json::Value>(&item.to_bytes()).unwrap();
-        newer["lane"] = "express".into();
+        newer["route"] = "express".into();
         newer["hints"] = serde_json::json!({"size_bytes": 7, "agency": "another"});
         assert_eq!(WorkItem::from_bytes(newer.to_string().as_bytes()), Ok(item));
     }

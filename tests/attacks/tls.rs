@@ -1,8 +1,8 @@
-//! TLS in both directions: whoever shows bad papers, or speaks an old or another protocol, is shown no payload.
+//! TLS in both directions: whoever shows bad certificates, or speaks an old or another protocol, is shown no payload.
 
 mod agency;
 mod door;
 mod graded;
-pub mod papers;
+pub mod certificates;
 mod receiver;
 mod stranger;

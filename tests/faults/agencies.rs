@@ -62,7 +62,7 @@ fn bad_days() -> Vec<(&'static str, Value, Met)> {
 async fn agencies_with_every_kind_of_bad_day_get_everything_once() {
     let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
     cluster.post("person-lookup").await;
-    let counters = cluster.open_counters(2, Duration::from_millis(20));
+    let clients = cluster.open_load_clients(2, Duration::from_millis(20));
     for (name, behaviour, met) in bad_days() {
         cluster.behave(&behaviour);
         let before: Vec<u64> = cluster.agencies.values().map(met).collect();
@@ -87,7 +87,7 @@ async fn agencies_with_every_kind_of_bad_day_get_everything_once() {
         until("flaps", || cluster.agencies["legal-events"].requests() > 0).await;
     }
     cluster.figures.fault("agency is flapping");
-    counters.close().await;
+    clients.close().await;
     cluster.audit().await;
 }
 
@@ -123,7 +123,7 @@ async fn garbage_for_long_harms_nobody() {
     let length = Duration::from_secs(if is_long() { 3600 } else { 10 });
     let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
     cluster.warm_up().await;
-    let counters = cluster.open_counters(2, Duration::from_millis(if is_long() { 2000 } else { 200 }));
+    let clients = cluster.open_load_clients(2, Duration::from_millis(if is_long() { 2000 } else { 200 }));
     cluster.agencies["civil-registry"].behave(&json!({"fault": "garbage-in-turn"}));
     let (begun, before) = (Instant::now(), cluster.agencies["civil-registry"].requests());
     while begun.elapsed() < length {
@@ -137,7 +137,7 @@ async fn garbage_for_long_harms_nobody() {
     until("sends garbage in turn", || cluster.agencies["civil-registry"].requests() >= before + 6).await;
     cluster.behave(&Value::Null);
     cluster.figures.fault("agency sends garbage in turn");
-    counters.close().await;
+    clients.close().await;
     cluster.audit().await;
 }
 

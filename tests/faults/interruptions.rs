@@ -40,7 +40,7 @@ async fn a_postgres_that_goes_away_under_load_costs_only_time() {
     })
     .await;
     cluster.post("person-lookup").await;
-    let counters = cluster.open_counters(2, Duration::from_millis(30));
+    let clients = cluster.open_load_clients(2, Duration::from_millis(30));
     for _ in 0..2 {
         cluster.behave(&json!({"delay_ms": 200}));
         sleep(Duration::from_secs(1)).await;
@@ -50,7 +50,7 @@ async fn a_postgres_that_goes_away_under_load_costs_only_time() {
         cluster.behave(&json!({"fault": "reset-after-effect", "times": 1}));
         sleep(Duration::from_secs(1)).await;
     }
-    counters.close().await;
+    clients.close().await;
     cluster.behave(&Value::Null);
     cluster.figures.fault("PostgreSQL stopped and started");
     cluster.audit().await;

@@ -37,7 +37,7 @@ fn mood(random: &mut StdRng) -> Value {
 async fn survives(mut cluster: ProcessCluster) {
     let mut random = chance();
     cluster.post("person-lookup").await;
-    let counters = cluster.open_counters(3, Duration::from_millis(20));
+    let clients = cluster.open_load_clients(3, Duration::from_millis(20));
     let (begun, mut frozen) = (Instant::now(), BTreeMap::new());
     while begun.elapsed() < trouble() {
         for agency in cluster.agencies.values() {
@@ -62,7 +62,7 @@ async fn survives(mut cluster: ProcessCluster) {
         }
     }
     thaw(&mut cluster, &mut frozen, |_, _| true);
-    counters.close().await;
+    clients.close().await;
     cluster.behave(&Value::Null);
     let figures = cluster.audit().await;
     assert!(figures.deaths() >= 3, "hardly anything was killed: {figures:?}");
@@ -101,14 +101,14 @@ async fn memory_and_handles_are_back_where_they_were_after_a_bad_day() {
     let mut cluster = ProcessCluster::build(&[ALL], over_rabbitmq).await;
     cluster.warm_up().await;
     let mut random = chance();
-    let counters = cluster.open_counters(3, Duration::from_millis(5));
+    let clients = cluster.open_load_clients(3, Duration::from_millis(5));
     for _ in 0..10 {
         for agency in cluster.agencies.values() {
             agency.behave(&mood(&mut random));
         }
         sleep(Duration::from_millis(400)).await;
     }
-    counters.close().await;
+    clients.close().await;
     cluster.behave(&Value::Null);
     cluster.audit().await;
 }

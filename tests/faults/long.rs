@@ -26,19 +26,19 @@ async fn deaths_are_spread_over_a_run_at_full_speed() {
     let mut random = chance();
     let mut cluster = ProcessCluster::started_with(&PROCESSES, shared, unhurried).await;
     cluster.post("person-lookup").await;
-    let counters = cluster.open_counters(16, Duration::ZERO);
+    let clients = cluster.open_load_clients(16, Duration::ZERO);
     for death in 0..kills {
-        while counters.posted() * kills < submissions * death {
+        while clients.posted() * kills < submissions * death {
             sleep(Duration::from_millis(5)).await;
             come_back(&mut cluster);
         }
         die(&mut cluster, &mut random);
     }
-    while counters.posted() < submissions {
+    while clients.posted() < submissions {
         sleep(Duration::from_millis(10)).await;
         come_back(&mut cluster);
     }
-    counters.close().await;
+    clients.close().await;
     cluster.behave(&Value::Null);
     (0..PROCESSES.len()).for_each(|number| disarm(&mut cluster, number));
     let figures = cluster.audit().await;

@@ -257,7 +257,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
     )
     .await;
     let receiver = bound.open(cluster.stack.folder.path());
-    let counters = cluster.open_counters(4, Duration::from_millis(10));
+    let clients = cluster.open_load_clients(4, Duration::from_millis(10));
     for point in of_one_process() {
         meets(&mut cluster, 0, &[0], point).await;
     }
@@ -268,7 +268,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
         meets(&mut cluster, 0, &[0], point).await;
     }
     cluster.start(0);
-    counters.close().await;
+    clients.close().await;
     cluster.audit().await;
     office_was_told_of_all(&cluster, &receiver).await;
 }
@@ -277,7 +277,7 @@ async fn one_process_dies_at_every_point_and_again_while_it_recovers() {
 async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on() {
     let processes: [&[&str]; 6] = [&["gateway"], &["worker"], &["scheduler"], &["notifier"], &["gateway"], &["worker"]];
     let mut cluster = ProcessCluster::build(&processes, shared).await;
-    let counters = cluster.open_counters(4, Duration::from_millis(10));
+    let clients = cluster.open_load_clients(4, Duration::from_millis(10));
     for point in of_many_processes() {
         let number = processes.iter().position(|roles| roles.contains(&role(point))).unwrap();
         cluster.kill(number);
@@ -286,7 +286,7 @@ async fn processes_that_share_postgres_die_at_every_point_while_the_others_go_on
             [1, 5, number].into_iter().filter(|it| !cluster.processes[*it].is_started()).collect::<BTreeSet<_>>();
         dead.into_iter().for_each(|dead| cluster.start(dead));
     }
-    counters.close().await;
+    clients.close().await;
     cluster.audit().await;
 }
 
@@ -350,11 +350,11 @@ async fn a_message_that_is_quicker_than_the_journal_waits_for_it_and_is_dropped_
     cluster.kill(0);
     let point = Failpoint::RelayPublished;
     cluster.start_armed(0, &format!("{VERY_SLOW};{}", arming(point)));
-    let counters = cluster.open_counters(1, Duration::from_millis(10));
+    let clients = cluster.open_load_clients(1, Duration::from_millis(10));
     assert!(cluster.dies_at(0, point.name(), PATIENCE).await, "nothing was published");
     cluster.start(0);
     sleep(Duration::from_secs(2)).await;
-    counters.close().await;
+    clients.close().await;
     cluster.audit().await;
     assert!(is_dropped(&cluster), "its submission was in the journal after all");
 }

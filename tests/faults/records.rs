@@ -81,12 +81,12 @@ async fn agencies_that_break_tls_or_http_at_every_record_do_nothing_twice() {
 
 async fn post_a_third(cluster: &ProcessCluster) {
     let begun = Instant::now();
-    let counters = cluster.open_counters(8, Duration::ZERO);
-    while counters.posted() <= SUBMISSIONS / 3 {
-        assert!(begun.elapsed() < LAST_RESORT, "only {} were posted", counters.posted());
+    let clients = cluster.open_load_clients(8, Duration::ZERO);
+    while clients.posted() <= SUBMISSIONS / 3 {
+        assert!(begun.elapsed() < LAST_RESORT, "only {} were posted", clients.posted());
         sleep(Duration::from_millis(20)).await;
     }
-    counters.close().await;
+    clients.close().await;
 }
 
 /// Every other answer, until each agency has broken one in each way.

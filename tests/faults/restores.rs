@@ -1,7 +1,12 @@
 //! A journal goes back in time while the world does not: a backup from before anything was sent takes its place. Nothing is
 //! sent until an operator has said so, and nothing is done twice afterwards.
 
-use crate::harness::{ALL, PATIENCE, ProcessCluster, clients::SERVICES, over_rabbitmq, variable};
+use crate::harness::{
+    ALL, PATIENCE, ProcessCluster,
+    checker::{self, Invariant},
+    clients::SERVICES,
+    over_rabbitmq, variable,
+};
 use punte::kit::test_stack::TestStackPlan;
 use std::{
     path::{Path, PathBuf},
@@ -80,7 +85,7 @@ async fn readiness(cluster: &ProcessCluster, number: usize) -> String {
 async fn nothing_happens(cluster: &ProcessCluster, number: usize, before: usize) {
     let ready = readiness(cluster, number).await;
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("punte journal restored"), "{ready}");
-    let url = cluster.office.doors.url();
+    let url = cluster.office.gateways.url();
     let request = cluster.office.client.post(url).header("idempotency-key", "after-the-restore");
     let body = crate::environment::request("person-lookup", crate::environment::CITIZEN).to_string();
     let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
@@ -108,6 +113,10 @@ async fn everything_is_done_once(cluster: &ProcessCluster, accepted: &[(String, 
         let expected = accepted.iter().filter(|(_, it)| *it == service).count();
         assert_eq!(done, expected, "{service}");
     }
+    let mut broken = checker::check(&cluster.evidence().await);
+    // The count of attempts went back with the journal; what was sent did not.
+    broken.retain(|it| it.invariant != Invariant::UncertainIsNotSentAgain);
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 fn journal_of(cluster: &ProcessCluster) -> PathBuf {

@@ -50,23 +50,23 @@ async fn processes_are_replaced_one_after_the_other_and_offices_notice_nothing()
     }
     cluster.post("person-lookup").await;
     cluster.post("person-lookup").await;
-    let doors = cluster.office.doors.clone();
-    let refused = || (doors.server_errors(), doors.unanswered());
+    let gateways = cluster.office.gateways.clone();
+    let refused = || (gateways.server_errors(), gateways.unanswered());
     let before = refused();
-    let counters = cluster.open_counters(4, Duration::from_millis(5));
-    let mut gateways: Vec<_> = cluster.processes.iter().filter_map(|it| it.gateway_port).collect();
+    let clients = cluster.open_load_clients(4, Duration::from_millis(5));
+    let mut ports: Vec<_> = cluster.processes.iter().filter_map(|it| it.gateway_port).collect();
     cluster.behave(&json!({"delay_ms": 200}));
     for (old, roles) in processes.iter().enumerate() {
         let new = joins(&mut cluster, roles).await;
         if let (Some(old), Some(new)) = (cluster.processes[old].gateway_port, cluster.processes[new].gateway_port) {
-            gateways.retain(|port| *port != old);
-            gateways.push(new);
-            doors.are(gateways.clone());
+            ports.retain(|port| *port != old);
+            ports.push(new);
+            gateways.are(ports.clone());
         }
         sleep(Duration::from_millis(300)).await;
         drains(&mut cluster, old).await;
     }
-    counters.close().await;
+    clients.close().await;
     // Nobody is sent to a gateway that is about to go, so that not even a refused connection has an excuse.
     assert_eq!(refused(), before, "an office met a server error, or was not answered");
     let figures = cluster.audit().await;
@@ -110,7 +110,7 @@ async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_pos
         let first = cluster.post(service).await;
         cluster.until(&first, &["queued"]).await;
     }
-    let counters = cluster.open_counters(2, Duration::from_millis(20));
+    let clients = cluster.open_load_clients(2, Duration::from_millis(20));
     let (names, channel) = amqp(&cluster).await;
     for agency in ["civil-registry", "legal-events", "once-registry"] {
         let mut messages = Vec::new();
@@ -124,7 +124,7 @@ async fn messages_of_older_and_newer_releases_lie_side_by_side_while_offices_pos
     }
     cluster.start(1);
     sleep(Duration::from_secs(1)).await;
-    counters.close().await;
+    clients.close().await;
     cluster.figures.fault("messages of older and newer releases");
     let figures = cluster.audit().await;
     assert_eq!(figures.ends["completed"], figures.submissions, "{figures:?}");
@@ -146,7 +146,7 @@ fn of_this(message: Value) -> String {
 
 /// It has one more member, and the same version.
 fn of_the_next(mut message: Value) -> String {
-    message["lane"] = "express".into();
+    message["route"] = "express".into();
     message.to_string()
 }
 

@@ -1,6 +1,6 @@
 //! The agencies of this repository prove their own examples; every kind of broken agency is told with file, key and remedy.
 
-use crate::environment::services_of_small_attachments;
+use crate::environment::{copy, services_of_small_attachments};
 use punte::{
     adapter::{Adapters, DeclaredMoment, InterpretError, NotHandled, WireAnswer, load_adapters},
     catalogue::Catalogue,
@@ -82,18 +82,6 @@ impl Broken {
         let found = faults.0.iter().find(|it| it.file.ends_with(file) && it.key == key && it.problem.contains(problem));
         let found = found.unwrap_or_else(|| panic!("no `{file}: {key}: {problem}` among:\n{faults}"));
         assert!(!found.remedy.is_empty(), "{found}");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target)
-        } else {
-            fs::copy(entry.path(), target).map(drop).unwrap()
-        }
     }
 }
 

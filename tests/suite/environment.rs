@@ -292,3 +292,16 @@ pub fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Looks again and again; whoever waits for it is told, if it takes too long.
+#[track_caller]
+pub fn until(is_so: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
+    let waiting = std::panic::Location::caller();
+    async move {
+        let begun = Instant::now();
+        while !is_so().await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{waiting}: it was not so in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

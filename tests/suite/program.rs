@@ -808,6 +808,30 @@ fn an_agency_that_would_be_stopped_has_the_same_exit_code_when_agencies_are_met(
 }
 
 #[test]
+fn check_says_how_it_has_read_each_subject() {
+    let folder = Folder::new();
+    let town_hall = r#"subject = "C=AL,O=Town hall\\, North,CN=desk""#;
+    folder.edit("offices.toml", "organization_identifier = \"GOVAL-0000000000002\"", town_hall);
+    let signer = "ca = \"ca.pem\"\nsubject = \"message signer\"";
+    folder.edit("../adapters/civil-registry/agency.toml", "certificates = [\"answer-signing.pem\"]", signer);
+    let read = [
+        ("office shkoder", r"C=AL, O=Town hall\, North, CN=desk"),
+        ("agency civil-registry, seal.answer", r#"any subject whose only common name is "message signer""#),
+    ];
+    let checked = punte(&["check", "--config", &folder.config()]);
+    let listed = text(&checked.stdout);
+    assert_eq!(code(&checked), 0, "{listed}");
+    for (place, read) in read {
+        let line = format!("{place}: the subject is read as {read}");
+        assert!(listed.lines().any(|have| have == line), "{line} is not in\n{listed}");
+    }
+    let checked = punte(&["check", "--json", "--config", &folder.config()]);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let read = read.map(|(place, read)| json!({"place": place, "read": read}));
+    assert_eq!((code(&checked), &report["subjects"]), (0, &json!(read)), "{report}");
+}
+
+#[test]
 fn wrong_settings_hide_no_missing_keys_and_a_faulty_adapter_is_no_fault_of_the_offices() {
     let folder = Folder::new();
     folder.edit("punte.toml", "listen = \"0.0.0.0:8443\"", "listen = \"everywhere\"");

@@ -7,7 +7,7 @@ use crate::{
     figures::rounded,
     interleaved::Subject,
     journal_rows,
-    load_client::{Shift, ask},
+    load_client::{Run, ask},
     process::Usage,
 };
 use anyhow::ensure;
@@ -24,7 +24,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<()> {
     let count = bench.arguments.backlog;
     let installation = Installation::prepare(bench.usual()).await?;
     let punte = installation.open().await?;
-    ask(&installation.question(&punte)?, Shift::TRIAL, || ()).await?;
+    ask(&installation.question(&punte)?, Run::TRIAL, || ()).await?;
     drop(punte);
     let journal = installation.journal();
     tokio::task::spawn_blocking(move || journal_rows::copy_as_accepted(&journal, count)).await??;

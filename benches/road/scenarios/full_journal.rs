@@ -5,7 +5,7 @@ use crate::{
     bus::Installation,
     interleaved::Subject,
     journal_rows,
-    load_client::{Shift, ask},
+    load_client::{Run, ask},
 };
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<()> {
 async fn fill(installation: &Installation, count: i64) -> anyhow::Result<()> {
     let punte = installation.open().await?;
     installation.agency.stock_up(8).await?;
-    ask(&installation.question(&punte)?, Shift::TRIAL, || ()).await?;
+    ask(&installation.question(&punte)?, Run::TRIAL, || ()).await?;
     drop(punte);
     let (journal, begun) = (installation.journal(), Instant::now());
     tokio::task::spawn_blocking(move || journal_rows::copy_completed(&journal, count)).await??;

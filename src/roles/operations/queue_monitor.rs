@@ -119,3 +119,46 @@ impl QueueMonitor {
 fn silence() -> BrokerError {
     BrokerError::Unavailable("the broker does not answer".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::{WorkItem, embedded::EmbeddedBroker},
+        domain::{Priority, SubmissionId, TraceParent},
+    };
+
+    #[tokio::test]
+    async fn consumers_that_are_late_are_told_with_what_waits_for_them() {
+        let (broker, metrics) = (Arc::new(EmbeddedBroker::default()), Metrics::new());
+        let agency: AgencyName = "civil-registry".parse().unwrap();
+        broker.declare(std::slice::from_ref(&agency)).await.unwrap();
+        // Each is the first look of its own, or it would hear what was said a moment ago.
+        let consumers = async || {
+            let monitor = QueueMonitor::new(broker.clone(), vec![agency.clone()], metrics.clone());
+            monitor.consumers(&agency).await
+        };
+        let late = |count: u64| ComponentHealth::Degraded(format!("nobody takes its {count} messages now"));
+        assert_eq!(consumers().await, late(0));
+        let item = WorkItem {
+            submission: SubmissionId::new(),
+            agency: agency.clone(),
+            office: None,
+            priority: Priority::Ordinary,
+            trace: TraceParent::fresh(),
+        };
+        broker.publish(&[item.clone(), item]).await.into_iter().for_each(|published| published.unwrap());
+        assert_eq!(consumers().await, late(2));
+        let said = |line: &str| metrics.to_text().lines().any(|have| have == line);
+        assert!(said(r#"punte_queue_consumers{agency="civil-registry"} 0"#), "{}", metrics.to_text());
+        let deliveries = broker.consume(&agency, 1).await.unwrap();
+        let until_up = async {
+            while consumers().await != ComponentHealth::Up {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), until_up).await.unwrap();
+        assert!(!said(r#"punte_queue_consumers{agency="civil-registry"} 0"#), "{}", metrics.to_text());
+        drop(deliveries);
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     front::environment::{Open, TestEnvironment, submission_request},
-    tls::papers::Papers,
+    tls::certificates::Certificates,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use punte::{
@@ -77,7 +77,7 @@ async fn after_tries(open: &Open, more: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_notation_of_a_private_address_is_ever_connected_to() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let (port, count) = counter("127.0.0.1:0");
     for host in [
         "127.0.0.1",
@@ -120,7 +120,7 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "[ff02::1]",
     ] {
         let outcome =
-            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&certificates.authority()));
         assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
     // Neither users, other schemes, nor what is no URL.
@@ -133,16 +133,16 @@ async fn no_notation_of_a_private_address_is_ever_connected_to() {
         "https://".into(),
         format!("https://[::1%25lo]:{port}/"),
     ] {
-        assert!(notifier(&mut TestEnvironment::new(), &url, Some(&papers.authority())).is_err(), "{url}");
+        assert!(notifier(&mut TestEnvironment::new(), &url, Some(&certificates.authority())).is_err(), "{url}");
     }
     // Names of this machine: those that are its own everywhere at once, the others when they are resolved.
     for host in ["localhost", "LOCALHOST", "localhost.", "hooks.localhost"] {
         let outcome =
-            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&papers.authority()));
+            notifier(&mut TestEnvironment::new(), &format!("https://{host}:{port}/"), Some(&certificates.authority()));
         assert!(matches!(outcome, Err(NotifierError::Webhook { .. })), "{host}");
     }
     let mut env = TestEnvironment::new();
-    notifier(&mut env, &format!("https://ip6-localhost:{port}/"), Some(&papers.authority())).unwrap();
+    notifier(&mut env, &format!("https://ip6-localhost:{port}/"), Some(&certificates.authority())).unwrap();
     let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 2).await;
@@ -176,13 +176,13 @@ async fn a_name_that_changes_to_a_private_address_between_two_deliveries_is_not_
 async fn rebind(hosts: &Path) {
     // Written in place: the file is mounted.
     let is = |text: &str| std::fs::write(hosts, format!("127.0.0.1 localhost\n{text}\n")).unwrap();
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let (port, public) = counter("9.9.9.9:0");
     let (same_port, private) = counter(&format!("127.0.0.1:{port}"));
     assert_eq!(port, same_port);
     is("9.9.9.9 hooks.example");
     let mut env = TestEnvironment::new();
-    notifier(&mut env, &format!("https://hooks.example:{port}/"), Some(&papers.authority())).unwrap();
+    notifier(&mut env, &format!("https://hooks.example:{port}/"), Some(&certificates.authority())).unwrap();
     let open = env.open().await;
     completed(&open, "k").await;
     after_tries(&open, 3).await;

@@ -93,7 +93,7 @@ fn ranges(bytes: Vec<u8>, chance: &mut StdRng) -> Vec<u8> {
 
 /// One word of the message is put in the place of another, or a word that Eve would like is.
 fn words(bytes: &[u8], chance: &mut StdRng) -> Vec<u8> {
-    const WISHES: [&str; 22] = [
+    const WANTED: [&str; 22] = [
         "Eve",
         "Body",
         "Header",
@@ -128,7 +128,7 @@ fn words(bytes: &[u8], chance: &mut StdRng) -> Vec<u8> {
     }
     let Some(target) = found.choose(chance).cloned() else { return of_bytes(bytes.to_vec(), chance) };
     let word = match chance.random_bool(0.5) {
-        true => WISHES.choose(chance).unwrap().as_bytes(),
+        true => WANTED.choose(chance).unwrap().as_bytes(),
         false => &bytes[found.choose(chance).unwrap().clone()],
     };
     replaced(bytes, target, word)

@@ -1,7 +1,7 @@
 //! Punte as the client of an agency that is not the agency: the request stays here.
 
 use super::{
-    papers::{Flaw, Papers, Side},
+    certificates::{Certificates, Flaw, Side},
     stranger::{Stranger, Switchboard},
 };
 use crate::environment::TestEnvironment;
@@ -14,8 +14,8 @@ const AGENCY: &str = "civil-registry";
 /// In every request to the agency: its envelope, its SOAP action, the citizen.
 const PAYLOAD: [&str; 4] = ["POST /", "Envelope", "soapaction", crate::environment::CITIZEN];
 
-async fn env_with(papers: &Papers, board: &Switchboard) -> TestEnvironment {
-    let (authority, port) = (papers.authority_with_revocations(), board.port);
+async fn env_with(certificates: &Certificates, board: &Switchboard) -> TestEnvironment {
+    let (authority, port) = (certificates.authority_with_revocations(), board.port);
     let begin = move |keys: &Path| {
         let secrets = keys.parent().unwrap().parent().unwrap();
         std::fs::copy(authority, secrets.join("agencies").join(AGENCY).join("ca.pem")).unwrap();
@@ -45,9 +45,9 @@ async fn code(env: &TestEnvironment, what: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
-    let (papers, board) = (Papers::new(), Switchboard::open());
-    let env = env_with(&papers, &board).await;
+async fn an_agency_with_bad_certificates_or_old_tls_is_told_nothing() {
+    let (certificates, board) = (Certificates::new(), Switchboard::open());
+    let env = env_with(&certificates, &board).await;
     let certificate = "agency.certificate";
     for (flaw, more, wanted) in [
         (Flaw::Expired, &[][..], certificate),
@@ -72,7 +72,7 @@ async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
         (Flaw::None, &["-tls1_2", "-cipher", "aNULL:@SECLEVEL=0", "-nocert"], "network.tls"),
     ] {
         let what = format!("{flaw:?} {more:?}");
-        let stranger = Stranger::begin(&papers.issue(Side::Server, flaw), more);
+        let stranger = Stranger::begin(&certificates.issue(Side::Server, flaw), more);
         board.connect_to(Some(stranger.port));
         let code = code(&env, &what).await;
         assert!(code == wanted || (wanted == "network.tls" && code == certificate), "{what}: {code}");
@@ -87,13 +87,13 @@ async fn an_agency_with_bad_papers_or_old_tls_is_told_nothing() {
     env.leave().await;
 }
 
-/// The same agency with good papers hears the request: the test above could fail.
+/// The same agency with good certificates hears the request: the test above could fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agency_with_good_papers_hears_the_request_and_cannot_negotiate_again() {
-    let (papers, board) = (Papers::new(), Switchboard::open());
-    let env = env_with(&papers, &board).await;
+async fn an_agency_with_good_certificates_hears_the_request_and_cannot_negotiate_again() {
+    let (certificates, board) = (Certificates::new(), Switchboard::open());
+    let env = env_with(&certificates, &board).await;
     for more in [&["-tls1_2"][..], &["-tls1_3"]] {
-        let mut stranger = Stranger::begin(&papers.issue(Side::Server, Flaw::None), more);
+        let mut stranger = Stranger::begin(&certificates.issue(Side::Server, Flaw::None), more);
         board.connect_to(Some(stranger.port));
         let id = env.post("person-lookup").await;
         let begun = Instant::now();

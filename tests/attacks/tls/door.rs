@@ -1,6 +1,6 @@
-//! Punte as the server: clients with bad papers, old protocols and none at all meet the gateway and the operators' listener.
+//! Punte as the server: clients with bad certificates, old protocols and none at all meet the gateway and the operators' listener.
 
-use super::papers::{ANYTHING_GOES, Flaw, Papers, Side};
+use super::certificates::{ANYTHING_GOES, Certificates, Flaw, Side};
 use crate::{
     environment,
     front::{
@@ -16,10 +16,10 @@ use std::{
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-async fn open(papers: &Papers) -> Open {
+async fn open(certificates: &Certificates) -> Open {
     let mut env = TestEnvironment::new();
-    env.settings.client_ca = vec![papers.authority()];
-    env.settings.client_crl = vec![papers.revocations()];
+    env.settings.client_ca = vec![certificates.authority()];
+    env.settings.client_crl = vec![certificates.revocations()];
     env.settings.handshake_timeout = Duration::from_secs(3);
     env.open().await
 }
@@ -60,9 +60,9 @@ async fn nothing_was_accepted(open: &Open, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_with_bad_papers_is_told_why_and_is_served_nothing() {
-    let papers = Papers::new();
-    let open = open(&papers).await;
+async fn a_client_with_bad_certificates_is_told_why_and_is_served_nothing() {
+    let certificates = Certificates::new();
+    let open = open(&certificates).await;
     for (flaw, code) in [
         (Flaw::Expired, "office.certificate.expired"),
         (Flaw::NotYetValid, "office.certificate.not-yet-valid"),
@@ -76,7 +76,7 @@ async fn a_client_with_bad_papers_is_told_why_and_is_served_nothing() {
     ] {
         for version in ["-tls1_2", "-tls1_3"] {
             let what = format!("{flaw:?} {version}");
-            let said = heard(&open, Some(&papers.issue(Side::Client, flaw)), &[version], &posting());
+            let said = heard(&open, Some(&certificates.issue(Side::Client, flaw)), &[version], &posting());
             let is_refused = said.contains("HTTP/1.1 403") && said.contains(code);
             assert!(is_refused && !said.contains("HTTP/1.1 2"), "{what}: {said}");
             nothing_was_accepted(&open, &what).await;
@@ -86,22 +86,22 @@ async fn a_client_with_bad_papers_is_told_why_and_is_served_nothing() {
     let said = heard(&open, None, &[], &posting());
     assert!(said.contains("office.certificate.missing"), "{said}");
     for version in ["-tls1_2", "-tls1_3"] {
-        let said = heard(&open, Some(&papers.issue(Side::Client, Flaw::ShortKey)), &[version], &posting());
+        let said = heard(&open, Some(&certificates.issue(Side::Client, Flaw::ShortKey)), &[version], &posting());
         assert!(!said.contains("HTTP/1.1 2"), "{version}: {said}");
     }
     nothing_was_accepted(&open, "a short key").await;
-    // The same papers without a flaw are served: the tests above could fail.
+    // The same certificates without a flaw are served: the tests above could fail.
     for version in ["-tls1_2", "-tls1_3"] {
-        let said = heard(&open, Some(&papers.issue(Side::Client, Flaw::None)), &[version], &posting());
+        let said = heard(&open, Some(&certificates.issue(Side::Client, Flaw::None)), &[version], &posting());
         assert!(said.contains("HTTP/1.1 202"), "{version}: {said}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_versions_weak_ciphers_and_new_negotiations_are_refused() {
-    let papers = Papers::new();
-    let open = open(&papers).await;
-    let good = papers.issue(Side::Client, Flaw::None);
+    let certificates = Certificates::new();
+    let open = open(&certificates).await;
+    let good = certificates.issue(Side::Client, Flaw::None);
     for more in [
         &["-tls1"][..],
         &["-tls1_1"],
@@ -139,8 +139,8 @@ async fn old_versions_weak_ciphers_and_new_negotiations_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_on_the_port_of_tls_is_told_so_and_noise_gets_an_end() {
-    let papers = Papers::new();
-    let open = open(&papers).await;
+    let certificates = Certificates::new();
+    let open = open(&certificates).await;
     let others =
         ["GET / HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", "PROPFIND / HTTP/1.1\r\n", "get /\r\n"];
     for plain in [posting()].into_iter().chain(others.map(str::to_owned)) {

@@ -1,21 +1,21 @@
 //! testssl.sh grades the gateway's listener: protocols, ciphers, forward secrecy, certificate, known weaknesses.
 
-use super::papers::{Flaw, Papers, Side};
+use super::certificates::{Certificates, Flaw, Side};
 use crate::front::environment::TestEnvironment;
 use serde_json::Value;
 use std::{collections::BTreeMap, process::Command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn testssl_has_no_finding_above_low() {
-    let papers = Papers::new();
+    let certificates = Certificates::new();
     let mut env = TestEnvironment::new();
-    (env.settings.certificate, env.settings.key) = papers.issue(Side::Server, Flaw::None);
+    (env.settings.certificate, env.settings.key) = certificates.issue(Side::Server, Flaw::None);
     let open = env.open().await;
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");
     let mut command = Command::new("timeout");
     command.args(["400", "testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--fast"]);
-    command.args(["--ip", "127.0.0.1", "-p", "-s", "-f", "-S", "-U"]).arg("--add-ca").arg(papers.authority());
+    command.args(["--ip", "127.0.0.1", "-p", "-s", "-f", "-S", "-U"]).arg("--add-ca").arg(certificates.authority());
     command.arg("--jsonfile").arg(&report).arg(format!("localhost:{}", open.address.port()));
     let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let report = std::fs::read_to_string(&report);

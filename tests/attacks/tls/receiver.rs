@@ -1,7 +1,7 @@
 //! The notifier as the client of a webhook that is not its office's: the notice stays here.
 
 use super::{
-    papers::{Flaw, Papers, Side},
+    certificates::{Certificates, Flaw, Side},
     stranger::{Stranger, Switchboard},
 };
 use crate::environment::TestEnvironment;
@@ -17,9 +17,9 @@ async fn tried(env: &TestEnvironment) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
-    let (papers, board) = (Papers::new(), Switchboard::open());
-    let secret = papers.authority().with_file_name("whsec");
+async fn a_receiver_with_bad_certificates_or_old_tls_is_told_nothing() {
+    let (certificates, board) = (Certificates::new(), Switchboard::open());
+    let secret = certificates.authority().with_file_name("whsec");
     std::fs::write(&secret, format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
     let env = TestEnvironment::planned(|plan| {
         plan.more_office = format!(
@@ -27,7 +27,7 @@ async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
              allow_private_addresses = true\n",
             board.port,
             secret.display().to_string(),
-            papers.authority_with_revocations().display().to_string(),
+            certificates.authority_with_revocations().display().to_string(),
         );
         // Each notice is tried once: each case has its own.
         plan.more_config = "[webhooks]\nfirst_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 1\n".into();
@@ -48,7 +48,7 @@ async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
         (Flaw::None, &["-tls1"]),
     ] {
         let what = format!("{flaw:?} {more:?}");
-        let stranger = Stranger::begin(&papers.issue(Side::Server, flaw), more);
+        let stranger = Stranger::begin(&certificates.issue(Side::Server, flaw), more);
         board.connect_to(Some(stranger.port));
         notify(&env).await;
         let heard = stranger.heard();
@@ -59,8 +59,8 @@ async fn a_receiver_with_bad_papers_or_old_tls_is_told_nothing() {
     let said = board.said_plainly.lock().unwrap().clone();
     assert_eq!(said[..2], [0x16, 3], "a handshake and nothing else");
     assert!(PAYLOAD.iter().all(|part| !String::from_utf8_lossy(&said).contains(part)));
-    // And with good papers it is told.
-    let stranger = Stranger::begin(&papers.issue(Side::Server, Flaw::None), &["-tls1_3"]);
+    // And with good certificates it is told.
+    let stranger = Stranger::begin(&certificates.issue(Side::Server, Flaw::None), &["-tls1_3"]);
     board.connect_to(Some(stranger.port));
     env.post("person-lookup").await;
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! OpenSSL as a server that is not what it should be, behind a switchboard that keeps everything said to it.
 
-use super::papers::ANYTHING_GOES;
+use super::certificates::ANYTHING_GOES;
 use std::{
     io::{Read, Write},
     path::PathBuf,

@@ -3,7 +3,7 @@
 use super::{clients::Posting, process::Footprint, replay};
 use jiff::{SignedDuration, Timestamp};
 use punte::{
-    domain::{Attempt, AttemptOutcome, Change, Effect, Progress, StateName},
+    domain::{Actor, Attempt, AttemptOutcome, Change, Effect, Progress, StateName},
     kit::simulator::{Arrival, LedgerEntry},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -255,8 +255,7 @@ fn doubt_is_shown(seen: &Seen, done: &Done<'_>, report: &mut impl FnMut(Invarian
 fn uncertain_is_not_sent_again(seen: &Seen, done: &Done<'_>, report: &mut impl FnMut(Invariant, String)) {
     let mut broken = |why: String| report(Invariant::UncertainIsNotSentAgain, why);
     for change in seen.timeline.iter().filter(|change| change.from == Some(StateName::Uncertain)) {
-        let by_operator = change.cause == "replayed by an operator" || change.cause.starts_with("discarded by ");
-        if !by_operator && !matches!(change.to, StateName::Completed | StateName::Refused) {
+        if !is_operators(change) && !matches!(change.to, StateName::Completed | StateName::Refused) {
             broken(format!("{change:?}"));
         }
     }
@@ -296,6 +295,9 @@ fn queues_are_explained(evidence: &Evidence, report: &mut impl FnMut(Invariant, 
 }
 
 fn was_decided_by_operator(seen: &Seen) -> bool {
-    let cause = seen.timeline.last().map_or("", |change| change.cause.as_str());
-    cause.starts_with("discarded by ") || cause.starts_with("replayed by ")
+    seen.timeline.last().is_some_and(is_operators)
+}
+
+fn is_operators(change: &Change) -> bool {
+    matches!(change.by, Some(Actor::Operator(_)))
 }

@@ -8,8 +8,8 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use punte::{
     domain::{
-        Answer, Attempt, AttemptOutcome, Change, Code, Effect, Event, Fault, Progress, Stage, StateName, SubmissionId,
-        apply,
+        Actor, Answer, Attempt, AttemptOutcome, Change, Code, Effect, Event, Fault, Finding, Progress, Stage,
+        StateName, SubmissionId, apply,
     },
     kit::simulator::{Arrival, LedgerEntry},
 };
@@ -70,16 +70,37 @@ fn retried() -> Vec<Event> {
     vec![Event::Published, begun(1), retry, Event::Requeued, Event::Published, begun(2), answered(2)]
 }
 
+/// An operator has decided what becomes of it.
+fn uncertain_until(decision: Event) -> Vec<Event> {
+    let unknown = Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkTimeout) };
+    vec![Event::Published, begun(1), unknown, decision]
+}
+
+fn sent_again(decision: Event) -> Vec<Event> {
+    [uncertain_until(decision), vec![Event::Published, begun(2), answered(2)]].concat()
+}
+
+fn found(finding: Finding) -> Event {
+    Event::Resolved { by: "A. Operator".into(), seen: 1, finding }
+}
+
 const READ: usize = 0;
 const IDEMPOTENT: usize = 1;
 const LOOKUP: usize = 2;
 const ONCE: usize = 3;
 const UNCERTAIN: usize = 4;
 const EXPIRED: usize = 5;
+const REPLAYED: usize = 6;
+const FOUND_UNDONE: usize = 7;
+const FOUND_DONE: usize = 8;
+const DISCARDED: usize = 9;
 
 /// One of each kind, as it should be.
 fn sound() -> Evidence {
     let unknown = Event::OutcomeUnknown { attempt: 1, fault: fault(Code::NetworkTimeout) };
+    let replayed = Event::Replayed { by: "A. Operator".into(), accepts_repeat: Some(1) };
+    let done = found(Finding::Happened { answer: None });
+    let discarded = Event::Discarded { by: "A. Operator".into() };
     let deadline = Event::DeadlinePassed;
     let seen = vec![
         life(Effect::Read, "person-lookup", vec![Event::Published, begun(1), answered(1)]),
@@ -88,13 +109,22 @@ fn sound() -> Evidence {
         life(Effect::Once, "certified-extract", vec![Event::Published, begun(1), answered(1)]),
         life(Effect::Once, "certified-extract", vec![Event::Published, begun(1), unknown]),
         life(Effect::Once, "certified-extract", vec![Event::Published, deadline]),
+        life(Effect::Once, "certified-extract", sent_again(replayed)),
+        life(Effect::Once, "certified-extract", sent_again(found(Finding::DidNotHappen))),
+        life(Effect::Once, "certified-extract", uncertain_until(done)),
+        life(Effect::Once, "certified-extract", uncertain_until(discarded)),
     ];
     let mut evidence = Evidence { seen, ..Evidence::default() };
-    for number in [IDEMPOTENT, LOOKUP, ONCE, UNCERTAIN] {
+    for number in [IDEMPOTENT, LOOKUP, ONCE, UNCERTAIN, REPLAYED, FOUND_UNDONE, FOUND_DONE, DISCARDED] {
         do_it(&mut evidence, number);
         arrive(&mut evidence, number);
     }
-    arrive(&mut evidence, IDEMPOTENT);
+    for number in [IDEMPOTENT, REPLAYED, FOUND_UNDONE] {
+        arrive(&mut evidence, number);
+    }
+    // An operator may take his time.
+    let expired_at = evidence.seen[FOUND_DONE].expires_at;
+    evidence.seen[FOUND_DONE].changed_at = expired_at + SignedDuration::from_hours(1);
     let post = |seen: &Seen| Posting {
         key: format!("key of {}", seen.id),
         service: seen.service.clone(),
@@ -189,6 +219,9 @@ const LIES: &[Lie] = &[
             by: None,
         };
         seen.timeline.push(change);
+    }),
+    (Invariant::UncertainIsNotSentAgain, "the machine has replayed an uncertain one", |it| {
+        it.seen[REPLAYED].timeline[4].by = Some(Actor::Machine);
     }),
     (Invariant::UncertainIsNotSentAgain, "it came twice in one attempt", |it| arrive(it, UNCERTAIN)),
     (Invariant::TimelineAndStateAgree, "the timeline ends elsewhere", |it| {

@@ -72,7 +72,7 @@ impl ClientLedger {
 
 /// The gateways that offices know of, and what they have seen of them.
 #[derive(Clone)]
-pub struct Doors(Arc<Seen>);
+pub struct Gateways(Arc<Seen>);
 
 struct Seen {
     ports: Mutex<Vec<u16>>,
@@ -83,7 +83,7 @@ struct Seen {
     unanswered: AtomicU64,
 }
 
-impl Doors {
+impl Gateways {
     pub fn of(ports: Vec<u16>) -> Self {
         let ports = Mutex::new(ports);
         Self(Arc::new(Seen { ports, turn: 0.into(), server_errors: 0.into(), unanswered: 0.into() }))
@@ -114,7 +114,7 @@ impl Doors {
 pub struct Office {
     pub client: reqwest::Client,
     pub ledger: ClientLedger,
-    pub doors: Doors,
+    pub gateways: Gateways,
 }
 
 impl Office {
@@ -133,20 +133,20 @@ impl Office {
     }
 
     async fn try_once(&self, key: &str, body: &str) -> Option<String> {
-        let request = self.client.post(self.doors.url()).timeout(Duration::from_secs(5));
+        let request = self.client.post(self.gateways.url()).timeout(Duration::from_secs(5));
         let request = request.header("content-type", "application/json").header("idempotency-key", key);
         let Ok(response) = request.body(body.to_owned()).send().await else {
-            self.doors.0.unanswered.fetch_add(1, Ordering::Relaxed);
+            self.gateways.0.unanswered.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         let status = response.status();
         let body = response.bytes().await;
         assert!(!status.is_client_error() || status == 429, "{status}: {body:?}");
         if status.is_server_error() {
-            self.doors.0.server_errors.fetch_add(1, Ordering::Relaxed);
+            self.gateways.0.server_errors.fetch_add(1, Ordering::Relaxed);
         }
         if body.is_err() {
-            self.doors.0.unanswered.fetch_add(1, Ordering::Relaxed);
+            self.gateways.0.unanswered.fetch_add(1, Ordering::Relaxed);
         }
         let body = body.ok().filter(|_| status.is_success())?;
         let body: Value = serde_json::from_slice(&body).unwrap();
@@ -154,7 +154,7 @@ impl Office {
     }
 
     pub async fn show(&self, id: &str) -> Option<Value> {
-        let url = format!("{}/{id}", self.doors.url());
+        let url = format!("{}/{id}", self.gateways.url());
         let response = self.client.get(url).timeout(Duration::from_secs(5)).send().await.ok()?;
         let is_shown = response.status().is_success();
         let body = response.bytes().await.ok().filter(|_| is_shown)?;
@@ -172,13 +172,13 @@ fn request(service: &str) -> Value {
 }
 
 /// Clerks who post one request after the other until told to stop, each until it has been answered.
-pub struct Counters {
+pub struct LoadClients {
     stop: Arc<AtomicBool>,
     posted: Arc<AtomicU64>,
     posting: Vec<tokio::task::JoinHandle<()>>,
 }
 
-impl Counters {
+impl LoadClients {
     pub fn open(office: &Office, clerks: usize, pause: Duration, services: &'static [&'static str]) -> Self {
         let (stop, posted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let posting = (0..clerks).map(|clerk| {

@@ -5,7 +5,7 @@ use super::{
     PATIENCE,
     agency::{self, Agencies, Agency},
     checker::{self, Evidence},
-    clients::{ClientLedger, Counters, Doors, Office, SERVICES},
+    clients::{ClientLedger, Gateways, LoadClients, Office, SERVICES},
     figures::Figures,
     fixtures::write_fixtures,
     outside,
@@ -87,7 +87,7 @@ impl ProcessCluster {
         let office = Office {
             client: stack.client(OFFICE).unwrap(),
             ledger: ClientLedger::open(&ledgers.join("office.ledger.jsonl")),
-            doors: Doors::of(processes.iter().filter_map(|it| it.gateway_port).collect()),
+            gateways: Gateways::of(processes.iter().filter_map(|it| it.gateway_port).collect()),
         };
         let (figures, explained, rests) = (Figures::begin(), BTreeMap::new(), BTreeMap::new());
         Self { stack, agencies, office, processes, figures, explained, rests, _folder: folder }
@@ -152,8 +152,8 @@ impl ProcessCluster {
     // ── offices ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Clerks who post one request after the other, of all effects in turn, until told to stop.
-    pub fn open_counters(&self, clerks: usize, pause: Duration) -> Counters {
-        Counters::open(&self.office, clerks, pause, &SERVICES)
+    pub fn open_load_clients(&self, clerks: usize, pause: Duration) -> LoadClients {
+        LoadClients::open(&self.office, clerks, pause, &SERVICES)
     }
 
     /// One request, repeated with its key until it is answered.
@@ -201,9 +201,9 @@ impl ProcessCluster {
     /// What is made once is made now: pools, caches, the allocator's arenas. What every process holds afterwards is noted: it
     /// has to come back to that.
     pub async fn warm_up(&mut self) {
-        let counters = self.open_counters(3, Duration::ZERO);
+        let clients = self.open_load_clients(3, Duration::ZERO);
         sleep(Duration::from_secs(4)).await;
-        counters.close().await;
+        clients.close().await;
         sleep(Duration::from_secs(2)).await;
         self.rest();
     }

@@ -50,7 +50,7 @@ impl Cut {
         match &cluster.cables {
             Ok(()) => &[Self::Refusal, Self::Silence],
             Err(reason) => {
-                println!("cluster: skipped, no cable can be pulled out: {reason}");
+                println!("skipped: no cable of a node can be pulled out: {reason}");
                 &[Self::Refusal]
             }
         }

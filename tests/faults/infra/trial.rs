@@ -3,7 +3,7 @@
 
 use crate::harness::{
     ProcessCluster,
-    clients::{Counters, SERVICES},
+    clients::{LoadClients, SERVICES},
     outside,
 };
 use punte::kit::test_stack::TestStackPlan;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 pub struct Trial {
     pub cluster: ProcessCluster,
-    counters: Option<Counters>,
+    clients: Option<LoadClients>,
     name: &'static str,
 }
 
@@ -30,8 +30,8 @@ impl Trial {
             cluster.until(&id, &["completed"]).await;
         }
         cluster.warm_up().await;
-        let counters = Some(cluster.open_counters(2, Duration::from_millis(100)));
-        Self { cluster, counters, name }
+        let clients = Some(cluster.open_load_clients(2, Duration::from_millis(100)));
+        Self { cluster, clients, name }
     }
 
     /// Done under load; afterwards everything must go on. How soon is printed.
@@ -54,7 +54,7 @@ impl Trial {
 
     /// Offices are told to come again by now, or get no answer.
     pub async fn is_refused(&self) {
-        let refused = || self.cluster.office.doors.server_errors() + self.cluster.office.doors.unanswered();
+        let refused = || self.cluster.office.gateways.server_errors() + self.cluster.office.gateways.unanswered();
         let (before, begun) = (refused(), Instant::now());
         while refused() < before + 3 {
             assert!(begun.elapsed() < Duration::from_secs(60), "{}: nothing was refused", self.name);
@@ -91,16 +91,16 @@ impl Trial {
     }
 
     pub async fn end(mut self) {
-        if let Some(counters) = self.counters.take() {
-            counters.close().await;
+        if let Some(clients) = self.clients.take() {
+            clients.close().await;
         }
         self.cluster.audit().await;
     }
 
     /// Faults of the broker are none of the agencies' business: each got each submission once.
     pub async fn end_at_first_attempts(mut self) {
-        if let Some(counters) = self.counters.take() {
-            counters.close().await;
+        if let Some(clients) = self.clients.take() {
+            clients.close().await;
         }
         let figures = self.cluster.audit().await;
         assert_eq!(figures.attempts, figures.submissions, "something was sent again: {figures:?}");

@@ -62,17 +62,20 @@ fn is_given_back(world: &World) -> bool {
     }
 }
 
-/// In no state in which nobody waits for the agency's word may it have acted, or may it still act, without a doubt.
+/// In no state in which nobody waits for the agency's word or has it may it have acted, or may it still act, without a doubt.
 fn is_doubt_shown(model: &Model, world: &World) -> bool {
     let is_anywhere = world.is_done_or_taken() || world.agency.strays > 0;
-    let is_open = match world.state() {
-        StateName::Accepted | StateName::Queued | StateName::Retrying | StateName::Parked | StateName::Uncertain => {
-            true
-        }
-        StateName::Expired | StateName::Cancelled => false,
-        StateName::Sending | StateName::Waiting | StateName::Completed | StateName::Refused => false,
+    let waits_or_has_it = match world.state() {
+        StateName::Sending | StateName::Waiting | StateName::Completed | StateName::Refused => true,
+        StateName::Accepted
+        | StateName::Queued
+        | StateName::Retrying
+        | StateName::Parked
+        | StateName::Uncertain
+        | StateName::Expired
+        | StateName::Cancelled => false,
     };
-    model.effect == Effect::Read || world.is_held || !is_open || !is_anywhere || world.journal.progress.in_doubt
+    model.effect == Effect::Read || world.is_held || waits_or_has_it || !is_anywhere || world.journal.progress.in_doubt
 }
 
 fn reachable() -> [Property<Model>; 14] {

@@ -1,9 +1,9 @@
 //! The connections below the road: how long they are kept, what happens to a request that meets the end of one, and what our
 //! own certificate's end does to an agency.
 
-use super::moments::{REGISTRY, STAYS, env_with_raw_agency, hasty, until, with_probe};
+use super::moments::{REGISTRY, STAYS, env_with_raw_agency, hasty, with_probe};
 use crate::{
-    environment::TestEnvironment,
+    environment::{TestEnvironment, until},
     raw_agency::{Act, End, RawAgency, Say, When},
 };
 use punte::{

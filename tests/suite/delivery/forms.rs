@@ -231,6 +231,42 @@ async fn a_detached_jws_is_about_what_was_compressed_and_comes_before_mark_and_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_content_digest_is_about_what_was_sent_and_a_coding_counts_only_if_it_is_signed() {
+    let signs = |text: String| {
+        let jws = "kind = \"jws-detached\"\nheader = \"x-jws-signature\"\n";
+        assert!(text.contains(jws), "{text}");
+        text.replace(jws, "kind = \"http-signature\"\n")
+    };
+    let retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 3\n";
+    let (env, hostile) = env_that_tries("legal-events", retry, signs).await;
+    let lines = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    for (what, is_about_the_sent_bytes, covered, code) in [
+        ("the sent bytes", true, &["content-encoding"][..], None),
+        ("the plain bytes", false, &["content-encoding"], Some("signature")),
+        ("a coding that nobody has signed", true, &["content-type"], Some("encoding")),
+    ] {
+        // In doubt, so that the log is asked. What it says then names the submission.
+        hostile.says(500, "content-type: application/json\r\n", "{}");
+        let id = env.post("legal-event").await;
+        env.until(&id, &["retrying"]).await;
+        let event = serde_json::json!({"event_id": id, "uid": NAME, "registered_at": "2026-03-02T08:30:01Z"});
+        let json = serde_json::json!({"result": [event]}).to_string();
+        let sent = gzip(json.as_bytes());
+        let digested = if is_about_the_sent_bytes { &sent } else { json.as_bytes() };
+        hostile.says(200, &hostile.signed_head(&lines, covered, digested), sent.clone());
+        let shown = env.until(&id, &["completed", "parked"]).await;
+        match code {
+            None => assert_eq!(shown["answer"]["uid"], NAME, "{what}: {shown:#}"),
+            Some(code) => {
+                assert!(shown["answer"].is_null(), "{what}: {shown:#}");
+                assert_eq!(shown["fault"]["code"], format!("agency.answer.{code}"), "{what}: {shown:#}");
+            }
+        }
+    }
+    env.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_not_signed_decides_neither_which_signed_bytes_are_read_nor_how() {
     let retry = "first_wait_secs = 0.1\nmax_wait_secs = 0.2\nmax_attempts = 3\n";
     let (env, hostile) = env_that_tries("legal-events", retry, |text| text).await;

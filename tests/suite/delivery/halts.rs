@@ -1,9 +1,9 @@
 //! An agency that lets nobody of this installation in waits as a whole: what finds that out, how long it is waited between two
 //! looks, and what it costs the submissions.
 
-use super::moments::{NO_CERTIFICATE, STAYS, env_with_raw_agency, hasty, until, with_probe};
+use super::moments::{NO_CERTIFICATE, STAYS, env_with_raw_agency, hasty, with_probe};
 use crate::{
-    environment::TestEnvironment,
+    environment::{TestEnvironment, until},
     raw_agency::{Act, End, RawAgency, Say, When},
 };
 use std::time::{Duration, Instant};

@@ -3,10 +3,13 @@
 
 use super::outage::tried;
 use crate::environment::TestEnvironment;
+use http::{HeaderMap, HeaderName, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use punte::trust::{
-    Algorithm, ClientTrust, ClientTrustFiles, Identity, IdentityFiles, JwsForm, JwsProfile, KeyIdForm, Purpose,
-    Reloading, WssProfile, jws, strict_server_config, wss,
+    Algorithm, ClientTrust, ClientTrustFiles, HttpSignatureProfile, Identity, IdentityFiles, JwsForm, JwsProfile,
+    KeyIdForm, Purpose, Reloading, WssProfile,
+    http_signature::{self, HttpMessage, HttpStart},
+    jws, strict_server_config, wss,
 };
 use serde_json::json;
 use std::{
@@ -108,6 +111,24 @@ impl Hostile {
         let form = JwsForm::Detached { header: "x-jws-signature".into() };
         let profile = JwsProfile { algorithm: Algorithm::RsaSha256, form, key_id: KeyIdForm::Serial };
         jws::sign_detached(payload, &profile, &self.signer()).unwrap()
+    }
+
+    /// The lines with a signature over the status 200, the digest of these bytes, and of the lines those that are covered.
+    pub fn signed_head(&self, lines: &[(&'static str, &str)], covered: &[&str], digested: &[u8]) -> String {
+        let line = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+        let mut headers: HeaderMap = lines.iter().map(line).collect();
+        let profile = HttpSignatureProfile {
+            algorithm: Algorithm::RsaSha256,
+            label: "sig1".into(),
+            components: ["@status", "content-digest"].iter().chain(covered).map(|it| (*it).to_owned()).collect(),
+            ttl: None,
+            key_id: KeyIdForm::Serial,
+        };
+        let start = HttpStart::Response { status: StatusCode::OK };
+        let message = HttpMessage { start, headers: &headers, body: digested };
+        let seal = http_signature::sign(&message, &profile, &self.signer(), Timestamp::now()).unwrap();
+        seal.insert_into(&mut headers);
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect()
     }
 
     pub fn says_signed_xml(&self, content: &str) {

@@ -2,7 +2,7 @@
 //! does afterwards leaves nothing but doubt, whatever it is called.
 
 use crate::{
-    environment::TestEnvironment,
+    environment::{TestEnvironment, until},
     raw_agency::{Act, End, RawAgency, Say, When},
 };
 use punte::domain::{AgencyName, Code, ManualClock, Verdict};
@@ -422,12 +422,4 @@ async fn what_cannot_be_sent_for_want_of_a_usable_key_goes_out_soon_after_there_
     env.ends(&id, "completed").await;
     assert_eq!(env.effects(REGISTRY), 1);
     env.leave().await;
-}
-
-pub async fn until(is_so: impl AsyncFn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so().await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it was not so in time");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -1,7 +1,10 @@
 //! Strangers on the way: whoever can change what goes over the line to an agency, and has nobody's key, cuts it off; more they
 //! cannot do.
 
-use crate::{environment::TestEnvironment, raw_agency::RawAgency};
+use crate::{
+    environment::{TestEnvironment, until},
+    raw_agency::RawAgency,
+};
 use punte::domain::AgencyName;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
@@ -12,7 +15,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 const REGISTRY: &str = "civil-registry";
@@ -126,14 +128,6 @@ async fn env_behind(
     (env, agency, between)
 }
 
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so().await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: it was not so in time");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn is_halted(env: &TestEnvironment) -> bool {
     env.operations("/metrics").await.contains("punte_agency_halted{agency=\"civil-registry\"} 1")
 }
@@ -166,11 +160,11 @@ async fn an_alert_about_our_certificate_by_a_server_that_has_not_proved_itself_r
             "{shown:#}"
         );
     }
-    until("several were met", async || stranger.alerts() > 3).await;
+    until(async || stranger.alerts() > 3).await;
     assert!(!is_halted(&env).await, "a stranger has halted the agency for all");
     assert_eq!(agency.requests(), 0);
     stranger.goes_away();
-    until("it goes out", async || agency.requests() >= 2).await;
+    until(async || agency.requests() >= 2).await;
     env.leave().await;
 }
 
@@ -194,12 +188,12 @@ async fn an_alert_that_is_put_into_an_honest_handshake_halts_the_agency_no_longe
     })
     .await;
     let id = env.post("person-lookup").await;
-    until("it halts", async || is_halted(&env).await).await;
+    until(async || is_halted(&env).await).await;
     assert!(told(&env).await.contains("the server says that it refuses our certificate"), "{}", told(&env).await);
     assert!(stranger.alerts() > 0 && agency.requests() == 0);
     stranger.goes_away();
-    until("one look is enough", async || !is_halted(&env).await).await;
-    until("it goes out", async || agency.requests() > 0).await;
+    until(async || !is_halted(&env).await).await;
+    until(async || agency.requests() > 0).await;
     assert_ne!(env.show(&id).await["fault"]["code"], "bus.identity.refused");
     env.leave().await;
 }
@@ -215,9 +209,9 @@ async fn an_agency_that_has_refused_our_certificate_and_is_away_since_is_told_as
     let keys = env.stack.secrets().join("simulators");
     agency.trusts(&keys.join(REGISTRY), &keys.join("legal-events/client-ca.pem"), &rustls::version::TLS12);
     env.post("person-lookup").await;
-    until("it halts", async || is_halted(&env).await).await;
+    until(async || is_halted(&env).await).await;
     stranger.is_at_work.store(true, Ordering::Relaxed);
-    until("it is told", async || told(&env).await.contains("the last look at it: ")).await;
+    until(async || told(&env).await.contains("the last look at it: ")).await;
     let text = told(&env).await;
     assert!(text.contains("the server says that it refuses our certificate: it sent the alert "), "{text}");
     assert!(text.contains("the last look at it: no "), "{text}");
@@ -287,7 +281,7 @@ async fn what_a_server_says_before_it_was_asked_is_no_answer_and_nothing_is_sent
         .await;
         for service in ["civil-status-extract", "person-lookup"] {
             let id = env.post(service).await;
-            until("it is tried often", async || env.show(&id).await["attempts"].as_u64() > Some(5)).await;
+            until(async || env.show(&id).await["attempts"].as_u64() > Some(5)).await;
             let shown = env.until(&id, &["retrying", "parked", "uncertain", "completed"]).await;
             let code = &shown["fault"]["code"];
             assert_eq!((&shown["state"], code), (&"retrying".into(), &"network.connect".into()), "{shown:#}");

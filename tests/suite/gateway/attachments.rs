@@ -1,7 +1,7 @@
 //! Uploading files, and naming them in a submission.
 
 use super::environment::{OfficeClient, Open, Said, TestEnvironment, open, submission_request};
-use crate::journal::Schema;
+use crate::{environment::until, journal::Schema};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use punte::attachments::AttachmentStore;
@@ -279,26 +279,16 @@ async fn an_office_that_goes_away_at_the_last_moment_leaves_no_file_without_a_re
     let upload = tokio::spawn(uploading(&office, "application/pdf", PDF).send());
     let folder = open.env.settings.attachments.folder.clone();
     let named = || files(&folder) - files(&folder.join("incoming"));
-    until(|| async { named() == 1 }).await;
+    until(async || named() == 1).await;
     upload.abort();
     tokio::time::sleep(Duration::from_millis(500)).await;
     lock.rollback().await.unwrap();
     let name = "causeni".parse().unwrap();
-    until(|| async { open.env.journal.attachment_bytes(&name).await.unwrap().office == 4096 }).await;
+    until(async || open.env.journal.attachment_bytes(&name).await.unwrap().office == 4096).await;
     assert_eq!(named(), 1);
     open.env.shutdown.cancel();
     open.ended.await.unwrap();
     schema.remove().await;
-}
-
-async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
-    for _ in 0..250 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("not in time");
 }
 
 #[tokio::test]

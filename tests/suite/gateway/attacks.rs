@@ -1,22 +1,11 @@
 //! Clients that bend HTTP: each gets an answer or an end, no request is taken for another, and other offices notice nothing.
 
 use super::{
-    environment::{Open, open, submission_request},
-    raw::{raw, until_end},
+    environment::{open, submission_request},
+    raw::{raw, said_to, statuses, until_end},
 };
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-async fn said_to(open: &Open, bytes: &[u8]) -> String {
-    let mut stream = raw(open, b"http/1.1").await;
-    stream.write_all(bytes).await.unwrap();
-    stream.flush().await.unwrap();
-    until_end(stream).await.0
-}
-
-fn statuses(said: &str) -> Vec<&str> {
-    said.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect()
-}
 
 #[tokio::test]
 async fn bodies_that_are_not_read_are_never_taken_for_requests() {
@@ -92,6 +81,7 @@ async fn a_first_line_that_no_reader_takes_is_refused_in_words() {
         "GET https://[::1/ HTTP/1.1",
         "GET https://[::1/v1/services HTTP/1.1",
         "GET //[/ HTTP/9.9",
+        "GET /v1/services HTTP/1.2",
         "GET /v1/services HTTP/2.0",
         "GET  /v1/services HTTP/1.1",
         "GET /v1/services",
@@ -123,11 +113,10 @@ async fn strange_heads_are_answered_and_change_nothing() {
     ] {
         let said = said_to(&open, request.as_bytes()).await;
         let shown: String = request.chars().take(60).collect();
-        assert!(
-            statuses(&said).first().is_some_and(|it| *it == status || said.starts_with("HTTP/1.1 431")),
-            "{shown}: {said}"
-        );
-        assert_eq!(statuses(&said).len(), 1, "{shown}: {said}");
+        // A line that is too long may be taken for a head that is.
+        let expected = if status == "414" { &["414", "431"][..] } else { &[status] };
+        let statuses = statuses(&said);
+        assert!(statuses.len() == 1 && expected.contains(&statuses[0]), "{shown}: {said}");
     }
 }
 

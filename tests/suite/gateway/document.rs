@@ -85,7 +85,7 @@ fn every_status_of_an_offices_fault_is_documented_somewhere() {
     let text = document()["paths"].to_string();
     for code in Code::ALL.iter().filter(|code| code.as_str().starts_with("office.")) {
         let status = status_of(*code).as_u16();
-        assert!(status == 405 || text.contains(&format!("\"{status}\"")), "{code}: {status}");
+        assert!(text.contains(&format!("\"{status}\"")), "{code}: {status}");
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub async fn raw(open: &Open, alpn: &[u8]) -> TlsStream<TcpStream> {
@@ -27,4 +30,18 @@ pub async fn until_end(mut stream: impl AsyncReadExt + Unpin) -> (String, Durati
     let ended = tokio::time::timeout(Duration::from_secs(8), stream.read_to_end(&mut bytes)).await;
     assert!(ended.is_ok(), "the connection was still open");
     (String::from_utf8_lossy(&bytes).into_owned(), begun.elapsed())
+}
+
+/// What is answered to these bytes.
+pub async fn said_to(open: &Open, bytes: &[u8]) -> String {
+    let mut stream = raw(open, b"http/1.1").await;
+    // Whoever is refused early may be cut off while he is still talking.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.flush().await;
+    until_end(stream).await.0
+}
+
+/// Of each answer.
+pub fn statuses(said: &str) -> Vec<&str> {
+    said.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect()
 }

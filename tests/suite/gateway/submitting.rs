@@ -29,7 +29,7 @@ async fn an_accepted_submission_has_a_number_a_place_and_a_deadline() {
 }
 
 #[tokio::test]
-async fn the_offices_wish_for_an_end_counts_if_it_is_sooner_than_the_operations() {
+async fn an_end_that_the_office_requests_counts_if_it_is_sooner_than_the_operations() {
     let open = open().await;
     let office = open.office("causeni");
     let now = Timestamp::now();

@@ -16,7 +16,7 @@ use std::{
 pub const OFFICE: &str = "GOVMD-0000000000001";
 const REVOKED_SERIAL: u64 = 0x4711;
 
-pub struct Papers {
+pub struct Certificates {
     folder: tempfile::TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
@@ -44,16 +44,16 @@ pub enum Side {
     Client,
 }
 
-impl Papers {
+impl Certificates {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let papers = Self { authority: authority("Authority of the tests"), folder };
-        std::fs::write(papers.authority(), papers.authority.pem()).unwrap();
-        std::fs::write(papers.revocations(), papers.list()).unwrap();
-        let both = papers.authority.pem() + &papers.list();
-        std::fs::write(papers.authority_with_revocations(), both).unwrap();
-        std::fs::write(papers.path("ca.key"), papers.authority.key().serialize_pem()).unwrap();
-        papers
+        let certificates = Self { authority: authority("Authority of the tests"), folder };
+        std::fs::write(certificates.authority(), certificates.authority.pem()).unwrap();
+        std::fs::write(certificates.revocations(), certificates.list()).unwrap();
+        let both = certificates.authority.pem() + &certificates.list();
+        std::fs::write(certificates.authority_with_revocations(), both).unwrap();
+        std::fs::write(certificates.path("ca.key"), certificates.authority.key().serialize_pem()).unwrap();
+        certificates
     }
 
     fn path(&self, file: &str) -> PathBuf {
