@@ -30,7 +30,7 @@ pub struct SentRequest<'a> {
 }
 
 /// A reading that counts.
-pub struct Correlated {
+pub struct CheckedReading {
     pub reading: Reading,
     /// Nothing in it says to which request it belongs: its like must not have come before.
     pub is_uncorrelated: bool,
@@ -51,7 +51,7 @@ pub fn check(
     sent: &SentRequest<'_>,
     signed_at: Option<Timestamp>,
     max_skew: SignedDuration,
-) -> Result<Correlated, Fault> {
+) -> Result<CheckedReading, Fault> {
     if let Some(text) = mismatch(&mapped.correlation, sent) {
         return Err(mismatched(text));
     }
@@ -81,7 +81,7 @@ pub fn check(
         }
         reading => {
             let counts = matches!(reading, Reading::Answered { .. } | Reading::Refused { .. } | Reading::Waiting);
-            Ok(Correlated { reading, is_uncorrelated: counts && !is_bound })
+            Ok(CheckedReading { reading, is_uncorrelated: counts && !is_bound })
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
 
     fn told(written: serde_json::Value, sent: &SentRequest<'_>, signed_at: Option<Timestamp>) -> String {
         match check(Mapped::from_json(Some(written)).unwrap(), sent, signed_at, SignedDuration::from_secs(60)) {
-            Ok(Correlated { is_uncorrelated: true, .. }) => "uncorrelated".into(),
+            Ok(CheckedReading { is_uncorrelated: true, .. }) => "uncorrelated".into(),
             Ok(_) => "ours".into(),
             Err(fault) => format!("{} {:?}", fault.code, fault.verdict),
         }

@@ -6,7 +6,7 @@
 use super::{
     AnswerExpectation, Incoming,
     authenticate::{Authentic, authenticate, bad_signature},
-    correlation::{self, Correlated},
+    correlation::{self, CheckedReading},
     status::{StatusClass, StatusTrust, fault_of_status},
     unpack::unpack,
 };
@@ -46,7 +46,7 @@ fn reading_of(incoming: &Incoming, it: &AnswerExpectation<'_>) -> Result<Reading
         .exchange
         .interpret(&answer, &it.sent_request.reference.to_string())
         .map_err(|error| Fault::new(Code::AnswerMappingFailed, Stage::Read, error))?;
-    let Correlated { reading, is_uncorrelated } =
+    let CheckedReading { reading, is_uncorrelated } =
         correlation::check(mapped, &it.sent_request, signed_at, it.connection.answer_policy().max_clock_skew)?;
     // What names our request is its answer, however often the like of it comes; of what might be the answer to any request,
     // one is enough.

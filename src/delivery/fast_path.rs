@@ -9,7 +9,7 @@
 //! | reads recorded late | an attempt is recorded before anything leaves | one that changes nothing is recorded together with its outcome, or after 50 ms |
 //!
 //! What it brings: all figures in `benches/README.md` were measured with it, and none without it. To compare, build a program
-//! whose `Installation::load` says [`FastPathMode::Off`], and give it a turn: `cargo bench --bench road -- --rival PATH`.
+//! whose `Installation::load` says [`FastPathMode::Off`], and give it a turn: `cargo bench --features jemalloc --bench road -- --rival PATH`.
 
 use super::{AcceptedCache, PendingAccept, Taken};
 use crate::{
