@@ -69,7 +69,7 @@ pub fn run<T: Send + 'static>(
     let soon = take.recv_timeout(IMPATIENT_AFTER);
     let outcome = match soon {
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            start_another_thread()?;
+            start_another_thread();
             take.recv_timeout(time_limit)
         }
         soon => soon,
@@ -90,7 +90,7 @@ pub async fn run_aside<T: Send + 'static>(
     enqueue(Box::new(move || drop(give.send(work()))), size)?;
     let outcome = match timeout(IMPATIENT_AFTER, &mut take).await {
         Err(_) => {
-            start_another_thread()?;
+            start_another_thread();
             timeout(time_limit, take).await
         }
         soon => soon,
@@ -110,13 +110,22 @@ fn enqueue(work: Work, size: JobSize) -> Result<(), NotDone> {
     threads.work.push_back(work);
     // Those that are at work or on their way take one more each when they are done with what they have.
     let is_taken_soon = threads.work.len() <= threads.at_work + threads.called;
-    if is_taken_soon { Ok(()) } else { wake(threads) }
+    if is_taken_soon {
+        return Ok(());
+    }
+    // Where no more threads can be had, those that are at work take it in time.
+    wake(threads).or_else(|why| {
+        let threads = self::threads();
+        if threads.at_work + threads.called > 0 { Ok(()) } else { Err(why) }
+    })
 }
 
-/// For what waits in the queue, if anything does.
-fn start_another_thread() -> Result<(), NotDone> {
+/// For what waits in the queue, if anything does. It waits for those at work if no more threads can be had.
+fn start_another_thread() {
     let threads = threads();
-    if threads.work.is_empty() { Ok(()) } else { wake(threads) }
+    if !threads.work.is_empty() {
+        let _ = wake(threads);
+    }
 }
 
 fn wake(mut threads: MutexGuard<'static, Threads>) -> Result<(), NotDone> {

@@ -77,7 +77,10 @@ async fn too_late(
     error: &JournalError,
 ) -> Result<(), JournalError> {
     let (id, attempt) = (submission.id, lease.attempt);
-    match recorder.with_retry(|| recorder.submissions.fate(submission, attempt, lease.at, ended_at)).await? {
+    match recorder
+        .with_retry(|| recorder.submissions.fate(submission, attempt, lease.at, ended_at, lease.is_recorded))
+        .await?
+    {
         // A try without an answer has recorded it all the same.
         Fate::Ended => {}
         // Of a read that another worker has taken up, or that has changed since, nothing is lost.

@@ -4,7 +4,7 @@
 use super::{
     acceptor::{Connection, HttpVersion, ListenerLimits},
     activity::{Activity, Busy, Watched},
-    request_body::{ExpectContinue, RequestBody},
+    request_body::RequestBody,
 };
 use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -47,9 +47,14 @@ pub(super) async fn serve<S, P>(
             let (mut head, body) = request.into_parts();
             head.extensions.insert(connection.clone());
             let body = RequestBody::new(&head.headers, version, body);
-            let expect_continue = body.expect_continue();
+            let (expect_continue, is_long) = (body.expect_continue(), body.is_long());
             let response = router.clone().call(Request::from_parts(head, Body::new(body)));
-            async move { Ok::<_, Infallible>(under_way(response.await?, &expect_continue, busy)) }
+            async move {
+                let response = response.await?;
+                let ends = expect_continue.is_unanswered() || (is_long && !response.status().is_success());
+                let ends = ends && version == HttpVersion::Http1;
+                Ok::<_, Infallible>(under_way(response, ends, busy))
+            }
         })
     };
     let builder = builder(version, limits);
@@ -73,9 +78,10 @@ pub(super) async fn serve<S, P>(
     }
 }
 
-fn under_way(mut response: Response<Body>, expect_continue: &ExpectContinue, busy: Busy) -> Response<Body> {
-    if expect_continue.is_unanswered() {
-        // Nobody knows whether the body comes all the same: the connection ends, and says so (RFC 9110, section 10.1.1).
+/// `ends`: nobody knows whether a body comes that was waiting for our word, or one is longer than what is thrown away. Then the
+/// connection ends, and says so (RFC 9110, section 10.1.1).
+fn under_way(mut response: Response<Body>, ends: bool, busy: Busy) -> Response<Body> {
+    if ends {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if response.status() == StatusCode::NO_CONTENT {

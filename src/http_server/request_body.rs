@@ -22,6 +22,8 @@ pub(super) struct RequestBody {
     /// `None` only after the drop.
     body: Option<Incoming>,
     expect_continue: Arc<ExpectContinue>,
+    /// It may be longer than what is thrown away of one.
+    is_long: bool,
 }
 
 /// Whether the client waits for our `100 Continue` before it sends the body (`Expect: 100-continue`). Reading the body
@@ -44,7 +46,13 @@ impl RequestBody {
     pub fn new(request: &HeaderMap, version: HttpVersion, body: Incoming) -> Self {
         let is_expected =
             version == HttpVersion::Http1 && request.contains_key(header::EXPECT) && !body.is_end_stream();
-        Self { body: Some(body), expect_continue: Arc::new(ExpectContinue(is_expected.into())) }
+        let is_long = body.size_hint().lower() > DISCARD_BYTES;
+        Self { body: Some(body), expect_continue: Arc::new(ExpectContinue(is_expected.into())), is_long }
+    }
+
+    /// Whether the connection may end with this body: one of HTTP/1.1 does if it is refused.
+    pub fn is_long(&self) -> bool {
+        self.is_long
     }
 
     pub fn expect_continue(&self) -> Arc<ExpectContinue> {
@@ -86,8 +94,12 @@ impl Drop for RequestBody {
 }
 
 async fn discard(body: Incoming) {
-    let reader = BodyReader::new(axum::body::Body::new(body), DISCARD_BYTES, Code::RequestTooLarge, DISCARD_DEADLINES);
-    if let Ok(mut reader) = reader {
-        while let Ok(Some(_)) = reader.next().await {}
+    // What it says of its length must not end it at once: the limit is on what comes.
+    let body = axum::body::Body::new(body);
+    let Ok(mut reader) = BodyReader::new(body, u64::MAX, Code::RequestTooLarge, DISCARD_DEADLINES) else { return };
+    let mut left = DISCARD_BYTES;
+    while let Ok(Some(chunk)) = reader.next().await {
+        let Some(rest) = left.checked_sub(chunk.len() as u64) else { return };
+        left = rest;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     installation::Installation,
-    operations::{bind_operations, run_operations},
+    operations::{reserve_operations, run_operations},
     parts::{RunningGateway, Shared},
     restore_guard::RestoreGuard,
     role::Role,
@@ -28,7 +28,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{net::TcpSocket, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long what has begun may take to end, if the rest cannot begin.
@@ -75,7 +75,7 @@ impl Process {
         installation.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         installation.connections.tell_stopped();
         let ownership = own_journal(&installation)?;
-        let operations_bound = bind_operations(&installation, roles).await?;
+        let operations_socket = reserve_operations(&installation, roles)?;
         let journal = open_journal(&settings.journal).await?;
         let identity = journal.identity().await?;
         let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
@@ -103,18 +103,15 @@ impl Process {
         let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
         let guard = RestoreGuard::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
         shared.tasks.spawn(guard.run(shared.stop.clone(), shared.abort.clone()));
-        let gateway = match run_roles(&shared, &installation, roles).await {
-            Ok(gateway) => gateway,
+        let running = match run_all(&shared, &installation, roles, operations_socket).await {
+            Ok(running) => running,
             Err(error) => {
-                // What has begun already ends in order, though nothing more begins.
-                shared.stop.cancel();
-                shared.tasks.close();
-                let _ = tokio::time::timeout(END_OF_A_FAILED_START, shared.tasks.wait()).await;
+                end_in_order(&shared).await;
                 return Err(error);
             }
         };
-        let operations_address = run_operations(&shared, &installation, roles, operations_bound);
-        let (gateway_address, gateway_reload) = gateway.unzip();
+        let (gateway_address, gateway_reload) = running.gateway.unzip();
+        let operations_address = running.operations;
         let Shared { stop, abort, tasks, webhook_clients, .. } = shared;
         tasks.close();
         let connections = installation.connections;
@@ -159,13 +156,32 @@ impl Process {
     }
 }
 
-async fn run_roles(
+struct Running {
+    gateway: Option<RunningGateway>,
+    operations: SocketAddr,
+}
+
+async fn run_all(
     shared: &Shared,
     installation: &Installation,
     roles: &[Role],
-) -> Result<Option<RunningGateway>, StartError> {
+    operations_socket: TcpSocket,
+) -> Result<Running, StartError> {
     declare(installation, shared).await?;
-    shared.run(installation, roles).await
+    let gateway = shared.run(installation, roles).await?;
+    let operations = run_operations(shared, installation, roles, operations_socket)?;
+    Ok(Running { gateway, operations })
+}
+
+/// What has begun although the rest cannot.
+async fn end_in_order(shared: &Shared) {
+    shared.stop.cancel();
+    shared.tasks.close();
+    if tokio::time::timeout(END_OF_A_FAILED_START, shared.tasks.wait()).await.is_err() {
+        shared.abort.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(2), shared.tasks.wait()).await;
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(2), shared.broker.close()).await;
 }
 
 /// Whether somebody here waits for what other processes do.

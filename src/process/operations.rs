@@ -17,30 +17,29 @@ use std::{
     net::SocketAddr,
     sync::Arc,
 };
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
-pub(super) async fn bind_operations(
-    installation: &Installation,
-    roles: &[Role],
-) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(super) fn reserve_operations(installation: &Installation, roles: &[Role]) -> Result<TcpSocket, StartError> {
     let address = operations_address(&installation.settings.operations, roles);
-    http_server::bind(address).await.map_err(|error| StartError::Operations { address, error })
+    http_server::reserve(address).map_err(|error| StartError::Operations { address, error })
 }
 
 pub(super) fn run_operations(
     shared: &Shared,
     installation: &Installation,
     roles: &[Role],
-    bound: (TcpListener, SocketAddr),
-) -> SocketAddr {
+    socket: TcpSocket,
+) -> Result<SocketAddr, StartError> {
     let operations = Operations::start(OperationsParts {
-        bound,
+        socket,
         readiness: Arc::new(readiness(shared, installation, roles)),
         metrics: shared.metrics.clone(),
         shutdown: shared.stop.clone(),
     });
+    let address = operations_address(&installation.settings.operations, roles);
+    let operations = operations.map_err(|error| StartError::Operations { address, error })?;
     shared.tasks.spawn(operations.ended);
-    operations.address
+    Ok(operations.address)
 }
 
 fn readiness(shared: &Shared, installation: &Installation, roles: &[Role]) -> Readiness {

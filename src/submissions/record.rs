@@ -29,7 +29,8 @@ pub struct Listeners {
     pub broker: Arc<dyn Broker>,
     /// The offices that wait at this process's gateway.
     pub waiters: Arc<LocalWaiters>,
-    /// Every state that a submission enters is counted here, once.
+    /// Every state that a submission enters is counted here, once: but for what a worker has put back or parked without its
+    /// hearing that the journal has it.
     pub metrics: Metrics,
     /// Wakes the relay of this process: the outbox has something new.
     pub outbox_filled: Arc<Notify>,

@@ -1,4 +1,4 @@
-//! What a message names and we do not take: redact_for_display by name, so that the agency can be asked about it.
+//! What a message names and we do not take: told by name, so that the agency can be asked about it.
 
 use super::wss::names::{EXC_C14N, STR_TRANSFORM};
 use crate::domain::redact_for_display;
@@ -10,7 +10,7 @@ pub struct Named(Option<String>);
 
 const MAX_CHARS: usize = 160;
 
-/// Some addresses hold a date, which looks like a person's number where it is redact_for_display.
+/// Some addresses hold a date, which looks like a person's number where it is told.
 const TITLES: [(&str, &str); 8] = [
     ("http://www.w3.org/TR/2001/REC-xml-c14n-20010315", "Canonical XML 1.0"),
     ("http://www.w3.org/TR/2001/REC-xml-c14n-20010315#WithComments", "Canonical XML 1.0 with comments"),

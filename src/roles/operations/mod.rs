@@ -20,13 +20,13 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinHandle};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpSocket, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub struct OperationsParts {
-    /// Bound already, so that nothing has begun if it cannot be.
-    pub bound: (TcpListener, SocketAddr),
+    /// Reserved already, so that nothing has begun if it cannot be.
+    pub socket: TcpSocket,
     pub readiness: Arc<Readiness>,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
@@ -54,13 +54,17 @@ const LIMITS: ListenerLimits = ListenerLimits {
     grace: Duration::from_secs(2),
 };
 
+/// Connections that are not accepted yet.
+const BACKLOG: u32 = 128;
+
 impl Operations {
-    pub fn start(parts: OperationsParts) -> Self {
-        let (socket, address) = parts.bound;
+    pub fn start(parts: OperationsParts) -> io::Result<Self> {
+        let socket = parts.socket.listen(BACKLOG)?;
+        let address = socket.local_addr()?;
         let router = router(OperationsState { readiness: parts.readiness, metrics: parts.metrics });
         let ended = tokio::spawn(http_server::serve(socket, PlainAcceptor, router, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");
-        Self { address, ended }
+        Ok(Self { address, ended })
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 /// The pause after a failure of broker or journal. It is also the longest sleep, because the wall clock may jump.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
 /// All that changes while a consumer runs. Its own task holds it, and nobody else.
 pub(super) struct ConsumerState {
     /// What the broker has delivered and is not under way. It is put back when the consumer ends.

@@ -319,26 +319,37 @@ async fn texts_that_no_message_can_carry_are_found_at_the_door() {
 async fn curl_hears_over_either_version_of_http_why_a_body_is_not_taken() {
     let open = open().await;
     let folder = tempfile::tempdir().unwrap();
-    let large = folder.path().join("large");
-    std::fs::write(&large, vec![b'x'; 3_000_000]).unwrap();
+    // More than an address takes, and more than is thrown away of a body.
+    let sizes = [3_000_000, 40_000_000].map(|size| {
+        let file = folder.path().join(size.to_string());
+        std::fs::write(&file, vec![b'x'; size]).unwrap();
+        file
+    });
     let pki = &open.env.pki;
     let (ca, certificate, key) = (pki.gateway("server-ca.pem"), pki.office("causeni.pem"), pki.office("causeni.key"));
     let address = format!("https://localhost:{}", open.address.port());
     // With and without a word of ours before the body, which curl waits for in HTTP/1.1 if it is told nothing else.
     for (version, expect) in [("--http2", "x: y"), ("--http1.1", "x: y"), ("--http1.1", "expect:")] {
-        for (path, media_type, status) in [
+        let rows = [
             ("submissions", "application/json", "413"),
             ("attachments", "application/pdf", "413"),
             ("attachments", "text/html", "415"),
-        ] {
+        ];
+        for ((path, media_type, status), file) in rows.into_iter().flat_map(|row| sizes.iter().map(move |it| (row, it)))
+        {
             let mut curl = std::process::Command::new("curl");
             curl.args(["-sS", version, "-o", "/dev/null", "-w", "%{http_code}", "-H", "idempotency-key: k"]);
             curl.arg("--cacert").arg(&ca).arg("--cert").arg(&certificate).arg("--key").arg(&key);
             curl.args(["-H", expect, "-H", &format!("content-type: {media_type}")]);
-            curl.arg("--data-binary").arg(format!("@{}", large.display())).arg(format!("{address}/v1/{path}"));
+            curl.arg("--data-binary").arg(format!("@{}", file.display())).arg(format!("{address}/v1/{path}"));
             let said = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
             let told = String::from_utf8_lossy(&said.stderr);
-            assert_eq!(String::from_utf8_lossy(&said.stdout), status, "{version} {expect} {path} {media_type}: {told}");
+            assert_eq!(
+                String::from_utf8_lossy(&said.stdout),
+                status,
+                "{version} {expect} {path} {media_type} {}: {told}",
+                file.display()
+            );
         }
     }
 }

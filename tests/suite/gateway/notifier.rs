@@ -5,7 +5,8 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use punte::{
-    domain::{OfficeName, Schedule, StateName, SystemClock},
+    domain::{Code, Event, Fault, Finding, OfficeName, Schedule, Stage, StateName, SystemClock},
+    journal::Entry,
     roles::notifier::{Notifier, NotifierParts},
     settings::WebhookSettings,
     trust::{Identity, IdentityFiles, Purpose, Reloading, server_config},
@@ -195,6 +196,34 @@ async fn a_notice_is_signed_and_names_no_person() {
     assert!(!delivery.body.contains(CANARY) && !delivery.body.contains("L-1"));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_notice_says_what_may_have_been_done_and_which_answer_nobody_has() {
+    let mut env = TestEnvironment::new();
+    let receiver = Receiver::start(&env, &["204 No Content"]).await;
+    let webhook = hook(&env, &receiver.url, true);
+    give(&mut env, 0, webhook);
+    let _ = notifier(&env, 3);
+    let open = env.open().await;
+    let id = open.office("causeni").post("k1", &submission_request()).await.id();
+    let at = Timestamp::now();
+    let record = async |event| open.env.journal.record(id, Entry::new(event, at)).await.unwrap();
+    record(Event::Begun { attempt: 1, lease_until: at, asks_first: true }).await;
+    record(Event::OutcomeUnknown { attempt: 1, fault: Fault::new(Code::NetworkReset, Stage::Send, "") }).await;
+    let data = |delivery: &Received| serde_json::from_str::<Value>(&delivery.body).unwrap()["data"].clone();
+    let common = json!({"id": id, "service": "ledger-entry", "agency": "ledger"});
+    let with = |more: Value| {
+        let mut all = common.clone();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    assert_eq!(data(&receiver.has(1).await[0]), with(json!({"state": "uncertain", "in_doubt": true})));
+    let finding = Finding::Happened { answer: None };
+    record(Event::Resolved { by: "jane".into(), seen: 1, finding }).await;
+    let delivery = receiver.has(2).await.remove(1);
+    assert_eq!(data(&delivery), with(json!({"state": "completed", "answer_missing": true})));
+    assert!(!delivery.body.contains("jane"), "{}", delivery.body);
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ async fn started(env: &TestEnvironment) -> (Operations, Arc<Readiness>) {
     let queues = QueueMonitor::new(env.broker.clone(), Vec::new(), env.metrics.clone());
     readiness.add_broker(env.broker.clone(), Arc::new(queues));
     let parts = OperationsParts {
-        bound: punte::http_server::bind(([127, 0, 0, 1], 0).into()).await.unwrap(),
+        socket: punte::http_server::reserve(([127, 0, 0, 1], 0).into()).unwrap(),
         readiness: readiness.clone(),
         metrics: env.metrics.clone(),
         shutdown: CancellationToken::new(),
     };
-    (Operations::start(parts), readiness)
+    (Operations::start(parts).unwrap(), readiness)
 }
 
 async fn get(operations: &Operations, path: &str) -> (u16, String) {
