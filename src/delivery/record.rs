@@ -7,9 +7,7 @@ use crate::{
     journal::{Entry, JournalError, Record},
     submissions::Fate,
 };
-use jiff::Timestamp;
 
-/// Together with its beginning, if that is not recorded yet.
 pub(super) async fn record(
     recorder: &Recorder,
     record: &Record,
@@ -17,10 +15,7 @@ pub(super) async fn record(
     end: Entry,
 ) -> Result<(), JournalError> {
     failpoints::hit(Failpoint::WorkerSettled);
-    let (ended_at, entries) = (end.at, entries(lease, end));
-    let recorded = recorder.with_retry(|| recorder.submissions.end(record, entries.clone())).await;
-    failpoints::hit(Failpoint::WorkerRecorded);
-    or_too_late(recorder, &record.submission, lease, ended_at, recorded).await
+    end_attempt(recorder, record, lease, end).await
 }
 
 /// What came of the attempt cannot be recorded as it is, however often that is tried: an operator sees why, and its
@@ -36,24 +31,18 @@ pub(super) async fn record_unkept(
     tracing::error!(submission = %id, %error, "what came of an attempt cannot be recorded; an operator has to decide");
     let fault = Fault::new(Code::AnswerMappingFailed, Stage::Settle, format!("its outcome cannot be kept: {error}"));
     let event = settle(Err(Fault { verdict: Verdict::DoNotRetryInDoubt, ..fault }), case);
-    let entries = entries(lease, Entry::new(event, case.now));
+    end_attempt(recorder, record, lease, Entry::new(event, case.now)).await
+}
+
+/// Together with its beginning, if that is not recorded yet.
+async fn end_attempt(recorder: &Recorder, record: &Record, lease: &Lease, end: Entry) -> Result<(), JournalError> {
+    let entries = if lease.is_recorded { vec![end] } else { vec![lease.entry(), end] };
     let recorded = recorder.with_retry(|| recorder.submissions.end(record, entries.clone())).await;
-    or_too_late(recorder, &record.submission, lease, case.now, recorded).await
-}
-
-fn entries(lease: &Lease, end: Entry) -> Vec<Entry> {
-    if lease.is_recorded { vec![end] } else { vec![lease.entry(), end] }
-}
-
-async fn or_too_late(
-    recorder: &Recorder,
-    submission: &Submission,
-    lease: &Lease,
-    ended_at: Timestamp,
-    recorded: Result<(), JournalError>,
-) -> Result<(), JournalError> {
+    failpoints::hit(Failpoint::WorkerRecorded);
     match recorded {
-        Err(error) if is_too_late(&error, lease) => too_late(recorder, submission, lease, ended_at, &error).await,
+        Err(error) if is_too_late(&error, lease) => {
+            too_late(recorder, &record.submission, lease, &entries, &error).await
+        }
         recorded => recorded,
     }
 }
@@ -73,14 +62,11 @@ async fn too_late(
     recorder: &Recorder,
     submission: &Submission,
     lease: &Lease,
-    ended_at: Timestamp,
+    entries: &[Entry],
     error: &JournalError,
 ) -> Result<(), JournalError> {
     let (id, attempt) = (submission.id, lease.attempt);
-    match recorder
-        .with_retry(|| recorder.submissions.fate(submission, attempt, lease.at, ended_at, lease.is_recorded))
-        .await?
-    {
+    match recorder.with_retry(|| recorder.submissions.fate(submission, attempt, lease.at, entries)).await? {
         // A try without an answer has recorded it all the same.
         Fate::Ended => {}
         // Of a read that another worker has taken up, or that has changed since, nothing is lost.

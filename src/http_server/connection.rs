@@ -47,13 +47,15 @@ pub(super) async fn serve<S, P>(
             let (mut head, body) = request.into_parts();
             head.extensions.insert(connection.clone());
             let body = RequestBody::new(&head.headers, version, body);
-            let (expect_continue, is_long) = (body.expect_continue(), body.is_long());
+            let arrival = body.arrival();
             let response = router.clone().call(Request::from_parts(head, Body::new(body)));
             async move {
-                let response = response.await?;
-                let ends = expect_continue.is_unanswered() || (is_long && !response.status().is_success());
-                let ends = ends && version == HttpVersion::Http1;
-                Ok::<_, Infallible>(under_way(response, ends, busy))
+                let mut response = response.await?;
+                // RFC 9113, section 8.2.2: HTTP/2 knows no such header; there a body ends its own stream alone.
+                if version == HttpVersion::Http1 && arrival.ends_connection(response.status()) {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(under_way(response, busy))
             }
         })
     };
@@ -78,12 +80,7 @@ pub(super) async fn serve<S, P>(
     }
 }
 
-/// `ends`: nobody knows whether a body comes that was waiting for our word, or one is longer than what is thrown away. Then the
-/// connection ends, and says so (RFC 9110, section 10.1.1).
-fn under_way(mut response: Response<Body>, ends: bool, busy: Busy) -> Response<Body> {
-    if ends {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
+fn under_way(mut response: Response<Body>, busy: Busy) -> Response<Body> {
     if response.status() == StatusCode::NO_CONTENT {
         // The router writes one for every answer; this one may have none (RFC 9110, section 8.6).
         response.headers_mut().remove(header::CONTENT_LENGTH);

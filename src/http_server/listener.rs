@@ -25,12 +25,8 @@ struct Listener<A> {
     shutdown: CancellationToken,
 }
 
-/// Binds, so that the address is known (port 0) before anybody is let in.
-pub async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
-}
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// Takes the address, and no connections yet: who comes before they are listened for is refused, and may come again.
 pub fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
@@ -38,6 +34,17 @@ pub fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Takes connections, though none is served yet. The address is known then, also for port 0.
+pub fn listen(socket: TcpSocket) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = socket.listen(BACKLOG)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+pub fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    listen(reserve(address)?)
 }
 
 /// Serves until `shutdown`; then lets requests under way end within the grace, and cuts the rest off.

@@ -29,7 +29,7 @@ mod response;
 pub use acceptor::{Accepted, Acceptor, Connection, HttpVersion, ListenerLimits, PlainAcceptor};
 pub use body_reader::{BodyDeadlines, BodyReader};
 pub use client_stream::TcpConnection;
-pub use listener::{bind, reserve, serve};
+pub use listener::{bind, listen, reserve, serve};
 pub use memory::{MemoryLimit, MemoryLimits};
 pub use problem::Problem;
 pub use request_host::check_request;

@@ -3,7 +3,7 @@
 use super::{BodyDeadlines, BodyReader, HttpVersion};
 use crate::domain::Code;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     pin::Pin,
@@ -21,18 +21,27 @@ use std::{
 pub(super) struct RequestBody {
     /// `None` only after the drop.
     body: Option<Incoming>,
-    expect_continue: Arc<ExpectContinue>,
-    /// It may be longer than what is thrown away of one.
+    arrival: Arc<Arrival>,
+}
+
+/// How a body of HTTP/1.1 comes in, for whoever sends the answer.
+pub(super) struct Arrival {
+    /// Whether the client waits for our `100 Continue` before it sends the body (`Expect: 100-continue`). Reading the body
+    /// sends it.
+    awaits_continue: AtomicBool,
+    /// Whether it is longer than what is thrown away of one.
     is_long: bool,
 }
 
-/// Whether the client waits for our `100 Continue` before it sends the body (`Expect: 100-continue`). Reading the body
-/// sends it.
-pub(super) struct ExpectContinue(AtomicBool);
+impl Arrival {
+    fn awaits_continue(&self) -> bool {
+        self.awaits_continue.load(Ordering::Relaxed)
+    }
 
-impl ExpectContinue {
-    pub fn is_unanswered(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether the answer has to say that the connection ends with it: nobody knows whether a body comes that waits for our
+    /// word (RFC 9110, section 10.1.1), and one that is too slow or too long for us is broken off.
+    pub fn ends_connection(&self, answer: StatusCode) -> bool {
+        self.awaits_continue() || answer == StatusCode::REQUEST_TIMEOUT || (self.is_long && !answer.is_success())
     }
 }
 
@@ -44,19 +53,15 @@ const DISCARD_DEADLINES: BodyDeadlines =
 
 impl RequestBody {
     pub fn new(request: &HeaderMap, version: HttpVersion, body: Incoming) -> Self {
-        let is_expected =
+        let awaits_continue =
             version == HttpVersion::Http1 && request.contains_key(header::EXPECT) && !body.is_end_stream();
         let is_long = body.size_hint().lower() > DISCARD_BYTES;
-        Self { body: Some(body), expect_continue: Arc::new(ExpectContinue(is_expected.into())), is_long }
+        let arrival = Arc::new(Arrival { awaits_continue: awaits_continue.into(), is_long });
+        Self { body: Some(body), arrival }
     }
 
-    /// Whether the connection may end with this body: one of HTTP/1.1 does if it is refused.
-    pub fn is_long(&self) -> bool {
-        self.is_long
-    }
-
-    pub fn expect_continue(&self) -> Arc<ExpectContinue> {
-        self.expect_continue.clone()
+    pub fn arrival(&self) -> Arc<Arrival> {
+        self.arrival.clone()
     }
 }
 
@@ -65,7 +70,7 @@ impl Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.expect_continue.0.store(false, Ordering::Relaxed);
+        self.arrival.awaits_continue.store(false, Ordering::Relaxed);
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
@@ -83,10 +88,8 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(body) = self.body.take().filter(|body| !self.expect_continue.is_unanswered() && !body.is_end_stream())
-        else {
-            return;
-        };
+        let unread = self.body.take().filter(|body| !body.is_end_stream());
+        let Some(body) = unread.filter(|_| !self.arrival.awaits_continue()) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(discard(body));
         }

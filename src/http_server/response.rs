@@ -2,7 +2,7 @@
 
 use crate::domain::TraceParent;
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 
 /// The request's id: the trace that it belongs to, or a new one. More than one `traceparent` is none (W3C Trace Context,
 /// section 3.2.1).
@@ -20,8 +20,6 @@ pub enum After {
 }
 
 pub fn complete(response: &mut Response<Body>, trace: &TraceParent, version: Version, after: After) {
-    // What was not read of the body would be read as the next request, or waited for: such a connection ends.
-    let is_cut_short = matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
     let headers = response.headers_mut();
     if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
         headers.insert("traceparent", trace);
@@ -29,7 +27,7 @@ pub fn complete(response: &mut Response<Body>, trace: &TraceParent, version: Ver
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // RFC 9113, section 8.2.2: HTTP/2 knows no such header; there the connection is closed by its own means.
-    if (after == After::Close || is_cut_short) && version < Version::HTTP_2 {
+    if after == After::Close && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Submissions;
 use crate::{
-    domain::{Change, Event, Progress, StateName, Submission, SubmissionId, whole_microseconds},
+    domain::{Change, Event, Progress, Submission, SubmissionId, whole_microseconds},
     journal::{Entry, JournalError, Moved, Record},
 };
 use jiff::Timestamp;
@@ -39,31 +39,29 @@ impl Submissions {
         self.happened(id, event).await
     }
 
-    /// What the journal has of an attempt whose end it did not take. An end that it has, though it was not heard to say so,
-    /// is counted and announced now, and so is its beginning if that was recorded together with it.
+    /// What the journal has of an attempt whose last entries it did not take. Those that it has, though it was not heard to
+    /// say so, are counted and announced now.
     pub async fn fate(
         &self,
         submission: &Submission,
         attempt: u32,
         begun_at: Timestamp,
-        ended_at: Timestamp,
-        is_begin_counted: bool,
+        entries: &[Entry],
     ) -> Result<Fate, JournalError> {
         let attempts = self.journal.attempts(submission.id).await?;
-        let [begun_at, ended_at] = [begun_at, ended_at].map(whole_microseconds);
+        let begun_at = whole_microseconds(begun_at);
+        let recorded_at: Vec<_> = entries.iter().map(|entry| whole_microseconds(entry.at)).collect();
         match attempts.iter().find(|it| it.number == attempt && it.begun_at == begun_at).map(|it| it.ended_at) {
             None => return Ok(Fate::Lost),
             Some(None) => return Ok(Fate::Open),
-            Some(Some(at)) if at != ended_at => return Ok(Fate::EndedBefore),
+            Some(Some(at)) if Some(&at) != recorded_at.last() => return Ok(Fate::EndedBefore),
             Some(Some(_)) => {}
         }
         if let Some((record, timeline)) = self.journal.find_whole(submission.id).await? {
-            let is_uncounted = |change: &&Change| {
-                change.from != Some(change.to)
-                    && (change.at == ended_at
-                        || (!is_begin_counted && change.at == begun_at && change.to == StateName::Sending))
+            let is_theirs = |change: &&Change| {
+                recorded_at.contains(&change.at) && change.from.is_some_and(|from| from != change.to)
             };
-            let entered = timeline.iter().filter(is_uncounted);
+            let entered = timeline.iter().filter(is_theirs);
             let moved = Moved { entered: entered.map(|change| change.to).collect(), ..as_moved(&record) };
             let changed_at = record.changed_at;
             self.count(&moved);
@@ -97,7 +95,7 @@ mod tests {
             Broker,
             embedded::{EmbeddedBroker, EmbeddedSettings},
         },
-        domain::{Answer, SystemClock},
+        domain::{Answer, StateName, SystemClock},
         journal::{IdempotencyKey, Journal, sqlite::SqliteJournal},
         submissions::{
             Listeners, LocalWaiters,
@@ -129,24 +127,25 @@ mod tests {
             .unwrap();
         let begun = Event::Begun { attempt: 1, lease_until: ended_at, asks_first: false };
         journal.record(submission.id, Entry::new(begun, at)).await.unwrap();
+        let answered = |at| Entry::new(Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) }, at);
+        let ends = |at| vec![answered(at)];
         let (waiting, mut announced) = (waiters.wait(submission.id), broker.announcements());
-        assert_eq!(submissions.fate(&submission, 1, at, ended_at, true).await.unwrap(), Fate::Open);
+        assert_eq!(submissions.fate(&submission, 1, at, &ends(ended_at)).await.unwrap(), Fate::Open);
         assert_eq!(
-            submissions.fate(&submission, 1, ended_at, ended_at, true).await.unwrap(),
+            submissions.fate(&submission, 1, ended_at, &ends(ended_at)).await.unwrap(),
             Fate::Lost,
             "another's of that number"
         );
-        assert_eq!(submissions.fate(&submission, 2, at, ended_at, true).await.unwrap(), Fate::Lost);
-        let end = Entry::new(Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) }, ended_at);
+        assert_eq!(submissions.fate(&submission, 2, at, &ends(ended_at)).await.unwrap(), Fate::Lost);
         // It is recorded, and this word is lost on its way to the worker, which says it again.
-        journal.record(submission.id, end.clone()).await.unwrap();
+        journal.record(submission.id, answered(ended_at)).await.unwrap();
         let record = Record::accepted(submission.clone());
-        assert!(matches!(submissions.end(&record, vec![end]).await, Err(JournalError::Forbidden(_))));
-        assert_eq!(submissions.fate(&submission, 1, at, at, true).await.unwrap(), Fate::EndedBefore);
+        assert!(matches!(submissions.end(&record, ends(ended_at)).await, Err(JournalError::Forbidden(_))));
+        assert_eq!(submissions.fate(&submission, 1, at, &ends(at)).await.unwrap(), Fate::EndedBefore);
         assert!(waiting.settled().is_none() && announced.try_recv().is_err());
         let completed = || counted(&metrics, StateName::Completed);
         assert_eq!(completed(), 0);
-        assert_eq!(submissions.fate(&submission, 1, at, ended_at, true).await.unwrap(), Fate::Ended);
+        assert_eq!(submissions.fate(&submission, 1, at, &ends(ended_at)).await.unwrap(), Fate::Ended);
         assert_eq!(waiting.settled().unwrap().0.progress.state.name(), StateName::Completed);
         assert_eq!(announced.try_recv().unwrap().state, StateName::Completed);
         assert_eq!(completed(), 1);
@@ -155,10 +154,9 @@ mod tests {
         let key = IdempotencyKey { key: "k2".into(), body_sha256: [7; 32] };
         journal.accept(&read, &key, false, None).await.unwrap();
         let begun = Event::Begun { attempt: 1, lease_until: ended_at, asks_first: false };
-        let answered = Event::Answered { attempt: 1, answer: Answer(serde_json::json!({})) };
-        let both = vec![Entry::new(begun, at), Entry::new(answered, ended_at)];
-        journal.record_all(read.id, both).await.unwrap();
-        assert_eq!(submissions.fate(&read, 1, at, ended_at, false).await.unwrap(), Fate::Ended);
+        let both = vec![Entry::new(begun, at), answered(ended_at)];
+        journal.record_all(read.id, both.clone()).await.unwrap();
+        assert_eq!(submissions.fate(&read, 1, at, &both).await.unwrap(), Fate::Ended);
         assert_eq!((completed(), counted(&metrics, StateName::Sending)), (2, 1));
     }
 }

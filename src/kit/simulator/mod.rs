@@ -142,8 +142,8 @@ impl Simulator {
             breaks: Default::default(),
         });
         agency.behave(plan.behaviour);
-        let (socket, address) = http_server::bind(plan.listen).await?;
-        let (control, control_address) = http_server::bind(plan.control).await?;
+        let (socket, address) = http_server::bind(plan.listen)?;
+        let (control, control_address) = http_server::bind(plan.control)?;
         let stop = CancellationToken::new();
         let (acceptor, router) = (AgencyAcceptor { tls, agency: agency.clone() }, listener::router(agency.clone()));
         let tasks = vec![

@@ -93,7 +93,7 @@ impl Gateway {
         let acceptor = OfficeAcceptor::new(tls, directory.clone(), clock.clone(), parts.metrics.clone());
         let attachments = AttachmentStore::open(&settings.attachments.folder).map_err(GatewayError::Attachments)?;
         let address = settings.listen;
-        let bound = http_server::bind(address).await.map_err(|error| GatewayError::Listen { address, error });
+        let bound = http_server::bind(address).map_err(|error| GatewayError::Listen { address, error });
         let (socket, address) = bound?;
         let state = Arc::new(GatewayState::new(parts, attachments));
         let keeping = state.keeping.clone();

@@ -54,13 +54,9 @@ const LIMITS: ListenerLimits = ListenerLimits {
     grace: Duration::from_secs(2),
 };
 
-/// Connections that are not accepted yet.
-const BACKLOG: u32 = 128;
-
 impl Operations {
     pub fn start(parts: OperationsParts) -> io::Result<Self> {
-        let socket = parts.socket.listen(BACKLOG)?;
-        let address = socket.local_addr()?;
+        let (socket, address) = http_server::listen(parts.socket)?;
         let router = router(OperationsState { readiness: parts.readiness, metrics: parts.metrics });
         let ended = tokio::spawn(http_server::serve(socket, PlainAcceptor, router, LIMITS, parts.shutdown));
         tracing::info!(%address, "health and metrics are served");

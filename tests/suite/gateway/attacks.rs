@@ -40,8 +40,13 @@ async fn bodies_that_are_not_read_are_never_taken_for_requests() {
 async fn after_a_body_that_is_not_read_the_next_request_of_the_connection_is_answered() {
     let open = open().await;
     let mut stream = raw(&open, b"http/1.1").await;
-    let refused = "POST /v1/submissions HTTP/1.1\r\nhost: x\r\n";
-    for framing in ["content-length: 300000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n493e0\r\n"] {
+    let without_key = "POST /v1/submissions HTTP/1.1\r\nhost: x\r\n";
+    let too_large = format!("{without_key}idempotency-key: k\r\ncontent-type: application/json\r\n");
+    for (status, refused, framing) in [
+        (400, without_key, "content-length: 300000\r\n\r\n"),
+        (400, without_key, "transfer-encoding: chunked\r\n\r\n493e0\r\n"),
+        (413, &too_large, "content-length: 300000\r\n\r\n"),
+    ] {
         stream.write_all(format!("{refused}{framing}").as_bytes()).await.unwrap();
         let mut said = String::new();
         while !said.ends_with('}') {
@@ -50,7 +55,10 @@ async fn after_a_body_that_is_not_read_the_next_request_of_the_connection_is_ans
             assert!(read > 0, "{framing}: {said}");
             said.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
         }
-        assert!(said.starts_with("HTTP/1.1 400 ") && !said.contains("connection: close"), "{framing}: {said}");
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status} ")) && !said.contains("connection: close"),
+            "{framing}: {said}"
+        );
         stream.write_all(&[b'x'; 300_000]).await.unwrap();
         if framing.starts_with("transfer") {
             stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
