@@ -21,8 +21,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 const MAX_INPUT_BYTES: usize = 64 << 20;
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
-/// From here on an input may take much of a stack.
-pub const LARGE_BYTES: usize = 64 << 10;
 /// Less than what a worker's lease has to spare, so that a filter without end is a failed attempt and not a dead worker.
 pub const MAX_TIME: Duration = Duration::from_secs(10);
 
@@ -90,8 +88,8 @@ impl Filter {
         let given_in = to_jq(input).ok_or("its input cannot be read")?;
         let compiled = self.0.clone();
         let work = move || made_while(|| compiled.run(given_in, had_long_decimal));
-        let size = if size_bytes > LARGE_BYTES { JobSize::Large } else { JobSize::Small };
-        let (given, made) = worker_pool::run(size, MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
+        let (given, made) =
+            worker_pool::run(JobSize::of(size_bytes), MAX_TIME, work).map_err(|why| not_done(why).to_owned())?;
         if self.may_have_misjudged(input, had_long_decimal, made) {
             return Err(LOOKALIKES.to_owned());
         }
@@ -116,7 +114,7 @@ fn not_done(why: NotDone) -> &'static str {
     match why {
         NotDone::NoThread => "no thread can be had for it",
         NotDone::TakesTooLong => "it takes too long",
-        NotDone::Panicked => "it breaks off inside",
+        NotDone::Panicked => "it panicked",
     }
 }
 

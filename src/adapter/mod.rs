@@ -39,7 +39,7 @@ pub use address::Address;
 pub use contract::Contract;
 pub use examples::{Example, WireReply};
 pub use exchange::{ComposeError, Exchange, InterpretError, TransformInput, WireRequest};
-pub use filter::{Filter, LARGE_BYTES, MAX_TIME};
+pub use filter::{Filter, MAX_TIME};
 pub use form::Form;
 pub use load::load_adapters;
 pub use not_handled::{DeclaredMoment, NotHandled};
@@ -50,6 +50,7 @@ pub use sameness::{Leaf, leaves, leaves_without};
 pub use template::Template;
 use wire_answer::Coverage;
 pub use wire_answer::{Beside, WireAnswer};
+pub use worker_pool::LARGE_BYTES;
 
 use crate::{
     domain::{AgencyName, Effect, Schedule, ServiceName},

@@ -1,4 +1,4 @@
-//! A pool of threads with 256 MiB stacks, for jq filters: each job has a time limit.
+//! A pool of threads with 256 MiB stacks, on which answers are read and jq filters run: each job has a time limit.
 //!
 //! What is nested as deep as the limits allow still fits into such a stack. Threads are kept, because making one costs more
 //! than most jobs. A job that exceeds its time limit is not waited for any longer, but cannot be stopped: it keeps its thread
@@ -32,6 +32,15 @@ pub enum NotDone {
 pub enum JobSize {
     Small,
     Large,
+}
+
+/// From here on what a job works on may take much of a stack.
+pub const LARGE_BYTES: usize = 64 << 10;
+
+impl JobSize {
+    pub fn of(input_bytes: usize) -> Self {
+        if input_bytes > LARGE_BYTES { Self::Large } else { Self::Small }
+    }
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -141,7 +150,7 @@ fn wake(mut threads: MutexGuard<'static, Threads>) -> Result<(), NotDone> {
 }
 
 fn spawn_thread(work: Work) -> Result<(), NotDone> {
-    let thread = std::thread::Builder::new().name("filter".into()).stack_size(STACK_BYTES);
+    let thread = std::thread::Builder::new().name("reading".into()).stack_size(STACK_BYTES);
     let begun = thread.spawn(move || {
         IS_POOL_THREAD.set(true);
         work();

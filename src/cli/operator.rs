@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{Progress, SubmissionId, SystemClock},
     journal::{Journal, JournalError},
-    process::open_existing_journal,
+    process::open_journal_for_command,
     settings::{JournalStore, Settings},
     submissions::Submissions,
 };
@@ -61,7 +61,7 @@ where
         return code;
     }
     let done = super::block_on(async {
-        let journal = open_existing_journal(&settings.journal).await.map_err(|error| error.to_string())?;
+        let journal = open_journal_for_command(&settings.journal).await.map_err(|error| error.to_string())?;
         work(journal).await.map_err(|error| error.to_string())
     });
     match done {
@@ -88,7 +88,7 @@ pub fn submissions_of(journal: &Arc<dyn Journal>) -> Submissions {
 }
 
 /// Tells what an operator's decision has made of a submission.
-pub fn decided(id: SubmissionId, progress: &Progress, format: Format) {
+pub fn tell_decision(id: SubmissionId, progress: &Progress, format: Format) {
     let state = progress.state.name();
     match format {
         Format::Json => output::json(&serde_json::json!({"id": id, "state": state})),

@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit, named,
-    operator::{Who, decided, with_submissions},
+    operator::{Who, tell_decision, with_submissions},
     output, print,
 };
 use crate::{
@@ -165,7 +165,7 @@ async fn tell(
     json: bool,
 ) -> Result<u8, JournalError> {
     match outcome {
-        Ok(progress) => decided(id, &progress, output::Format::from_flag(json)),
+        Ok(progress) => tell_decision(id, &progress, output::Format::from_flag(json)),
         Err(JournalError::Forbidden(Forbidden { event: EventName::Replayed, .. })) => {
             output::aside(format_args!("{id}: not replayed: {}", why_not(submissions.find(id).await?)));
             return Ok(exit::FAILED);

@@ -84,7 +84,7 @@ async fn show(journal: Arc<dyn Journal>, settings: &Settings, format: output::Fo
     let agencies = agencies(settings, &counts);
     let reports = match rabbitmq(&journal, settings).await? {
         None => None,
-        Some(Ok(place)) => match report(place, &agencies).await {
+        Some(Ok(rabbitmq)) => match report(rabbitmq, &agencies).await {
             Ok(reports) => Some(reports),
             Err(error) => return Ok(failed(&error)),
         },
@@ -114,9 +114,9 @@ async fn take(journal: Arc<dyn Journal>, settings: &Settings) -> Result<u8, Jour
             Ok(exit::FAILED)
         }
         Some(Err(code)) => Ok(code),
-        Some(Ok(place)) => {
-            let prefix = place.prefix.clone();
-            match take_over(place, &agencies).await {
+        Some(Ok(rabbitmq)) => {
+            let prefix = rabbitmq.prefix.clone();
+            match take_over(rabbitmq, &agencies).await {
                 Ok(removed) => {
                     output::line(format_args!(
                         "the prefix {prefix} is this installation's; {removed} messages were removed"
@@ -139,9 +139,9 @@ async fn rabbitmq(
     journal: &Arc<dyn Journal>,
     settings: &Settings,
 ) -> Result<Option<Result<RabbitmqSettings, u8>>, JournalError> {
-    let BrokerSettings::Rabbitmq(place) = &settings.broker else { return Ok(None) };
+    let BrokerSettings::Rabbitmq(server) = &settings.broker else { return Ok(None) };
     let identity = Some(journal.identity().await?);
-    let reached = rabbitmq_settings(place, Timestamp::now());
+    let reached = rabbitmq_settings(server, Timestamp::now());
     Ok(Some(reached.map(|reached| RabbitmqSettings { identity, ..reached }).map_err(|error| failed(&error))))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     ConfigFile, exit, named,
-    operator::{Who, decided, load_settings, submissions_of, with_journal_of, with_submissions},
+    operator::{Who, load_settings, submissions_of, tell_decision, with_journal_of, with_submissions},
     output, print,
 };
 use crate::{
@@ -132,7 +132,7 @@ impl Resolve {
         let finding = self.outcome.finding(answer);
         let refused = why_not(&seen, &finding);
         match submissions.resolve(&seen, &self.who.name(), finding).await {
-            Ok(progress) => decided(id, &progress, output::Format::from_flag(self.json)),
+            Ok(progress) => tell_decision(id, &progress, output::Format::from_flag(self.json)),
             Err(JournalError::Forbidden(_)) => {
                 output::aside(format_args!("{id}: nothing was done: {refused}"));
                 return Ok(exit::FAILED);

@@ -63,6 +63,8 @@ pub struct AgencyConnection {
 
 /// What waits for a health check is tried again when that is over.
 const CHECK_TAKES: Duration = Duration::from_secs(2);
+/// What an agency that does not let us in may not know of us.
+pub(super) const OUR_ACCESS: &str = "our certificate, key and token";
 const REPLAYS_REMEMBERED: usize = 100_000;
 
 impl AgencyConnection {
@@ -201,12 +203,7 @@ impl AgencyConnection {
         if failure.refusal_of_our_certificate().is_none() {
             return;
         }
-        let why = failure.to_string();
-        if self.halt.begin(&why, Instant::now()) {
-            let agency = &self.adapter.agency;
-            let text = "nothing more is sent there until a health check succeeds";
-            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate and its issuer are registered");
-        }
+        self.halt_sending(&failure.to_string(), "our certificate and its issuer");
     }
 
     /// Answers by which the agency does not let us in speak of the installation if the declared probe meets the same, or if
@@ -217,10 +214,11 @@ impl AgencyConnection {
         reading: &Result<Reading, Fault>,
     ) {
         match reading {
-            Ok(_) => self.credential_refusals.accepted(),
+            Ok(_) => self.credential_refusals.forget(),
             Err(fault) if fault.code == Code::CredentialsRefused => {
                 if self.credential_refusals.refused(&submission.office, submission.id) {
-                    self.stop(&format!("requests of two offices were answered with {}", fault.detail));
+                    let why = format!("requests of two offices were answered with {}", fault.detail);
+                    self.halt_sending(&why, OUR_ACCESS);
                 } else if self.adapter.probe.is_some() && self.halt.halted().is_none() {
                     let connection = self.clone();
                     self.health_checks.begin(async move { _ = connection.check_health_and_halt().await });
@@ -234,9 +232,9 @@ impl AgencyConnection {
     pub async fn check_health_and_halt(&self) -> Result<HealthReport, HealthCheckFailure> {
         let outcome = self.check_health().await;
         if let Err(failure) = &outcome
-            && let CheckFailure::AccessRefused(why) = failure.kind()
+            && failure.kind == CheckFailure::AccessRefused
         {
-            self.stop(why);
+            self.halt_sending(&failure.problem, OUR_ACCESS);
         }
         outcome
     }
@@ -250,11 +248,13 @@ impl AgencyConnection {
         self.health_checks.end().await;
     }
 
-    pub(super) fn stop(&self, why: &str) {
+    /// `registered`: what the agency may not have of us.
+    pub(super) fn halt_sending(&self, why: &str, registered: &str) {
         if self.halt.begin(why, Instant::now()) {
             let agency = &self.adapter.agency;
-            let text = "the agency does not let this installation in; nothing more is sent there until a health check succeeds";
-            tracing::error!(%agency, why, "{text}: ask the agency whether our certificate, key and token are registered");
+            let text = "the agency does not let this installation in; nothing more is sent there until a health check \
+                        succeeds";
+            tracing::error!(%agency, why, "{text}: ask the agency whether {registered} are registered");
         }
     }
 
@@ -266,13 +266,13 @@ impl AgencyConnection {
                 tracing::warn!(%agency, "the agency's server takes our certificate; sending goes on");
                 // A handshake alone says nothing of what the agency says over HTTP.
                 if self.adapter.probe.is_some() {
-                    self.credential_refusals.accepted();
+                    self.credential_refusals.forget();
                 }
                 self.halt.end(Instant::now());
             }
             Err(error) => {
                 tracing::error!(%agency, %error, remedy = error.remedy, "nothing is sent there yet");
-                self.halt.go_on(error.kind(), Instant::now());
+                self.halt.go_on(error.kind, &error.problem, Instant::now());
             }
         }
     }

@@ -171,8 +171,8 @@ mod tests {
     fn reference_digest_and_for_reads_the_subject_bind_an_answer() {
         let reference = uuid::Uuid::max().to_string();
         let another = digests(b"another request");
-        let sent = digests(b"request");
-        let (hex, base64) = (&sent[0], &sent[1]);
+        let own = digests(b"request");
+        let (hex, base64) = (&own[0], &own[1]);
         for effect in Effect::ALL {
             let of = |correlation: serde_json::Value| {
                 let mut written = json!({"answer": {}});

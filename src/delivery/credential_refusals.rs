@@ -33,7 +33,7 @@ impl CredentialRefusals {
     }
 
     /// The agency has answered somebody.
-    pub fn accepted(&self) {
+    pub fn forget(&self) {
         *self.refusals() = Refusals::default();
     }
 
@@ -55,11 +55,11 @@ mod tests {
             assert!(!refusals.refused(&north, again));
             assert!(!refusals.refused(&north, SubmissionId::new()), "one office alone");
         }
-        refusals.accepted();
+        refusals.forget();
         assert!(!refusals.refused(&south, SubmissionId::new()), "somebody was let in");
         assert!(refusals.refused(&north, again));
         assert!(refusals.refused(&south, SubmissionId::new()), "one more is enough, as long as nobody is let in");
-        refusals.accepted();
+        refusals.forget();
         assert!(!refusals.refused(&south, SubmissionId::new()), "it begins anew");
     }
 }

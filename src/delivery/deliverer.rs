@@ -21,7 +21,7 @@ pub struct Deliverer {
     pub clock: Arc<dyn Clock>,
     /// Notices that the clock was set forward, so that a time which was recorded before proves nothing.
     pub clock_jumps: ClockJumpDetector,
-    /// Moves the journal's mark on before anything leaves. The process' restore guard holds it as well, and has it move the
+    /// Moves the journal's mark on before anything leaves. The process's restore guard holds it as well, and has it move the
     /// mark on while an attempt is under way.
     pub mark_keeper: Arc<MarkKeeper>,
     pub metrics: Metrics,

@@ -41,17 +41,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a health check has not gone well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckFailure<'a> {
-    /// The agency still does not let us in.
-    AccessRefused(&'a str),
+pub enum CheckFailure {
+    /// The agency is there, and still does not let us in.
+    AccessRefused,
     /// It could not be asked, or is not well.
-    Other(&'a str),
+    Other,
 }
 
 impl std::fmt::Display for Halted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.why)?;
-        self.last_check.as_ref().map_or(Ok(()), |found| write!(f, "; the last look at it: {found}"))
+        self.last_check.as_ref().map_or(Ok(()), |found| write!(f, "; the last health check: {found}"))
     }
 }
 
@@ -79,13 +79,13 @@ impl Halt {
     }
 
     /// A health check has not gone well.
-    pub fn go_on(&self, found: CheckFailure<'_>, now: Instant) {
+    pub fn go_on(&self, failure: CheckFailure, problem: &str, now: Instant) {
         if let Some(halted) = &mut self.state().halted {
             halted.pause = longer(halted.pause);
             halted.next_check = now + halted.pause;
-            match found {
-                CheckFailure::AccessRefused(why) => (halted.why, halted.last_check) = (why.to_owned(), None),
-                CheckFailure::Other(problem) => halted.last_check = Some(problem.to_owned()),
+            match failure {
+                CheckFailure::AccessRefused => (halted.why, halted.last_check) = (problem.to_owned(), None),
+                CheckFailure::Other => halted.last_check = Some(problem.to_owned()),
             }
         }
     }
@@ -122,14 +122,14 @@ mod tests {
         assert!(halt.begin("unknown_ca", at(0)));
         assert!(!halt.begin("again", at(1)));
         assert_eq!(halt.halted().unwrap().next_check, at(10));
-        halt.go_on(CheckFailure::AccessRefused("unknown_ca"), at(10));
+        halt.go_on(CheckFailure::AccessRefused, "unknown_ca", at(10));
         assert_eq!(halt.halted().unwrap().next_check, at(30));
         halt.end(at(30));
         assert_eq!(halt.halted(), None);
         halt.begin("unknown_ca", at(31));
         assert_eq!(halt.halted().unwrap().next_check, at(71));
-        halt.go_on(CheckFailure::Other("no connection"), at(71));
-        assert_eq!(halt.halted().unwrap().to_string(), "unknown_ca; the last look at it: no connection");
+        halt.go_on(CheckFailure::Other, "no connection", at(71));
+        assert_eq!(halt.halted().unwrap().to_string(), "unknown_ca; the last health check: no connection");
         assert_eq!(halt.halted().unwrap().next_check, at(131), "never longer than a minute");
         halt.check_now(at(40));
         assert_eq!(halt.halted().unwrap().next_check, at(40));

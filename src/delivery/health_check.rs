@@ -28,22 +28,11 @@ pub struct HealthReport {
 pub struct HealthCheckFailure {
     pub problem: String,
     pub remedy: &'static str,
-    /// Whether it is well but for us.
-    is_access_refused: bool,
+    pub(super) kind: CheckFailure,
 }
 
-impl HealthCheckFailure {
-    pub(super) fn kind(&self) -> CheckFailure<'_> {
-        if self.is_access_refused {
-            CheckFailure::AccessRefused(&self.problem)
-        } else {
-            CheckFailure::Other(&self.problem)
-        }
-    }
-}
-
-/// The health checks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one at a time,
-/// and not soon after each other.
+/// The health checks that refusals have caused. Each is one more handshake and probe for the agency to bear: they come one
+/// at a time, and not soon after each other.
 #[derive(Debug, Default)]
 pub struct HealthChecks {
     begun_at: Mutex<Option<Instant>>,
@@ -90,7 +79,7 @@ pub(super) async fn check_health(client: &Client, adapter: &Adapter) -> Result<H
     };
     let version = if handshake.is_tls13 { "TLS 1.3" } else { "TLS 1.2" };
     let probed = probed.unwrap_or_else(|| "no probe is declared".into());
-    let warning = doubt(handshake, adapter.probe.is_some());
+    let warning = proof_warning(handshake, adapter.probe.is_some());
     Ok(HealthReport { text: format!("was reached over {version}; {proof}; {probed}"), warning })
 }
 
@@ -105,32 +94,32 @@ async fn send_probe(client: &Client, adapter: &Adapter) -> Result<Option<String>
 pub(super) fn evaluate_probe(probe: &Probe, answered: &Incoming) -> Result<String, HealthCheckFailure> {
     let status = answered.status;
     let told = format!("the probe {} {} was answered with {status}", probe.method, probe.url.path());
-    let (why, remedy, is_access_refused) = match StatusClass::of(status) {
+    let (why, remedy, kind) = match StatusClass::of(status) {
         // Some servers say so where they were shown no certificate, or none that they take.
         StatusClass::Message if status == 400 && answered.is_html_page() => (
             " and a page for people: most likely what stands before the agency does not let us in",
             "ask the agency whether its server asks for our certificate, and has its issuer registered",
-            true,
+            CheckFailure::AccessRefused,
         ),
         StatusClass::Success | StatusClass::Message => return Ok(told),
         StatusClass::Credentials => (
             ": the agency does not let us in",
             "ask the agency whether it has our certificate registered for this endpoint",
-            true,
+            CheckFailure::AccessRefused,
         ),
         StatusClass::RateLimited | StatusClass::Unavailable | StatusClass::Server | StatusClass::Odd => {
-            (": the agency's server is not well", "try again later, or ask the agency", false)
+            (": the agency's server is not well", "try again later, or ask the agency", CheckFailure::Other)
         }
         StatusClass::Redirect | StatusClass::NotTheRequest => (
             ": nobody answers there for the agency",
             "compare [probe] in agency.toml with the agency's addresses, and try again later",
-            false,
+            CheckFailure::Other,
         ),
     };
-    Err(HealthCheckFailure { problem: told + why, remedy, is_access_refused })
+    Err(HealthCheckFailure { problem: told + why, remedy, kind })
 }
 
-fn doubt(handshake: Handshake, is_probed: bool) -> Option<String> {
+fn proof_warning(handshake: Handshake, is_probed: bool) -> Option<String> {
     let text = match handshake {
         Handshake { is_mutual: false, .. } => {
             "the server did not ask for our certificate in the handshake; if it does so later, by renegotiation, no request \
@@ -163,8 +152,11 @@ fn of_send_failure(failure: &SendFailure) -> HealthCheckFailure {
         }
         _ => "check the endpoint's host and port, and the way there",
     };
-    let is_access_refused = failure.refusal_of_our_certificate().is_some();
-    HealthCheckFailure { problem: failure.to_string(), remedy, is_access_refused }
+    let kind = match failure.refusal_of_our_certificate() {
+        Some(_) => CheckFailure::AccessRefused,
+        None => CheckFailure::Other,
+    };
+    HealthCheckFailure { problem: failure.to_string(), remedy, kind }
 }
 
 #[cfg(test)]
@@ -183,7 +175,7 @@ mod tests {
             let headers = http::HeaderMap::from_iter([media_type]);
             match evaluate_probe(&probe, &Incoming { status, headers, body: "x".into() }) {
                 Ok(_) => "well",
-                Err(failure) if failure.is_access_refused => "not let in",
+                Err(failure) if failure.kind == CheckFailure::AccessRefused => "not let in",
                 Err(_) => "not well",
             }
         };

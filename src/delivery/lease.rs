@@ -62,9 +62,12 @@ async fn recorded_unheard(
 ) -> Result<Option<Lease>, JournalError> {
     let (id, attempt) = (record.submission.id, lease.attempt);
     let found = recorder.with_retry(|| recorder.submissions.begun_unheard(id, attempt, unanswered)).await?;
-    Ok(found.and_then(|Record { progress, changed_at: at, .. }| {
-        let until = progress.state.due_at()?;
-        Some(Lease { tries: progress.tries, at, until, is_recorded: true, ..lease })
+    Ok(found.map(|(Record { progress, changed_at: at, .. }, until)| Lease {
+        tries: progress.tries,
+        at,
+        until,
+        is_recorded: true,
+        ..lease
     }))
 }
 

@@ -95,7 +95,7 @@ impl MarkKeeper {
         *self.sent_before_restore.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // ── for who keeps them ───────────────────────────────────────────────────────────────────────────────────────
+    // ── for the restore guard ───────────────────────────────────────────────────────────────────────────────────────
 
     pub fn allow_sending(&self) {
         self.may_send.send_if_modified(|may| !std::mem::replace(may, true));

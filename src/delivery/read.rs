@@ -3,11 +3,11 @@
 use super::{
     AnswerExpectation, Incoming, SentRequest, evaluate,
     job::{Job, exchange_of, gone},
-    seal::Sent,
+    seal::SentMessage,
 };
 use crate::{
     adapter::{
-        LARGE_BYTES, MAX_TIME, Purpose, Reading,
+        MAX_TIME, Purpose, Reading,
         worker_pool::{self, JobSize, NotDone},
     },
     catalogue::Catalogue,
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub(super) async fn read(
     incoming: Incoming,
-    sent: Sent,
+    sent: SentMessage,
     job: &Job<'_>,
     purpose: Purpose,
     catalogue: &Arc<Catalogue>,
@@ -53,7 +53,7 @@ pub(super) async fn read(
             &AnswerExpectation { exchange, connection: &connection, answer_schema, sent_request, not_handled, now },
         )
     };
-    let size = if size_bytes > LARGE_BYTES || !is_plain { JobSize::Large } else { JobSize::Small };
+    let size = if is_plain { JobSize::of(size_bytes) } else { JobSize::Large };
     // Verifying is quick, and mapping ends in the time that filters have.
     let reading = worker_pool::run_aside(size, MAX_TIME, work).await;
     reading.unwrap_or_else(|why| Err(unreadable(why)))

@@ -31,7 +31,7 @@ pub(super) struct Sealed {
 }
 
 /// Of a message that has left, what its answer may name.
-pub(super) struct Sent {
+pub(super) struct SentMessage {
     pub message: MessageId,
     /// Empty where the filter names none.
     pub digests: Vec<String>,
@@ -94,9 +94,9 @@ impl Sealed {
     }
 
     /// What its answer may name. Digests are made only where the filter names them.
-    pub(super) fn to_be_answered(&self, exchange: &Exchange) -> Sent {
+    pub(super) fn to_be_answered(&self, exchange: &Exchange) -> SentMessage {
         let digests = if exchange.binds_by_digest() { digests(&self.outgoing.body) } else { Vec::new() };
-        Sent { message: self.message, digests, body_of: self.body_of }
+        SentMessage { message: self.message, digests, body_of: self.body_of }
     }
 
     /// The beginning of the request as an HTTP/1.1 message, for the journal, and whether there is more of it.

@@ -1,6 +1,9 @@
 //! Send: a sealed request comes in, the agency's bytes or the reason why there are none go out.
 
-use super::{AgencyConnection, Incoming, halt::CheckFailure, health_check::evaluate_probe, seal::Sealed};
+use super::{
+    AgencyConnection, Incoming, agency_connection::OUR_ACCESS, halt::CheckFailure, health_check::evaluate_probe,
+    seal::Sealed,
+};
 use crate::{
     adapter::{DeclaredMoment, NotHandled, Probe},
     domain::{Code, Effect, Fault, Stage},
@@ -69,12 +72,12 @@ fn probe_until(now: Instant, deadline: Instant, connect_timeout: Duration) -> In
 /// What the probe has met, the request would meet as well: it is not sent.
 fn probe_outcome(connection: &AgencyConnection, probe: &Probe, probed: &Incoming) -> Result<(), Fault> {
     let Err(failure) = evaluate_probe(probe, probed) else { return Ok(()) };
-    let code = match failure.kind() {
-        CheckFailure::AccessRefused(why) => {
-            connection.stop(why);
+    let code = match failure.kind {
+        CheckFailure::AccessRefused => {
+            connection.halt_sending(&failure.problem, OUR_ACCESS);
             Code::IdentityRefused
         }
-        CheckFailure::Other(_) => Code::AgencyAway,
+        CheckFailure::Other => Code::AgencyAway,
     };
     Err(Fault::new(code, Stage::Send, failure))
 }

@@ -88,7 +88,7 @@ pub fn apply(now: &Progress, facts: Facts, event: Event) -> Result<Progress, For
     })
 }
 
-/// What the agency has taken, or may have acted on, does not simply expire: an operator has to find out.
+/// What the agency has taken, or may have acted on, does not simply expire, be it a read: an operator has to find out.
 fn overdue(now: &Progress) -> State {
     let is_taken = now.state.name() == StateName::Waiting;
     let last = now.state.fault().map_or_else(String::new, |fault| format!("; the last fault was {fault}"));

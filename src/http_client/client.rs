@@ -29,7 +29,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 pub struct ClientSettings {
-    /// Roots, identity and protocol versions, as the trust room made them.
+    /// Roots, identity and protocol versions, as [`crate::trust`] made them.
     pub tls: rustls::ClientConfig,
     pub connect_timeout: Duration,
     pub answer_max_bytes: usize,

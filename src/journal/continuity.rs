@@ -35,7 +35,7 @@ pub struct Left {
 /// noted in.
 const LEFT: usize = 64;
 
-/// One to each open journal, which holds it. The process' restore guard suspends and resumes the journal by it.
+/// One to each open journal, which holds it. The process's restore guard suspends and resumes the journal by it.
 #[derive(Default)]
 pub struct Continuity {
     /// Whether `inner` has a reason, for every operation to ask without a lock.
@@ -50,7 +50,7 @@ pub struct Continuity {
 struct Inner {
     /// The newest mark that this process has seen; `None` before the first.
     newest: Option<Mark>,
-    /// The attempts that have left last, at most [`LEFT`]. The oldest makes place for a new one.
+    /// The attempts that have left last, at most [`LEFT`]. The oldest makes room for a new one.
     left: VecDeque<Left>,
     /// Why nothing may be done with the journal.
     why: Option<String>,

@@ -178,7 +178,7 @@ impl<D: Database> Journal for D {
             agency: agency.clone(),
             of: of.clone(),
             entry: Entry::new(Event::KeptWaiting { since, fault: fault.clone() }, now),
-            limit: CHUNK_ROWS.into(),
+            limit: CHUNK_ROWS,
         };
         in_chunks(self, keep).await
     }

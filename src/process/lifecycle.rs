@@ -28,11 +28,13 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{net::TcpSocket, sync::Notify};
+use tokio::{net::TcpSocket, sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long what has begun may take to end, if the rest cannot begin.
 const END_OF_A_FAILED_START: Duration = Duration::from_secs(10);
+/// How long tasks that give up, and the broker, may take.
+const END_OF_WAITING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -76,13 +78,13 @@ impl Process {
         installation.connections.tell_stopped();
         let ownership = own_journal(&installation)?;
         let operations_socket = reserve_operations(&installation, roles)?;
-        let journal = open_journal(&settings.journal).await?;
-        let identity = journal.identity().await?;
-        let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
         let attachments =
             AttachmentStore::open(&settings.gateway.attachments.folder).map_err(StartError::Attachments)?;
         let data = &settings.folders.data;
         let file = MarkFile::open(data).map_err(|error| StartError::Data { path: data.clone(), error })?;
+        let journal = open_journal(&settings.journal).await?;
+        let identity = journal.identity().await?;
+        let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
         let mark_keeper = Arc::new(MarkKeeper::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),
@@ -92,21 +94,19 @@ impl Process {
             attachments,
             outbox_filled: Arc::new(Notify::new()),
             fast_path: Arc::new(FastPath::new(workers(&installation, roles), installation.fast_path)),
-            mark_keeper: mark_keeper.clone(),
+            mark_keeper,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             certificates: OnceLock::new(),
             webhook_clients: OnceLock::new(),
         };
-        // The journal is ours alone: what the process before was doing has ended with it.
-        let take_over = ownership.is_some().then(|| take_over(&installation, &shared));
-        let guard = RestoreGuard::begin(journal.clone(), broker.clone(), mark_keeper, take_over).await?;
-        shared.tasks.spawn(guard.run(shared.stop.clone(), shared.abort.clone()));
-        let running = match run_all(&shared, &installation, roles, operations_socket).await {
+        let running = match run_all(&shared, &installation, roles, ownership.is_some(), operations_socket).await {
             Ok(running) => running,
             Err(error) => {
-                end_in_order(&shared).await;
+                // What has begun although the rest cannot.
+                shared.tasks.close();
+                end(&shared.stop, &shared.abort, &shared.tasks, &*shared.broker, END_OF_A_FAILED_START).await;
                 return Err(error);
             }
         };
@@ -148,11 +148,7 @@ impl Process {
 
     /// Takes nothing new, and gives what is under way so much time to end.
     pub async fn stop(self, grace: Duration) -> Stopped {
-        self.stop.cancel();
-        let drained = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
-        self.abort.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.broker.close()).await;
-        if drained { Stopped::Drained } else { Stopped::Aborted }
+        end(&self.stop, &self.abort, &self.tasks, &*self.broker, grace).await
     }
 }
 
@@ -165,23 +161,33 @@ async fn run_all(
     shared: &Shared,
     installation: &Installation,
     roles: &[Role],
+    is_owned: bool,
     operations_socket: TcpSocket,
 ) -> Result<Running, StartError> {
+    // A journal that is ours alone: what the process before was doing has ended with it.
+    let take_over = is_owned.then(|| take_over(installation, shared));
+    let (journal, broker, mark_keeper) = (shared.journal.clone(), shared.broker.clone(), shared.mark_keeper.clone());
+    let guard = RestoreGuard::begin(journal, broker, mark_keeper, take_over).await?;
+    shared.tasks.spawn(guard.run(shared.stop.clone(), shared.abort.clone()));
     declare(installation, shared).await?;
     let gateway = shared.run(installation, roles).await?;
     let operations = run_operations(shared, installation, roles, operations_socket)?;
     Ok(Running { gateway, operations })
 }
 
-/// What has begun although the rest cannot.
-async fn end_in_order(shared: &Shared) {
-    shared.stop.cancel();
-    shared.tasks.close();
-    if tokio::time::timeout(END_OF_A_FAILED_START, shared.tasks.wait()).await.is_err() {
-        shared.abort.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(2), shared.tasks.wait()).await;
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(2), shared.broker.close()).await;
+async fn end(
+    stop: &CancellationToken,
+    abort: &CancellationToken,
+    tasks: &TaskTracker,
+    broker: &dyn Broker,
+    grace: Duration,
+) -> Stopped {
+    stop.cancel();
+    let drained = timeout(grace, tasks.wait()).await.is_ok();
+    abort.cancel();
+    // Whoever gives up now records nothing more after this.
+    let _ = tokio::join!(timeout(END_OF_WAITING, tasks.wait()), timeout(END_OF_WAITING, broker.close()));
+    if drained { Stopped::Drained } else { Stopped::Aborted }
 }
 
 /// Whether somebody here waits for what other processes do.
@@ -222,7 +228,7 @@ async fn declare(installation: &Installation, shared: &Shared) -> Result<(), Sta
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = tokio::time::timeout(FIRST_CONNECT_TIMEOUT, first_try).await;
+    let _ = timeout(FIRST_CONNECT_TIMEOUT, first_try).await;
     match shared.broker.declare(&agencies).await {
         Ok(()) => {}
         Err(error @ BrokerError::Foreign { .. }) => return Err(StartError::Broker(error)),

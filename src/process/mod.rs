@@ -16,4 +16,4 @@ pub use installation::Installation;
 pub use lifecycle::{Process, Stopped};
 pub use role::{DRAIN, Role};
 pub use start_error::StartError;
-pub use stores::{open_broker, open_existing_journal, open_journal_without_log, rabbitmq_settings};
+pub use stores::{open_broker, open_journal_for_command, open_journal_without_log, rabbitmq_settings};

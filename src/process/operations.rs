@@ -1,4 +1,4 @@
-//! Health and metrics of a process: what its roles are made of comes in; their listener runs, and tells how each part is.
+//! Health and metrics of a process: what its roles are made of comes in; their listener runs, and tells how each component is.
 
 use super::{installation::Installation, parts::Shared, role::Role, start_error::StartError};
 use crate::{

@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub attachments: AttachmentStore,
     /// Notified by whoever writes an outbox row; the scheduler's relay waits for it.
     pub outbox_filled: Arc<Notify>,
-    /// From this process' gateway to its worker and back.
+    /// From this process's gateway to its worker and back.
     pub fast_path: Arc<FastPath>,
     /// Moves the journal's mark on before the worker sends. The restore guard holds it as well.
     pub mark_keeper: Arc<MarkKeeper>,

@@ -260,7 +260,7 @@ impl RestoreGuard {
         self.mark_keeper.restored_over(self.sent_before(&found, newest.as_ref()));
         self.suspended_since = None;
         if self.told_at.take().is_some() {
-            tracing::info!("an operator has confirmed the journal, or mended what held it; it goes on");
+            tracing::info!("an operator has confirmed the journal, or mended why it was suspended; it goes on");
         }
         self.journal.continuity().resume(found.mark.clone());
         if let Some(take_over) = &self.take_over {

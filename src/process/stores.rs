@@ -58,9 +58,9 @@ fn postgres_server(server: &PostgresServer) -> postgres::Server<'_> {
 }
 
 /// For a command, beside the processes that work with it or in their absence.
-pub async fn open_existing_journal(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
+pub async fn open_journal_for_command(settings: &JournalSettings) -> Result<Arc<dyn Journal>, OpenError> {
     match &settings.store {
-        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open_existing(path)?)),
+        JournalStore::Sqlite { path } => Ok(Arc::new(SqliteJournal::open_for_command(path)?)),
         JournalStore::Postgres { .. } => open_journal(settings).await,
     }
 }

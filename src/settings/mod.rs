@@ -2,7 +2,7 @@
 //!
 //! Relative paths are taken from the folder of the file that names them. Every key of `punte.toml` can be
 //! overridden by an environment variable: `PUNTE__GATEWAY__LISTEN=0.0.0.0:8443` stands for `listen` in `[gateway]`. Only
-//! this room reads the environment.
+//! this module reads the environment.
 
 mod address;
 mod agencies;
@@ -127,9 +127,9 @@ impl Settings {
         let webhooks = schedule::read(&mut main, "webhooks", faults);
         let agencies = agencies::read(&mut main, faults);
         let mut warnings = Vec::new();
-        for (values, told) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
+        for (values, found) in [Some(main.finish(faults)), of_offices].into_iter().flatten() {
             effective.extend(values);
-            warnings.extend(told);
+            warnings.extend(found);
         }
         Some(Self {
             gateway: gateway?,

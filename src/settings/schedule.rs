@@ -65,7 +65,7 @@ pub struct ScheduleChanges {
 }
 
 impl ScheduleChanges {
-    /// The agency's own schedule with these keys in the place of its.
+    /// The agency's own schedule with these keys in place of its own.
     pub fn over(&self, own: &ScheduleWritten) -> ScheduleWritten {
         ScheduleWritten {
             first_wait_secs: self.first_wait_secs.unwrap_or(own.first_wait_secs),

@@ -79,7 +79,7 @@ impl Sources {
         self.lines.get(key).copied()
     }
 
-    /// What has set a key: what is nearest to it, its own or that of the section around it.
+    /// What has set a key; where nothing has, what has set the nearest section around it.
     pub fn nearest(&self, key: &str) -> Option<SetBy<'_>> {
         let mut key = key;
         loop {

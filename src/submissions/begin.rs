@@ -13,20 +13,21 @@ impl Submissions {
         self.record(id, vec![begun], None).await
     }
 
-    /// The attempt as an earlier [`Submissions::begin`] has recorded it, of which nothing was heard: by one of these leases
-    /// of ours. It is counted now.
+    /// The attempt as an earlier [`Submissions::begin`] has recorded it, of which nothing was heard, and until when it is
+    /// leased: by one of these leases of ours. It is counted now.
     pub async fn begun_unheard(
         &self,
         id: SubmissionId,
         attempt: u32,
         leases: &[Timestamp],
-    ) -> Result<Option<Record>, JournalError> {
-        let is_ours = |record: &Record| match record.progress.state {
-            State::Sending { attempt: begun, lease_until } => begun == attempt && leases.contains(&lease_until),
-            _ => false,
-        };
-        let found = self.journal.find(id).await?.filter(is_ours);
-        found.iter().for_each(|record| self.count_entered(StateName::Sending, &record.submission));
-        Ok(found)
+    ) -> Result<Option<(Record, Timestamp)>, JournalError> {
+        let Some(record) = self.journal.find(id).await? else { return Ok(None) };
+        match record.progress.state {
+            State::Sending { attempt: begun, lease_until } if begun == attempt && leases.contains(&lease_until) => {
+                self.count_entered(StateName::Sending, &record.submission);
+                Ok(Some((record, lease_until)))
+            }
+            _ => Ok(None),
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// The submissions of an installation, and all that may be done with them. Clones are the same.
 #[derive(Clone)]
 pub struct Submissions {
-    /// The truth. Only this room changes a state in it.
+    /// The truth. Only this module changes a state in it.
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
     /// `None`: nobody waits in this process, and who waits elsewhere reads the journal every second.
@@ -135,13 +135,13 @@ impl Submissions {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::submissions::PublishBy;
     use crate::{
         broker::embedded::{EmbeddedBroker, EmbeddedSettings},
         domain::{
             Answer, CallContext, Code, Effect, Fault, Finding, ManualClock, Priority, Stage, Subject, TraceParent,
         },
         journal::{Acceptance, IdempotencyKey, sqlite::SqliteJournal},
+        submissions::PublishBy,
     };
 
     pub fn submission() -> Submission {

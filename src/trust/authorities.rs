@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 pub(super) struct Authorities {
     all: Vec<Authority>,
+    /// Of each, those of `all` that have signed it, by their place; itself, if it has signed itself.
+    issued_by: Vec<Vec<usize>>,
     anchors: Vec<TrustAnchor<'static>>,
     revocations: Revocations,
     notes: Vec<String>,
@@ -42,8 +44,7 @@ impl Authorities {
         let issuers = |authority: &Authority| {
             (0..authorities.all.len()).filter(|&place| authorities.all[place].has_signed(authority)).collect()
         };
-        let issued_by: Vec<Vec<usize>> = authorities.all.iter().map(issuers).collect();
-        authorities.all.iter_mut().zip(issued_by).for_each(|(authority, issued_by)| authority.issued_by = issued_by);
+        authorities.issued_by = authorities.all.iter().map(issuers).collect();
         Ok(authorities)
     }
 
@@ -77,7 +78,7 @@ impl Authorities {
         let is_named = |it: &Authority| self.revocations.name(&it.facts.issuer_name, &it.serial, now);
         let mut fallen: Vec<bool> = self.all.iter().map(is_named).collect();
         while let Some(next) = (0..fallen.len()).find(|&place| {
-            let issuers = &self.all[place].issued_by;
+            let issuers = &self.issued_by[place];
             !fallen[place] && !issuers.is_empty() && issuers.iter().all(|&issuer| fallen[issuer])
         }) {
             fallen[next] = true;

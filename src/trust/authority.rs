@@ -17,8 +17,6 @@ pub(super) struct Authority {
     pub anchor: TrustAnchor<'static>,
     pub serial: Vec<u8>,
     path_length: Option<u32>,
-    /// Those beside it that have signed it, by their place among them; itself, if it has signed itself.
-    pub issued_by: Vec<usize>,
 }
 
 impl Authority {
@@ -49,7 +47,7 @@ impl Authority {
             anchor_from_trusted_cert(der).map_err(|_| "it is malformed and can be no authority's certificate")?;
         let serial = parsed.raw_serial().to_vec();
         let anchor = anchor.to_owned();
-        Ok(Self { facts, der: der.clone(), anchor, serial, path_length, issued_by: Vec::new() })
+        Ok(Self { facts, der: der.clone(), anchor, serial, path_length })
     }
 
     /// Algorithm and key, as they stand in its certificate.

@@ -1,7 +1,7 @@
 //! A handshake's signature and the certificate that was shown come in; whether its key made the signature goes out.
 //!
 //! The TLS library reads no certificate of an old version or a malformed one, and would end the handshake with a bare alert.
-//! At the door such a client shall learn in words what is wrong with its certificate: so there the key alone counts here, and
+//! At the gateway such a client shall learn in words what is wrong with its certificate: so there the key alone counts here, and
 //! the certificate is refused afterwards.
 
 use rustls::{

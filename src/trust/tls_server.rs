@@ -1,6 +1,6 @@
 //! Our server identity and the clients' authorities come in; TLS settings for a listener go out.
 //!
-//! The front door lets every handshake pass whose client proves that it holds its certificate's key, or that shows no
+//! The gateway's listener lets every handshake pass whose client proves that it holds its certificate's key, or that shows no
 //! certificate at all. Whether the certificate is any good is judged right after the handshake, so that a refused office
 //! reads a clear problem in HTTP and not a bare alert. The caller must judge, and must close a refused connection.
 
@@ -24,7 +24,7 @@ pub type TlsVersions = &'static [&'static SupportedProtocolVersion];
 /// Those that are spoken unless somebody says otherwise.
 pub const TLS_VERSIONS: TlsVersions = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// For the front door: asks for a client certificate, verifies possession of its key, accepts any chain or none.
+/// For the gateway's listener: asks for a client certificate, verifies possession of its key, accepts any chain or none.
 pub fn server_config(
     identity: Arc<Reloading<Identity>>,
     offered_authorities: Vec<DistinguishedName>,

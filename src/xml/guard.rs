@@ -12,7 +12,7 @@ use quick_xml::{
 use roxmltree::{Document, ParsingOptions};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+struct Limits {
     pub size_bytes: usize,
     pub depth: usize,
     pub attributes_per_element: usize,
@@ -59,7 +59,7 @@ pub fn parse(text: &str) -> Result<Document<'_>, XmlRefusal> {
     parse_within(text, &Limits::default())
 }
 
-pub fn parse_within<'input>(text: &'input str, limits: &Limits) -> Result<Document<'input>, XmlRefusal> {
+fn parse_within<'input>(text: &'input str, limits: &Limits) -> Result<Document<'input>, XmlRefusal> {
     if text.len() > limits.size_bytes {
         return Err(XmlRefusal::TooLarge { limit_bytes: limits.size_bytes });
     }

@@ -6,4 +6,4 @@ mod guard;
 
 pub use canonical::{Planned, Sink, canonicalize, canonicalize_planned};
 pub use escape::{ForbiddenCharacter, attribute, is_xml_char, text};
-pub use guard::{Limits, XmlRefusal, declared, decode, parse};
+pub use guard::{XmlRefusal, declared, decode, parse};

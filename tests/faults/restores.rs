@@ -212,7 +212,7 @@ async fn an_older_file_is_noticed_by_another_name_and_with_its_marks_copy_spoilt
     };
     std::fs::copy(&copy, journal.with_file_name("tuesday.db")).unwrap();
     rename("data/journal.db", "data/tuesday.db");
-    it_is_held(&mut cluster, "the journal is older than what this installation has done", before).await;
+    it_is_suspended(&mut cluster, "the journal is older than what this installation has done", before).await;
     rename("data/tuesday.db", "data/journal.db");
     let spoil: [(&str, &dyn Fn()); 4] = [
         ("cannot be read (it is empty)", &|| std::fs::write(&mark, "").unwrap()),
@@ -224,7 +224,7 @@ async fn an_older_file_is_noticed_by_another_name_and_with_its_marks_copy_spoilt
         put_back();
         let _ = std::fs::remove_file(&mark);
         spoil();
-        it_is_held(&mut cluster, says, before).await;
+        it_is_suspended(&mut cluster, says, before).await;
         let _ = std::fs::remove_dir(&mark);
     }
     put_back();
@@ -235,7 +235,7 @@ async fn an_older_file_is_noticed_by_another_name_and_with_its_marks_copy_spoilt
     everything_is_done_once(&cluster, &accepted).await;
 }
 
-async fn it_is_held(cluster: &mut ProcessCluster, says: &str, before: usize) {
+async fn it_is_suspended(cluster: &mut ProcessCluster, says: &str, before: usize) {
     let said = log_of(cluster, 0).len();
     cluster.start(0);
     until_it_says(cluster, 0, said, says).await;

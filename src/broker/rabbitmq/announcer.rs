@@ -21,7 +21,7 @@ pub(super) struct Announcer {
 
 /// What the task works with.
 struct Announcing {
-    connection: ReconnectingConnection,
+    reconnecting: ReconnectingConnection,
     topology: Arc<Topology>,
     /// Of this process, so that it knows its own announcements again.
     sender: String,
@@ -44,7 +44,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 
 impl Announcer {
     pub(super) fn start(
-        connection: ReconnectingConnection,
+        reconnecting: ReconnectingConnection,
         topology: Arc<Topology>,
         sender: String,
         patience: Duration,
@@ -53,7 +53,7 @@ impl Announcer {
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
         let (plain, asking) = (OpenChannel::plain(), OpenChannel::confirming());
-        let announcing = Announcing { connection, topology, sender, patience, plain, asking, audience: None };
+        let announcing = Announcing { reconnecting, topology, sender, patience, plain, asking, audience: None };
         tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
@@ -82,7 +82,7 @@ impl Announcing {
     async fn publish(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
         match &self.audience {
             Some(audience) if audience.asked_at.elapsed() < ASK_EVERY => match audience.is_there {
-                true => self.tell(announcement).await,
+                true => self.send(announcement).await,
                 false => Ok(()),
             },
             _ => {
@@ -93,21 +93,21 @@ impl Announcing {
         }
     }
 
-    async fn tell(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let channel = self.plain.get(&self.connection).await?;
-        let told = self.sent(&channel, announcement, BasicPublishOptions::default()).await;
-        if told.is_err() {
+    async fn send(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
+        let channel = self.plain.get(&self.reconnecting).await?;
+        let sent = self.publish_on(&channel, announcement, BasicPublishOptions::default()).await;
+        if sent.is_err() {
             self.plain.forget();
         }
-        told.map(drop)
+        sent.map(drop)
     }
 
     /// Whether it has reached anybody.
     async fn ask(&mut self, announcement: &Announcement) -> Result<bool, BrokerError> {
-        let channel = self.asking.get(&self.connection).await?;
+        let channel = self.asking.get(&self.reconnecting).await?;
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let said = async {
-            let confirm = self.sent(&channel, announcement, options).await?;
+            let confirm = self.publish_on(&channel, announcement, options).await?;
             confirm.await.map_err(|error| error_text::failure(&error))
         };
         match timeout(self.patience, said).await.unwrap_or(Err(BrokerError::NotConfirmed)) {
@@ -120,7 +120,7 @@ impl Announcing {
         }
     }
 
-    async fn sent(
+    async fn publish_on(
         &self,
         channel: &Channel,
         announcement: &Announcement,

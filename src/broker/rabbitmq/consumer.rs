@@ -31,7 +31,7 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One queue to consume.
 pub(super) struct QueueConsumer {
-    pub connection: ReconnectingConnection,
+    pub reconnecting: ReconnectingConnection,
     pub topology: Arc<Topology>,
     pub agency: AgencyName,
     pub priority: Priority,
@@ -67,7 +67,7 @@ impl QueueConsumer {
             let connection = tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = deliveries.closed() => return,
-                connection = self.connection.wait_until_open() => connection,
+                connection = self.reconnecting.wait_until_open() => connection,
             };
             let Some(connection) = connection else { return };
             let opened = tokio::select! {

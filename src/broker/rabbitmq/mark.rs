@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::{sync::Mutex, time::sleep};
 
 pub(super) struct MarkQueue {
-    connection: ReconnectingConnection,
+    reconnecting: ReconnectingConnection,
     names: Names,
     channel: Mutex<OpenChannel>,
 }
@@ -31,23 +31,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 const READINGS: i64 = 1_000_000_000;
 
 impl MarkQueue {
-    pub(super) fn new(connection: ReconnectingConnection, names: Names) -> Self {
-        Self { connection, names, channel: Mutex::new(OpenChannel::confirming()) }
+    pub(super) fn new(reconnecting: ReconnectingConnection, names: Names) -> Self {
+        Self { reconnecting, names, channel: Mutex::new(OpenChannel::confirming()) }
     }
 
     pub(super) async fn read(&self) -> Result<Option<Mark>, BrokerError> {
         let mut open = self.channel.lock().await;
         // It may have been made for a user who may make none, so it is asked first; a refusal ends the channel.
-        if let Ok(found) = self.look(&open.get(&self.connection).await?).await {
+        if let Ok(found) = self.look(&open.get(&self.reconnecting).await?).await {
             return Ok(found);
         }
         open.forget();
-        let channel = open.get(&self.connection).await?;
+        let channel = open.get(&self.reconnecting).await?;
         let declared = self.declare(&channel).await;
         if let Err(error) = declared {
             open.forget();
             // The broker is there, and this queue cannot be had.
-            return Err(if self.connection.now().is_ok() { BrokerError::Topology(error.to_string()) } else { error });
+            return Err(if self.reconnecting.now().is_ok() { BrokerError::Topology(error.to_string()) } else { error });
         }
         self.look(&channel).await
     }
@@ -69,7 +69,7 @@ impl MarkQueue {
 
     pub(super) async fn keep(&self, mark: &Mark) -> Result<(), BrokerError> {
         let mut open = self.channel.lock().await;
-        let channel = open.get(&self.connection).await?;
+        let channel = open.get(&self.reconnecting).await?;
         if self.put(&channel, mark).await? {
             return Ok(());
         }

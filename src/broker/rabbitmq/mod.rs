@@ -141,7 +141,7 @@ impl RabbitmqBroker {
         let is_listening = Arc::new(AtomicBool::new(!hears_others));
         if hears_others {
             let subscriber = Subscriber {
-                connection: to_consume.clone(),
+                reconnecting: to_consume.clone(),
                 topology: topology.clone(),
                 subscribers: subscribers.clone(),
                 ourselves: sender,
@@ -170,7 +170,7 @@ impl RabbitmqBroker {
     fn start_consumer(&self, agency: &AgencyName, priority: Priority, prefetch: u16) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(prefetch.into());
         let consumer = QueueConsumer {
-            connection: self.to_consume.clone(),
+            reconnecting: self.to_consume.clone(),
             topology: self.topology.clone(),
             agency: agency.clone(),
             priority,

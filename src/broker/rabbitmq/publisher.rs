@@ -36,7 +36,7 @@ pub(super) const JOURNAL_HEADER: &str = "punte-journal";
 const PUBLISHING: &str = "publishing";
 
 pub(super) struct Publisher {
-    connection: ReconnectingConnection,
+    reconnecting: ReconnectingConnection,
     topology: Arc<Topology>,
     restorer: Restorer,
     confirm_timeout: Duration,
@@ -48,14 +48,14 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(
-        connection: ReconnectingConnection,
+        reconnecting: ReconnectingConnection,
         topology: Arc<Topology>,
         restorer: Restorer,
         confirm_timeout: Duration,
     ) -> Self {
         let channels = std::array::from_fn(|_| Mutex::new(OpenChannel::confirming()));
         let turn = AtomicUsize::new(0);
-        Self { connection, topology, restorer, confirm_timeout, channels, turn }
+        Self { reconnecting, topology, restorer, confirm_timeout, channels, turn }
     }
 
     pub(super) async fn publish(&self, items: &[WorkItem]) -> Vec<Result<(), BrokerError>> {
@@ -63,7 +63,7 @@ impl Publisher {
         let mut results = Vec::with_capacity(items.len());
         for window in items.chunks(WINDOW) {
             let deadline = Instant::now() + self.confirm_timeout;
-            let window_results = match slot.get(&self.connection).await {
+            let window_results = match slot.get(&self.reconnecting).await {
                 Ok(channel) => self.publish_window(&channel, window, deadline).await,
                 Err(error) => window.iter().map(|_| Err(error.clone())).collect(),
             };

@@ -1,5 +1,4 @@
-//! A connection that reconnects for ever: a target comes in, the connection that is open now, or why there is none, goes
-//! out.
+//! A connection that reconnects for ever: a target comes in; the open connection, or why there is none, goes out.
 
 use super::{connection::AmqpConnection, error_text, settings::Target, topology::Topology};
 use crate::broker::{BrokerError, LogOnce};

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Restorer {
     /// The broker's connection to publish; it is closed by the broker.
-    connection: ReconnectingConnection,
+    reconnecting: ReconnectingConnection,
     /// Shared with the whole broker: it declares, and knows which agencies were ever declared.
     topology: Arc<Topology>,
     /// The broker's; each agency under way is one task, and closing the broker waits for it.
@@ -28,12 +28,12 @@ pub(super) struct Restorer {
 
 impl Restorer {
     pub(super) fn new(
-        connection: ReconnectingConnection,
+        reconnecting: ReconnectingConnection,
         topology: Arc<Topology>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { connection, topology, tasks, stop, under_way: Arc::default() }
+        Self { reconnecting, topology, tasks, stop, under_way: Arc::default() }
     }
 
     /// Agencies that were never declared are nobody's mistake but the caller's.
@@ -48,13 +48,13 @@ impl Restorer {
             () = self.stop.cancelled() => return,
             () = tokio::time::sleep(PAUSE) => {}
         }
-        let declared = match self.connection.now() {
+        let declared = match self.reconnecting.now() {
             Ok(connection) => self.topology.declare(&connection, std::slice::from_ref(&agency)).await,
             // The next connection restores everything.
             Err(_) => Ok(()),
         };
         match declared {
-            // The topology has told it, once.
+            // The topology has logged it, once.
             Ok(()) | Err(BrokerError::Topology(_)) => {}
             Err(error) => {
                 tracing::warn!(%agency, %error, "the agency's queues are missing and could not be made again")

@@ -18,7 +18,7 @@ pub(super) struct Settlement {
 
 /// What the consumer's task has to tell the broker, many at a time.
 pub(super) enum Settled {
-    /// The message may go; the worker waits until the broker has been told.
+    /// The message may go; the worker waits until the broker has been acked.
     Done(Acker, oneshot::Sender<Result<(), BrokerError>>),
     GivenBack(Acker),
 }
@@ -33,10 +33,10 @@ impl Settled {
     /// The error is one that only the end of the channel mends: the broker believes the message to be in our hands.
     pub(super) async fn send(self) -> Result<(), BrokerError> {
         match self {
-            Settled::Done(acker, told) => {
+            Settled::Done(acker, acked) => {
                 let result = answered(acker.ack(BasicAckOptions::default())).await.and_then(taken);
                 // A worker that has gone away needs no answer.
-                let _ = told.send(result);
+                let _ = acked.send(result);
                 Ok(())
             }
             Settled::GivenBack(acker) => give_back(&acker).await,
@@ -52,8 +52,8 @@ pub(super) async fn give_back(acker: &Acker) -> Result<(), BrokerError> {
 impl Settle for Settlement {
     async fn ack(mut self: Box<Self>) -> Result<(), BrokerError> {
         let Some(acker) = self.acker.take() else { return Err(too_late()) };
-        let (told, answer) = oneshot::channel();
-        self.settled.send(Settled::Done(acker, told)).map_err(|_| too_late())?;
+        let (acked, answer) = oneshot::channel();
+        self.settled.send(Settled::Done(acker, acked)).map_err(|_| too_late())?;
         answer.await.map_err(|_| too_late())?
     }
 

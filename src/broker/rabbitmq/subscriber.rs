@@ -33,7 +33,7 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 const ANNOUNCEMENTS: &str = "announcements";
 
 pub(super) struct Subscriber {
-    pub connection: ReconnectingConnection,
+    pub reconnecting: ReconnectingConnection,
     pub topology: Arc<Topology>,
     pub subscribers: LocalSubscribers,
     /// What this process writes under its own announcements: everybody here has heard them already.
@@ -48,7 +48,7 @@ impl Subscriber {
         loop {
             let connection = tokio::select! {
                 () = self.stop.cancelled() => return,
-                connection = self.connection.wait_until_open() => connection,
+                connection = self.reconnecting.wait_until_open() => connection,
             };
             let Some(connection) = connection else { return };
             let queue = self.topology.names.own_events_queue();

@@ -65,7 +65,7 @@ impl Demo {
         let mut stop = StopSignals::listen()?;
         let queues = self.broker.clone().map(Queues::new);
         let queue_prefix = queues.as_ref().map(|queues| queues.prefix.clone());
-        let presenter = Presenter { json: self.json, queue_prefix, stays: self.stay };
+        let presenter = Presenter { json: self.json, queue_prefix, stay: self.stay };
         presenter.title();
         let rabbitmq = queues.as_ref().map(|queues| (queues.uri.clone(), queues.prefix.clone()));
         let stack = TestStack::started(TestStackPlan { rabbitmq, ..TestStackPlan::of_project(&self.project) }).await?;

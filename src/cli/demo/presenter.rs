@@ -1,4 +1,4 @@
-//! What the demo shows: events of the demo come in, lines for a person, or JSON lines for a program, go out.
+//! What the demo shows: its events come in; lines for a person, or JSON lines for a program, go out.
 
 use super::tally::{DemoResult, Tallies};
 use crate::{
@@ -13,8 +13,8 @@ pub struct Presenter {
     pub json: bool,
     /// RabbitMQ's names begin with this; `None` for the embedded broker.
     pub queue_prefix: Option<String>,
-    /// Everything has been kept running until it was stopped.
-    pub stays: bool,
+    /// `--stay` is given already, and need not be recommended.
+    pub stay: bool,
 }
 
 impl Presenter {
@@ -155,7 +155,7 @@ impl Presenter {
     pub fn removal(&self, removed: Result<bool, BrokerError>) {
         match (&self.queue_prefix, removed) {
             (Some(prefix), Ok(true)) => {
-                let hint = if self.stays { "" } else { "; --stay keeps them to look at" };
+                let hint = if self.stay { "" } else { "; --stay keeps them to look at" };
                 self.say(&format!("The queues {prefix}.* are removed from RabbitMQ again{hint}."));
             }
             (Some(prefix), Err(error)) => {

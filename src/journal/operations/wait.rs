@@ -18,7 +18,7 @@ pub struct KeepWaiting {
     /// Since when they have been `queued`.
     pub of: Range<Timestamp>,
     pub entry: Entry,
-    pub limit: u64,
+    pub limit: u32,
 }
 
 impl Operation for KeepWaiting {

@@ -18,16 +18,16 @@ pub struct Passwords {
 struct Known {
     url: String,
     passfile: Option<String>,
-    /// What was told of the files.
-    told: Vec<String>,
+    /// The warnings of the files that were logged last.
+    logged: Vec<String>,
 }
 
 impl Passwords {
     pub fn of(server: &Server<'_>) -> Self {
         let owned = |path: Option<&Path>| path.map(Path::to_path_buf);
         let (url_file, passfile) = (owned(server.files.url), owned(server.files.passfile));
-        let told = url_file.iter().chain(&passfile).flat_map(|path| secret_file::exposures(path)).collect();
-        let known = Known { url: server.url.to_owned(), passfile: server.passfile.map(str::to_owned), told };
+        let logged = url_file.iter().chain(&passfile).flat_map(|path| secret_file::exposures(path)).collect();
+        let known = Known { url: server.url.to_owned(), passfile: server.passfile.map(str::to_owned), logged };
         Self { url_file, passfile, known: Mutex::new(known) }
     }
 
@@ -43,13 +43,13 @@ impl Passwords {
     /// A file that is just being written over may be empty or gone: then what was good last is used.
     fn read_again(&self) -> Known {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut told = Vec::new();
-        let url = text(self.url_file.as_deref(), &mut told).unwrap_or_else(|| known.url.clone());
-        let passfile = text(self.passfile.as_deref(), &mut told).or_else(|| known.passfile.clone());
+        let mut warnings = Vec::new();
+        let url = text(self.url_file.as_deref(), &mut warnings).unwrap_or_else(|| known.url.clone());
+        let passfile = text(self.passfile.as_deref(), &mut warnings).or_else(|| known.passfile.clone());
         let is_good = Address::parse(&url, passfile.as_deref()).is_ok();
-        if told != known.told {
-            told.iter().for_each(|warning| tracing::warn!("journal: {warning}"));
-            known.told = told;
+        if warnings != known.logged {
+            warnings.iter().for_each(|warning| tracing::warn!("journal: {warning}"));
+            known.logged = warnings;
         }
         if is_good && (url != known.url || passfile != known.passfile) {
             tracing::info!("the journal's password is read anew from its file");
@@ -59,9 +59,9 @@ impl Passwords {
     }
 }
 
-fn text(path: Option<&Path>, told: &mut Vec<String>) -> Option<String> {
+fn text(path: Option<&Path>, warnings: &mut Vec<String>) -> Option<String> {
     let file = secret_file::read(path?).ok()?;
-    told.extend(file.warnings);
+    warnings.extend(file.warnings);
     let text = String::from_utf8(file.bytes).ok()?;
     let text = text.trim_start_matches('\u{feff}').trim();
     (!text.is_empty()).then(|| text.to_owned())

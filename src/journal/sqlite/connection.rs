@@ -61,7 +61,7 @@ pub fn open(path: &Path) -> Result<Connection, JournalError> {
 }
 
 /// A new file, before it is given a log.
-pub fn open_without_log(path: &Path) -> Result<Connection, JournalError> {
+pub fn open_new(path: &Path) -> Result<Connection, JournalError> {
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     Ok(connection)

@@ -79,7 +79,7 @@ impl SqliteJournal {
     }
 
     /// Beside the process that works on it, or in its absence.
-    pub fn open_existing(path: &Path) -> Result<Self, JournalError> {
+    pub fn open_for_command(path: &Path) -> Result<Self, JournalError> {
         check(path)?;
         Self::open_for(path, Purpose::Command)
     }
@@ -93,7 +93,7 @@ impl SqliteJournal {
         connection::create_private(path)?;
         if path.metadata().is_ok_and(|file| file.len() == 0) {
             // With its tables before it has a log, so that a file without any has certainly lost one.
-            let mut new = connection::open_without_log(path)?;
+            let mut new = connection::open_new(path)?;
             connection::in_transaction(&mut new, |store| at_once(migrate(store, MIGRATIONS)))?;
         }
         let mut connection = connection::open(path)?;

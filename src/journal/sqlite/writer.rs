@@ -27,7 +27,7 @@ pub struct Writer {
     counters: Arc<Counters>,
 }
 
-/// How much the writer has done, for tests and metrics.
+/// How much the writer has done, for tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterCounts {
     pub commands: u64,

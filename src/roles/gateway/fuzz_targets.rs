@@ -21,8 +21,8 @@ pub fn request_sha256(body: &[u8]) -> Option<[u8; 32]> {
 }
 
 pub fn postgres_url(url: &str) -> Result<(), JournalError> {
-    let place = postgres::Server { url, passfile: None, files: postgres::Files::default() };
-    match place.check(false) {
+    let server = postgres::Server { url, passfile: None, files: postgres::Files::default() };
+    match server.check(false) {
         Err(postgres::ServerFault::Url(error)) => Err(error),
         _ => Ok(()),
     }

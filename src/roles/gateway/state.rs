@@ -60,7 +60,6 @@ pub struct GatewayState {
     pub(super) limits: Limits,
     /// How much may be uploaded. Uploads hold shares of it until their file is in the journal, or given up.
     pub(super) quota: Arc<Quota>,
-    /// Notified for the relay when the outbox has something that is left to it.
     /// Takes what was accepted to the broker at once; without it all is left to the relay.
     pub(super) dispatch: Option<Dispatch>,
     /// To a worker in this process, and back: what was just accepted, and who waits here for its end.

@@ -57,7 +57,7 @@ async fn claim(state: &NotifierState) -> Vec<Notice> {
         Ok(notices) => notices,
         Err(error) => {
             match error {
-                // Who holds it says so.
+                // The restore guard logs why the journal is suspended.
                 JournalError::Suspended(_) => tracing::debug!(%error, "notices could not be read"),
                 _ => tracing::warn!(%error, "notices could not be read"),
             }

@@ -5,7 +5,7 @@ mod component;
 mod queue_monitor;
 mod readiness;
 
-pub use component::{Component, ComponentHealth};
+pub use component::ComponentHealth;
 pub use queue_monitor::QueueMonitor;
 pub use readiness::Readiness;
 

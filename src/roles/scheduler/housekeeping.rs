@@ -58,7 +58,7 @@ fn done(what: &str, outcome: Result<u64, impl Into<Undone>>) -> u64 {
 
 fn log_failure(what: &str, error: &Undone) {
     match error {
-        // Who holds it says so.
+        // The restore guard logs why the journal is suspended.
         Undone::Journal(JournalError::Suspended(_)) => tracing::debug!(what, %error, "nothing is erased now"),
         _ => {
             tracing::warn!(what, %error, "what has been kept long enough could not all be erased; the next try is in an hour")

@@ -122,7 +122,7 @@ impl Scheduler {
 
 fn log_pause(error: &JournalError) {
     match error {
-        // Who holds it says so.
+        // The restore guard logs why the journal is suspended.
         JournalError::Suspended(_) => tracing::debug!(%error, "the scheduler pauses"),
         _ => tracing::warn!(%error, "the scheduler pauses"),
     }

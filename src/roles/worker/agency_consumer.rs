@@ -153,8 +153,8 @@ impl AgencyConsumer {
         state.rest(self.clock.now())
     }
 
-    /// A probe that is declared changes nothing, whatever the agency makes of it: it goes before the submission that would
-    /// otherwise be the first to meet an agency that is not there yet.
+    /// A declared health check changes nothing, whatever the agency makes of it: it goes before the submission that would be
+    /// the probe, and the first to meet an agency that is not there yet.
     fn check_health_before_probe(self: &Arc<Self>, state: &mut ConsumerState, stop: &CancellationToken) {
         if !matches!(state.breaker.circuit(), Circuit::HalfOpen { .. }) {
             state.is_found_healthy = false;
@@ -272,7 +272,7 @@ impl AgencyConsumer {
         deliveries.into_iter().for_each(|delivery| state.queue.put(delivery));
     }
 
-    /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the pace bears.
+    /// What waits in the journal for the agency comes as it is needed: one as a probe, and then as many as the slow start allows.
     async fn wake(&self, state: &mut ConsumerState) {
         let (before, wanted) = match state.breaker.circuit() {
             Circuit::HalfOpen { .. } if state.wants_probe() => (Timestamp::MAX, 1),

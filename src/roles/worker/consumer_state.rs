@@ -28,6 +28,7 @@ pub(super) struct ConsumerState {
     pub slow_start: SlowStart,
     /// How many are under way. Each counts until its slot is free.
     pub busy: u32,
+    /// A submission that is the probe, or the health check before it.
     pub is_probe_under_way: bool,
     /// Whether the half-open circuit's health check has succeeded, or none is declared.
     pub is_found_healthy: bool,

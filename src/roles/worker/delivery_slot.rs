@@ -38,13 +38,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_delivery_whose_task_fails_inside_gives_its_slot_back() {
+    async fn a_delivery_whose_task_panics_gives_its_slot_back() {
         let (sender, mut endings) = mpsc::unbounded_channel();
         for signal in [None, Some(HealthSignal::Healthy)] {
             let ended =
                 Ended { owner: None, submission: None, kind: RequestKind::Probe, signal: HealthSignal::NoSignal };
             let slot = DeliverySlot { ended: ended.clone(), consumer: sender.clone() };
-            let task = tokio::spawn(async move { slot.free(signal.expect("it fails inside")) });
+            let task = tokio::spawn(async move { slot.free(signal.expect("it panics")) });
             assert_eq!(task.await.is_ok(), signal.is_some());
             let expected = Ended { signal: signal.unwrap_or(HealthSignal::NoSignal), ..ended };
             assert_eq!(endings.try_recv(), Ok(expected));

@@ -15,7 +15,7 @@ use punte::{
     broker::{WorkItem, rabbitmq::names::Names},
     domain::{AgencyName, Priority},
     journal::{Journal, JournalError, ListFilter, Record},
-    process::open_existing_journal,
+    process::open_journal_for_command,
     settings::{BrokerSettings, Settings},
 };
 use std::{
@@ -43,7 +43,7 @@ pub async fn health(port: u16) -> Option<(u16, serde_json::Value)> {
 /// Opened beside the processes that work with it.
 pub async fn journal(config: &Path) -> Arc<dyn Journal> {
     let settings = Settings::load(config).unwrap_or_else(|faults| panic!("{faults}"));
-    open_existing_journal(&settings.journal).await.unwrap()
+    open_journal_for_command(&settings.journal).await.unwrap()
 }
 
 /// How many submissions have neither ended nor come in front of an operator.

@@ -1,5 +1,5 @@
 //! An agency that lets nobody of this installation in waits as a whole: what finds that out, how long it is waited between two
-//! looks, and what it costs the submissions.
+//! health checks, and what it costs the submissions.
 
 use super::moments::{NO_CERTIFICATE, STAYS, env_with_raw_agency, hasty, with_probe};
 use crate::{
@@ -88,14 +88,14 @@ async fn without_a_probe_each_look_costs_one_submission_an_attempt_and_none_a_tr
     let mut since = begun;
     while begun.elapsed() < Duration::from_secs(12) {
         let now = agency.requests();
-        assert!(now <= last + 1, "a look has cost {} attempts", now - last);
+        assert!(now <= last + 1, "a health check has cost {} attempts", now - last);
         if now > last {
             distances.push(since.elapsed());
             (last, since) = (now, Instant::now());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    println!("looks came after {distances:?}");
+    println!("health checks came after {distances:?}");
     assert!((2..=6).contains(&distances.len()), "{distances:?}");
     assert!(distances.last().unwrap() > &(distances[0] * 3 / 2), "they do not grow: {distances:?}");
     let journal = &env.stack.process().unwrap().journal;

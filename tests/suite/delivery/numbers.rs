@@ -31,7 +31,7 @@ fn edit(file: &Path, change: impl Fn(&str) -> String) {
 }
 
 /// Both agencies hand on whatever number they are told, and nobody signs.
-fn write_adapter(folder: &Path) {
+fn write_fixtures(folder: &Path) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     copy(&project.join("adapters"), &folder.join("adapters"));
     copy(&project.join("schemas/services"), &folder.join("services"));
@@ -66,7 +66,7 @@ fn write_adapter(folder: &Path) {
 
 async fn env_with(agency: &str) -> (TestEnvironment, Hostile, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    write_adapter(folder.path());
+    write_fixtures(folder.path());
     let hostile = Hostile::default();
     let (player, agency): (Hostile, AgencyName) = (hostile.clone(), agency.parse().unwrap());
     let env = TestEnvironment::planned(|plan| {

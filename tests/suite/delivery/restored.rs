@@ -93,10 +93,10 @@ fn an_operator_confirms(env: &TestEnvironment) {
     assert!(restored.status.success(), "{restored:?}");
 }
 
-async fn until_held(env: &TestEnvironment) {
+async fn until_suspended(env: &TestEnvironment) {
     let begun = Instant::now();
     while !env.operations("/healthz/ready").await.contains("punte journal restored") {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it is not held");
+        assert!(begun.elapsed() < Duration::from_secs(5), "it is not suspended");
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -123,7 +123,7 @@ async fn a_standby_that_lacks_the_attempt_under_way_is_noticed_and_nothing_is_do
             UPDATE submissions SET state = 'queued', state_data = '{\"state\":\"queued\"}', attempts = 0, tries = 0,
             due_at = NULL; COMMIT";
         database.batch_execute(earlier).await.unwrap();
-        until_held(&env).await;
+        until_suspended(&env).await;
         // The scheduler would have taken the message for lost.
         sleep(Duration::from_secs(4)).await;
         assert_eq!(env.effects("civil-registry"), 1, "after {delay_ms} ms");
@@ -140,7 +140,7 @@ async fn a_standby_that_lacks_the_attempt_under_way_is_noticed_and_nothing_is_do
 
 /// Another process has sent what is missing, and this one knows nothing of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_another_process_finds_to_be_older_is_held_here_within_two_seconds() {
+async fn a_journal_that_another_process_finds_to_be_older_is_suspended_here_within_two_seconds() {
     let mut url = String::new();
     let env = TestEnvironment::planned(|plan| {
         in_postgres(plan);
@@ -151,7 +151,7 @@ async fn a_journal_that_another_process_finds_to_be_older_is_held_here_within_tw
     other.advance_mark(Timestamp::now()).await.unwrap();
     other.continuity().leaves(SubmissionId::new(), 1, Timestamp::now());
     assert!(matches!(other.advance_mark(Timestamp::now()).await, Err(JournalError::Suspended(_))));
-    until_held(&env).await;
+    until_suspended(&env).await;
     assert_eq!(env.post_raw(&request("legal-event", CITIZEN)).await.0, 503);
     an_operator_confirms(&env);
     let begun = Instant::now();
@@ -163,7 +163,7 @@ async fn a_journal_that_another_process_finds_to_be_older_is_held_here_within_tw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_read_before_the_journal_was_held_is_read_again() {
+async fn what_was_read_before_the_journal_was_suspended_is_read_again() {
     let env = TestEnvironment::planned(|plan| {
         in_postgres(plan);
         plan.journal_url.as_mut().unwrap().push_str("&options=-c%20lock_timeout%3D300ms");

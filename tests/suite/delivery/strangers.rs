@@ -170,7 +170,7 @@ async fn an_alert_about_our_certificate_by_a_server_that_has_not_proved_itself_r
 
 /// In TLS 1.2 an alert may come in clear text up to the server's Finished, and nobody can tell who has said it.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_that_is_put_into_an_honest_handshake_halts_the_agency_no_longer_than_to_the_next_look() {
+async fn an_alert_that_is_put_into_an_honest_handshake_halts_the_agency_no_longer_than_to_the_next_health_check() {
     let (env, agency, stranger) = env_behind(|_, registry| {
         OnTheWay::opened(registry, move |office| {
             let mut agency = TcpStream::connect(("127.0.0.1", registry))?;
@@ -211,10 +211,10 @@ async fn an_agency_that_has_refused_our_certificate_and_is_away_since_is_told_as
     env.post("person-lookup").await;
     until(async || is_halted(&env).await).await;
     stranger.is_at_work.store(true, Ordering::Relaxed);
-    until(async || told(&env).await.contains("the last look at it: ")).await;
+    until(async || told(&env).await.contains("the last health check: ")).await;
     let text = told(&env).await;
     assert!(text.contains("the server says that it refuses our certificate: it sent the alert "), "{text}");
-    assert!(text.contains("the last look at it: no "), "{text}");
+    assert!(text.contains("the last health check: no "), "{text}");
     env.leave().await;
 }
 

@@ -231,6 +231,23 @@ async fn the_catalogue_shows_what_the_office_may_use_in_its_language() {
     assert_eq!((&said.json["effect"], &said.json["deadline_secs"]), (&json!("idempotent"), &json!(3600)));
     assert_eq!(said.json["request_schema"]["required"], json!(["copies"]));
     assert_eq!(said.json["subject"], json!({"personal-number": "[0-9]{7}(canary)?"}));
-    let encoded = office.get("/v1/services/ledger%2Dentry").await;
+}
+
+#[tokio::test]
+async fn a_name_in_an_address_may_be_percent_encoded() {
+    let open = open().await;
+    let encoded = open.office("causeni").get("/v1/services/ledger%2Dentry").await;
     assert_eq!((encoded.status, &encoded.json["name"]), (StatusCode::OK, &json!("ledger-entry")));
+}
+
+/// Over HTTP/1.1 it is read byte for byte elsewhere.
+#[tokio::test]
+async fn head_is_answered_as_get_is_without_a_body_over_http_2_too() {
+    let open = open().await;
+    let office = open.client(Some(open.identity("causeni")), &[b"h2"]);
+    let answer = |method| office.request(method, "/v1/services/ledger-entry").send();
+    let (get, head) = (answer(Method::GET).await.unwrap(), answer(Method::HEAD).await.unwrap());
+    assert_eq!((head.status(), head.version()), (StatusCode::OK, http::Version::HTTP_2));
+    assert_eq!(head.headers()["content-type"], get.headers()["content-type"]);
+    assert_eq!(head.text().await.unwrap(), "");
 }

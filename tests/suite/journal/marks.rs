@@ -5,9 +5,9 @@ use punte::journal::JournalError;
 
 on_both! {
     the_mark_moves_on_and_never_goes_back
-    a_journal_that_is_held_gives_nothing_out_until_it_goes_on
-    a_journal_that_has_become_older_under_a_process_is_held
-    a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_it
+    a_journal_that_is_suspended_gives_nothing_out_until_it_is_resumed
+    a_journal_that_has_become_older_under_a_process_is_suspended
+    a_journal_that_lacks_what_has_left_is_suspended_until_an_operator_confirms_it
     after_a_restore_everything_open_is_made_safe_once
 }
 
@@ -27,7 +27,7 @@ async fn the_mark_moves_on_and_never_goes_back(journal: Tested) {
     assert_eq!(journal.mark().await.unwrap().confirmed_at, Some(confirmed.at));
 }
 
-async fn a_journal_that_is_held_gives_nothing_out_until_it_goes_on(journal: Tested) {
+async fn a_journal_that_is_suspended_gives_nothing_out_until_it_is_resumed(journal: Tested) {
     let id = accepted(&journal).await;
     journal.continuity().suspend("it is older; run `punte journal restored`".into());
     assert!(
@@ -41,7 +41,7 @@ async fn a_journal_that_is_held_gives_nothing_out_until_it_goes_on(journal: Test
     assert_eq!(state(&journal, id).await, StateName::Accepted);
 }
 
-async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested) {
+async fn a_journal_that_has_become_older_under_a_process_is_suspended(journal: Tested) {
     let mark = journal.advance_mark(at(10)).await.unwrap();
     // What this process has seen is newer than what a standby has that takes over.
     journal.continuity().note(&Mark { at: at(9000), ..mark.clone() });
@@ -59,7 +59,7 @@ async fn a_journal_that_has_become_older_under_a_process_is_held(journal: Tested
 }
 
 /// Of one that has a newer mark, too, because another process has moved it on.
-async fn a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_it(journal: Tested) {
+async fn a_journal_that_lacks_what_has_left_is_suspended_until_an_operator_confirms_it(journal: Tested) {
     journal.advance_mark(at(1)).await.unwrap();
     let ids = futures_util::future::join_all((0..100).map(|_| sending(&journal))).await;
     for id in &ids {
@@ -81,7 +81,7 @@ async fn a_journal_that_lacks_what_has_left_is_held_until_an_operator_confirms_i
 
 /// What a standby lacks that is a moment behind: not the mark, but an attempt that has left after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_lacks_an_attempt_is_found_out_by_a_new_session_and_held_by_all() {
+async fn a_server_that_lacks_an_attempt_is_found_out_by_a_new_session_and_suspended_by_all() {
     let schema = Schema::new();
     let [one, other]: [Tested; 2] = [Arc::new(schema.open().await), Arc::new(schema.open().await)];
     one.advance_mark(at(1)).await.unwrap();

@@ -213,8 +213,8 @@ async fn a_missing_password_is_called_so_and_one_in_a_file_is_used() {
     let port = answering(vec![asks_for_password(), refusing("28P01")]).await;
     let url = format!("postgres://punte@127.0.0.1:{port}/bus");
     for passfile in ["CANARY-PASSWORD\n".to_owned(), format!("127.0.0.1:{port}:*:punte:CANARY-PASSWORD\n")] {
-        let place = Server { url: &url, passfile: Some(&passfile), files: Files::default() };
-        let Err(refused) = PostgresJournal::open_at(place, None).await else { panic!("opened") };
+        let server = Server { url: &url, passfile: Some(&passfile), files: Files::default() };
+        let Err(refused) = PostgresJournal::open_at(server, None).await else { panic!("opened") };
         let why = refused.to_string();
         assert!(why.contains("28P01") && why.contains("mend the user or the password"), "{why}");
         assert!(!format!("{why} {refused:?}").contains("CANARY"), "{why}");

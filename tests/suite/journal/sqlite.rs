@@ -373,7 +373,7 @@ async fn a_copy_of_a_running_journal_without_its_log_is_refused_in_words() {
     let id = accepted(&journal).await;
     let copy = home.path().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
-    for opened in [SqliteJournal::open(&copy), SqliteJournal::open_existing(&copy)] {
+    for opened in [SqliteJournal::open(&copy), SqliteJournal::open_for_command(&copy)] {
         let Err(JournalError::Incomplete(why)) = opened else { panic!("it was opened") };
         assert!(why.contains("punte journal restore") && why.contains("-wal"), "{why}");
     }
@@ -407,7 +407,7 @@ async fn a_journal_that_was_closed_in_order_or_killed_is_whole() {
     std::fs::copy(&path, &cold).unwrap();
     drop(open(&cold));
     // Killed: the log stays. A command closes the file for it.
-    let copies = ["killed.db", "visited.db"].map(|name| home.path().join(name));
+    let copies = ["killed.db", "commanded.db"].map(|name| home.path().join(name));
     let journal = open(&path);
     let id = accepted(&journal).await;
     for copy in &copies {
@@ -415,12 +415,12 @@ async fn a_journal_that_was_closed_in_order_or_killed_is_whole() {
         std::fs::copy(path.with_extension("db-wal"), copy.with_extension("db-wal")).unwrap();
     }
     assert!(open(&copies[0]).find(id).await.unwrap().is_some());
-    assert!(SqliteJournal::open_existing(&copies[1]).unwrap().find(id).await.unwrap().is_some());
+    assert!(SqliteJournal::open_for_command(&copies[1]).unwrap().find(id).await.unwrap().is_some());
     assert!(!copies[1].with_extension("db-wal").exists());
     assert!(open(&copies[1]).find(id).await.unwrap().is_some());
     // A command beside the one who works leaves it as it is.
     let _owned = try_own(&path).unwrap();
-    drop(SqliteJournal::open_existing(&path).unwrap());
+    drop(SqliteJournal::open_for_command(&path).unwrap());
     std::fs::copy(&path, home.path().join("late.db")).unwrap();
     assert!(matches!(SqliteJournal::open(&home.path().join("late.db")), Err(JournalError::Incomplete(_))));
 }
@@ -490,7 +490,7 @@ async fn a_killed_journal_into_which_another_program_has_put_all_of_its_log_is_w
         looked_at_by_another_program(killed);
         looked_at_by_another_program(killed);
         assert!(
-            SqliteJournal::open_existing(killed).unwrap().find(newest).await.unwrap().is_some(),
+            SqliteJournal::open_for_command(killed).unwrap().find(newest).await.unwrap().is_some(),
             "{}",
             killed.display()
         );
@@ -527,12 +527,12 @@ async fn a_journal_whose_log_is_lost_is_refused_however_much_of_it_was_in_the_fi
         match round % 4 {
             0 => drop(accepted(&journal).await),
             1 => accept_much(&journal).await,
-            2 => erases(&(Arc::new(SqliteJournal::open_existing(&path).unwrap()) as Tested)).await,
+            2 => erases(&(Arc::new(SqliteJournal::open_for_command(&path).unwrap()) as Tested)).await,
             _ => erases(&journal).await,
         }
         tokio::time::sleep(Duration::from_millis(round % 5 * 400)).await;
         let lost = left_behind(&path, "lost.db", &ALL_BUT_THE_LOG);
-        for opened in [SqliteJournal::open(&lost), SqliteJournal::open_existing(&lost)] {
+        for opened in [SqliteJournal::open(&lost), SqliteJournal::open_for_command(&lost)] {
             assert!(matches!(opened, Err(JournalError::Incomplete(_))), "round {round}");
         }
     }
