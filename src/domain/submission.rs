@@ -20,8 +20,7 @@ pub struct Submission {
     pub data: serde_json::Value,
     pub attachments: Vec<AttachmentRef>,
     pub accepted_at: Timestamp,
-    /// When the submission must have ended: the operation's deadline or what the office asked for, whichever is
-    /// sooner.
+    /// When the submission must have ended: the operation's deadline or what the office asked for, whichever is sooner.
     pub expires_at: Timestamp,
     pub trace: TraceParent,
 }

@@ -3,7 +3,7 @@
 //! effects.
 
 use crate::{
-    harness::{ALL, PATIENCE, ProcessCluster, agency::Agency, clients::SERVICES, fixtures::TIMEOUT_SECS, outside},
+    harness::{ALL, PATIENCE, ProcessCluster, clients::SERVICES, fixtures::TIMEOUT_SECS, outside},
     infra::records::{Break, How, RECORDS, RecordBreaker, Towards},
 };
 use punte::{domain::AgencyName, kit::test_stack::TestStackPlan, trust::TlsVersions};
@@ -96,19 +96,18 @@ async fn break_http(cluster: &mut ProcessCluster) {
         cluster.agencies.iter().map(|(name, agency)| (name.clone(), agency.requests())).collect();
     let begun = Instant::now();
     post_a_third(cluster).await;
-    let made = |cluster: &ProcessCluster| -> BTreeMap<String, u64> {
-        let made = |name: &str, agency: &Agency| (agency.requests() - before[name]) / 2;
-        cluster.agencies.iter().map(|(name, agency)| (name.clone(), made(name, agency))).collect()
+    let broken = |cluster: &ProcessCluster| -> BTreeMap<String, u64> {
+        cluster.agencies.iter().map(|(name, it)| (name.clone(), (it.requests() - before[name]) / 2)).collect()
     };
-    while made(cluster).values().any(|made| *made < HTTP_KINDS) {
-        assert!(begun.elapsed() < LAST_RESORT, "HTTP was broken only so often: {:?}", made(cluster));
+    while broken(cluster).values().any(|count| *count < HTTP_KINDS) {
+        assert!(begun.elapsed() < LAST_RESORT, "HTTP was broken only so often: {:?}", broken(cluster));
         for service in SERVICES {
             cluster.post(service).await;
         }
     }
-    let made = made(cluster);
-    println!("HTTP: broken so often: {made:?}, {HTTP_KINDS} kinds at each agency, in {:?}", begun.elapsed());
-    (0..made.values().sum()).for_each(|_| cluster.figures.fault("http: an answer that breaks"));
+    let broken = broken(cluster);
+    println!("HTTP: broken so often: {broken:?}, {HTTP_KINDS} kinds at each agency, in {:?}", begun.elapsed());
+    (0..broken.values().sum()).for_each(|_| cluster.figures.fault("http: an answer that breaks"));
     cluster.behave(&Value::Null);
 }
 

@@ -1,4 +1,4 @@
-//! The whole road: an office posts over TLS, simulated agencies answer or fail over mutual TLS, and each submission ends
+//! The whole way: an office posts over TLS, simulated agencies answer or fail over mutual TLS, and each submission ends
 //! where the design says.
 
 mod answers;

@@ -8,7 +8,7 @@ use crate::program::Program;
 use punte::{failpoints::Failpoint, kit::test_stack::OFFICE};
 use std::time::{Duration, Instant};
 
-/// In a handler of the gateway, in a worker's task, on the road and in a delivery of the notifier.
+/// In a handler of the gateway, in a worker's task, in delivery and in a delivery of the notifier.
 const POINTS: [Failpoint; 5] = [
     Failpoint::GatewayValidated,
     Failpoint::GatewayJournaled,

@@ -16,7 +16,7 @@ use punte::{
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
 
-/// The verdict, and the name that the verified Body tells. Read as an answer is on the road.
+/// The verdict, and the name that the verified Body tells. Read as an answer is in delivery.
 fn judged(message: &[u8]) -> (&'static str, Option<String>) {
     let Ok(text) = charset::decode(message, None, TextKind::Xml) else { return ("xml", None) };
     let read = || -> Result<Option<String>, WssRefusal> {

@@ -67,7 +67,7 @@ fn sending_a_once_again_after_an_unknown_outcome_is_found() {
 }
 
 #[test]
-fn the_table_alone_keeps_a_road_from_sending_a_once_again() {
+fn the_table_alone_keeps_a_delivery_from_sending_a_once_again() {
     is_prevented(model(Effect::Once, 1, |rules| rules.settle = again));
 }
 
@@ -146,7 +146,7 @@ fn not_asking_first_is_found() {
 }
 
 #[test]
-fn the_table_alone_keeps_a_road_from_sending_again_without_asking() {
+fn the_table_alone_keeps_a_delivery_from_sending_again_without_asking() {
     is_prevented(model(Effect::Lookup, 1, |rules| rules.asks_first = |_, _| false));
 }
 

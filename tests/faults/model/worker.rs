@@ -1,4 +1,4 @@
-//! Worker: one step of the road after the other, in production's order. Between any two it may be slow, frozen, cut off from
+//! Worker: one step of delivery after the other, in production's order. Between any two it may be slow, frozen, cut off from
 //! the broker, or dead.
 
 use super::{

@@ -1,4 +1,4 @@
-//! Attachments on the road: what large ones cost in memory, whether or not the agency gets what is in them, and that nothing
+//! Attachments in delivery: what large ones cost in memory, whether or not the agency gets what is in them, and that nothing
 //! of them is left after their time.
 
 use crate::environment::{CITIZEN, TestEnvironment, request, services_of_small_attachments};

@@ -1,4 +1,4 @@
-//! The connections below the road: how long they are kept, what happens to a request that meets the end of one, and what our
+//! The connections below delivery: how long they are kept, what happens to a request that meets the end of one, and what our
 //! own certificate's end does to an agency.
 
 use super::moments::{REGISTRY, STAYS, env_with_raw_agency, hasty, with_probe};

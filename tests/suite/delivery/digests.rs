@@ -1,4 +1,4 @@
-//! Some agencies name the request that they answer by the digest of its body: that binds an answer on the whole road.
+//! Some agencies name the request that they answer by the digest of its body: that binds an answer on the whole way.
 
 use super::hostile::{DIGEST, Hostile, OTHER_DIGEST};
 use crate::environment::{CITIZEN, TestEnvironment, request};

@@ -1,4 +1,4 @@
-//! Answers as agencies send them: compressed, in parts, in other encodings than UTF-8, on the whole road; and what stays
+//! Answers as agencies send them: compressed, in parts, in other encodings than UTF-8, on the whole way; and what stays
 //! refused is named.
 
 use super::{

@@ -210,7 +210,7 @@ async fn ends_with(env: &TestEnvironment, service: &str, code: &str, what: &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn xml_that_hurts_its_reader_is_refused_on_the_whole_road() {
+async fn xml_that_hurts_its_reader_is_refused_on_the_whole_way() {
     let (env, hostile) = env_with("civil-registry", |text| text).await;
     let soap =
         |inside: &str| format!("<s:Envelope xmlns:s=\"{SOAP11}\"><s:Body>{inside}</s:Body></s:Envelope>").into_bytes();

@@ -1,4 +1,4 @@
-//! Numbers keep their digits over the whole road, in both directions: as an agency writes them, to the byte but for the letter
+//! Numbers keep their digits over the whole way, in both directions: as an agency writes them, to the byte but for the letter
 //! and sign of an exponent, in what an office gets; as an office writes them, or refused at the door, in what an agency gets.
 
 use super::hostile::Hostile;
@@ -94,7 +94,7 @@ async fn post_details(env: &TestEnvironment, details: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_of_json_goes_over_the_whole_road_both_ways_without_losing_a_digit() {
+async fn a_number_of_json_goes_over_the_whole_way_in_both_directions_without_losing_a_digit() {
     let (env, hostile, _folder) = env_with("legal-events").await;
     let answered = WRITTEN.map(|(written, _)| written).join(",");
     let body = format!("{{\"uid\":\"1\",\"registered_at\":\"2026-03-02T08:30:01Z\",\"numbers\":[{answered}]}}");

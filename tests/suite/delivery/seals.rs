@@ -1,4 +1,4 @@
-//! The seals that the project's own agencies do not use, over the whole road: RFC 9421 message signatures, a detached JWS,
+//! The seals that the project's own agencies do not use, over the whole way: RFC 9421 message signatures, a detached JWS,
 //! SOAP 1.2 with ECDSA. The agencies are folders of `tests/adapters`, and the simulator checks what we sign for real.
 
 use crate::environment::{TestEnvironment, request};
