@@ -64,14 +64,18 @@ pub enum Failpoint {
     SqliteCommitting,
     /// SQLite has committed; nobody has been told.
     SqliteCommitted,
+    /// Operations on several submissions are in one batch; PostgreSQL knows nothing of it.
+    PostgresGathered,
     /// All statements of a transaction are done; PostgreSQL is about to be told to commit.
     PostgresCommitting,
     /// PostgreSQL has committed; nobody has been told.
     PostgresCommitted,
+    /// PostgreSQL has committed a batch; some have been told and others have not.
+    PostgresAnswering,
 }
 
 impl Failpoint {
-    pub const ALL: [Failpoint; 31] = [
+    pub const ALL: [Failpoint; 33] = [
         Failpoint::GatewayValidated,
         Failpoint::GatewayJournaled,
         Failpoint::RelayClaimed,
@@ -101,8 +105,10 @@ impl Failpoint {
         Failpoint::NotifierSettled,
         Failpoint::SqliteCommitting,
         Failpoint::SqliteCommitted,
+        Failpoint::PostgresGathered,
         Failpoint::PostgresCommitting,
         Failpoint::PostgresCommitted,
+        Failpoint::PostgresAnswering,
     ];
 
     /// The name that FAILPOINTS knows it by.
@@ -137,8 +143,10 @@ impl Failpoint {
             Failpoint::NotifierSettled => "notifier.settled",
             Failpoint::SqliteCommitting => "sqlite.committing",
             Failpoint::SqliteCommitted => "sqlite.committed",
+            Failpoint::PostgresGathered => "postgres.gathered",
             Failpoint::PostgresCommitting => "postgres.committing",
             Failpoint::PostgresCommitted => "postgres.committed",
+            Failpoint::PostgresAnswering => "postgres.answering",
         }
     }
 }
@@ -191,6 +199,6 @@ mod tests {
         let names: BTreeSet<_> = Failpoint::ALL.iter().map(|point| point.name()).collect();
         assert_eq!(names.len(), Failpoint::ALL.len());
         // The last variant's place: a new one that is not in the list shows here.
-        assert_eq!(Failpoint::PostgresCommitted as usize + 1, Failpoint::ALL.len());
+        assert_eq!(Failpoint::PostgresAnswering as usize + 1, Failpoint::ALL.len());
     }
 }

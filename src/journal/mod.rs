@@ -13,6 +13,7 @@
 //! - entering a settled state adds a webhook notice if the submission asked for one;
 //! - what was erased can no longer be read in any file that SQLite keeps of the journal, once its traces are removed.
 
+mod bulk;
 mod error;
 mod continuity;
 mod database;

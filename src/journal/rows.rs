@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{
     AttachmentRef, Attempt, AttemptOutcome, CallContext, Change, Effect, Priority, Progress, Refusal, State, StateName,
-    Subject, Submission, WireRecord,
+    Subject, Submission, SubmissionId, WireRecord,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::str::FromStr;
@@ -83,8 +83,9 @@ pub fn progress(row: &mut Row) -> Result<Progress, JournalError> {
     })
 }
 
-/// Reads `at, from_state, to_state, cause, actor`.
+/// Reads `submission, at, from_state, to_state, cause, actor`.
 pub fn change(mut row: Row) -> Result<Change, JournalError> {
+    row.id::<SubmissionId>()?;
     let at = row.time()?;
     let from = row.optional_text()?.map(|text| state_named(&row, &text)).transpose()?;
     let (to, cause) = (state_name(&mut row)?, row.text()?);

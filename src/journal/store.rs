@@ -1,6 +1,9 @@
 //! What both databases can do: statements with their values come in, rows or a count of changed rows go out.
 
-use super::JournalError;
+use super::{
+    JournalError,
+    bulk::{Bulk, RowWrite},
+};
 use crate::domain::{AttachmentId, SubmissionId};
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -35,10 +38,21 @@ pub trait Store: Send {
     const IN_TURN: &'static str;
     /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
     const IDS: &'static str;
+    /// A column of every table: text that is another one after each change of the row.
+    const ROW_VERSION: &'static str;
 
     fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;
     /// Executes all, in their order; the sum of changed rows.
     fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send;
+    /// Of the row with these values.
+    fn rows_of(
+        &mut self,
+        bulk: &'static Bulk,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;
+    /// Writes all of them, or fails. A guarded row that was changed since it was read makes it fail, and the whole operation is
+    /// done anew.
+    fn write(&mut self, rows: Vec<RowWrite>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Executes a script of several statements without values.
     fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
@@ -63,6 +77,11 @@ pub(crate) use values;
 impl Row {
     pub fn new(columns: Vec<Value>) -> Self {
         Self { columns: columns.into_iter(), position: 0 }
+    }
+
+    /// What is read next.
+    pub fn first(&self) -> Option<&Value> {
+        self.columns.as_slice().first()
     }
 
     fn next(&mut self) -> Result<Value, JournalError> {

@@ -59,8 +59,10 @@ fn way(point: Failpoint) -> Way {
         | Failpoint::NotifierSettled
         | Failpoint::SqliteCommitting
         | Failpoint::SqliteCommitted
+        | Failpoint::PostgresGathered
         | Failpoint::PostgresCommitting
-        | Failpoint::PostgresCommitted => Way::Work,
+        | Failpoint::PostgresCommitted
+        | Failpoint::PostgresAnswering => Way::Work,
         Failpoint::RelayClaimed | Failpoint::RelayPublished | Failpoint::RelayRecorded => Way::Left,
         Failpoint::SchedulerDue | Failpoint::SchedulerRequeued => Way::Resets,
         Failpoint::SchedulerDecided => Way::Interrupted,
@@ -102,8 +104,11 @@ fn arming(point: Failpoint) -> String {
     let skipped = match point {
         Failpoint::SqliteCommitting
         | Failpoint::SqliteCommitted
+        | Failpoint::PostgresGathered
         | Failpoint::PostgresCommitting
         | Failpoint::PostgresCommitted => 40,
+        // Met only by batches of several.
+        Failpoint::PostgresAnswering => 3,
         _ => 0,
     };
     match skipped {
@@ -222,7 +227,12 @@ fn no_point_is_left_out() {
 
 /// Those that one process over SQLite meets.
 fn of_one_process() -> Vec<Failpoint> {
-    let others = [Failpoint::PostgresCommitting, Failpoint::PostgresCommitted];
+    let others = [
+        Failpoint::PostgresGathered,
+        Failpoint::PostgresCommitting,
+        Failpoint::PostgresCommitted,
+        Failpoint::PostgresAnswering,
+    ];
     Failpoint::ALL.into_iter().filter(|point| !others.contains(point) && !APART.contains(point)).collect()
 }
 

@@ -1,12 +1,15 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
-use super::{Access, Operation};
-use crate::domain::{Actor, AttachmentRef, OfficeName, Priority, Progress, Submission};
+use super::{Access, Operation, change_rows::ADD_CHANGE};
+use crate::domain::{Actor, OfficeName, Priority, Progress, Submission, SubmissionId};
 use crate::journal::{
-    Acceptance, IdempotencyKey, JournalError, rows,
-    store::{Statement, Store, Value, statement, values},
+    Acceptance, IdempotencyKey, JournalError,
+    bulk::{Bulk, Kind, RowWrite, Turn},
+    rows,
+    store::{Store, Value, statement, values},
 };
 use jiff::Timestamp;
+use std::sync::LazyLock;
 
 pub struct Accept {
     pub submission: Submission,
@@ -15,18 +18,75 @@ pub struct Accept {
     pub claimed_until: Option<Timestamp>,
 }
 
+/// Whose row comes back has the key.
+static TAKE_KEY: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("office", Kind::Text),
+        ("key", Kind::Text),
+        ("body_sha256", Kind::Bytes),
+        ("submission", Kind::Id),
+        ("used_at", Kind::Whole),
+    ];
+    Bulk::insert("idempotency_keys", columns, "ON CONFLICT DO NOTHING RETURNING submission")
+});
+
+static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("id", Kind::Id),
+        ("office", Kind::Text),
+        ("service", Kind::Text),
+        ("agency", Kind::Text),
+        ("effect", Kind::Text),
+        ("priority", Kind::Text),
+        ("accepted_at", Kind::Whole),
+        ("expires_at", Kind::Whole),
+        ("trace", Kind::Text),
+        ("notify", Kind::Flag),
+        ("body", Kind::Json),
+        ("state", Kind::Text),
+        ("state_data", Kind::Json),
+        ("attempts", Kind::Whole),
+        ("tries", Kind::Whole),
+        ("in_doubt", Kind::Flag),
+        ("changed_at", Kind::Whole),
+    ];
+    Bulk::insert("submissions", columns, "").at(Turn::First)
+});
+
+static ADD_TO_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("submission", Kind::Id),
+        ("agency", Kind::Text),
+        ("office", Kind::Text),
+        ("urgent", Kind::Flag),
+        ("trace", Kind::Text),
+        ("added_at", Kind::Whole),
+        ("not_before", Kind::Whole),
+        ("claimed_until", Kind::Whole),
+    ];
+    Bulk::insert("outbox", columns, "")
+});
+
+static USE_ATTACHMENT: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[("attachment", Kind::Id), ("submission", Kind::Id)];
+    Bulk::insert("attachment_uses", columns, "ON CONFLICT DO NOTHING")
+});
+
 impl Operation for Accept {
     type Output = Acceptance;
     const ACCESS: Access = Access::Write;
 
+    fn gathered_by(&self) -> Option<SubmissionId> {
+        Some(self.submission.id)
+    }
+
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
+        let rows = self.rows()?;
         // Whoever inserts the key first wins; the others wait here for the winner's commit.
-        if store.execute(vec![self.insert_key()]).await? == 0 {
+        if store.rows_of(&TAKE_KEY, self.key_row()).await?.is_empty() {
             return self.earlier(store).await;
         }
-        let mut statements = vec![self.insert_submission()?, self.insert_change(), self.insert_outbox()];
-        statements.extend(self.submission.attachments.iter().map(|it| self.insert_use(it)));
-        store.execute(statements).await?;
+        store.write(rows).await?;
         Ok(Acceptance::New)
     }
 }
@@ -37,84 +97,57 @@ impl Accept {
         found.ok_or_else(|| JournalError::Unavailable("the key was being forgotten at the same moment".into()))
     }
 
-    fn insert_key(&self) -> Statement {
+    fn key_row(&self) -> Vec<Value> {
         let Submission { office, id, accepted_at, .. } = &self.submission;
-        let digest = self.key.body_sha256.to_vec();
-        statement(
-            "INSERT INTO idempotency_keys (office, key, body_sha256, submission, used_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT DO NOTHING",
-            values![office.as_str(), self.key.key.as_str(), digest, *id, *accepted_at],
-        )
+        values![office.as_str(), self.key.key.as_str(), self.key.body_sha256.to_vec(), *id, *accepted_at]
     }
 
-    fn insert_submission(&self) -> Result<Statement, JournalError> {
+    fn rows(&self) -> Result<Vec<RowWrite>, JournalError> {
+        let Submission { id, office, accepted_at, attachments, .. } = &self.submission;
+        let accepted = Progress::accepted().state.name().as_str();
+        let actor = Actor::Office(office.clone()).to_string();
+        let change = ADD_CHANGE.row(values![*id, *accepted_at, Value::Null, accepted, "accepted", actor]);
+        let mut rows = vec![self.submission_row()?, change, self.outbox_row()];
+        rows.extend(attachments.iter().map(|it| USE_ATTACHMENT.row(values![it.id, *id])));
+        Ok(rows)
+    }
+
+    fn submission_row(&self) -> Result<RowWrite, JournalError> {
         let it = &self.submission;
         let Progress { state, attempts, tries, in_doubt, .. } = Progress::accepted();
-        Ok(statement(
-            "INSERT INTO submissions (id, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
-             notify, body, state, state_data, attempts, tries, in_doubt, changed_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-            values![
-                it.id,
-                it.office.as_str(),
-                it.service.as_str(),
-                it.agency.as_str(),
-                it.effect.as_str(),
-                it.priority.as_str(),
-                it.accepted_at,
-                it.expires_at,
-                it.trace.to_string(),
-                self.notify,
-                rows::body_column(it)?,
-                state.name().as_str(),
-                rows::json_column(&state)?,
-                attempts,
-                tries,
-                in_doubt,
-                it.accepted_at,
-            ],
-        ))
+        Ok(ADD_SUBMISSION.row(values![
+            it.id,
+            it.office.as_str(),
+            it.service.as_str(),
+            it.agency.as_str(),
+            it.effect.as_str(),
+            it.priority.as_str(),
+            it.accepted_at,
+            it.expires_at,
+            it.trace.to_string(),
+            self.notify,
+            rows::body_column(it)?,
+            state.name().as_str(),
+            rows::json_column(&state)?,
+            attempts,
+            tries,
+            in_doubt,
+            it.accepted_at,
+        ]))
     }
 
-    fn insert_change(&self) -> Statement {
-        let accepted = Progress::accepted().state.name().as_str();
-        statement(
-            "INSERT INTO changes (submission, at, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5, $6)",
-            values![
-                self.submission.id,
-                self.submission.accepted_at,
-                Value::Null,
-                accepted,
-                "accepted",
-                Actor::Office(self.submission.office.clone()).to_string(),
-            ],
-        )
-    }
-
-    fn insert_outbox(&self) -> Statement {
+    fn outbox_row(&self) -> RowWrite {
         let Submission { id, agency, office, priority, trace, accepted_at, .. } = &self.submission;
-        let urgent = *priority == Priority::Urgent;
-        statement(
-            "INSERT INTO outbox (submission, agency, office, urgent, trace, added_at, not_before, claimed_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            values![
-                *id,
-                agency.as_str(),
-                office.as_str(),
-                urgent,
-                trace.to_string(),
-                *accepted_at,
-                *accepted_at,
-                self.claimed_until
-            ],
-        )
-    }
-
-    fn insert_use(&self, attachment: &AttachmentRef) -> Statement {
-        statement(
-            "INSERT INTO attachment_uses (attachment, submission) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            values![attachment.id, self.submission.id],
-        )
+        ADD_TO_OUTBOX.row(values![
+            *id,
+            agency.as_str(),
+            office.as_str(),
+            *priority == Priority::Urgent,
+            trace.to_string(),
+            *accepted_at,
+            *accepted_at,
+            self.claimed_until,
+        ])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Access, CHUNK_ROWS, Operation,
-    change::{STANDING, Standing, change},
+    change::{Standing, change, standing},
     outbox::id_list,
 };
 use crate::domain::{Effect, Event, JournalMark, Mark, StateName, SubmissionId};
@@ -159,14 +159,15 @@ impl Operation for RestoreNext {
             after = " AND id > $2";
         }
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE state IN ('accepted', 'queued', 'sending', 'retrying', 'parked'){after} \
+            "SELECT {} FROM submissions WHERE state IN ('accepted', 'queued', 'sending', 'retrying', 'parked'){after} \
              ORDER BY id LIMIT $1{}",
+            standing::<S>(),
             S::LOCKED
         );
         let found = store.query(statement(sql, values)).await?;
         let is_last = found.len() < CHUNK_ROWS as usize;
         let entry = Entry::new(Event::Restored { by: self.by.clone() }, self.now);
-        let (mut restored, mut last, mut statements) = (Restored::default(), None, Vec::new());
+        let (mut restored, mut last, mut rows) = (Restored::default(), None, Vec::new());
         for row in found {
             let standing = Standing::read(row)?;
             last = Some(standing.id);
@@ -175,13 +176,13 @@ impl Operation for RestoreNext {
                 Ok((moved, changes)) => {
                     restored.count(moved.progress.state.name(), effect);
                     if moved.progress != before {
-                        statements.extend(changes);
+                        rows.extend(changes);
                     }
                 }
                 Err(_) => restored.as_before += 1,
             }
         }
-        store.execute(statements).await?;
+        store.write(rows).await?;
         Ok((restored, last.filter(|_| !is_last)))
     }
 }

@@ -4,6 +4,7 @@
 mod accept;
 mod attachments;
 mod change;
+mod change_rows;
 mod claim;
 mod mark;
 mod notices;
@@ -33,6 +34,7 @@ pub use wait::KeepWaiting;
 pub use wake::Wake;
 
 use super::{JournalError, store::Store};
+use crate::domain::SubmissionId;
 
 /// How many rows one transaction changes at most, so that no other waits long for it.
 pub const CHUNK_ROWS: u32 = 256;
@@ -52,5 +54,10 @@ pub trait Operation: Send + Sync + 'static {
     const ACCESS: Access;
     /// Whether it may be done on a journal that is not the one that this installation has worked with.
     const EVEN_WHEN_SUSPENDED: bool = false;
+    /// The one submission that it changes, if it may share a transaction with operations on others. Then it writes nothing
+    /// before it knows whether it can be done.
+    fn gathered_by(&self) -> Option<SubmissionId> {
+        None
+    }
     fn run<S: Store>(&self, store: &mut S) -> impl Future<Output = Result<Self::Output, JournalError>> + Send;
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Operation,
-    change::{STANDING, Standing, change},
+    change::{Standing, change, standing},
 };
 use crate::domain::{Event, SubmissionId};
 use crate::journal::{
@@ -23,23 +23,24 @@ impl Operation for Published {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
         // A worker may have taken it and put it back before the confirm came: that is a new outbox row, which nobody has
-        // claimed, and this confirm does not speak of it.
+        // claimed, and this confirm does not speak of it. One that another transaction holds is moving on.
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE id IN ({}) AND state = 'accepted' AND EXISTS \
+            "SELECT {} FROM submissions WHERE id IN ({}) AND state = 'accepted' AND EXISTS \
              (SELECT 1 FROM outbox WHERE submission = submissions.id AND claimed_until IS NOT NULL) ORDER BY id{}",
+            standing::<S>(),
             S::IDS,
-            S::LOCKED
+            S::LOCKED_IF_FREE
         );
         let found = store.query(statement(sql, values![id_list(&self.ids)])).await?;
         let entry = Entry::new(Event::Published, self.now);
-        let (mut all, mut statements) = (Vec::new(), Vec::new());
+        let (mut all, mut rows) = (Vec::new(), Vec::new());
         for row in found {
             if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
-                statements.extend(changes);
+                rows.extend(changes);
                 all.push(moved);
             }
         }
-        store.execute(statements).await?;
+        store.write(rows).await?;
         Ok(all)
     }
 }

@@ -3,10 +3,12 @@
 use super::{Access, Operation};
 use crate::domain::{Attempt, Change, IdPart, StateName, SubmissionId};
 use crate::journal::{
-    JournalError, ListFilter, Record, StateCount, rows,
+    JournalError, ListFilter, Record, StateCount,
+    bulk::{Bulk, Kind},
+    rows,
     store::{Statement, Store, Value, statement, values},
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::LazyLock};
 
 /// When the journal was made, to the microsecond: no two have the same, and a copy or a restored one keeps it.
 pub struct Identity;
@@ -94,13 +96,17 @@ impl Operation for FindWhole {
 
 pub struct Timeline(pub SubmissionId);
 
+static TIMELINE_OF: LazyLock<Bulk> = LazyLock::new(|| {
+    let selected = "SELECT submission, at, from_state, to_state, cause, actor FROM changes";
+    Bulk::select(selected, &[("submission", Kind::Id)], "ORDER BY submission, id")
+});
+
 impl Operation for Timeline {
     type Output = Vec<Change>;
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Change>, JournalError> {
-        let sql = "SELECT at, from_state, to_state, cause, actor FROM changes WHERE submission = $1 ORDER BY id";
-        store.query(statement(sql, values![self.0])).await?.into_iter().map(rows::change).collect()
+        store.rows_of(&TIMELINE_OF, values![self.0]).await?.into_iter().map(rows::change).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Operation,
-    change::{STANDING, Standing, change},
+    change::{Standing, change, standing},
 };
 use crate::domain::{AgencyName, Event, StateName};
 use crate::journal::{
@@ -124,19 +124,20 @@ impl Operation for Requeue {
             Lost::Ahead(time) => ("state IN ('queued', 'retrying') AND changed_at > $2", time),
         };
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND {condition} ORDER BY changed_at, id LIMIT $3{}",
+            "SELECT {} FROM submissions WHERE agency = $1 AND {condition} ORDER BY changed_at, id LIMIT $3{}",
+            standing::<S>(),
             S::LOCKED
         );
         let found = store.query(statement(sql, values![self.agency.as_str(), time, self.limit])).await?;
         let entry = Entry::new(Event::Requeued, self.now);
-        let (mut all, mut statements) = (Vec::new(), Vec::new());
+        let (mut all, mut rows) = (Vec::new(), Vec::new());
         for row in found {
             if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
-                statements.extend(changes);
+                rows.extend(changes);
                 all.push(moved);
             }
         }
-        store.execute(statements).await?;
+        store.write(rows).await?;
         Ok(all)
     }
 }
@@ -150,18 +151,22 @@ impl Operation for VoidLeases {
     const ACCESS: Access = Access::Write;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Moved>, JournalError> {
-        let sql =
-            format!("SELECT {STANDING} FROM submissions WHERE due_at > $1 AND state = $2 ORDER BY id{}", S::LOCKED);
+        let sql = format!(
+            "SELECT {} FROM submissions WHERE due_at > $1 AND state = $2 ORDER BY id{}",
+            standing::<S>(),
+            S::LOCKED
+        );
         let found = store.query(statement(sql, values![self.now, StateName::Sending.as_str()])).await?;
-        let (mut all, mut statements) = (Vec::new(), Vec::new());
+        let (mut all, mut rows, mut statements) = (Vec::new(), Vec::new(), Vec::new());
         for row in found {
             let standing = Standing::read(row)?;
             let entry = Entry::new(Event::LeaseVoided { attempt: standing.progress.attempts, at: self.now }, self.now);
             if let Ok((moved, changes)) = change(standing, &entry)? {
-                statements.extend(changes);
+                rows.extend(changes);
                 all.push(moved);
             }
         }
+        store.write(rows).await?;
         for table in ["outbox", "notices"] {
             let sql = format!("UPDATE {table} SET claimed_until = NULL WHERE claimed_until IS NOT NULL");
             statements.push(statement(sql, vec![]));

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Operation,
-    change::{STANDING, Standing, change},
+    change::{Standing, change, standing},
 };
 use crate::domain::AgencyName;
 use crate::journal::{
@@ -28,20 +28,21 @@ impl Operation for KeepWaiting {
     async fn run<S: Store>(&self, store: &mut S) -> Result<u64, JournalError> {
         // What another transaction holds is about to be sent, or to end.
         let sql = format!(
-            "SELECT {STANDING} FROM submissions WHERE agency = $1 AND state = 'queued' AND changed_at >= $2 \
+            "SELECT {} FROM submissions WHERE agency = $1 AND state = 'queued' AND changed_at >= $2 \
              AND changed_at < $3 AND waiting_since IS NULL ORDER BY changed_at, id LIMIT $4{}",
+            standing::<S>(),
             S::LOCKED_IF_FREE
         );
         let Range { start, end } = self.of;
         let found = store.query(statement(sql, values![self.agency.as_str(), start, end, self.limit])).await?;
-        let (mut count, mut statements) = (0, Vec::new());
+        let (mut count, mut rows) = (0, Vec::new());
         for row in found {
             if let Ok((_, changes)) = change(Standing::read(row)?, &self.entry)? {
-                statements.extend(changes);
+                rows.extend(changes);
                 count += 1;
             }
         }
-        store.execute(statements).await?;
+        store.write(rows).await?;
         Ok(count)
     }
 }

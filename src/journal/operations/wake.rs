@@ -5,7 +5,8 @@
 
 use super::{
     Access, Operation,
-    change::{STANDING, Standing, change},
+    change::{Standing, change, standing},
+    change_rows::END_WAITING,
     outbox::id_list,
 };
 use crate::domain::{AgencyName, Event, OfficeName, SubmissionId};
@@ -96,15 +97,19 @@ impl Wake {
     /// know of these rows has left them.
     async fn wake<S: Store>(&self, store: &mut S, waiting: Vec<Waiting>) -> Result<(Vec<Moved>, bool), JournalError> {
         let ids: Vec<_> = waiting.iter().map(|(_, _, id, _)| *id).collect();
-        let sql =
-            format!("SELECT {STANDING} FROM submissions WHERE id IN ({}) ORDER BY id{}", S::IDS, S::LOCKED_IF_FREE);
+        let sql = format!(
+            "SELECT {} FROM submissions WHERE id IN ({}) ORDER BY id{}",
+            standing::<S>(),
+            S::IDS,
+            S::LOCKED_IF_FREE
+        );
         let mut locked = BTreeMap::new();
         for row in store.query(statement(sql, values![id_list(&ids)])).await? {
             let standing = Standing::read(row)?;
             locked.insert(standing.id, standing);
         }
         let entry = Entry::new(Event::Requeued, self.now);
-        let (mut woken, mut stale, mut statements) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut woken, mut stale, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for (_, _, id, _) in waiting {
             let Some(standing) = locked.remove(&id) else { continue };
             // It is looked at again once it is locked: another worker may have woken it.
@@ -112,7 +117,7 @@ impl Wake {
                 true if woken.len() == self.limit as usize => break,
                 true => match change(standing, &entry)? {
                     Ok((moved, changes)) => {
-                        statements.extend(changes);
+                        rows.extend(changes);
                         woken.push(moved);
                     }
                     Err(_) => stale.push(id),
@@ -120,9 +125,8 @@ impl Wake {
                 false => stale.push(id),
             }
         }
-        let forget = "DELETE FROM waiting_for_agencies WHERE submission = $1";
-        statements.extend(stale.iter().map(|id| statement(forget, values![*id])));
-        store.execute(statements).await?;
+        rows.extend(stale.iter().map(|id| END_WAITING.row(values![*id])));
+        store.write(rows).await?;
         Ok((woken, !stale.is_empty()))
     }
 }

@@ -15,6 +15,7 @@ pub enum Security {
     Tls,
 }
 
+#[derive(Clone)]
 pub struct Address {
     pub targets: Vec<Target>,
     pub security: Security,
@@ -25,6 +26,7 @@ pub struct Address {
 }
 
 /// One host of the URL.
+#[derive(Clone)]
 pub struct Target {
     /// As people are told of it.
     pub name: Arc<str>,

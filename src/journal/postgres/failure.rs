@@ -26,6 +26,8 @@ pub struct Finding {
     pub is_lasting: bool,
     /// It takes no more sessions of ours now; those that are open work on.
     pub turns_away: bool,
+    /// Somebody else was sooner: a repetition finds what they have made of it.
+    pub is_outdated: bool,
 }
 
 impl Failure {
@@ -35,6 +37,12 @@ impl Failure {
 
     pub fn said(text: impl fmt::Display) -> Self {
         JournalError::Unavailable(text.to_string()).into()
+    }
+
+    /// What was decided by a row is void, because the row has changed since it was read.
+    pub fn changed_meanwhile() -> Self {
+        let finding = Finding { is_retryable: true, is_outdated: true, ..Finding::default() };
+        Self { finding, ..Self::said("the submission was changed by others each time before it could be changed here") }
     }
 
     /// With the host that it is about.
@@ -83,6 +91,7 @@ impl Finding {
             loses_statements: ["26000", "42P05", "34000", "08P01"].contains(&code.code()),
             is_lasting: LASTING.contains(&code.code()),
             turns_away: ["53300", "28P01", "28000"].contains(&code.code()),
+            is_outdated: false,
         }
     }
 }

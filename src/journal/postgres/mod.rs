@@ -1,8 +1,12 @@
 //! The journal in PostgreSQL, for several processes: operations come in, each runs in a transaction on a pooled connection.
 
 mod address;
+mod batch;
+mod bulk_rows;
 mod connector;
 mod failure;
+mod gathering;
+mod member_store;
 mod parameters;
 mod passfile;
 mod passwords;
@@ -12,6 +16,7 @@ mod session;
 mod session_settings;
 mod unusable;
 mod value;
+mod writer;
 
 use super::{
     Continuity, JournalError,
@@ -28,13 +33,15 @@ use passwords::Passwords;
 use pool::Sessions;
 pub use server::{Files, Server, ServerFault};
 use session::{PostgresStore, Session, Way};
+use session_settings as settings;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio_postgres::{Client, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use writer::{Gathered, LANES, Writer};
 
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
@@ -47,10 +54,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_attachment_sums.sql"),
     include_str!("migrations/0009_actors.sql"),
 ];
+/// Connections for operations that are done alone. Batches have their own.
+const SESSIONS: usize = 13;
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
+/// The same for one that was void because others have changed its submission meanwhile: each time one of them has succeeded.
+const COLLISIONS: u32 = 16;
 /// For how long a server that refused one change, for want of room or rights or for a lock, is believed to refuse others of the
 /// same kind, if none was made since. Longer than a statement waits for a lock, so that one that is held is told all the time.
 const REFUSAL: Duration = Duration::from_secs(20);
@@ -60,10 +71,20 @@ type Kind = &'static str;
 const MIGRATION_LOCK: i64 = 0x70_75_6e_74_65;
 
 pub struct PostgresJournal {
-    sessions: Sessions,
+    shared: Arc<Shared>,
+    /// Operations on single submissions share transactions through it.
+    writer: Writer,
     /// The last change of each kind that the server refused for a reason that lasts: a probe, and changes of other kinds, may
     /// still be let through.
     refused: Mutex<BTreeMap<Kind, (Instant, String)>>,
+}
+
+/// What the journal and its writer work with.
+struct Shared {
+    /// For operations that are done alone.
+    sessions: Sessions,
+    /// For batches.
+    lanes: Sessions,
     continuity: Continuity,
 }
 
@@ -82,15 +103,30 @@ impl PostgresJournal {
             ServerFault::Url(error) => error,
             found => fault(found),
         })?;
+        let tls = tls.map(MakeRustlsConnect::new);
         let address = Address::parse(server.url, server.passfile)?;
         let schema = address.schema.clone();
-        let passwords = Passwords::of(&server);
-        let sessions = Sessions::new(Connector::new(address, passwords, tls.map(MakeRustlsConnect::new)))?;
-        let journal = Self { sessions, refused: Mutex::default(), continuity: Continuity::default() };
-        journal.prepare_schema(schema.as_deref()).await?;
-        Ok(journal)
+        let for_batches = Address { settings: settings::for_batches(&address.settings), ..address.clone() };
+        let connector = |address| Connector::new(address, Passwords::of(&server), tls.clone());
+        let shared = Arc::new(Shared {
+            sessions: Sessions::new(connector(address), SESSIONS)?,
+            lanes: Sessions::new(connector(for_batches), LANES)?,
+            continuity: Continuity::default(),
+        });
+        shared.prepare_schema(schema.as_deref()).await?;
+        let of_writer = shared.clone();
+        let writer = Writer::start(move |batch| Box::pin(gathering::commit(of_writer.clone(), batch)));
+        Ok(Self { shared, writer, refused: Mutex::default() })
     }
 
+    /// Closes all connections; every later call is `Unavailable`.
+    pub async fn close(&self) {
+        self.shared.sessions.close();
+        self.shared.lanes.close();
+    }
+}
+
+impl Shared {
     async fn prepare_schema(&self, schema: Option<&str>) -> Result<(), JournalError> {
         let mut held = self.sessions.take().await.map_err(|failure| failure.error)?;
         let session = held.session()?;
@@ -100,18 +136,37 @@ impl PostgresJournal {
         Ok(())
     }
 
-    /// Closes all connections; every later call is `Unavailable`.
-    pub async fn close(&self) {
-        self.sessions.close();
+    /// A session that is new is compared with what is known: a standby that has taken over may know less.
+    async fn compare(&self, session: &mut Session) -> Result<(), Failure> {
+        if session.is_compared {
+            return Ok(());
+        }
+        if let Some(known) = self.continuity.known() {
+            let newest = known.newest.clone();
+            let found = match carry_out(session, &op::Recognise(known)).await? {
+                (_, Some(done_until)) => carry_out(session, &op::CallEarlier { done_until }).await?,
+                (found, None) => found,
+            };
+            self.continuity.compare(&newest, &found);
+        }
+        session.is_compared = true;
+        Ok(())
     }
 }
 
 impl Database for PostgresJournal {
     fn continuity(&self) -> &Continuity {
-        &self.continuity
+        &self.shared.continuity
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
+        let operation = match operation.gathered_by() {
+            Some(submission) => match self.writer.write(submission, operation).await {
+                Gathered::Done(outcome) => return outcome.and_then(|output| self.done::<O>(output)),
+                Gathered::Apart(operation) => operation,
+            },
+            None => operation,
+        };
         let mut repetitions = 0;
         loop {
             let failure = match self.try_once(&operation).await {
@@ -121,7 +176,8 @@ impl Database for PostgresJournal {
             if failure.finding.is_lasting && O::ACCESS != Access::Read {
                 self.refused().insert(std::any::type_name::<O>(), (Instant::now(), failure.text()));
             }
-            if !failure.finding.is_retryable || repetitions == REPETITIONS {
+            let most = if failure.finding.is_outdated { COLLISIONS } else { REPETITIONS };
+            if !failure.finding.is_retryable || repetitions >= most {
                 return Err(failure.error);
             }
             repetitions += 1;
@@ -158,7 +214,8 @@ impl PostgresJournal {
     }
 
     async fn try_once<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
-        let mut held = self.sessions.take().await?;
+        let sessions = &self.shared.sessions;
+        let mut held = sessions.take().await?;
         let session = held.session()?;
         let host = session.host.clone();
         let outcome = tokio::time::timeout(OPERATION_TIMEOUT, self.guarded(session, operation)).await;
@@ -170,7 +227,7 @@ impl PostgresJournal {
         };
         let outcome = outcome.unwrap_or_else(late).map_err(|failure| failure.at(&host));
         match &outcome {
-            Err(failure) if failure.finding.ends_session => self.sessions.end(held, failure),
+            Err(failure) if failure.finding.ends_session => sessions.end(held, failure),
             _ => held.give_back(),
         }
         outcome
@@ -178,21 +235,10 @@ impl PostgresJournal {
 }
 
 impl PostgresJournal {
-    /// A session that is new is compared with what is known: a standby that has taken over may know less.
     async fn guarded<O: Operation>(&self, session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
-        if !session.is_compared {
-            if let Some(known) = self.continuity.known() {
-                let newest = known.newest.clone();
-                let found = match carry_out(session, &op::Recognise(known)).await? {
-                    (_, Some(done_until)) => carry_out(session, &op::CallEarlier { done_until }).await?,
-                    (found, None) => found,
-                };
-                self.continuity.compare(&newest, &found);
-            }
-            session.is_compared = true;
-        }
+        self.shared.compare(session).await?;
         if !O::EVEN_WHEN_SUSPENDED {
-            self.continuity.check()?;
+            self.shared.continuity.check()?;
         }
         carry_out(session, operation).await
     }

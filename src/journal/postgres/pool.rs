@@ -13,7 +13,6 @@ use deadpool::{
 use std::time::Duration;
 use tokio::{runtime::Handle, time::timeout};
 
-const SESSIONS: usize = 16;
 /// For one to become free.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a session whose user has gone away in the middle, to come to the end of what it was asked.
@@ -25,9 +24,9 @@ pub struct Sessions(Pool<Connector>);
 pub struct Held(Option<Object<Connector>>);
 
 impl Sessions {
-    pub fn new(connector: Connector) -> Result<Self, JournalError> {
+    pub fn new(connector: Connector, most: usize) -> Result<Self, JournalError> {
         let pool = Pool::builder(connector)
-            .max_size(SESSIONS)
+            .max_size(most)
             .runtime(Runtime::Tokio1)
             // Making one has limits of its own, host by host.
             .timeouts(Timeouts { wait: Some(WAIT_TIMEOUT), create: None, recycle: None })

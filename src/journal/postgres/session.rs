@@ -1,14 +1,16 @@
 //! One connection or transaction: statements come in, rows go out, and the server's errors lose what they tell of a row.
 
 use super::{
+    bulk_rows::{Group, grouped},
     failure::{Failure, Finding, of_data},
     value::{parameters, row, typed_parameters},
 };
 use crate::journal::{
     JournalError,
-    store::{Row, Statement, Store},
+    bulk::{Bulk, ROW_VERSION, RowWrite},
+    store::{Row, Statement, Store, Value},
 };
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, future::try_join_all, stream::FuturesOrdered};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -80,22 +82,22 @@ impl<'a> PostgresStore<'a> {
     /// `None`: it is sent without a name.
     async fn prepared(
         &mut self,
-        statement: &Statement,
+        sql: &Cow<'static, str>,
     ) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
         let Some(known) = &mut self.prepared else { return Ok(None) };
-        if let Some(prepared) = known.get(&statement.sql) {
+        if let Some(prepared) = known.get(sql) {
             return Ok(Some(prepared.clone()));
         }
         if known.len() == PREPARED_STATEMENTS {
             return Ok(None);
         }
-        let prepared = self.client.prepare(&statement.sql).await?;
-        known.insert(statement.sql.clone(), prepared.clone());
+        let prepared = self.client.prepare(sql).await?;
+        known.insert(sql.clone(), prepared.clone());
         Ok(Some(prepared))
     }
 
     async fn query_now(&mut self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let found = match self.prepared(statement).await? {
+        let found = match self.prepared(&statement.sql).await? {
             Some(prepared) => self.client.query(&prepared, &parameters(statement)).await?,
             None => self.client.query_typed(&statement.sql, &typed_parameters(statement)).await?,
         };
@@ -105,7 +107,7 @@ impl<'a> PostgresStore<'a> {
     async fn execute_now(&mut self, statements: &[Statement]) -> Result<u64, tokio_postgres::Error> {
         let mut prepared = Vec::with_capacity(statements.len());
         for statement in statements {
-            prepared.push((self.prepared(statement).await?, statement));
+            prepared.push((self.prepared(&statement.sql).await?, statement));
         }
         let client = self.client;
         let changed = prepared.into_iter().map(|(prepared, statement)| async move {
@@ -116,6 +118,48 @@ impl<'a> PostgresStore<'a> {
         });
         Ok(try_join_all(changed).await?.into_iter().sum())
     }
+
+    /// Sends all of them at once; the rows of each, and the owners of guarded rows that were changed since they were read. Then
+    /// nothing that comes after the guard counts, and whether it has failed says nothing.
+    pub async fn run_groups(&mut self, groups: &[Group]) -> Result<(Vec<Vec<Row>>, Vec<usize>), JournalError> {
+        let (mut all, mut moved) = (Vec::with_capacity(groups.len()), Vec::new());
+        for together in groups.chunks(PIPELINE_STATEMENTS) {
+            let mut prepared = Vec::with_capacity(together.len());
+            for group in together {
+                let many = Cow::Borrowed(group.bulk.many.as_str());
+                prepared.push(self.prepared(&many).await.map_err(|error| self.noted(&error))?);
+            }
+            let client = self.client;
+            let sent = prepared.into_iter().zip(together);
+            let mut sent: FuturesOrdered<_> =
+                sent.map(|(prepared, group)| run_group(client, prepared, group)).collect();
+            for group in together {
+                let Some(found) = sent.next().await else { break };
+                let found = found.map_err(|error| self.noted(&error))?;
+                if group.bulk.is_guarded {
+                    let there: Vec<_> = found.iter().filter_map(|row| row.first().cloned()).collect();
+                    moved.extend(group.owners_without(&there));
+                }
+                if !moved.is_empty() {
+                    return Ok((all, moved));
+                }
+                all.push(found);
+            }
+        }
+        Ok((all, moved))
+    }
+}
+
+async fn run_group(
+    client: &Client,
+    prepared: Option<tokio_postgres::Statement>,
+    group: &Group,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let found = match prepared {
+        Some(prepared) => client.query(&prepared, &group.parameters()).await?,
+        None => client.query_typed(&group.bulk.many, &group.typed_parameters()).await?,
+    };
+    found.iter().map(row).collect()
 }
 
 impl Store for PostgresStore<'_> {
@@ -123,6 +167,7 @@ impl Store for PostgresStore<'_> {
     const LOCKED_IF_FREE: &'static str = " FOR UPDATE SKIP LOCKED";
     const IN_TURN: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended('punte.' || current_schema(), 0))";
     const IDS: &'static str = "SELECT listed::uuid FROM json_array_elements_text($1) AS list (listed)";
+    const ROW_VERSION: &'static str = ROW_VERSION;
 
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {
         self.query_now(&statement).await.map_err(|error| self.noted(&error))
@@ -134,6 +179,24 @@ impl Store for PostgresStore<'_> {
             changed += self.execute_now(together).await.map_err(|error| self.noted(&error))?;
         }
         Ok(changed)
+    }
+
+    async fn rows_of(&mut self, bulk: &'static Bulk, values: Vec<Value>) -> Result<Vec<Row>, JournalError> {
+        let mut group = Group::new(bulk);
+        group.add(0, values);
+        let (rows, _) = self.run_groups(&[group]).await?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    async fn write(&mut self, rows: Vec<RowWrite>) -> Result<(), JournalError> {
+        let groups = grouped(rows.into_iter().map(|row| (0, row)));
+        let (_, moved) = self.run_groups(&groups).await?;
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let Failure { error, finding } = Failure::changed_meanwhile();
+        self.finding = finding;
+        Err(error)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), JournalError> {

@@ -33,6 +33,15 @@ pub fn of(options: &str, schema: Option<&str>) -> Result<Vec<Setting>, JournalEr
     Ok(settings)
 }
 
+/// The same for batches. They only look up rows by their keys, and a plan that was made while the tables were small must not
+/// read them through once they are large. Whoever waits for a lock makes others wait: those that it holds up are done apart.
+pub fn for_batches(settings: &[Setting]) -> Vec<Setting> {
+    let ours =
+        [("lock_timeout", "200ms"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+    let ours = ours.map(|(name, value)| Setting { name: name.to_owned(), value: value.to_owned() });
+    settings.iter().cloned().chain(ours).collect()
+}
+
 /// As the server takes them when a session starts: white space and backslashes escaped.
 pub fn startup(settings: &[Setting]) -> String {
     let escape = |value: &str| -> String {

@@ -4,6 +4,7 @@ use crate::{
     failpoints::{self, Failpoint},
     journal::{
         JournalError,
+        bulk::{Bulk, RowWrite},
         store::{Row, Statement, Store, Value},
     },
 };
@@ -124,14 +125,28 @@ impl Store for SqliteStore<'_> {
     // One writer alone.
     const IN_TURN: &'static str = "";
     const IDS: &'static str = "SELECT value FROM json_each($1)";
+    // Nobody else writes between two statements of a transaction.
+    const ROW_VERSION: &'static str = "''";
 
     fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send {
-        ready(self.query_now(&statement).map_err(failed))
+        ready(self.query_now(&statement.sql, &statement.values).map_err(failed))
     }
 
     fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send {
-        let changed = statements.iter().map(|statement| self.execute_now(statement));
+        let changed = statements.iter().map(|statement| self.execute_now(&statement.sql, &statement.values));
         ready(changed.sum::<Result<u64, _>>().map_err(failed))
+    }
+
+    fn rows_of(
+        &mut self,
+        bulk: &'static Bulk,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send {
+        ready(self.query_now(&bulk.one, &values).map_err(failed))
+    }
+
+    fn write(&mut self, rows: Vec<RowWrite>) -> impl Future<Output = Result<(), JournalError>> + Send {
+        ready(rows.iter().try_for_each(|row| self.write_now(row)))
     }
 
     fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send {
@@ -140,8 +155,8 @@ impl Store for SqliteStore<'_> {
 }
 
 impl SqliteStore<'_> {
-    fn query_now(&self, statement: &Statement) -> rusqlite::Result<Vec<Row>> {
-        let mut prepared = self.bound(statement)?;
+    fn query_now(&self, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
+        let mut prepared = self.bound(sql, values)?;
         let width = prepared.column_count();
         let mut found = prepared.raw_query();
         let mut rows = Vec::new();
@@ -152,22 +167,29 @@ impl SqliteStore<'_> {
         Ok(rows)
     }
 
-    fn execute_now(&self, statement: &Statement) -> rusqlite::Result<u64> {
-        Ok(self.bound(statement)?.raw_execute()? as u64)
+    fn execute_now(&self, sql: &str, values: &[Value]) -> rusqlite::Result<u64> {
+        Ok(self.bound(sql, values)?.raw_execute()? as u64)
+    }
+
+    fn write_now(&self, row: &RowWrite) -> Result<(), JournalError> {
+        match self.execute_now(&row.bulk.one, &row.values).map_err(failed)? {
+            0 if row.bulk.is_guarded => Err(JournalError::Corrupt("a row that was just read is not there".into())),
+            _ => Ok(()),
+        }
     }
 
     /// `$1` is a name to SQLite, and names are numbered as they first appear; `?1` is the number itself. No literal in our
     /// SQL has either sign in it.
-    fn bound(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
-        let mut prepared = self.0.prepare_cached(&statement.sql.replace('$', "?"))?;
+    fn bound(&self, sql: &str, values: &[Value]) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
+        let mut prepared = self.0.prepare_cached(&sql.replace('$', "?"))?;
         for index in 1..=prepared.parameter_count() {
-            match statement.values.get(index - 1) {
+            match values.get(index - 1) {
                 Some(Value::Id(id)) => {
                     let mut text = Uuid::encode_buffer();
                     prepared.raw_bind_parameter(index, &*id.hyphenated().encode_lower(&mut text))?;
                 }
                 Some(value) => prepared.raw_bind_parameter(index, value)?,
-                None => return Err(rusqlite::Error::InvalidParameterCount(statement.values.len(), index)),
+                None => return Err(rusqlite::Error::InvalidParameterCount(values.len(), index)),
             }
         }
         Ok(prepared)

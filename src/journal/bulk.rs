@@ -1,0 +1,195 @@
+//! Statements about one row of a table, written once for both databases: SQLite runs one for each row, PostgreSQL one for many.
+
+use super::store::Value;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Id,
+    Whole,
+    Flag,
+    Text,
+    Json,
+    Bytes,
+}
+
+/// The values of a row, in their order.
+pub type Columns = &'static [(&'static str, Kind)];
+
+/// When a statement runs among those that are sent together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// What decides whether the others count, and what their rows refer to.
+    First,
+    Then,
+    /// Changes rows that `Then` may just have added.
+    Last,
+}
+
+#[derive(Debug)]
+pub struct Bulk {
+    /// `$1`, `$2`, … are the values of one row.
+    pub one: String,
+    /// The same, where each is an array with the values of all rows.
+    pub many: String,
+    pub columns: Columns,
+    pub turn: Turn,
+    /// How many of the first columns say which row is meant; a statement may mean a row only once. 0: each adds its own.
+    pub key: usize,
+    /// What is written together counts only if the row is still the one that was read: its version is the last column.
+    pub is_guarded: bool,
+}
+
+/// One row of a statement.
+#[derive(Debug, Clone)]
+pub struct RowWrite {
+    pub bulk: &'static Bulk,
+    pub values: Vec<Value>,
+}
+
+/// PostgreSQL's version of a row: whoever changes the row in any way changes it (the transaction that has written it).
+pub const ROW_VERSION: &str = "CAST(xmin AS text)";
+
+impl Bulk {
+    /// `ending`: what follows, as `ON CONFLICT …`.
+    pub fn insert(table: &str, columns: Columns, ending: &str) -> Self {
+        let (names, places) = (names(columns), listed(columns, |index, _| format!("${index}")));
+        let into = format!("INSERT INTO {table} ({names})");
+        Self {
+            one: format!("{into} VALUES ({places}) {ending}"),
+            many: format!("{into} SELECT * FROM {} {ending}", rows(columns)),
+            columns,
+            turn: Turn::Then,
+            key: 0,
+            is_guarded: false,
+        }
+    }
+
+    /// `assigned` and `condition` name the values as `{column}`, and the row's own columns as `it.column`.
+    pub fn update(table: &str, columns: Columns, key: usize, assigned: &str, condition: &str) -> Self {
+        let named = |text: &str, value: &dyn Fn(usize, &str) -> String| {
+            let each = columns.iter().enumerate();
+            each.fold(text.to_owned(), |text, (index, (name, _))| {
+                text.replace(&format!("{{{name}}}"), &value(index + 1, name))
+            })
+        };
+        let place = |index: usize, _: &str| format!("${index}");
+        let column = |_: usize, name: &str| format!("new.{name}");
+        let set = format!("UPDATE {table} AS it SET");
+        Self {
+            one: format!("{set} {} WHERE {}", named(assigned, &place), named(condition, &place)),
+            many: format!(
+                "{set} {} FROM {} AS new ({}) WHERE {}",
+                named(assigned, &column),
+                rows(columns),
+                names(columns),
+                named(condition, &column)
+            ),
+            columns,
+            turn: Turn::Last,
+            key,
+            is_guarded: false,
+        }
+    }
+
+    pub fn delete(table: &str, key: Columns) -> Self {
+        Self { turn: Turn::Then, ..Self::select(&format!("DELETE FROM {table}"), key, "") }
+    }
+
+    /// Rows of those with this key. `selected` begins with the column that says whose each row is.
+    pub fn select(selected: &str, key: Columns, order: &str) -> Self {
+        let name = names(key);
+        Self {
+            one: format!("{selected} WHERE {name} = $1 {order}"),
+            many: format!("{selected} WHERE {name} = ANY($1) {order}"),
+            columns: key,
+            turn: Turn::Then,
+            key: 1,
+            is_guarded: false,
+        }
+    }
+
+    /// For a change of which all others depend. In SQLite nobody else can have changed the row since it was read.
+    pub fn guarded(self) -> Self {
+        let last = self.columns.last().map_or("", |(name, _)| *name);
+        let first = self.columns.first().map_or("", |(name, _)| *name);
+        let many = format!("{} AND it.xmin = CAST(new.{last} AS xid) RETURNING it.{first}", self.many);
+        Self { many, turn: Turn::First, is_guarded: true, ..self }
+    }
+
+    pub fn at(self, turn: Turn) -> Self {
+        Self { turn, ..self }
+    }
+
+    pub fn keyed(self, key: usize) -> Self {
+        Self { key, ..self }
+    }
+
+    pub fn row(&'static self, values: Vec<Value>) -> RowWrite {
+        RowWrite { bulk: self, values }
+    }
+}
+
+fn names(columns: Columns) -> String {
+    listed(columns, |_, (name, _)| name.to_owned())
+}
+
+/// The arrays as rows.
+fn rows(columns: Columns) -> String {
+    format!("unnest({})", listed(columns, |index, (_, kind)| format!("CAST(${index} AS {})", kind.array())))
+}
+
+fn listed(columns: Columns, each: impl Fn(usize, (&'static str, Kind)) -> String) -> String {
+    let each = columns.iter().enumerate().map(|(index, column)| each(index + 1, *column));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+impl Kind {
+    fn array(self) -> &'static str {
+        match self {
+            Kind::Id => "uuid[]",
+            Kind::Whole => "bigint[]",
+            Kind::Flag => "boolean[]",
+            Kind::Text => "text[]",
+            Kind::Json => "json[]",
+            Kind::Bytes => "bytea[]",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Columns = &[("submission", Kind::Id)];
+    const ROW: Columns = &[("submission", Kind::Id), ("due_at", Kind::Whole), ("version", Kind::Text)];
+
+    #[test]
+    fn a_statement_about_one_row_says_the_same_about_many() {
+        let insert = Bulk::insert("notes", ROW, "ON CONFLICT DO NOTHING");
+        assert_eq!(
+            insert.one,
+            "INSERT INTO notes (submission, due_at, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(
+            insert.many,
+            "INSERT INTO notes (submission, due_at, version) SELECT * FROM unnest(CAST($1 AS uuid[]), \
+             CAST($2 AS bigint[]), CAST($3 AS text[])) ON CONFLICT DO NOTHING"
+        );
+        let delete = Bulk::delete("notes", KEY);
+        assert_eq!(delete.one.trim(), "DELETE FROM notes WHERE submission = $1");
+        assert_eq!(delete.many.trim(), "DELETE FROM notes WHERE submission = ANY($1)");
+    }
+
+    #[test]
+    fn a_guarded_update_counts_only_for_the_version_that_was_read() {
+        let update =
+            Bulk::update("notes", ROW, 1, "due_at = COALESCE({due_at}, it.due_at)", "it.submission = {submission}");
+        let update = update.guarded();
+        assert_eq!(update.one, "UPDATE notes AS it SET due_at = COALESCE($2, it.due_at) WHERE it.submission = $1");
+        assert!(update.many.ends_with(
+            "AS new (submission, due_at, version) WHERE it.submission = new.submission \
+             AND it.xmin = CAST(new.version AS xid) RETURNING it.submission"
+        ));
+        assert!(update.turn < Bulk::delete("notes", KEY).turn);
+    }
+}

@@ -1,0 +1,260 @@
+//! The rows of a change: what the transition table has made of each event comes in, what has to be written for all of them goes
+//! out.
+
+use super::change::Standing;
+use crate::domain::{AttemptOutcome, Event, Priority, Progress, State, StateName, SubmissionId};
+use crate::journal::{
+    Entry, JournalError, SideRows,
+    bulk::{Bulk, Kind, RowWrite, Turn},
+    rows, side_rows,
+    store::{Value, values},
+};
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+/// What has to be written for the events of one submission.
+#[derive(Default)]
+pub struct Written {
+    rows: Vec<RowWrite>,
+    /// Of several the last counts: each says all there is to say.
+    outbox: Option<RowWrite>,
+    waiting: Option<RowWrite>,
+    /// An answer that comes after the content was erased is personal content again, and is erased in its time.
+    has_new_content: bool,
+}
+
+const SUBMISSION: &[(&str, Kind)] = &[("submission", Kind::Id)];
+
+static UPDATE_PROGRESS: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("id", Kind::Id),
+        ("state", Kind::Text),
+        ("state_data", Kind::Json),
+        ("attempts", Kind::Whole),
+        ("tries", Kind::Whole),
+        ("in_doubt", Kind::Flag),
+        ("due_at", Kind::Whole),
+        ("changed_at", Kind::Whole),
+        ("waiting_since", Kind::Whole),
+        ("erased_at", Kind::Whole),
+        ("version", Kind::Text),
+    ];
+    let assigned = "state = {state}, state_data = {state_data}, attempts = {attempts}, tries = {tries}, \
+                    in_doubt = {in_doubt}, due_at = {due_at}, changed_at = {changed_at}, \
+                    waiting_since = {waiting_since}, erased_at = {erased_at}";
+    Bulk::update("submissions", columns, 1, assigned, "it.id = {id}").guarded()
+});
+
+pub static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("submission", Kind::Id),
+        ("at", Kind::Whole),
+        ("from_state", Kind::Text),
+        ("to_state", Kind::Text),
+        ("cause", Kind::Text),
+        ("actor", Kind::Text),
+    ];
+    Bulk::insert("changes", columns, "")
+});
+
+static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("submission", Kind::Id),
+        ("agency", Kind::Text),
+        ("office", Kind::Text),
+        ("urgent", Kind::Flag),
+        ("trace", Kind::Text),
+        ("added_at", Kind::Whole),
+        ("not_before", Kind::Whole),
+    ];
+    let as_new = "ON CONFLICT (submission) DO UPDATE SET added_at = excluded.added_at, not_before = excluded.not_before, \
+                  claimed_until = NULL";
+    Bulk::insert("outbox", columns, as_new).keyed(1)
+});
+
+static LEAVE_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| Bulk::delete("outbox", SUBMISSION));
+
+static BEGIN_WAITING: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[("submission", Kind::Id), ("agency", Kind::Text), ("office", Kind::Text), ("since", Kind::Whole)];
+    let as_new = "ON CONFLICT (submission) DO UPDATE SET since = excluded.since";
+    Bulk::insert("waiting_for_agencies", columns, as_new).keyed(1)
+});
+
+pub static END_WAITING: LazyLock<Bulk> = LazyLock::new(|| Bulk::delete("waiting_for_agencies", SUBMISSION));
+
+static ADD_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("submission", Kind::Id),
+        ("number", Kind::Whole),
+        ("begun_at", Kind::Whole),
+        ("ended_at", Kind::Whole),
+        ("outcome", Kind::Json),
+        ("http_status", Kind::Whole),
+        ("truncated", Kind::Flag),
+        ("sent", Kind::Bytes),
+        ("received", Kind::Bytes),
+    ];
+    Bulk::insert("attempts", columns, "")
+});
+
+/// Ends an attempt, or ends it again: what an answer brings late is added to what was kept before. `none`: no bytes, where a
+/// record of them is there and has none.
+static END_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("submission", Kind::Id),
+        ("number", Kind::Whole),
+        ("ended_at", Kind::Whole),
+        ("outcome", Kind::Json),
+        ("http_status", Kind::Whole),
+        ("truncated", Kind::Flag),
+        ("sent", Kind::Bytes),
+        ("received", Kind::Bytes),
+        ("none", Kind::Bytes),
+    ];
+    let assigned = "ended_at = {ended_at}, outcome = {outcome}, http_status = COALESCE({http_status}, it.http_status), \
+                    truncated = (it.truncated OR {truncated}), \
+                    erased_at = CASE WHEN {none} IS NULL THEN it.erased_at END, \
+                    sent = COALESCE({sent}, it.sent, {none}), received = COALESCE({received}, it.received, {none})";
+    Bulk::update("attempts", columns, 2, assigned, "it.submission = {submission} AND it.number = {number}")
+        .at(Turn::Last)
+});
+
+static ADD_NOTICE: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = &[
+        ("id", Kind::Id),
+        ("office", Kind::Text),
+        ("submission", Kind::Id),
+        ("state", Kind::Text),
+        ("happened_at", Kind::Whole),
+        ("due_at", Kind::Whole),
+        ("tries", Kind::Whole),
+    ];
+    Bulk::insert("notices", columns, "")
+});
+
+impl Written {
+    /// What is written beside the progress. `around`: the entries before and after.
+    pub fn add(
+        &mut self,
+        standing: &Standing,
+        entry: &Entry,
+        around: (Option<&Entry>, Option<&Entry>),
+        after: &Progress,
+        side: SideRows,
+    ) -> Result<(), JournalError> {
+        self.rows.push(add_change(standing, after, entry));
+        self.outbox = side.outbox.map(|add| outbox(standing, entry, add)).or(self.outbox.take());
+        self.waiting = side.waiting.map(|add| waiting(standing, entry, add)).or(self.waiting.take());
+        // An attempt of which the journal has not heard before it was over is one row.
+        let (begun, next) = (around.0.filter(|it| is_whole_attempt(it, entry)), around.1);
+        if let Some(number) = side.begun.filter(|_| next.is_none_or(|next| !is_whole_attempt(entry, next))) {
+            self.rows.push(begin_attempt(standing.id, number, entry));
+        }
+        if let Some((number, outcome)) = side.ended {
+            self.rows.push(match begun {
+                Some(first) => whole_attempt(standing.id, number, first, &outcome, entry)?,
+                None => end_attempt(standing.id, number, &outcome, entry)?,
+            });
+        }
+        self.has_new_content |= matches!(after.state, State::Completed { answer: Some(_) } | State::Refused { .. });
+        self.rows.extend(side.notice.filter(|_| standing.notify).map(|state| notice(standing, state, entry)));
+        Ok(())
+    }
+
+    /// With the progress that the last entry has led to; the guard goes first.
+    pub fn finish(self, standing: &Standing, last: Option<&Entry>) -> Result<Vec<RowWrite>, JournalError> {
+        let Some(last) = last else { return Ok(Vec::new()) };
+        let erased_at = standing.erased_at.filter(|_| !self.has_new_content);
+        let Progress { state, attempts, tries, in_doubt, waiting_since } = &standing.progress;
+        let progress = UPDATE_PROGRESS.row(values![
+            standing.id,
+            state.name().as_str(),
+            rows::json_column(state)?,
+            *attempts,
+            *tries,
+            *in_doubt,
+            state.due_at(),
+            last.at,
+            *waiting_since,
+            erased_at,
+            standing.version.as_str(),
+        ]);
+        Ok([progress].into_iter().chain(self.rows).chain(self.outbox).chain(self.waiting).collect())
+    }
+}
+
+fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
+    let ended = side_rows::ended(&next.event).map(|(number, _)| number);
+    matches!(first.event, Event::Begun { attempt, .. } if ended == Some(attempt))
+}
+
+fn add_change(standing: &Standing, after: &Progress, entry: &Entry) -> RowWrite {
+    let (from, to) = (standing.progress.state.name().as_str(), after.state.name().as_str());
+    let (cause, actor) = (entry.event.cause(&after.state), entry.event.actor().to_string());
+    ADD_CHANGE.row(values![standing.id, entry.at, from, to, cause, actor])
+}
+
+fn outbox(standing: &Standing, entry: &Entry, add: bool) -> RowWrite {
+    if !add {
+        return LEAVE_OUTBOX.row(values![standing.id]);
+    }
+    FILL_OUTBOX.row(values![
+        standing.id,
+        standing.agency.as_str(),
+        standing.office.as_str(),
+        standing.priority == Priority::Urgent,
+        standing.trace.to_string(),
+        entry.at,
+        entry.not_before.unwrap_or(entry.at),
+    ])
+}
+
+fn waiting(standing: &Standing, entry: &Entry, add: bool) -> RowWrite {
+    if !add {
+        return END_WAITING.row(values![standing.id]);
+    }
+    BEGIN_WAITING.row(values![standing.id, standing.agency.as_str(), standing.office.as_str(), entry.at])
+}
+
+fn begin_attempt(id: SubmissionId, number: u32, entry: &Entry) -> RowWrite {
+    let none = || Value::Null;
+    ADD_ATTEMPT.row(values![id, number, entry.at, none(), none(), none(), false, none(), none()])
+}
+
+fn whole_attempt(
+    id: SubmissionId,
+    number: u32,
+    first: &Entry,
+    outcome: &AttemptOutcome,
+    entry: &Entry,
+) -> Result<RowWrite, JournalError> {
+    let mut values = values![id, number, first.at, entry.at, rows::json_column(outcome)?];
+    values.extend(match &entry.wire {
+        Some(wire) => values![wire.http_status, wire.truncated, wire.sent.clone(), wire.received.clone()],
+        None => values![Value::Null, false, Value::Null, Value::Null],
+    });
+    Ok(ADD_ATTEMPT.row(values))
+}
+
+fn end_attempt(
+    id: SubmissionId,
+    number: u32,
+    outcome: &AttemptOutcome,
+    entry: &Entry,
+) -> Result<RowWrite, JournalError> {
+    let if_any = |bytes: &Vec<u8>| (!bytes.is_empty()).then(|| bytes.clone());
+    let mut values = values![id, number, entry.at, rows::json_column(outcome)?];
+    values.extend(match &entry.wire {
+        Some(wire) => {
+            let (sent, received) = (if_any(&wire.sent), if_any(&wire.received));
+            values![wire.http_status, wire.truncated, sent, received, Vec::<u8>::new()]
+        }
+        None => values![Value::Null, false, Value::Null, Value::Null, Value::Null],
+    });
+    Ok(END_ATTEMPT.row(values))
+}
+
+fn notice(standing: &Standing, state: StateName, entry: &Entry) -> RowWrite {
+    let (office, state) = (standing.office.as_str(), state.as_str());
+    ADD_NOTICE.row(values![Uuid::now_v7(), office, standing.id, state, entry.at, entry.at, 0_u32])
+}

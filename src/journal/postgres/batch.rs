@@ -1,0 +1,192 @@
+//! One batch: operations on different submissions come in, and what each of them reads and writes is sent together with what
+//! the others do, in one transaction.
+
+use super::{
+    bulk_rows::{Group, grouped},
+    member_store::{Asked, MemberStore, Round},
+    session::PostgresStore,
+};
+use crate::{
+    domain::SubmissionId,
+    journal::{
+        JournalError,
+        bulk::{Bulk, RowWrite},
+        store::{Row, Statement, Store, Value},
+    },
+};
+use futures_util::future::BoxFuture;
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    task::{Context, Poll},
+};
+use tokio::{sync::oneshot, task::unconstrained};
+
+/// An operation in a batch. It may be run again after its transaction was rolled back.
+pub trait Member: Send {
+    fn submission(&self) -> SubmissionId;
+    /// Whether it has come to what may be committed.
+    fn run(&mut self, store: MemberStore) -> BoxFuture<'_, bool>;
+    fn answer(self: Box<Self>, end: End<'_>);
+}
+
+/// What has become of a member's transaction.
+#[derive(Clone, Copy)]
+pub enum End<'a> {
+    Committed,
+    /// It was rolled back, and this member is to be done alone.
+    Apart,
+    /// Nobody knows whether it was committed.
+    Failed(&'a str),
+}
+
+/// Why a batch cannot be committed.
+pub enum BatchFault {
+    /// Because of these members: the others may be tried again together.
+    Members(Vec<usize>),
+    /// What the store has found says more.
+    Store(JournalError),
+}
+
+impl From<JournalError> for BatchFault {
+    fn from(error: JournalError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Runs all of them until they wait for the database, sends what they have asked, and goes on so until all are done.
+pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresStore<'_>) -> Result<(), BatchFault> {
+    let round = Round::default();
+    let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
+    let of_submission: Vec<_> = of_submission.collect();
+    let running = members.iter_mut().enumerate();
+    let running = running.map(|(member, it)| Some(it.run(MemberStore { member, round: round.clone() })));
+    let mut running = Running { members: running.collect(), failed: Vec::new() };
+    let mut have_written = Vec::new();
+    loop {
+        // Without tokio's budget, which would let a member wait that has its answer.
+        unconstrained(poll_fn(|context| running.poll(context))).await;
+        let spoilt: Vec<_> = running.failed.drain(..).filter(|member| have_written.contains(member)).collect();
+        if !spoilt.is_empty() {
+            return Err(BatchFault::Members(spoilt));
+        }
+        let asked = round.take();
+        if asked.is_empty() {
+            return running.end();
+        }
+        have_written.extend(asked.iter().filter(|(_, asked)| asked.writes()).map(|(member, _)| *member));
+        answer(store, asked, &of_submission).await?;
+    }
+}
+
+/// The members' operations, as far as they are not done.
+struct Running<'a> {
+    members: Vec<Option<BoxFuture<'a, bool>>>,
+    failed: Vec<usize>,
+}
+
+impl Running<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        for (index, slot) in self.members.iter_mut().enumerate() {
+            let Some(member) = slot else { continue };
+            if let Poll::Ready(is_good) = member.as_mut().poll(context) {
+                *slot = None;
+                self.failed.extend((!is_good).then_some(index));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn end(&self) -> Result<(), BatchFault> {
+        match self.members.iter().all(Option::is_none) {
+            true => Ok(()),
+            false => {
+                Err(JournalError::Unavailable("an operation waited for something else than the journal".into()).into())
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn writes(&self) -> bool {
+        match self {
+            Asked::Query(..) => false,
+            Asked::RowsOf(bulk, ..) => bulk.key == 0,
+            Asked::Execute(..) | Asked::Write(..) => true,
+        }
+    }
+}
+
+/// What the members have asked, kind by kind.
+#[derive(Default)]
+struct Sorted {
+    queries: Vec<(Statement, oneshot::Sender<Vec<Row>>)>,
+    executes: Vec<(Vec<Statement>, oneshot::Sender<u64>)>,
+    rows: Vec<(usize, RowWrite)>,
+    written: Vec<oneshot::Sender<()>>,
+    lookups: Vec<Group>,
+    found: HashMap<(usize, usize), oneshot::Sender<Vec<Row>>>,
+}
+
+impl Sorted {
+    fn add(&mut self, member: usize, asked: Asked) {
+        match asked {
+            Asked::Query(statement, answer) => self.queries.push((statement, answer)),
+            Asked::Execute(statements, answer) => self.executes.push((statements, answer)),
+            Asked::Write(rows, answer) => {
+                self.rows.extend(rows.into_iter().map(|row| (member, row)));
+                self.written.push(answer);
+            }
+            Asked::RowsOf(bulk, values, answer) => {
+                let lookup = self.lookup(bulk);
+                self.lookups[lookup].add(member, values);
+                self.found.insert((lookup, member), answer);
+            }
+        }
+    }
+
+    fn lookup(&mut self, bulk: &'static Bulk) -> usize {
+        let known = self.lookups.iter().position(|group| std::ptr::eq(group.bulk, bulk));
+        known.unwrap_or_else(|| {
+            self.lookups.push(Group::new(bulk));
+            self.lookups.len() - 1
+        })
+    }
+}
+
+async fn answer(
+    store: &mut PostgresStore<'_>,
+    asked: Vec<(usize, Asked)>,
+    of_submission: &[(Value, usize)],
+) -> Result<(), BatchFault> {
+    let mut sorted = Sorted::default();
+    asked.into_iter().for_each(|(member, asked)| sorted.add(member, asked));
+    let Sorted { queries, executes, rows, written, lookups, mut found } = sorted;
+    let groups: Vec<_> = lookups.into_iter().chain(grouped(rows)).collect();
+    let (rows, moved) = store.run_groups(&groups).await?;
+    if !moved.is_empty() {
+        return Err(BatchFault::Members(moved));
+    }
+    let mut told: HashMap<(usize, usize), Vec<Row>> = HashMap::new();
+    for (lookup, rows) in rows.into_iter().enumerate() {
+        for row in rows {
+            let owner = of_submission.iter().find(|(id, _)| row.first() == Some(id));
+            let Some((_, member)) = owner else { continue };
+            told.entry((lookup, *member)).or_default().push(row);
+        }
+    }
+    // A member that is gone needs no answer.
+    for (of, answer) in found.drain() {
+        let _ = answer.send(told.remove(&of).unwrap_or_default());
+    }
+    for answer in written {
+        let _ = answer.send(());
+    }
+    for (statement, answer) in queries {
+        let _ = answer.send(store.query(statement).await?);
+    }
+    for (statements, answer) in executes {
+        let _ = answer.send(store.execute(statements).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The store of one operation of a batch: what it asks is noted, and answered together with what the others ask.
+
+use super::session::PostgresStore;
+use crate::journal::{
+    JournalError,
+    bulk::{Bulk, RowWrite},
+    store::{Row, Statement, Store, Value},
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// What all members of a batch ask before any of them is answered. They and whoever answers them hold it.
+#[derive(Clone, Default)]
+pub struct Round(Arc<Mutex<Vec<(usize, Asked)>>>);
+
+pub enum Asked {
+    Query(Statement, oneshot::Sender<Vec<Row>>),
+    Execute(Vec<Statement>, oneshot::Sender<u64>),
+    RowsOf(&'static Bulk, Vec<Value>, oneshot::Sender<Vec<Row>>),
+    Write(Vec<RowWrite>, oneshot::Sender<()>),
+}
+
+impl Round {
+    pub fn take(&self) -> Vec<(usize, Asked)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn ask<T>(&self, member: usize, asked: impl FnOnce(oneshot::Sender<T>) -> Asked) -> Result<T, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((member, asked(answer)));
+        answered.await.map_err(|_| JournalError::Unavailable("the transaction was given up".into()))
+    }
+}
+
+pub struct MemberStore {
+    pub member: usize,
+    pub round: Round,
+}
+
+impl Store for MemberStore {
+    const LOCKED: &'static str = PostgresStore::LOCKED;
+    const LOCKED_IF_FREE: &'static str = PostgresStore::LOCKED_IF_FREE;
+    const IN_TURN: &'static str = PostgresStore::IN_TURN;
+    const IDS: &'static str = PostgresStore::IDS;
+    const ROW_VERSION: &'static str = PostgresStore::ROW_VERSION;
+
+    async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {
+        self.round.ask(self.member, |answer| Asked::Query(statement, answer)).await
+    }
+
+    async fn execute(&mut self, statements: Vec<Statement>) -> Result<u64, JournalError> {
+        if statements.is_empty() {
+            return Ok(0);
+        }
+        self.round.ask(self.member, |answer| Asked::Execute(statements, answer)).await
+    }
+
+    async fn rows_of(&mut self, bulk: &'static Bulk, values: Vec<Value>) -> Result<Vec<Row>, JournalError> {
+        self.round.ask(self.member, |answer| Asked::RowsOf(bulk, values, answer)).await
+    }
+
+    async fn write(&mut self, rows: Vec<RowWrite>) -> Result<(), JournalError> {
+        self.round.ask(self.member, |answer| Asked::Write(rows, answer)).await
+    }
+
+    async fn script(&mut self, _: &str) -> Result<(), JournalError> {
+        Err(JournalError::Unavailable("a script would be run for all operations of a batch".into()))
+    }
+}
