@@ -1,6 +1,6 @@
-//! Journals filled past Punte: one submission that went the whole way is copied in SQL, as often as is wanted.
+//! SQLite journals filled past Punte: one submission that went the whole way is copied in SQL, as often as is wanted.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rusqlite::{Connection, params};
 use std::path::Path;
 
@@ -49,18 +49,6 @@ pub fn copy_as_accepted(journal: &Path, count: i64) -> anyhow::Result<()> {
 pub fn completed(journal: &Path) -> anyhow::Result<i64> {
     let sql = "SELECT count(*) FROM submissions WHERE state = 'completed'";
     Ok(open(journal)?.query_row(sql, [], |row| row.get(0))?)
-}
-
-/// A database of its own in the server of this URL, and its URL.
-pub async fn new_database(url: &str) -> anyhow::Result<String> {
-    let name = format!("road_{}", uuid::Uuid::new_v4().simple());
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    let working = tokio::spawn(connection);
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
-    drop(client);
-    working.await??;
-    let (server, _) = url.rsplit_once('/').context("the URL of a database")?;
-    Ok(format!("{server}/{name}"))
 }
 
 /// The copies' identifiers: UUIDs of version 7, older than any that is made now.

@@ -14,6 +14,8 @@ mod exchange;
 mod figures;
 mod floor;
 mod process;
+mod roles;
+mod database;
 mod journal_rows;
 mod raw_queue;
 mod report;
