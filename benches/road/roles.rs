@@ -6,7 +6,6 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -87,12 +86,10 @@ impl Installation {
         roles: &[&str],
     ) -> anyhow::Result<(Running, Option<u16>)> {
         let log = self.stack.folder.path().join(format!("punte-{number}.log"));
-        let operations = free_address()?;
         let child = Command::new(program)
             .args(["serve", "--config"])
             .arg(self.stack.config())
             .args(roles.iter().flat_map(|role| ["--role", role]))
-            .env("PUNTE__OPERATIONS__LISTEN", &operations)
             .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())
             .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_UNUSED_BYTES_PER_OFFICE", (1_u64 << 32).to_string())
             .stdin(Stdio::null())
@@ -101,21 +98,18 @@ impl Installation {
             .spawn()
             .context("Punte's process")?;
         let (mut process, begun) = (Running::new(child), Instant::now());
-        // Its health can be asked for once all its roles have begun.
-        while TcpStream::connect(&operations).is_err() {
+        loop {
+            let text = std::fs::read_to_string(&log)?;
+            // Its last word at the start: all its roles have begun.
+            if text.contains("health and metrics are served") {
+                return Ok((process, gateway_port_in(&text)));
+            }
             if process.child().try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                bail!("Punte does not listen:\n{}", std::fs::read_to_string(&log)?);
+                bail!("Punte does not listen:\n{text}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok((process, gateway_port_in(&std::fs::read_to_string(&log)?)))
     }
-}
-
-/// Somebody else may take it before it is listened at; then the process says so and ends.
-fn free_address() -> anyhow::Result<String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 fn gateway_port_in(log: &str) -> Option<u16> {

@@ -1,12 +1,8 @@
 //! What PostgreSQL has counted of its work comes in; what one submission costs it goes out.
 
 use super::Database;
-use crate::agency::Agency;
 use anyhow::Context;
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// A connection tells what it has done when it ends a transaction, at most once a second, and the rest once it has been idle
 /// for ten seconds (pgstat.c of PostgreSQL 15 and later: `PGSTAT_MIN_INTERVAL`, `PGSTAT_IDLE_INTERVAL`).
@@ -24,7 +20,6 @@ pub struct Work {
 /// nobody else may work with it meanwhile.
 pub struct Tally<'a> {
     database: &'a Database,
-    agency: &'a Agency,
     /// In a second in which nothing is asked for.
     pub at_rest: Work,
     last: Counts,
@@ -34,38 +29,37 @@ pub struct Tally<'a> {
 #[derive(Clone, Copy)]
 struct Counts {
     at: Instant,
-    submissions: u64,
     work: Work,
 }
 
 impl<'a> Tally<'a> {
-    pub async fn begin(database: &'a Database, agency: &'a Agency) -> anyhow::Result<Self> {
-        let last = Counts::read(database, agency).await?;
-        Ok(Self { database, agency, at_rest: Work::default(), last })
+    pub async fn begin(database: &'a Database) -> anyhow::Result<Self> {
+        let last = Counts::read(database).await?;
+        Ok(Self { database, at_rest: Work::default(), last })
     }
 
     /// Nothing was asked for since the last look.
     pub async fn rested(&mut self) -> anyhow::Result<()> {
-        let now = Counts::read(self.database, self.agency).await?;
+        let now = Counts::read(self.database).await?;
         self.at_rest = now.work.minus(self.last.work).times(1.0 / (now.at - self.last.at).as_secs_f64());
         self.last = now;
         Ok(())
     }
 
-    /// What each submission since the last look has cost. In the time beyond `busy`, Punte did only what it does at rest.
-    pub async fn each(&mut self, busy: Duration) -> anyhow::Result<Work> {
-        let now = Counts::read(self.database, self.agency).await?;
+    /// What each of so many submissions since the last look has cost. In the time beyond `busy`, Punte did only what it does
+    /// at rest.
+    pub async fn each(&mut self, submissions: usize, busy: Duration) -> anyhow::Result<Work> {
+        let now = Counts::read(self.database).await?;
         let idle = (now.at - self.last.at).saturating_sub(busy);
         let at_rest = self.at_rest.times(idle.as_secs_f64());
-        let submissions = (now.submissions - self.last.submissions).max(1);
-        let each = now.work.minus(self.last.work).minus(at_rest).times(1.0 / submissions as f64);
+        let each = now.work.minus(self.last.work).minus(at_rest).times(1.0 / submissions.max(1) as f64);
         self.last = now;
         Ok(each)
     }
 }
 
 impl Counts {
-    async fn read(database: &Database, agency: &Agency) -> anyhow::Result<Self> {
+    async fn read(database: &Database) -> anyhow::Result<Self> {
         let client = database.connect_beside().await?;
         let version: i32 = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.get(0);
         let wal_syncs = match version {
@@ -78,7 +72,7 @@ impl Counts {
         );
         let row = client.query_one(&sql, &[&database.name]).await.context("PostgreSQL's counts")?;
         let work = Work { transactions: row.get(0), wal_syncs: row.get(1), wal_bytes: row.get(2) };
-        Ok(Self { at: Instant::now(), submissions: agency.state.answered.load(Ordering::Relaxed), work })
+        Ok(Self { at: Instant::now(), work })
     }
 }
 

@@ -42,7 +42,7 @@ impl<'a> DatabaseWork<'a> {
         tokio::time::sleep(settling).await;
         for Contestant { installation, .. } in contestants {
             let database = installation.database.as_ref().context("no database")?;
-            work.tallies.push(Tally::begin(database, &installation.agency).await?);
+            work.tallies.push(Tally::begin(database).await?);
         }
         tokio::time::sleep(settling).await;
         for (tally, contestant) in work.tallies.iter_mut().zip(contestants) {
@@ -60,7 +60,9 @@ impl<'a> DatabaseWork<'a> {
         tokio::time::sleep(self.settling).await;
         let turns = Duration::from_secs_f64(self.bench.arguments.seconds * self.bench.arguments.rounds as f64);
         for (tally, figures) in self.tallies.iter_mut().zip(figures) {
-            self.bench.report_work(figures, tally.each(turns).await?);
+            // Each client has had one answer before each turn.
+            let submissions = figures.median.requests + figures.rounds * figures.clients;
+            self.bench.report_work(figures, tally.each(submissions, turns).await?);
         }
         Ok(())
     }
