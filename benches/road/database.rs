@@ -61,13 +61,13 @@ pub async fn ensure_durable(server: &Service) -> anyhow::Result<()> {
         ensure!(value == "on", "PostgreSQL's {setting} is {value}: what it confirms could be lost");
     }
     let folder: String = client.query_one("SHOW data_directory", &[]).await?.get(0);
-    let is_in_memory = rustix::fs::statfs(&folder).is_ok_and(|it| i64::from(it.f_type) == TMPFS);
+    let is_in_memory = rustix::fs::statfs(&folder).is_ok_and(|it| i128::from(it.f_type) == TMPFS);
     ensure!(!is_in_memory, "{folder} is in memory, where nothing is durable: let TMPDIR name a folder on a disk");
     Ok(())
 }
 
 /// `TMPFS_MAGIC` of statfs(2).
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: i128 = 0x0102_1994;
 
 async fn connected(url: &str) -> anyhow::Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
