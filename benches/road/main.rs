@@ -7,6 +7,7 @@
 mod agency;
 mod arguments;
 mod bus;
+mod roles;
 mod interleaved;
 mod load_client;
 mod environment;
@@ -14,9 +15,8 @@ mod exchange;
 mod figures;
 mod floor;
 mod process;
-mod roles;
-mod database;
 mod journal_rows;
+mod database;
 mod raw_queue;
 mod report;
 mod scenarios;

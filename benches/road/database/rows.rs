@@ -21,6 +21,8 @@ pub async fn copy_completed(database: &Database, count: i64) -> anyhow::Result<i
             client.batch_execute(&statement.replace(NUMBERS, &numbers).replace(MODEL, &format!("'{model}'"))).await?;
         }
     }
+    let there: i64 = client.query_one("SELECT count(*) FROM submissions", &[]).await?.get(0);
+    ensure!(there == count + 1, "{there} submissions are there, where {count} copies of one were meant to be");
     // Else it is done while something is measured.
     client.batch_execute("VACUUM (ANALYZE)").await?;
     client.batch_execute("CHECKPOINT").await?;

@@ -1,11 +1,12 @@
 //! Punte over a PostgreSQL journal that holds many submissions already, beside another over an empty one in the same server.
 
-use super::Bench;
+use super::{
+    Bench,
+    full_journal::{Filled, beside_empty, complete_one},
+};
 use crate::{
     bus::{Installation, InstallationPlan},
     database::{Database, rows},
-    interleaved::Subject,
-    load_client::{Run, ask},
 };
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
@@ -23,42 +24,25 @@ enum Copies {
 
 pub async fn run(bench: &Bench) -> anyhow::Result<()> {
     let copies = if bench.arguments.slim { Copies::Erased } else { Copies::Whole };
-    let counts: Vec<_> = std::iter::once(0).chain(bench.arguments.full_journal_rows.iter().copied()).collect();
-    let (mut installations, mut punte) = (Vec::new(), Vec::new());
-    for count in &counts {
+    let mut all = Vec::new();
+    for count in std::iter::once(0).chain(bench.arguments.full_journal_rows.iter().copied()) {
         let database = bench.database().await?;
         let plan = InstallationPlan { postgres: Some(&database), ..bench.usual() };
         let installation = Installation::prepare(plan).await?;
-        if *count > 0 {
-            fill(&installation, &database, *count, copies).await?;
+        if count > 0 {
+            fill(&installation, &database, count, copies).await?;
         }
-        installations.push(installation);
+        all.push(Filled { count, installation });
     }
-    for installation in &installations {
-        punte.push(installation.open().await?);
-    }
-    let subjects = installations
-        .iter()
-        .zip(&punte)
-        .zip(&counts)
-        .map(|((installation, punte), count)| Subject::punte(name(*count), punte, installation))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    bench.report.title("Submissions that are in the journal already, PostgreSQL");
-    let figures = bench.rules("full-journal-postgres").interleaved(&subjects, bench.some_clients()).await?;
-    figures.iter().for_each(|it| bench.report.figures(it));
-    if let Some((empty, full)) = figures.split_first() {
-        full.iter().for_each(|it| bench.report.ratio(it, empty));
-    }
+    let title = "Submissions that are in the journal already, PostgreSQL";
+    let figures = beside_empty(bench, "full-journal-postgres", title, &all).await?;
     figures.iter().for_each(|it| bench.report.database_cpu(it));
     Ok(())
 }
 
 /// One real submission, and copies of it.
 async fn fill(installation: &Installation, database: &Database, count: i64, copies: Copies) -> anyhow::Result<()> {
-    let punte = installation.open().await?;
-    installation.agency.stock_up(8).await?;
-    ask(&installation.question(&punte)?, Run::TRIAL, || ()).await?;
-    drop(punte);
+    complete_one(installation).await?;
     match copies {
         Copies::Whole => {}
         Copies::Erased => erase(installation).await?,
@@ -78,9 +62,4 @@ async fn erase(installation: &Installation) -> anyhow::Result<()> {
     let erased = journal.erase_content(now, now).await.context("erasing")?;
     ensure!(erased == 1, "{erased} submissions were erased, where one was meant to be");
     Ok(())
-}
-
-/// Names of subjects live as long as the program.
-fn name(count: i64) -> &'static str {
-    format!("{count} there").leak()
 }
