@@ -30,9 +30,12 @@ pub struct Arguments {
     /// dead-agencies: how many there are; one in twenty is dead
     #[arg(long, default_value_t = 100)]
     pub agencies: usize,
-    /// full-journal: how many submissions are there already
+    /// full-journal and full-journal-postgres: how many submissions are there already
     #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
     pub full_journal_rows: Vec<i64>,
+    /// full-journal-postgres: the submissions that are there already have been erased: no content, no bytes of attempts
+    #[arg(long)]
+    pub slim: bool,
     /// backlog: how many submissions wait
     #[arg(long, default_value_t = 100_000)]
     pub backlog: i64,
@@ -64,6 +67,10 @@ pub enum Scenario {
     P256,
     /// The same with PostgreSQL in the place of SQLite
     Postgres,
+    /// PostgreSQL, and three processes: gateway, worker, scheduler with notifier
+    Apart,
+    /// The same with two gateways and two workers
+    Several,
     /// The same with the embedded broker in the place of RabbitMQ
     Embedded,
     /// Many agencies of which some are dead, beside the same without dead ones
@@ -72,6 +79,8 @@ pub enum Scenario {
     FloodingOffice,
     /// A journal that is full already, beside an empty one
     FullJournal,
+    /// The same in PostgreSQL
+    FullJournalPostgres,
     /// Many submissions that wait when Punte starts
     Backlog,
     /// Large attachments, and how much memory they take

@@ -41,6 +41,6 @@ impl Baseline {
     pub fn question(&self, installation: &Installation) -> anyhow::Result<Question> {
         let tls = installation.office(OFFICE)?;
         let bodies = [request("person-lookup", None)].into();
-        Ok(Question { port: self.port, tls, bodies, expected: Expected::Answer("LookUpPersonResponse") })
+        Ok(Question { ports: [self.port].into(), tls, bodies, expected: Expected::Answer("LookUpPersonResponse") })
     }
 }

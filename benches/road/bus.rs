@@ -1,12 +1,12 @@
-//! Punte as it is run: its own process over an installation of its own, with an agency that the measurement plays.
+//! An installation of Punte: its files and keys, its journal and broker, and an agency that the measurement plays.
 
 use crate::{
     agency::{Agency, AgencyListener},
+    database::Database,
     environment::{self, BenchEnvironment},
     load_client::{Expected, Question},
-    process::Running,
+    roles::{Layout, Punte},
 };
-use anyhow::{Context, bail};
 use jiff::Timestamp;
 use punte::{
     domain::AgencyName,
@@ -15,18 +15,16 @@ use punte::{
 };
 use rustls::ClientConfig;
 use serde_json::json;
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc};
 
-/// Everything around the process: files, keys, the agency.
+/// Everything around the processes: files, keys, the agency.
 pub struct Installation {
     pub stack: TestStack,
     pub agency: Agency,
     pub agency_port: u16,
+    pub layout: Layout,
+    /// Where the journal is, if it is PostgreSQL.
+    pub database: Option<Database>,
     env: BenchEnvironment,
 }
 
@@ -36,7 +34,8 @@ pub struct InstallationPlan<'a> {
     /// `None`: the embedded broker.
     pub amqp: Option<&'a str>,
     /// `None`: SQLite.
-    pub postgres: Option<&'a str>,
+    pub postgres: Option<&'a Database>,
+    pub layout: Layout,
     /// Of the messages to and from the agency: `rsa-sha256` or `ecdsa-sha256`.
     pub algorithm: &'static str,
     pub agencies: usize,
@@ -46,19 +45,20 @@ pub struct InstallationPlan<'a> {
     pub first_office: u32,
 }
 
-pub struct Punte {
-    pub process: Running,
-    pub port: u16,
-}
-
 /// No office asks for more.
 pub const ROOMY: u32 = 100_000_000;
-/// How long the process may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Default for InstallationPlan<'_> {
     fn default() -> Self {
-        Self { amqp: None, postgres: None, algorithm: "rsa-sha256", agencies: 1, dead: 0, first_office: ROOMY }
+        Self {
+            amqp: None,
+            postgres: None,
+            layout: Layout::Together,
+            algorithm: "rsa-sha256",
+            agencies: 1,
+            dead: 0,
+            first_office: ROOMY,
+        }
     }
 }
 
@@ -69,7 +69,7 @@ impl Installation {
         let agency_port = listener.port()?;
         let mut stack = TestStackPlan::of_project(env.folder());
         stack.services = env.folder().join("services");
-        stack.journal_url = plan.postgres.map(str::to_owned);
+        stack.journal_url = plan.postgres.map(|database| database.url.clone());
         stack.rabbitmq = plan.amqp.map(|uri| (uri.to_owned(), format!("road-{}", uuid::Uuid::new_v4().simple())));
         for (number, agency) in env.agencies.iter().enumerate() {
             let endpoint = endpoint(agency_port, number, &plan);
@@ -84,39 +84,8 @@ impl Installation {
             text.replacen(usual, &first, 1).replace(usual, &others)
         })?;
         let agency = Agency::begin(listener, &stack.secrets().join("simulators").join(&env.agencies[0]))?;
-        Ok(Self { stack, agency, agency_port, env })
-    }
-
-    /// Starts Punte's process and waits until it listens.
-    pub async fn open(&self) -> anyhow::Result<Punte> {
-        self.open_build(Path::new(env!("CARGO_BIN_EXE_punte"))).await
-    }
-
-    /// The same for another build.
-    pub async fn open_build(&self, program: &Path) -> anyhow::Result<Punte> {
-        let log = self.stack.folder.path().join("punte.log");
-        let child = Command::new(program)
-            .args(["serve", "--config"])
-            .arg(self.stack.config())
-            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_BYTES", (32 << 20).to_string())
-            .env("PUNTE__GATEWAY__ATTACHMENTS__MAX_UNUSED_BYTES_PER_OFFICE", (1_u64 << 32).to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log)?)
-            .spawn()
-            .context("Punte's process")?;
-        let mut process = Running::new(child);
-        let begun = Instant::now();
-        loop {
-            let text = std::fs::read_to_string(&log)?;
-            if let Some(port) = port_in(&text) {
-                return Ok(Punte { process, port });
-            }
-            if process.child().try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                bail!("Punte does not listen:\n{text}");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let (layout, database) = (plan.layout, plan.postgres.cloned());
+        Ok(Self { stack, agency, agency_port, layout, database, env })
     }
 
     pub fn first_agency(&self) -> &str {
@@ -154,7 +123,7 @@ impl Installation {
         expected: Expected,
     ) -> anyhow::Result<Question> {
         let bodies = services.iter().map(|service| request(service, None)).collect();
-        Ok(Question { port: punte.port, tls: self.office(office)?, bodies, expected })
+        Ok(Question { ports: punte.ports.clone(), tls: self.office(office)?, bodies, expected })
     }
 }
 
@@ -183,9 +152,4 @@ pub fn request(service: &str, attachment: Option<&str>) -> String {
         "attachments": attachments,
     })
     .to_string()
-}
-
-fn port_in(log: &str) -> Option<u16> {
-    let (_, after) = log.split_once("the gateway listens address=")?;
-    after.lines().next()?.trim().rsplit(':').next()?.parse().ok()
 }

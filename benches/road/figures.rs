@@ -10,21 +10,24 @@ pub struct Round {
     pub per_second: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// Processor time of the subject's own process.
+    /// Processor time of the subject's own processes.
     pub cpu_ms: f64,
     /// Processor time of the measurement itself: clients and agency.
     pub own_cpu_ms: f64,
     pub broker_cpu_ms: f64,
+    /// Of PostgreSQL's processes, where the subject has one of ours.
+    pub database_cpu_ms: f64,
     pub resident_mib: f64,
     pub peak_mib: f64,
 }
 
-/// Processor time at one moment: the subject's, our own, the broker's.
+/// Processor time at one moment: the subject's, our own, the broker's, PostgreSQL's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clocks {
     pub subject: Usage,
     pub own: Usage,
     pub broker: Usage,
+    pub database: Usage,
 }
 
 /// Medians of one subject's rounds with so many clients.
@@ -49,6 +52,7 @@ impl Round {
             cpu_ms: each(begin.subject, end.subject),
             own_cpu_ms: each(begin.own, end.own),
             broker_cpu_ms: each(begin.broker, end.broker),
+            database_cpu_ms: each(begin.database, end.database),
             resident_mib: end.subject.resident_mib,
             peak_mib: end.subject.peak_mib,
         }
@@ -66,6 +70,7 @@ impl Figures {
             cpu_ms: of(|it| it.cpu_ms),
             own_cpu_ms: of(|it| it.own_cpu_ms),
             broker_cpu_ms: of(|it| it.broker_cpu_ms),
+            database_cpu_ms: of(|it| it.database_cpu_ms),
             resident_mib: of(|it| it.resident_mib),
             peak_mib: rounds.iter().map(|it| it.peak_mib).fold(0.0, f64::max),
         };
@@ -87,6 +92,7 @@ impl Figures {
             "resident_mib": rounded(it.resident_mib, 1),
             "peak_mib": rounded(it.peak_mib, 1),
             "broker_cpu_ms_per_request": rounded(it.broker_cpu_ms, 3),
+            "database_cpu_ms_per_request": rounded(it.database_cpu_ms, 3),
             "measurement_cpu_ms_per_request": rounded(it.own_cpu_ms, 3),
         })
     }

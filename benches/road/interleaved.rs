@@ -19,7 +19,9 @@ use tokio::task::JoinSet;
 /// Somebody who is measured.
 pub struct Subject<'a> {
     pub name: &'static str,
-    pub pid: u32,
+    pub pids: Vec<u32>,
+    /// Its PostgreSQL's first process, if that is ours.
+    pub database: Option<u32>,
     pub question: Question,
     /// Whose signed answers it uses up; `None` for the floor.
     pub agency: Option<&'a Agency>,
@@ -94,7 +96,7 @@ impl Rules {
         };
         let (begun, duration) = (Instant::now(), Duration::from_secs_f64(self.seconds));
         let run = Run { clients, duration, spread: self.spread };
-        let (served, begin) = ask(&subject.question, run, || self.clocks(subject.pid)).await?;
+        let (served, begin) = ask(&subject.question, run, || self.clocks(subject)).await?;
         if beside.is_some() {
             let rate = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
             eprintln!("{}: {rate:.0} requests/s were answered beside it", subject.name);
@@ -105,11 +107,12 @@ impl Rules {
         }
         drop(beside);
         tokio::time::sleep(AFTERMATH).await;
-        Ok(Round::new(&served, begin?, self.clocks(subject.pid)?))
+        Ok(Round::new(&served, begin?, self.clocks(subject)?))
     }
 
-    fn clocks(&self, subject: u32) -> anyhow::Result<Clocks> {
+    fn clocks(&self, subject: &Subject<'_>) -> anyhow::Result<Clocks> {
         let broker = self.broker.map_or(Ok(Usage::default()), Usage::of)?;
-        Ok(Clocks { subject: Usage::of(subject)?, own: Usage::of_self()?, broker })
+        let database = subject.database.map_or(Ok(Usage::default()), Usage::of_server)?;
+        Ok(Clocks { subject: Usage::of_all(&subject.pids)?, own: Usage::of_self()?, broker, database })
     }
 }

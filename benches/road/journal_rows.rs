@@ -1,47 +1,48 @@
-//! Journals filled past Punte: one submission that went the whole way is copied in SQL, as often as is wanted.
+//! SQLite journals filled past Punte: one submission that went the whole way is copied in SQL, as often as is wanted.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use rusqlite::{Connection, params};
 use std::path::Path;
 
 /// Copies, as they look once the bytes of their attempts have been erased.
 pub fn copy_completed(journal: &Path, count: i64) -> anyhow::Result<()> {
     let connection = open(journal)?;
-    let submissions = format!(
-        "INSERT INTO submissions SELECT {ID}, office, service, agency, effect, priority, accepted_at - n, expires_at - n, \
-         trace, notify, body, state, state_data, attempts, tries, in_doubt, due_at, changed_at - n, erased_at, \
-         waiting_since FROM submissions, numbers WHERE id = ?1"
-    );
-    let changes = format!(
-        "INSERT INTO changes (submission, at, from_state, to_state, cause) \
-         SELECT {ID}, at - n, from_state, to_state, cause FROM numbers, changes WHERE submission = ?1"
-    );
-    let attempts = format!(
-        "INSERT INTO attempts SELECT {ID}, number, begun_at - n, ended_at - n, outcome, NULL, NULL, http_status, truncated, \
-         ended_at FROM numbers, attempts WHERE submission = ?1"
-    );
-    let keys = format!(
-        "INSERT INTO idempotency_keys SELECT office, {ID}, body_sha256, {ID}, used_at - n \
-         FROM numbers, idempotency_keys WHERE submission = ?1"
-    );
+    let earlier =
+        [("accepted_at", "accepted_at - n"), ("expires_at", "expires_at - n"), ("changed_at", "changed_at - n")];
+    let submissions = copying(&connection, "submissions", "id", &earlier)?;
+    let changes = copying(&connection, "changes", "submission", &[("id", "NULL"), ("at", "at - n")])?;
+    let erased = [
+        ("begun_at", "begun_at - n"),
+        ("ended_at", "ended_at - n"),
+        ("sent", "NULL"),
+        ("received", "NULL"),
+        ("erased_at", "ended_at"),
+    ];
+    let attempts = copying(&connection, "attempts", "submission", &erased)?;
+    let keys = copying(&connection, "idempotency_keys", "submission", &[("key", ID), ("used_at", "used_at - n")])?;
     copy(&connection, count, &[submissions, changes, attempts, keys])
 }
 
 /// Copies that have just been accepted, in the outbox.
 pub fn copy_as_accepted(journal: &Path, count: i64) -> anyhow::Result<()> {
     let connection = open(journal)?;
-    let submissions = format!(
-        "INSERT INTO submissions SELECT {ID}, office, service, agency, effect, priority, accepted_at, expires_at, trace, \
-         notify, body, 'accepted', '{{\"state\":\"accepted\"}}', 0, 0, 0, NULL, accepted_at, NULL, NULL \
-         FROM submissions, numbers WHERE id = ?1"
-    );
-    let changes = format!(
-        "INSERT INTO changes (submission, at, from_state, to_state, cause) SELECT {ID}, at, from_state, to_state, cause \
-         FROM numbers, changes WHERE submission = ?1 AND to_state = 'accepted'"
-    );
+    let accepted = [
+        ("state", "'accepted'"),
+        ("state_data", "'{\"state\":\"accepted\"}'"),
+        ("attempts", "0"),
+        ("tries", "0"),
+        ("in_doubt", "0"),
+        ("due_at", "NULL"),
+        ("changed_at", "accepted_at"),
+        ("erased_at", "NULL"),
+        ("waiting_since", "NULL"),
+    ];
+    let submissions = copying(&connection, "submissions", "id", &accepted)?;
+    let changes = copying(&connection, "changes", "submission", &[("id", "NULL")])?;
+    let changes = format!("{changes} AND to_state = 'accepted'");
     let outbox = format!(
-        "INSERT INTO outbox SELECT {ID}, agency, 0, trace, accepted_at + n, accepted_at, NULL, office \
-         FROM submissions, numbers WHERE id = ?1"
+        "INSERT INTO outbox (submission, agency, urgent, trace, added_at, not_before, claimed_until, office) \
+         SELECT {ID}, agency, 0, trace, accepted_at + n, accepted_at, NULL, office FROM submissions, numbers WHERE id = ?1"
     );
     copy(&connection, count, &[submissions, changes, outbox])
 }
@@ -49,18 +50,6 @@ pub fn copy_as_accepted(journal: &Path, count: i64) -> anyhow::Result<()> {
 pub fn completed(journal: &Path) -> anyhow::Result<i64> {
     let sql = "SELECT count(*) FROM submissions WHERE state = 'completed'";
     Ok(open(journal)?.query_row(sql, [], |row| row.get(0))?)
-}
-
-/// A database of its own in the server of this URL, and its URL.
-pub async fn new_database(url: &str) -> anyhow::Result<String> {
-    let name = format!("road_{}", uuid::Uuid::new_v4().simple());
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    let working = tokio::spawn(connection);
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
-    drop(client);
-    working.await??;
-    let (server, _) = url.rsplit_once('/').context("the URL of a database")?;
-    Ok(format!("{server}/{name}"))
 }
 
 /// The copies' identifiers: UUIDs of version 7, older than any that is made now.
@@ -73,6 +62,21 @@ fn open(journal: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(journal)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     Ok(connection)
+}
+
+/// The rows of a table that belong to the model, with all columns that are found there, so that the journal may get more of
+/// them. `owner` is the column that names the submission; some columns get something else than the model has.
+fn copying(connection: &Connection, table: &str, owner: &str, changed: &[(&str, &str)]) -> anyhow::Result<String> {
+    let mut columns = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let columns = columns.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let value = |column: &String| match changed.iter().find(|(name, _)| name == column) {
+        Some((_, value)) => (*value).to_owned(),
+        None if column == owner => ID.to_owned(),
+        None => column.clone(),
+    };
+    let values: Vec<_> = columns.iter().map(value).collect();
+    let (columns, values) = (columns.join(", "), values.join(", "));
+    Ok(format!("INSERT INTO {table} ({columns}) SELECT {values} FROM numbers, {table} WHERE {owner} = ?1"))
 }
 
 /// Each statement sees a table `numbers` with the numbers `n` of the copies, and the model's identifier as `?1`.

@@ -17,7 +17,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 /// Who is asked, and what.
 #[derive(Clone)]
 pub struct Question {
-    pub port: u16,
+    /// Of one gateway, or of several, over which the clients are spread.
+    pub ports: Arc<[u16]>,
     pub tls: Arc<ClientConfig>,
     /// Each client goes round them, beginning at one of its own.
     pub bodies: Arc<[String]>,
@@ -45,6 +46,7 @@ pub struct Served {
 /// One client, connected.
 struct Client {
     stream: TlsStream<TcpStream>,
+    port: u16,
     buffer: Buffer,
     question: Question,
     /// No two requests of any run have the same Idempotency-Key.
@@ -140,12 +142,13 @@ impl Served {
 
 impl Client {
     async fn connect(question: &Question, number: usize) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", question.port)).await?;
+        let port = question.ports[number % question.ports.len()];
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
         let stream = TlsConnector::from(question.tls.clone()).connect(name, stream).await?;
         let key = uuid::Uuid::new_v4().to_string();
-        Ok(Self { stream, buffer: Buffer::default(), question: question.clone(), number, key, sent: 0 })
+        Ok(Self { stream, port, buffer: Buffer::default(), question: question.clone(), number, key, sent: 0 })
     }
 
     /// How long the answer took.
@@ -167,7 +170,7 @@ impl Client {
     }
 
     fn next_request(&mut self) -> String {
-        let Question { port, bodies, expected, .. } = &self.question;
+        let (port, Question { bodies, expected, .. }) = (self.port, &self.question);
         let body = &bodies[(self.number + self.sent) % bodies.len()];
         self.sent += 1;
         let prefer = match expected {

@@ -7,6 +7,7 @@
 mod agency;
 mod arguments;
 mod bus;
+mod roles;
 mod interleaved;
 mod load_client;
 mod environment;
@@ -15,6 +16,7 @@ mod figures;
 mod floor;
 mod process;
 mod journal_rows;
+mod database;
 mod raw_queue;
 mod report;
 mod scenarios;

@@ -30,6 +30,14 @@ impl Report {
         }
     }
 
+    /// PostgreSQL's processor time, which the table has no column for; in the JSON it stands among the figures.
+    pub fn database_cpu(self, figures: &Figures) {
+        let Figures { clients, subject, median, .. } = figures;
+        if !self.is_json {
+            println!("{clients:>7}  {subject}, PostgreSQL a submission: {:.3} CPU-ms", median.database_cpu_ms);
+        }
+    }
+
     /// How one subject does beside another with as many clients.
     pub fn ratio(self, one: &Figures, other: &Figures) {
         let (mine, theirs) = (&one.median, &other.median);

@@ -37,10 +37,15 @@ impl Service {
         Self { url, own: None }
     }
 
-    /// RabbitMQ's own process, if it is ours.
+    /// The service's first process, if it is ours.
     pub fn pid(&self) -> Option<u32> {
         let folder = &self.own.as_ref()?.folder;
-        std::fs::read_to_string(folder.join("node.pid")).ok()?.trim().parse().ok()
+        // PostgreSQL's script says so where its user cannot get at the folder.
+        let elsewhere = std::fs::read_to_string(folder.join("elsewhere")).ok();
+        let folder = elsewhere.map_or(folder.clone(), |path| path.trim_end().into());
+        let files = ["node.pid", "data/postmaster.pid"];
+        let text = files.iter().find_map(|file| std::fs::read_to_string(folder.join(file)).ok())?;
+        text.lines().next()?.trim().parse().ok()
     }
 }
 

@@ -33,10 +33,11 @@ pub async fn submit(question: &Question, request: String) -> anyhow::Result<()> 
 }
 
 async fn post(question: &Question, head: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let stream = TcpStream::connect(("127.0.0.1", question.port)).await?;
+    let port = question.ports[0];
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let connector = TlsConnector::from(question.tls.clone());
     let mut stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
-    stream.write_all(format!("{head}host: localhost:{}\r\n\r\n", question.port).as_bytes()).await?;
+    stream.write_all(format!("{head}host: localhost:{port}\r\n\r\n").as_bytes()).await?;
     stream.write_all(body).await?;
     stream.flush().await?;
     let mut buffer = Buffer::default();

@@ -3,10 +3,11 @@
 
 use super::Bench;
 use crate::{
-    bus::{Installation, Punte, request},
+    bus::{Installation, request},
     figures::rounded,
     load_client::Question,
-    process::{Usage, forget_peak},
+    process::Usage,
+    roles::Punte,
     upload,
 };
 use serde_json::json;
@@ -56,8 +57,8 @@ pub async fn run(bench: &Bench) -> anyhow::Result<()> {
 
 async fn rest(punte: &Punte) -> anyhow::Result<Usage> {
     tokio::time::sleep(REST).await;
-    forget_peak(punte.process.pid());
-    Usage::of(punte.process.pid())
+    punte.forget_peak();
+    punte.usage()
 }
 
 /// All results, in their order.
@@ -70,7 +71,7 @@ where
 }
 
 fn tell(bench: &Bench, punte: &Punte, what: &'static str, before: Usage, begun: Instant) -> anyhow::Result<()> {
-    let (usage, seconds) = (Usage::of(punte.process.pid())?, begun.elapsed().as_secs_f64());
+    let (usage, seconds) = (punte.usage()?, begun.elapsed().as_secs_f64());
     let (count, mib) = (bench.arguments.attachments, bench.arguments.attachment_mib);
     let rate = (count * mib) as f64 / seconds;
     let cpu_ms = (usage.cpu_ms - before.cpu_ms) / count as f64;

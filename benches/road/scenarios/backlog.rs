@@ -8,7 +8,6 @@ use crate::{
     interleaved::Subject,
     journal_rows,
     load_client::{Run, ask},
-    process::Usage,
 };
 use anyhow::ensure;
 use serde_json::json;
@@ -44,7 +43,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<()> {
         ensure!(changed.elapsed() < PATIENCE, "only {seen} of {count} submissions have gone out");
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let usage = Usage::of(punte.process.pid())?;
+    let usage = punte.usage()?;
     until_completed(&installation, count).await?;
     let asked = answered.load(Ordering::Relaxed) - before;
 

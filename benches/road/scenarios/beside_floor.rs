@@ -1,23 +1,36 @@
-//! The road beside the floor: as it is, with a slow agency, with P-256, with PostgreSQL, with the embedded broker.
+//! The road beside the floor: as it is, with a slow agency, with P-256, with PostgreSQL and there with several processes, with
+//! the embedded broker.
 
-use super::Bench;
+use super::{Bench, database_work::DatabaseWork, raw_rounds::RawRounds};
 use crate::{
     baseline::Baseline,
-    bus::{Installation, InstallationPlan, Punte},
-    figures::{Figures, median, rounded},
+    bus::{Installation, InstallationPlan},
+    figures::{Figures, rounded},
     interleaved::{Rules, Subject},
-    raw_queue::RawQueue,
+    roles::{Layout, Punte},
 };
 use serde_json::json;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
-struct Case<'a> {
-    scenario: &'static str,
+pub struct Case<'a> {
+    pub scenario: &'static str,
     title: &'static str,
-    plan: InstallationPlan<'a>,
+    pub plan: InstallationPlan<'a>,
     /// How long the agency takes.
-    delay: Duration,
-    clients: Vec<usize>,
+    pub delay: Duration,
+    pub clients: Vec<usize>,
+}
+
+/// A build of Punte over an installation of its own.
+pub struct Contestant {
+    pub name: &'static str,
+    pub program: PathBuf,
+    pub installation: Installation,
+    punte: Punte,
 }
 
 const SLOW: Duration = Duration::from_millis(200);
@@ -40,10 +53,17 @@ pub async fn p256(bench: &Bench) -> anyhow::Result<()> {
 }
 
 pub async fn postgres(bench: &Bench) -> anyhow::Result<()> {
-    let title = "PostgreSQL in the place of SQLite";
-    let url = bench.postgres().await?;
-    let plan = InstallationPlan { postgres: Some(&url), ..bench.usual() };
-    bench.measure(Case { title, ..bench.case("postgres", plan) }).await
+    bench.over_postgres("postgres", "PostgreSQL in the place of SQLite", Layout::Together).await
+}
+
+pub async fn apart(bench: &Bench) -> anyhow::Result<()> {
+    let title = "PostgreSQL, and three processes: gateway, worker, scheduler with notifier";
+    bench.over_postgres("apart", title, Layout::Apart).await
+}
+
+pub async fn several(bench: &Bench) -> anyhow::Result<()> {
+    let title = "PostgreSQL, and five processes: two gateways, two workers, scheduler with notifier";
+    bench.over_postgres("several", title, Layout::Several).await
 }
 
 pub async fn embedded(bench: &Bench) -> anyhow::Result<()> {
@@ -58,35 +78,44 @@ impl Bench {
         Case { scenario, title: "", plan, delay: Duration::ZERO, clients }
     }
 
+    async fn over_postgres(&self, scenario: &'static str, title: &'static str, layout: Layout) -> anyhow::Result<()> {
+        let database = self.database().await?;
+        let plan = InstallationPlan { postgres: Some(&database), layout, ..self.usual() };
+        self.measure(Case { title, ..self.case(scenario, plan) }).await
+    }
+
     async fn measure(&self, case: Case<'_>) -> anyhow::Result<()> {
-        let installation = Installation::prepare(case.plan).await?;
-        installation.agency.answer_after(case.delay);
-        let punte = installation.open().await?;
-        let floor = Baseline::begin(&installation, self.amqp())?;
-        let question = floor.question(&installation)?;
-        let floor = Subject { name: "floor", pid: floor.process.pid(), question, agency: None, beside: None };
-        let rival = self.rival(case.plan, case.delay).await?;
-        let mut subjects = vec![floor, Subject::punte("punte", &punte, &installation)?];
-        if let Some((punte, installation)) = &rival {
-            subjects.push(Subject::punte("rival", punte, installation)?);
+        let contestants = self.contestants(&case).await?;
+        let first = &contestants[0].installation;
+        let floor = Baseline::begin(first, self.amqp())?;
+        let (question, pids) = (floor.question(first)?, vec![floor.process.pid()]);
+        let mut subjects = vec![Subject { name: "floor", pids, database: None, question, agency: None, beside: None }];
+        for Contestant { name, punte, installation, .. } in &contestants {
+            subjects.push(Subject::punte(name, punte, installation)?);
         }
+        let mut database_work = DatabaseWork::begin(self, &case, &contestants).await?;
         self.report.title(case.title);
-        for clients in case.clients {
-            let mut raw = RawRounds::new(self, clients == 1 && case.scenario == "road").await?;
+        for clients in &case.clients {
+            let mut raw = match (case.scenario, clients) {
+                ("road", 1) => RawRounds::of_one_client(self).await?,
+                _ => RawRounds::none(self),
+            };
             // Clients who begin at once come in bursts from then on, and queue behind each other at whoever is asked.
             let rules = Rules { spread: case.delay, ..self.rules(case.scenario) };
-            let figures = rules.interleave_with(&subjects, clients, async || raw.round().await).await?;
+            let figures = rules.interleave_with(&subjects, *clients, async || raw.round().await).await?;
             figures.iter().for_each(|it| self.report.figures(it));
             if let [floor, punte, rival @ ..] = figures.as_slice() {
                 self.report.ratio(punte, floor);
                 rival.iter().for_each(|rival| self.report.ratio(punte, rival));
                 raw.report(self, punte);
             }
+            database_work.report(&figures[1..]).await?;
             if !case.delay.is_zero() {
                 figures.iter().for_each(|it| self.beside_ideal(it, case.delay));
             }
         }
-        let spot = installation.agency.state.signed_on_the_spot.load(Ordering::Relaxed);
+        database_work.report_traffic(&contestants).await?;
+        let spot = first.agency.state.signed_on_the_spot.load(Ordering::Relaxed);
         self.report.note(
             &format!("         answers that the agency had to sign while it was asked: {spot}"),
             json!({"scenario": case.scenario, "signed_on_the_spot": spot}),
@@ -94,20 +123,19 @@ impl Bench {
         Ok(())
     }
 
-    /// Another build, if one is named: over an installation of its own.
-    async fn rival(
-        &self,
-        plan: InstallationPlan<'_>,
-        delay: Duration,
-    ) -> anyhow::Result<Option<(Punte, Installation)>> {
-        let Some(program) = &self.arguments.rival else { return Ok(None) };
-        let database = match plan.postgres {
-            Some(_) => Some(self.postgres().await?),
-            None => None,
-        };
-        let installation = Installation::prepare(InstallationPlan { postgres: database.as_deref(), ..plan }).await?;
-        installation.agency.answer_after(delay);
-        Ok(Some((installation.open_build(program).await?, installation)))
+    /// This build, and another one if one is named.
+    async fn contestants(&self, case: &Case<'_>) -> anyhow::Result<Vec<Contestant>> {
+        let this = Path::new(env!("CARGO_BIN_EXE_punte"));
+        let mut contestants = vec![Contestant::open("punte", this, case.plan, case.delay).await?];
+        if let Some(program) = &self.arguments.rival {
+            let database = match case.plan.postgres {
+                Some(_) => Some(self.rivals_database().await?),
+                None => None,
+            };
+            let plan = InstallationPlan { postgres: database.as_ref(), ..case.plan };
+            contestants.push(Contestant::open("rival", program, plan, case.delay).await?);
+        }
+        Ok(contestants)
     }
 
     /// Nothing can be quicker than the agency.
@@ -127,44 +155,16 @@ impl Bench {
     }
 }
 
-/// The raw queue's turns, where they are wanted.
-struct RawRounds {
-    queue: Option<RawQueue>,
-    duration: Duration,
-    medians: Vec<f64>,
-}
-
-impl RawRounds {
-    async fn new(bench: &Bench, is_wanted: bool) -> anyhow::Result<Self> {
-        let queue = if is_wanted { Some(RawQueue::open(bench.amqp()).await?) } else { None };
-        Ok(Self { queue, duration: Duration::from_secs_f64(bench.arguments.seconds / 2.0), medians: Vec::new() })
-    }
-
-    async fn round(&mut self) -> anyhow::Result<()> {
-        if let Some(queue) = &mut self.queue {
-            self.medians.push(queue.publish_to_delivery_ms(self.duration).await?);
-        }
-        Ok(())
-    }
-
-    /// How much slower than the queue alone.
-    fn report(&self, bench: &Bench, punte: &Figures) {
-        if self.queue.is_none() {
-            return;
-        }
-        let raw = median(self.medians.clone());
-        let more = punte.median.p50_ms - raw;
-        bench.report.note(
-            &format!(
-                "      1  raw quorum queue, publish to delivery: p50 {raw:.2} ms; punte's p50 is {more:.2} ms more"
-            ),
-            json!({
-                "scenario": punte.scenario,
-                "subject": "raw queue",
-                "clients": 1,
-                "publish_to_delivery_p50_ms": rounded(raw, 3),
-                "punte_p50_more_ms": rounded(more, 3),
-            }),
-        );
+impl Contestant {
+    async fn open(
+        name: &'static str,
+        program: &Path,
+        plan: InstallationPlan<'_>,
+        delay: Duration,
+    ) -> anyhow::Result<Self> {
+        let installation = Installation::prepare(plan).await?;
+        installation.agency.answer_after(delay);
+        let punte = installation.open_build(program).await?;
+        Ok(Self { name, program: program.to_owned(), installation, punte })
     }
 }

@@ -3,9 +3,10 @@
 
 use super::Bench;
 use crate::{
-    bus::{Installation, InstallationPlan, Punte},
+    bus::{Installation, InstallationPlan},
     interleaved::{Beside, Subject},
     load_client::Expected,
+    roles::Punte,
 };
 use punte::kit::test_stack::OFFICE;
 

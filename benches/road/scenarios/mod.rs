@@ -3,26 +3,34 @@
 mod attachments;
 mod backlog;
 mod beside_floor;
+mod database_work;
 mod dead_agencies;
 mod flooding_office;
 mod full_journal;
+mod full_journal_postgres;
+mod raw_rounds;
 
 use crate::{
     arguments::{Arguments, Scenario},
-    bus::{Installation, InstallationPlan, Punte},
+    bus::{Installation, InstallationPlan},
+    database::{self, Database},
     interleaved::{Rules, Subject},
     report::Report,
+    roles::Punte,
     services::Service,
 };
-use std::{path::PathBuf, sync::OnceLock, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// What a scenario may use.
 pub struct Bench {
     pub arguments: Arguments,
     pub report: Report,
     rabbitmq: Service,
-    postgres: OnceLock<Service>,
+    postgres: OnceCell<Service>,
+    /// The rival has a server of its own, because much is counted for a server as a whole.
+    rivals_postgres: OnceCell<Service>,
     folder: TempDir,
 }
 
@@ -35,10 +43,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Scenario::SlowAgency => beside_floor::slow_agency(&bench).await?,
             Scenario::P256 => beside_floor::p256(&bench).await?,
             Scenario::Postgres => beside_floor::postgres(&bench).await?,
+            Scenario::Apart => beside_floor::apart(&bench).await?,
+            Scenario::Several => beside_floor::several(&bench).await?,
             Scenario::Embedded => beside_floor::embedded(&bench).await?,
             Scenario::DeadAgencies => dead_agencies::run(&bench).await?,
             Scenario::FloodingOffice => flooding_office::run(&bench).await?,
             Scenario::FullJournal => full_journal::run(&bench).await?,
+            Scenario::FullJournalPostgres => full_journal_postgres::run(&bench).await?,
             Scenario::Backlog => backlog::run(&bench).await?,
             Scenario::Attachments => attachments::run(&bench).await?,
             Scenario::All => {}
@@ -54,22 +65,32 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("punte-road.").permissions(mode).tempdir()?;
         let rabbitmq = service(&arguments, "rabbitmq", "PUNTE_TEST_AMQP_URL", folder.path().to_owned()).await?;
         let report = Report { is_json: arguments.json };
-        Ok(Self { arguments, report, rabbitmq, postgres: OnceLock::new(), folder })
+        let (postgres, rivals_postgres) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { arguments, report, rabbitmq, postgres, rivals_postgres, folder })
     }
 
     pub fn amqp(&self) -> &str {
         &self.rabbitmq.url
     }
 
-    /// Started when it is first needed; every scenario has a database of its own in it.
-    pub async fn postgres(&self) -> anyhow::Result<String> {
-        if self.postgres.get().is_none() {
-            let folder = self.folder.path().to_owned();
-            let service = service(&self.arguments, "postgres", "PUNTE_TEST_POSTGRES_URL", folder).await?;
-            let _ = self.postgres.set(service);
-        }
-        let url = self.postgres.get().map(|service| service.url.clone()).unwrap_or_default();
-        crate::journal_rows::new_database(&url).await
+    /// A new database. Its server is started when it is first needed.
+    pub async fn database(&self) -> anyhow::Result<Database> {
+        self.database_in(&self.postgres, self.folder.path().to_owned()).await
+    }
+
+    pub async fn rivals_database(&self) -> anyhow::Result<Database> {
+        self.database_in(&self.rivals_postgres, self.folder.path().join("rival")).await
+    }
+
+    async fn database_in(&self, server: &OnceCell<Service>, folder: PathBuf) -> anyhow::Result<Database> {
+        let starting = async || {
+            let server = service(&self.arguments, "postgres", "PUNTE_TEST_POSTGRES_URL", folder).await?;
+            if !self.arguments.smoke {
+                database::ensure_durable(&server).await?;
+            }
+            anyhow::Ok(server)
+        };
+        Database::new(server.get_or_try_init(starting).await?).await
     }
 
     pub fn rules(&self, scenario: &'static str) -> Rules {
@@ -94,8 +115,14 @@ impl Bench {
 
 impl<'a> Subject<'a> {
     pub fn punte(name: &'static str, punte: &Punte, installation: &'a Installation) -> anyhow::Result<Self> {
-        let question = installation.question(punte)?;
-        Ok(Self { name, pid: punte.process.pid(), question, agency: Some(&installation.agency), beside: None })
+        Ok(Self {
+            name,
+            pids: punte.pids(),
+            database: installation.database.as_ref().and_then(|database| database.server_pid),
+            question: installation.question(punte)?,
+            agency: Some(&installation.agency),
+            beside: None,
+        })
     }
 }
 
