@@ -42,6 +42,11 @@ pub trait Store: Send {
     const ROW_VERSION: &'static str;
 
     fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;
+    /// The rows of each, where none needs another's answer: they are asked at once.
+    fn query_together(
+        &mut self,
+        statements: Vec<Statement>,
+    ) -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send;
     /// Executes all, in their order; the sum of changed rows.
     fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send;
     /// Of the row with these values.

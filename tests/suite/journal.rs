@@ -4,6 +4,7 @@ mod accepting;
 mod bouncer;
 mod changing;
 mod erasing;
+mod gathering;
 mod housekeeping;
 mod marks;
 mod notices;

@@ -33,8 +33,13 @@ impl Operation for Find {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Record>, JournalError> {
-        let sql = format!("SELECT {} FROM submissions WHERE id = $1", rows::RECORD);
-        store.query(statement(sql, values![self.0])).await?.into_iter().next().map(rows::record).transpose()
+        store.query(self.select()).await?.into_iter().next().map(rows::record).transpose()
+    }
+}
+
+impl Find {
+    fn select(&self) -> Statement {
+        statement(format!("SELECT {} FROM submissions WHERE id = $1", rows::RECORD), values![self.0])
     }
 }
 
@@ -89,8 +94,11 @@ impl Operation for FindWhole {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let Some(record) = Find(self.0).run(store).await? else { return Ok(None) };
-        Ok(Some((record, Timeline(self.0).run(store).await?)))
+        let asked = vec![Find(self.0).select(), statement(TIMELINE_OF.one.as_str(), values![self.0])];
+        let mut found = store.query_together(asked).await?.into_iter();
+        let (record, changes) = (found.next().into_iter().flatten().next(), found.next().into_iter().flatten());
+        let Some(record) = record.map(rows::record).transpose()? else { return Ok(None) };
+        Ok(Some((record, changes.map(rows::change).collect::<Result<_, _>>()?)))
     }
 }
 

@@ -48,6 +48,14 @@ impl Store for MemberStore {
         self.round.ask(self.member, |answer| Asked::Query(statement, answer)).await
     }
 
+    async fn query_together(&mut self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, JournalError> {
+        let mut found = Vec::with_capacity(statements.len());
+        for statement in statements {
+            found.push(self.query(statement).await?);
+        }
+        Ok(found)
+    }
+
     async fn execute(&mut self, statements: Vec<Statement>) -> Result<u64, JournalError> {
         if statements.is_empty() {
             return Ok(0);

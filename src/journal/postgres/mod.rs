@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_waking.sql"),
     include_str!("migrations/0008_attachment_sums.sql"),
     include_str!("migrations/0009_actors.sql"),
+    include_str!("migrations/0010_rows_written_together.sql"),
 ];
 /// Connections for operations that are done alone. Batches have their own.
 const SESSIONS: usize = 13;

@@ -96,12 +96,20 @@ impl<'a> PostgresStore<'a> {
         Ok(Some(prepared))
     }
 
-    async fn query_now(&mut self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let found = match self.prepared(&statement.sql).await? {
-            Some(prepared) => self.client.query(&prepared, &parameters(statement)).await?,
-            None => self.client.query_typed(&statement.sql, &typed_parameters(statement)).await?,
-        };
-        found.iter().map(row).collect()
+    async fn query_now(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for statement in statements {
+            prepared.push((self.prepared(&statement.sql).await?, statement));
+        }
+        let client = self.client;
+        let found = prepared.into_iter().map(|(prepared, statement)| async move {
+            let found = match prepared {
+                Some(prepared) => client.query(&prepared, &parameters(statement)).await?,
+                None => client.query_typed(&statement.sql, &typed_parameters(statement)).await?,
+            };
+            found.iter().map(row).collect()
+        });
+        try_join_all(found).await
     }
 
     async fn execute_now(&mut self, statements: &[Statement]) -> Result<u64, tokio_postgres::Error> {
@@ -170,7 +178,12 @@ impl Store for PostgresStore<'_> {
     const ROW_VERSION: &'static str = ROW_VERSION;
 
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {
-        self.query_now(&statement).await.map_err(|error| self.noted(&error))
+        let found = self.query_together(vec![statement]).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn query_together(&mut self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, JournalError> {
+        self.query_now(&statements).await.map_err(|error| self.noted(&error))
     }
 
     async fn execute(&mut self, statements: Vec<Statement>) -> Result<u64, JournalError> {

@@ -132,6 +132,14 @@ impl Store for SqliteStore<'_> {
         ready(self.query_now(&statement.sql, &statement.values).map_err(failed))
     }
 
+    fn query_together(
+        &mut self,
+        statements: Vec<Statement>,
+    ) -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send {
+        let found = statements.iter().map(|statement| self.query_now(&statement.sql, &statement.values));
+        ready(found.collect::<Result<_, _>>().map_err(failed))
+    }
+
     fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send {
         let changed = statements.iter().map(|statement| self.execute_now(&statement.sql, &statement.values));
         ready(changed.sum::<Result<u64, _>>().map_err(failed))

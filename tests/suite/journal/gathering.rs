@@ -1,0 +1,155 @@
+//! Gathering, which only the PostgreSQL journal does: operations that come at the same time share transactions, and what one of
+//! them meets harms no other.
+
+use super::*;
+use futures_util::future::join_all;
+use punte::journal::JournalError;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_at_the_same_time_shares_transactions() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let all: Vec<_> = (0..200).map(|_| submission()).collect();
+    join_all(all.iter().map(|it| accept(&journal, it))).await;
+    let begun = Event::Begun { attempt: 1, lease_until: at(60), asks_first: true };
+    join_all(all.iter().map(|it| record(&journal, it.id, begun.clone(), at(1)))).await;
+    // A row's `xmin` is the transaction that has written it.
+    for table in ["attempts", "submissions", "idempotency_keys"] {
+        let count = format!("SELECT count(DISTINCT CAST(xmin AS text)), count(*) FROM {table}");
+        let row = schema.raw().await.query_one(&count, &[]).await.unwrap();
+        let (transactions, rows): (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!(rows, 200, "{table}");
+        assert!(transactions <= 50, "{transactions} transactions for 200 rows of {table}");
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_cannot_be_done_spoils_no_other() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let twice = submission();
+    accept(&journal, &twice).await;
+    let unknown = SubmissionId::new();
+    let all: Vec<_> = (0..40).map(|number| if number == 17 { twice.clone() } else { submission() }).collect();
+    let keys: Vec<_> = all.iter().map(|_| fresh_key()).collect();
+    let accepting = all.iter().zip(&keys).map(|(it, key)| journal.accept(it, key, false, None));
+    let (accepted, not_found) =
+        tokio::join!(join_all(accepting), journal.record(unknown, Entry::new(Event::Published, at(1))));
+    for (number, acceptance) in accepted.into_iter().enumerate() {
+        match number {
+            17 => assert!(matches!(acceptance, Err(JournalError::Corrupt(_))), "{acceptance:?}"),
+            _ => assert!(matches!(acceptance, Ok(Acceptance::New)), "{number}: {acceptance:?}"),
+        }
+    }
+    assert!(matches!(not_found, Err(JournalError::NotFound(id)) if id == unknown));
+    // Nothing of it was left behind.
+    assert_eq!(journal.find_key(&office(), &keys[17]).await.unwrap(), None);
+    for it in &all {
+        assert_eq!(journal.timeline(it.id).await.unwrap().len(), 1);
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_row_another_session_holds_keeps_no_other_waiting() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let all: Vec<_> = join_all((0..20).map(|_| accepted(&journal))).await;
+    let holder = schema.raw().await;
+    let hold = format!("BEGIN; SELECT 1 FROM submissions WHERE id = '{}' FOR UPDATE", all[3]);
+    holder.batch_execute(&hold).await.unwrap();
+    let held = tokio::spawn({
+        let (journal, id) = (journal.clone(), all[3]);
+        async move { journal.record(id, Entry::new(Event::Published, at(1))).await }
+    });
+    let others = all.iter().filter(|id| **id != all[3]);
+    let others = join_all(others.map(|id| journal.record(*id, Entry::new(Event::Published, at(1)))));
+    let done = timeout(Duration::from_secs(8), others).await.expect("the others waited for the row as well");
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    assert!(!held.is_finished());
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(held.await.unwrap().unwrap().entered, [StateName::Queued]);
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_by_a_row_that_has_changed_since_is_decided_again() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    for (state, is_allowed) in [("queued", true), ("sending", false)] {
+        let id = accepted(&journal).await;
+        let holder = schema.raw().await;
+        let data = match state {
+            "queued" => r#"{"state": "queued"}"#.to_owned(),
+            _ => serde_json::to_string(&State::Sending { attempt: 1, lease_until: at(900) }).unwrap(),
+        };
+        let move_on =
+            format!("BEGIN; UPDATE submissions SET state = '{state}', state_data = '{data}' WHERE id = '{id}'");
+        holder.batch_execute(&move_on).await.unwrap();
+        let cancelled = tokio::spawn({
+            let journal = journal.clone();
+            let event = Event::CancelledByOffice { by: office() };
+            async move { journal.record(id, Entry::new(event, at(1))).await }
+        });
+        // It has read the row as it was, and waits for it.
+        sleep(Duration::from_millis(600)).await;
+        assert!(!cancelled.is_finished());
+        holder.batch_execute("COMMIT").await.unwrap();
+        let outcome = cancelled.await.unwrap();
+        match is_allowed {
+            true => assert_eq!(outcome.unwrap().entered, [StateName::Cancelled]),
+            false => assert!(matches!(outcome, Err(JournalError::Forbidden(_))), "{outcome:?}"),
+        }
+        let timeline = journal.timeline(id).await.unwrap();
+        assert_eq!(timeline.len(), if is_allowed { 2 } else { 1 });
+        assert!(timeline[1..].iter().all(|change| change.from == Some(StateName::Queued)), "{timeline:?}");
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_on_one_submission_are_done_in_the_order_in_which_they_came() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let all: Vec<_> = join_all((0..30).map(|_| accepted(&journal))).await;
+    let events = [
+        Event::Published,
+        Event::Begun { attempt: 1, lease_until: at(60), asks_first: true },
+        Event::PutBack { attempt: 1 },
+        Event::Begun { attempt: 2, lease_until: at(60), asks_first: true },
+    ];
+    let (journal, events) = (&journal, &events);
+    let of_one = |id: SubmissionId| {
+        join_all(events.iter().map(move |event| journal.record(id, Entry::new(event.clone(), at(1)))))
+    };
+    let recorded = join_all(all.iter().map(|id| of_one(*id))).await;
+    assert!(recorded.iter().flatten().all(Result::is_ok), "{recorded:?}");
+    for id in all {
+        assert_eq!(journal.timeline(id).await.unwrap().len(), 5);
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_change_the_same_submissions_at_once_change_each_once() {
+    let schema = Schema::new();
+    let journals: [Tested; 2] = [Arc::new(schema.open().await), Arc::new(schema.open().await)];
+    let all: Vec<_> = join_all((0..40).map(|_| accepted(&journals[0]))).await;
+    let begin = |journal: &Tested, id| {
+        let (journal, begun) = (journal.clone(), Event::Begun { attempt: 1, lease_until: at(60), asks_first: true });
+        async move { journal.record(id, Entry::new(begun, at(1))).await.is_ok() }
+    };
+    // In opposite orders, so that each waits for what the other has.
+    let first = join_all(all.iter().map(|id| begin(&journals[0], *id)));
+    let second = join_all(all.iter().rev().map(|id| begin(&journals[1], *id)));
+    let (first, mut second) = timeout(Duration::from_secs(20), async { tokio::join!(first, second) }).await.unwrap();
+    second.reverse();
+    assert!(first.iter().zip(&second).all(|(one, other)| one != other), "{first:?} {second:?}");
+    for id in all {
+        assert_eq!(journals[0].attempts(id).await.unwrap().len(), 1);
+    }
+    schema.remove().await;
+}
