@@ -14,10 +14,11 @@ use super::{
 use jaq_core::{
     Compiler, Ctx, Exn, Vars, data,
     load::{self, Arena, File, Loader},
+    native::Fun,
 };
 use jaq_json::Val;
 use serde_json::Value;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 const MAX_INPUT_BYTES: usize = 64 << 20;
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
@@ -47,27 +48,10 @@ impl Filter {
     }
 
     pub fn compile(source: String) -> Result<Self, String> {
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let definitions = definitions.filter(|definition| !FORBIDDEN_DEFINITIONS.contains(&definition.name));
-        let natives = jaq_core::funs::<data::JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
-        let natives =
-            natives.filter(|native| !FORBIDDEN_NATIVES.contains(&native.0) && !natives::REPLACED.contains(&native.0));
-        let natives = natives.chain(natives::replacing());
-        let arena = Arena::default();
         if let Some(name) = recursive_definition(&source) {
             return Err(format!("`{name}` calls itself: use recurse, walk, reduce, until or while instead"));
         }
-        // A loader without a reader: `include` and `import` find nothing.
-        let modules = Loader::new(definitions).load(&arena, File { code: source.as_str(), path: () });
-        let modules = modules.map_err(|faults| loading_fault(&source, &faults))?;
-        // Data that it imports as `$name` would be found missing only when it runs.
-        load::import(&modules, |_| Err(String::new())).map_err(|faults| loading_fault(&source, &faults))?;
-        let program = Compiler::default().with_funs(natives).compile(modules);
-        let program = program.map_err(|faults| {
-            let names = faults.iter().flat_map(|(_, undefined)| undefined);
-            let named: Vec<_> = names.map(|(name, _)| format!("`{name}` at line {}", line_of(&source, name))).collect();
-            format!("uses an undefined name: {}", named.join(", "))
-        })?;
+        let program = program(&source)?;
         let (compares, literals) = (compares(&source), NumbersMet::in_source(&source));
         let source = without_comments(&source);
         Ok(Self(Arc::new(Compiled { program, source, compares, literals })))
@@ -153,6 +137,44 @@ impl Compiled {
     }
 }
 
+/// With those definitions of the language alone that it uses: a program keeps all that it was compiled with, and all of them
+/// would take more memory in each agency than everything else of it together.
+fn program(source: &str) -> Result<Program, String> {
+    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let definitions: Vec<_> = definitions.filter(|it| !FORBIDDEN_DEFINITIONS.contains(&it.name)).collect();
+    // Where there is a native function as well, its absence would not be noticed.
+    let native: HashSet<&str> = natives().map(|native| native.0).collect();
+    let mut used: HashSet<&str> = definitions.iter().map(|it| it.name).filter(|it| native.contains(it)).collect();
+    loop {
+        let arena = Arena::default();
+        let prelude = definitions.iter().filter(|it| used.contains(it.name)).cloned();
+        // A loader without a reader: `include` and `import` find nothing.
+        let modules = Loader::new(prelude).load(&arena, File { code: source, path: () });
+        let modules = modules.map_err(|faults| loading_fault(source, &faults))?;
+        // Data that it imports as `$name` would be found missing only when it runs.
+        load::import(&modules, |_| Err(String::new())).map_err(|faults| loading_fault(source, &faults))?;
+        let faults = match Compiler::default().with_funs(natives()).compile(modules) {
+            Ok(program) => return Ok(program),
+            Err(faults) => faults,
+        };
+        let missing: Vec<&str> = faults.iter().flat_map(|(_, undefined)| undefined).map(|(name, _)| *name).collect();
+        let found = definitions.iter().map(|it| it.name).filter(|name| missing.contains(name));
+        let before = used.len();
+        used.extend(found);
+        if used.len() == before {
+            let told: Vec<_> =
+                missing.iter().map(|name| format!("`{name}` at line {}", line_of(source, name))).collect();
+            return Err(format!("uses an undefined name: {}", told.join(", ")));
+        }
+    }
+}
+
+fn natives() -> impl Iterator<Item = Fun<data::JustLut<Val>>> {
+    let natives = jaq_core::funs::<data::JustLut<Val>>().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let own = natives.filter(|it| !FORBIDDEN_NATIVES.contains(&it.0) && !natives::REPLACED.contains(&it.0));
+    own.chain(natives::replacing())
+}
+
 impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Filter(..)")
@@ -217,6 +239,19 @@ mod tests {
             let problem = compiled.unwrap_or_else(|| panic!("{reaching_out} compiles"));
             assert!(!problem.is_empty());
         }
+    }
+
+    #[test]
+    fn every_definition_of_the_language_can_be_used_though_a_program_keeps_only_those_that_it_uses() {
+        let definitions: Vec<_> = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).collect();
+        let allowed = definitions.iter().filter(|it| !FORBIDDEN_DEFINITIONS.contains(&it.name));
+        for definition in allowed {
+            let arguments = vec!["."; definition.args.len()].join("; ");
+            let call = if arguments.is_empty() { String::new() } else { format!("({arguments})") };
+            let source = format!("{}{call}", definition.name);
+            assert!(Filter::compile(source.clone()).is_ok(), "{source}");
+        }
+        assert_eq!(run("[.[] | tostring] | join(\"-\")", json!([1, 2])), Ok(Some(json!("1-2"))));
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub struct Announcement {
 impl Announcement {
     pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// The topic: `submission.<agency>.<office>.<state>`.
     pub fn topic(&self) -> String {
         format!("submission.{}.{}.{}", self.agency, self.office, self.state)

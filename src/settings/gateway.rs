@@ -24,6 +24,8 @@ pub struct GatewaySettings {
     pub max_memory_bytes: usize,
     /// Requests under way at once; more is answered 503.
     pub max_requests: usize,
+    /// Requests that wait for an answer (`Prefer: wait`), and streams of events, at once: of one office at most a quarter.
+    pub max_waits: usize,
     pub attachments: AttachmentSettings,
 }
 
@@ -76,6 +78,8 @@ struct Written {
     max_memory_bytes: usize,
     #[serde(default = "default_max_requests")]
     max_requests: usize,
+    #[serde(default = "default_max_waits")]
+    max_waits: usize,
     #[serde(default)]
     attachments: AttachmentsWritten,
 }
@@ -125,6 +129,9 @@ fn default_max_memory_bytes() -> usize {
 fn default_max_requests() -> usize {
     1000
 }
+fn default_max_waits() -> usize {
+    4000
+}
 
 pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<GatewaySettings> {
     let written: Written = main.effective_section("gateway", faults)?;
@@ -149,6 +156,7 @@ pub(super) fn read(main: &mut Document, faults: &mut ConfigFaults) -> Option<Gat
         max_body_bytes: written.max_body_bytes,
         max_memory_bytes: written.max_memory_bytes,
         max_requests: written.max_requests,
+        max_waits: written.max_waits,
         attachments: AttachmentSettings {
             folder: main.path(&written.attachments.folder),
             max_bytes: written.attachments.max_bytes,
@@ -168,6 +176,7 @@ fn check_ranges(written: &Written, main: &Document, faults: &mut ConfigFaults) {
         ("max_connections", written.max_connections),
         ("max_body_bytes", written.max_body_bytes),
         ("max_requests", written.max_requests),
+        ("max_waits", written.max_waits),
     ];
     for (key, value) in counts {
         if value == 0 {

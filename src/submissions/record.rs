@@ -18,7 +18,7 @@ pub struct Submissions {
     /// The truth. Only this module changes a state in it.
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
-    /// `None`: nobody waits in this process, and who waits elsewhere reads the journal every second.
+    /// `None`: nobody waits in this process, and who waits elsewhere looks into the journal.
     listeners: Option<Listeners>,
 }
 

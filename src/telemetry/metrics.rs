@@ -129,6 +129,7 @@ pub struct Metrics {
     request_seconds: Histogram,
     refusals: Family<CodeLabels, Counter>,
     connections: Gauge,
+    declined_waits: Counter,
     submissions: Family<SubmissionLabels, Counter>,
     in_state: Family<StateLabels, Gauge>,
     attempts: Family<AttemptLabels, Counter>,
@@ -158,6 +159,7 @@ impl Metrics {
             request_seconds: seconds(),
             refusals: Family::default(),
             connections: Gauge::default(),
+            declined_waits: Counter::default(),
             submissions: Family::default(),
             in_state: Family::default(),
             attempts: Family::default(),
@@ -182,6 +184,8 @@ impl Metrics {
         it.register("request_seconds", "Time from a request's headers to its answer's", self.request_seconds.clone());
         it.register("refusals", "Requests that were refused, by code", self.refusals.clone());
         it.register("connections", "Connections of offices that are open", self.connections.clone());
+        let help = "Waits that were not honoured, because too many were open";
+        it.register("declined_waits", help, self.declined_waits.clone());
         it.register("submissions", "Submissions that entered a state", self.submissions.clone());
         it.register("submissions_in_state", "Submissions that are not over, by their state", self.in_state.clone());
         it.register("attempts", "Attempts that ended, by outcome", self.attempts.clone());
@@ -230,6 +234,11 @@ impl Metrics {
 
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// A request that wanted to wait for its answer was given its number at once.
+    pub fn wait_declined(&self) {
+        self.declined_waits.inc();
     }
 
     pub fn submission(&self, state: StateName, service: &ServiceName, agency: &AgencyName) {

@@ -1,5 +1,6 @@
 //! What every broker must do, proved on the embedded one and on RabbitMQ by the same tests.
 
+mod announcing;
 mod both;
 mod marks;
 mod misfits;

@@ -171,6 +171,7 @@ fn check_names_the_line_of_each_fault_and_says_which_source_of_a_value_wins() {
     assert!(listed.contains(&effective), "{listed}");
     assert!(listed.contains("warning: journal.url: the environment variable PUNTE__JOURNAL__URL wins"), "{listed}");
     assert!(listed.contains("gateway.max_requests = 1000    default"), "{listed}");
+    assert!(listed.contains("gateway.max_waits = 4000    default"), "{listed}");
     let (code_of, listed) = by_variable("PUNTE__JOURNAL__IDEMPOTENCY_KEY_DAYS", "3", &[]);
     assert_eq!(code_of, 3);
     assert!(listed.contains("PUNTE__JOURNAL__IDEMPOTENCY_KEY_DAYS: journal.idempotency_key_days"), "{listed}");

@@ -25,7 +25,6 @@ use tokio::time::Instant;
 const LONGEST_STREAM: Duration = Duration::from_secs(600);
 /// A comment this often keeps proxies from closing a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One stream, and how far it has come.
 struct Follower {
@@ -111,7 +110,7 @@ impl Follower {
             }
             tokio::select! {
                 _ = self.watch.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(self.state.limits.look_every()) => {}
                 () = self.state.shutdown.cancelled() => {}
             }
         }

@@ -87,7 +87,7 @@ impl Gateway {
         let limits = limits_of(&settings, parts.grace);
         let certificates = GatewayCertificates::load(&settings, clock.now())?;
         let trusted = certificates.trusted.clone();
-        let directory = OfficeDirectory::new(&parts.offices, capacity_of(&settings), trusted, clock.clone())?;
+        let directory = OfficeDirectory::new(&parts.offices, Capacity::of(&settings), trusted, clock.clone())?;
         let directory = Arc::new(directory);
         let tls = certificates.server_config()?;
         let acceptor = OfficeAcceptor::new(tls, directory.clone(), clock.clone(), parts.metrics.clone());
@@ -111,15 +111,6 @@ impl Gateway {
         });
         tracing::info!(%address, "the gateway listens");
         Ok(Self { address, reload, certificates, ended })
-    }
-}
-
-fn capacity_of(settings: &GatewaySettings) -> Capacity {
-    Capacity {
-        max_connections: settings.max_connections,
-        max_requests: settings.max_requests,
-        max_memory_bytes: settings.max_memory_bytes,
-        max_body_bytes: settings.max_body_bytes,
     }
 }
 

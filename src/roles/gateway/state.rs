@@ -1,6 +1,10 @@
 //! What the gateway is made of, and what its handlers work with.
 
-use super::{limits::Limits, office_directory::KnownOffice, quota::Quota};
+use super::{
+    limits::{Capacity, Limits},
+    office_directory::KnownOffice,
+    quota::Quota,
+};
 use crate::{
     adapter::Adapters,
     attachments::AttachmentStore,
@@ -73,7 +77,7 @@ impl GatewayState {
         Self {
             quota: Arc::default(),
             keeping: TaskTracker::new(),
-            limits: Limits::new(parts.settings.max_requests, parts.settings.max_memory_bytes),
+            limits: Limits::new(Capacity::of(&parts.settings)),
             settings: parts.settings,
             submissions: parts.submissions,
             journal: parts.journal,

@@ -26,8 +26,6 @@ use tokio::time::Instant;
 
 /// What the office is told to wait before it asks again.
 const ASK_AGAIN_SECS: u64 = 2;
-/// Announcements may be lost: the journal is read this often in any case.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn submit(State(state): State<Arc<GatewayState>>, request: OfficeRequest) -> Reply {
     let key = headers::idempotency_key(&request.headers)?;
@@ -45,7 +43,7 @@ pub async fn submit(State(state): State<Arc<GatewayState>>, request: OfficeReque
     let tree_memory = memory.take(tree_bytes)?;
     let submission_request = SubmissionRequest::read(&state, &request.office, counted.value)?;
     let taken = accept(&state, &request.office, key, submission_request, request.trace).await?;
-    drop((body, tree_memory, request.under_way));
+    drop((body, tree_memory, request.under_way, request.headers));
     reply(&state, &request.office, taken, wait).await
 }
 
@@ -118,8 +116,7 @@ fn work_item(submission: &Submission) -> WorkItem {
 }
 
 async fn reply(state: &GatewayState, office: &KnownOffice, taken: Taken, wait: Option<Duration>) -> Reply {
-    // A preference may be passed over: an office with too many waits open gets its number at once.
-    let waiting = wait.and_then(|wait| state.limits.wait(&office.limits).map(|permit| (wait, permit)));
+    let waiting = wait.and_then(|wait| Some((wait, may_wait(state, office)?)));
     let applied = waiting.as_ref().map(|(wait, _)| *wait);
     let Taken { id, is_repeated, watch } = taken;
     let found = match waiting {
@@ -127,6 +124,16 @@ async fn reply(state: &GatewayState, office: &KnownOffice, taken: Taken, wait: O
         None => whole(state, id).await?,
     };
     Ok(written(&found.0, &found.1, is_repeated, applied))
+}
+
+/// A preference may be passed over: an office with too many waits open gets its number at once.
+fn may_wait(state: &GatewayState, office: &KnownOffice) -> Option<Waiting> {
+    let permit = state.limits.wait(&office.limits);
+    if permit.is_none() {
+        state.metrics.wait_declined();
+        tracing::debug!("too many waits are open: this one is not honoured");
+    }
+    permit
 }
 
 async fn whole(state: &GatewayState, id: SubmissionId) -> Result<Whole, Problem> {
@@ -174,7 +181,7 @@ async fn until_settled(
                 return Ok(found);
             }
         }
-        let look_at = deadline.min(Instant::now() + LOOK_EVERY);
+        let look_at = deadline.min(Instant::now() + state.limits.look_every());
         may_be_settled = tokio::select! {
             state = watch.changed() => state.is_none_or(StateName::is_settled),
             () = tokio::time::sleep_until(look_at) => true,

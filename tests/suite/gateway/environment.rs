@@ -325,6 +325,7 @@ fn settings(pki: &dev_pki::DevPki, folder: &Path) -> GatewaySettings {
         max_body_bytes: 64 << 10,
         max_memory_bytes: 8 << 20,
         max_requests: 500,
+        max_waits: 4000,
         attachments: AttachmentSettings {
             folder: folder.join("attachments"),
             max_bytes: 100_000,

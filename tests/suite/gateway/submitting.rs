@@ -1,11 +1,11 @@
 //! Submitting: once, often, at once with others, and waiting for the answer.
 
-use super::environment::{CANARY, Open, TestEnvironment, open, submission_request};
+use super::environment::{CANARY, OfficeClient, Open, Said, TestEnvironment, open, submission_request};
 use http::StatusCode;
 use jiff::Timestamp;
 use punte::{
-    domain::{StateName, TraceParent},
-    journal::sqlite::SqliteJournal,
+    domain::{StateName, SubmissionId, TraceParent},
+    journal::{ListFilter, sqlite::SqliteJournal},
 };
 use serde_json::json;
 use std::{
@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn an_accepted_submission_has_a_number_a_place_and_a_deadline() {
@@ -161,16 +162,89 @@ async fn a_request_that_waits_does_not_outlive_the_gateway() {
 #[tokio::test]
 async fn an_office_with_too_many_waits_gets_its_number_at_once() {
     let mut env = TestEnvironment::new();
-    env.settings.max_requests = 4;
+    env.settings.max_waits = 4;
     let open = env.open().await;
     let office = open.office("causeni");
-    let request = office.posting("k1", submission_request().to_string()).header("prefer", "wait=3");
-    let patient = office.clone();
-    let waiting = tokio::spawn(async move { patient.send(request).await });
+    let patient = tokio::spawn(waiting(office.clone(), "k1", 3));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let said = office.send(office.posting("k2", submission_request().to_string()).header("prefer", "wait=3")).await;
+    let said = waiting(office, "k2", 3).await;
     assert_eq!((said.status, said.header("preference-applied")), (StatusCode::ACCEPTED, None));
-    assert_eq!(waiting.await.unwrap().header("preference-applied"), Some("wait=3"));
+    assert!(said.header("retry-after").is_some());
+    assert_eq!(patient.await.unwrap().header("preference-applied"), Some("wait=3"));
+    assert!(open.env.metrics.to_text().contains("\npunte_declined_waits_total 1\n"));
+}
+
+async fn waiting(office: OfficeClient, key: &str, seconds: u32) -> Said {
+    let request = office.posting(key, submission_request().to_string()).header("prefer", format!("wait={seconds}"));
+    office.send(request).await
+}
+
+/// A client that has made the connection which all its requests take.
+async fn over_one_connection(open: &Open, office: &str) -> OfficeClient {
+    let client = open.client(Some(open.identity(office)), &[b"h2"]);
+    assert_eq!(client.get("/v1/services").await.status, StatusCode::OK);
+    client
+}
+
+/// So many submissions of the office have been accepted.
+async fn accepted(open: &Open, office: &str, count: u32) {
+    let filter = ListFilter { office: Some(office.parse().unwrap()), ..ListFilter::default() };
+    while open.env.journal.list(&filter, count).await.unwrap().len() < count as usize {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn together(office: &OfficeClient, count: usize, seconds: u32) -> JoinSet<Said> {
+    let waits = (0..count).map(|_| {
+        let (office, key) = (office.clone(), SubmissionId::new().to_string());
+        async move { waiting(office, &key, seconds).await }
+    });
+    waits.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_offices_256_waits_at_once_are_all_honoured_over_as_many_connections() {
+    let mut env = TestEnvironment::new();
+    env.settings.max_connections = 2000;
+    let open = env.open().await;
+    for said in together(&open.office("causeni"), 256, 5).join_all().await {
+        assert_eq!((said.status, said.header("preference-applied")), (StatusCode::ACCEPTED, Some("wait=5")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_office_that_opens_a_thousand_waits_leaves_the_others_theirs() {
+    let mut env = TestEnvironment::new();
+    (env.settings.max_requests, env.settings.max_memory_bytes) = (4000, 64 << 20);
+    env.settings.max_waits = 400;
+    let open = env.open().await;
+    let mut flood = JoinSet::new();
+    for _ in 0..10 {
+        let office = over_one_connection(&open, "causeni").await;
+        let mut waits = together(&office, 100, 60);
+        flood.spawn(async move {
+            let mut declined = 0;
+            while let Some(said) = waits.join_next().await {
+                let said = said.unwrap();
+                assert_eq!(said.status, StatusCode::ACCEPTED, "{}", said.text);
+                declined += usize::from(said.header("preference-applied").is_none());
+            }
+            declined
+        });
+    }
+    // A quarter is honoured, until the gateway stops.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60)
+        && !open.env.metrics.to_text().contains("\npunte_declined_waits_total 900\n")
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let other = together(&over_one_connection(&open, "shkoder").await, 10, 60);
+    accepted(&open, "shkoder", 10).await;
+    open.close().await;
+    let other = other.join_all().await;
+    assert!(other.iter().all(|said| said.header("preference-applied") == Some("wait=60")), "{other:?}");
+    assert_eq!(flood.join_all().await.iter().sum::<usize>(), 900);
 }
 
 #[tokio::test]

@@ -1,0 +1,88 @@
+//! What listeners of their own hear on RabbitMQ's exchange of events, and that nobody's listening is no trouble.
+
+use super::fixture::*;
+use futures_util::StreamExt;
+use lapin::{
+    Connection, Consumer,
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use punte::{
+    broker::{
+        Announcement,
+        rabbitmq::{
+            RabbitmqSettings,
+            names::{ALL_SUBMISSIONS, Names},
+        },
+    },
+    domain::StateName,
+};
+use std::{process::Command, time::Duration};
+use tokio::time::{sleep, timeout};
+
+/// Somebody whom the operator allows to listen, by one topic.
+async fn listener(connection: &Connection, names: &Names, topic: &str) -> Consumer {
+    let channel = connection.create_channel().await.unwrap();
+    let (queue, nothing) = (names.own_events_queue(), FieldTable::default);
+    let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+    channel.queue_declare(queue.clone(), options, nothing()).await.unwrap();
+    let exchange = names.events_exchange();
+    channel.queue_bind(queue.clone(), exchange, topic.into(), QueueBindOptions::default(), nothing()).await.unwrap();
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    channel.basic_consume(queue, "".into(), options, nothing()).await.unwrap()
+}
+
+async fn heard(listener: &mut Consumer, count: usize) -> Vec<Announcement> {
+    let mut heard = Vec::new();
+    while heard.len() < count {
+        let message =
+            timeout(PATIENCE, listener.next()).await.expect("an announcement was not heard").unwrap().unwrap();
+        heard.push(serde_json::from_slice(&message.data).unwrap());
+    }
+    heard
+}
+
+fn told(state: StateName) -> Announcement {
+    Announcement { state, ..announcement() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_begins_to_listen_by_whatever_topic_hears_all_that_fits_it_half_a_second_later() {
+    let settings = RabbitmqSettings { hears_others: false, ..settings() };
+    let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
+    Fixture::with(settings)
+        .await
+        .play(|broker| async move {
+            broker.declare(&[ours()]).await.unwrap();
+            for _ in 0..50 {
+                broker.announce(&told(StateName::Sending)).await.unwrap();
+            }
+            let connection = raw(&uri).await;
+            let mut all = listener(&connection, &names, ALL_SUBMISSIONS).await;
+            let mut completed = listener(&connection, &names, "submission.*.*.completed").await;
+            sleep(Duration::from_millis(500)).await;
+            let (sending, done) = (told(StateName::Sending), told(StateName::Completed));
+            for announcement in [&sending, &done].repeat(50) {
+                broker.announce(announcement).await.unwrap();
+            }
+            assert_eq!(heard(&mut completed, 50).await, vec![done.clone(); 50]);
+            let (mut heard_sending, mut heard_done) = (0, 0);
+            for announcement in heard(&mut all, 100).await {
+                heard_sending += usize::from(announcement == sending);
+                heard_done += usize::from(announcement == done);
+            }
+            assert_eq!((heard_sending, heard_done), (50, 50));
+        })
+        .await;
+}
+
+#[test]
+fn the_log_is_quiet_where_nobody_listens_even_if_it_names_the_library() {
+    let uri = environment("PUNTE_TEST_AMQP_URL");
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_punte"));
+    demo.args(["demo", "--broker", &uri, "--project", env!("CARGO_MANIFEST_DIR"), "--log", "warn,lapin=warn"]);
+    let shown = demo.output().unwrap();
+    let told = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success(), "{told}");
+    assert!(!told.contains("returned"), "{told}");
+}
