@@ -8,16 +8,16 @@ use super::{
     wire_answer::names_reference,
 };
 use crate::{
-    domain::{MessageId, Submission, SubmissionId},
+    domain::{CallContext, MessageId, Submission, SubmissionId},
     soap::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use minijinja::value::{Value as Seen, merge_maps};
-use roxmltree::Node;
+use minijinja::value::Value as Seen;
+use roxmltree::{Document, Node};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a template may see.
@@ -94,17 +94,31 @@ pub struct Exchange {
 
 impl Exchange {
     pub fn compose(&self, input: &TransformInput<'_>) -> Result<WireRequest, ComposeError> {
-        let body = match &self.template {
-            None => Vec::new(),
-            Some(template) => self.body(template, input)?,
+        self.compose_and_look(input, |_| ()).map(|(request, _)| request)
+    }
+
+    /// `look` is shown the tree of the body, if that is XML, so that nobody has to parse it once more.
+    pub fn compose_and_look<T>(
+        &self,
+        input: &TransformInput<'_>,
+        look: impl FnOnce(&Document<'_>) -> T,
+    ) -> Result<(WireRequest, Option<T>), ComposeError> {
+        let (body, seen) = match &self.template {
+            None => (Vec::new(), None),
+            Some(template) => {
+                let body = self.body(template, input)?;
+                let seen = self.check_body(&body, look)?;
+                (body, seen)
+            }
         };
-        Ok(WireRequest {
+        let request = WireRequest {
             method: self.method.clone(),
             url: self.address.at(input.submission.id),
             headers: self.headers.clone(),
             media_type: self.media_type.clone(),
             body,
-        })
+        };
+        Ok((request, seen))
     }
 
     /// `reference`: ours, for filters that compare.
@@ -267,29 +281,37 @@ impl Exchange {
     }
 
     /// The root of an XML answer that is no SOAP, in this adapter's prefixes, under its own name.
-    pub fn answer_of_root(&self, document: &roxmltree::Document<'_>) -> Result<WireAnswer, SoapRefusal> {
+    pub fn answer_of_root(&self, document: &Document<'_>) -> Result<WireAnswer, SoapRefusal> {
         Ok(WireAnswer::of_body(self.names.children(document.root())?))
     }
 
     fn body(&self, template: &Template, input: &TransformInput<'_>) -> Result<Vec<u8>, ComposeError> {
-        let at_fault = |line, problem| ComposeError::Template { file: self.template_file.clone(), line, problem };
         let (wanted, read) = (Wanted::default(), Read::of(&input.submission.attachments));
         let rendered = template.render_seen(template_input(input, &wanted, &read));
         if wanted.is_told() {
             return Err(ComposeError::ContentsWanted);
         }
-        let body = rendered.map_err(|fault| at_fault(fault.line, fault.problem))?;
+        let body = rendered.map_err(|fault| self.template_fault(fault.line, fault.problem))?;
         if let Some(number) = read.first_unread().filter(|_| self.purpose == Purpose::Submit) {
             return Err(ComposeError::AttachmentUnread { file: self.template_file.clone(), number });
         }
-        if self.request_form == Form::Xml {
-            let document = xml::decode(&body).and_then(xml::parse);
-            let document = document.map_err(|refusal| at_fault(0, format!("what it makes: {refusal}")))?;
-            if let Some(contract) = &self.contract {
-                contract.check(&document).map_err(ComposeError::Contract)?;
-            }
-        }
         Ok(body)
+    }
+
+    fn check_body<T>(&self, body: &[u8], look: impl FnOnce(&Document<'_>) -> T) -> Result<Option<T>, ComposeError> {
+        if self.request_form != Form::Xml {
+            return Ok(None);
+        }
+        let document = xml::decode(body).and_then(xml::parse);
+        let document = document.map_err(|refusal| self.template_fault(0, format!("what it makes: {refusal}")))?;
+        if let Some(contract) = &self.contract {
+            contract.check(&document).map_err(ComposeError::Contract)?;
+        }
+        Ok(Some(look(&document)))
+    }
+
+    fn template_fault(&self, line: u32, problem: String) -> ComposeError {
+        ComposeError::Template { file: self.template_file.clone(), line, problem }
     }
 }
 
@@ -307,19 +329,25 @@ fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted, read: &Read) -> Seen {
     let submission = input.submission;
-    let told = json!({
-        "reference": submission.id,
-        "attempt": input.attempt,
-        "message_id": input.message,
-        "now": input.now.to_string(),
-        "accepted_at": submission.accepted_at.to_string(),
-        "service": submission.service,
-        "office": submission.office,
-        "trace_id": submission.trace.trace_id(),
-        "context": submission.context,
-        "subject": submission.subject,
-        "data": submission.data,
-    });
-    let attachments = attachments::list(&submission.attachments, input.contents, wanted, read);
-    merge_maps([seen(&told), Seen::from(BTreeMap::from([("attachments", attachments)]))])
+    let CallContext { clerk, entity, legal_basis, reason } = &submission.context;
+    let context = [("clerk", clerk), ("entity", entity), ("legal_basis", legal_basis), ("reason", reason)];
+    let subject = [("scheme", &submission.subject.scheme), ("id", &submission.subject.id)];
+    Seen::from_pairs([
+        ("reference", submission.id.to_string().into()),
+        ("attempt", input.attempt.into()),
+        ("message_id", input.message.to_string().into()),
+        ("now", input.now.to_string().into()),
+        ("accepted_at", submission.accepted_at.to_string().into()),
+        ("service", submission.service.as_str().into()),
+        ("office", submission.office.as_str().into()),
+        ("trace_id", submission.trace.trace_id().into()),
+        ("context", texts(context)),
+        ("subject", texts(subject)),
+        ("data", seen(&submission.data)),
+        ("attachments", attachments::list(&submission.attachments, input.contents, wanted, read)),
+    ])
+}
+
+fn texts<const N: usize>(members: [(&str, &String); N]) -> Seen {
+    Seen::from_pairs(members.map(|(name, text)| (name, text.as_str())))
 }

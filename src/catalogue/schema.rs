@@ -61,6 +61,10 @@ impl Schema {
 
     /// Everything that does not fit, in the order of the value; empty if all fits. At most 100 faults.
     pub fn faults(&self, value: &Value) -> Vec<SchemaFault> {
+        // To look for nothing but the first one takes a fraction of the time, and nearly always all fits.
+        if self.validator.is_valid(value) {
+            return Vec::new();
+        }
         self.validator.iter_errors(value).flat_map(|error| faults_of(&error)).take(100).collect()
     }
 }

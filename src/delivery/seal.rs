@@ -12,9 +12,9 @@ use crate::{
     domain::{Code, Fault, MessageId, Stage, TraceParent},
     http_client::Outgoing,
     trust::{
-        HttpSignatureProfile, Identity, JwsForm, JwsProfile, Seal, WssProfile,
+        HttpSignatureProfile, Identity, JwsForm, JwsProfile, Seal,
         http_signature::{self, HttpMessage, HttpStart},
-        jws, wss,
+        jws,
     },
 };
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -59,7 +59,7 @@ fn sealed(
     now: Timestamp,
 ) -> Result<Sealed, Fault> {
     connection.check_identity(now)?;
-    let Composed { request, reference, message, held, .. } = composed;
+    let Composed { request, prepared, reference, message, held, size: _ } = composed;
     let WireRequest { method, url, mut headers, media_type, body } = request;
     let body_of = match connection.seal {
         // WS-Security's identifiers are random.
@@ -78,7 +78,10 @@ fn sealed(
     let mut outgoing = Outgoing { method, url, headers, body: body.into() };
     match &connection.seal {
         Seal::None => {}
-        Seal::Wss(profile) => wss_signed(&mut outgoing, profile, &*identity(connection, now)?, now)?,
+        Seal::Wss(profile) => {
+            let prepared = prepared.ok_or_else(|| failed("there is no envelope"))?.map_err(failed)?;
+            outgoing.body = prepared.sign(profile, &*identity(connection, now)?, now).map_err(failed)?.into();
+        }
         // A question without a body has nothing to sign: mutual TLS vouches for it.
         Seal::Jws(_) if outgoing.body.is_empty() => {}
         Seal::Jws(profile) => jws_signed(&mut outgoing, profile, &*identity(connection, now)?)?,
@@ -133,12 +136,6 @@ fn identity(connection: &AgencyConnection, now: Timestamp) -> Result<Arc<Identit
         return Err(unusable("the signing certificate is not valid now: put a new pair in its place"));
     }
     Ok(identity)
-}
-
-fn wss_signed(outgoing: &mut Outgoing, profile: &WssProfile, identity: &Identity, now: Timestamp) -> Result<(), Fault> {
-    let envelope = std::str::from_utf8(&outgoing.body).map_err(failed)?;
-    outgoing.body = wss::sign(envelope, profile, identity, now).map_err(failed)?.into();
-    Ok(())
 }
 
 fn jws_signed(outgoing: &mut Outgoing, profile: &JwsProfile, identity: &Identity) -> Result<(), Fault> {

@@ -28,7 +28,7 @@ pub struct Planned<'a> {
 /// (`#default` for the default namespace), treated as inclusive canonicalization would.
 pub fn canonicalize(apex: Node<'_, '_>, inclusive_prefixes: &[&str], out: &mut impl Sink) {
     let source = apex.document().input_text();
-    Walk { out, source, inclusive_prefixes, planned: None, rendered: Vec::new(), open: Vec::new() }.run(apex);
+    Walk::new(source, inclusive_prefixes, None, out).run(apex);
 }
 
 /// Writes the canonical form that `apex` will have with that attribute, and no inclusive prefixes.
@@ -36,7 +36,7 @@ pub fn canonicalize_planned(apex: Node<'_, '_>, planned: &Planned<'_>, out: &mut
     let qualified = format!("{}:{}", planned.prefix, planned.name);
     let source = apex.document().input_text();
     let planned = Some((planned.namespace, qualified.as_str(), planned.value));
-    Walk { out, source, inclusive_prefixes: &[], planned, rendered: Vec::new(), open: Vec::new() }.run(apex);
+    Walk::new(source, &[], planned, out).run(apex);
 }
 
 struct Open<'a> {
@@ -53,9 +53,23 @@ struct Walk<'a, 'p, S> {
     /// Namespace declarations already written by open elements: prefix and URI, the innermost last.
     rendered: Vec<(&'a str, &'a str)>,
     open: Vec<Open<'a>>,
+    /// Of the element that starts: prefix and URI of the namespaces that it uses. Kept for the next one's.
+    used: Vec<(&'a str, &'a str)>,
+    /// Of the same element: namespace, local name, qualified name, value.
+    attributes: Vec<(&'a str, &'a str, &'a str, &'a str)>,
 }
 
-impl<'a, S: Sink> Walk<'a, '_, S> {
+impl<'a, 'p, S: Sink> Walk<'a, 'p, S> {
+    fn new(
+        source: &'a str,
+        inclusive_prefixes: &'p [&'p str],
+        planned: Option<(&'a str, &'a str, &'a str)>,
+        out: &'p mut S,
+    ) -> Self {
+        let (rendered, open, used, attributes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { out, source, inclusive_prefixes, planned, rendered, open, used, attributes }
+    }
+
     fn run<'i>(mut self, apex: Node<'a, 'i>)
     where
         'i: 'a,
@@ -98,35 +112,40 @@ impl<'a, S: Sink> Walk<'a, '_, S> {
         self.open.push(Open { name, rendered_before: self.rendered.len() });
         self.out.put(b"<");
         self.out.put(name.as_bytes());
-        let mut attributes = Vec::with_capacity(8);
-        let mut used = vec![(prefix_of(name), element.tag_name().namespace().unwrap_or(""))];
+        self.used.push((prefix_of(name), element.tag_name().namespace().unwrap_or("")));
         for attribute in element.attributes() {
             let qualified = self.source.get(attribute.range_qname()).unwrap_or_else(|| attribute.name());
-            let namespace = attribute.namespace().unwrap_or("");
-            if !prefix_of(qualified).is_empty() {
-                used.push((prefix_of(qualified), namespace));
-            }
-            // Sorted by namespace, then local name (C14N §2.2, document order).
-            attributes.push((namespace, local_of(qualified), qualified, attribute.value()));
+            self.add_attribute(attribute.namespace().unwrap_or(""), qualified, attribute.value());
         }
         if let Some((namespace, qualified, value)) = self.planned.take() {
-            used.push((prefix_of(qualified), namespace));
-            attributes.push((namespace, local_of(qualified), qualified, value));
+            self.add_attribute(namespace, qualified, value);
         }
-        self.add_inclusive(element, &mut used);
-        self.declare(used);
-        attributes.sort_unstable();
-        for (_, _, qualified, value) in attributes {
+        self.add_inclusive(element);
+        self.declare();
+        self.put_attributes();
+        self.out.put(b">");
+    }
+
+    fn add_attribute(&mut self, namespace: &'a str, qualified: &'a str, value: &'a str) {
+        if !prefix_of(qualified).is_empty() {
+            self.used.push((prefix_of(qualified), namespace));
+        }
+        self.attributes.push((namespace, local_of(qualified), qualified, value));
+    }
+
+    fn put_attributes(&mut self) {
+        // Sorted by namespace, then local name (C14N §2.2, document order).
+        self.attributes.sort_unstable();
+        for (_, _, qualified, value) in self.attributes.drain(..) {
             self.out.put(b" ");
             self.out.put(qualified.as_bytes());
             self.out.put(b"=\"");
             put_attribute(value, self.out);
             self.out.put(b"\"");
         }
-        self.out.put(b">");
     }
 
-    fn add_inclusive<'i>(&self, element: Node<'a, 'i>, used: &mut Vec<(&'a str, &'a str)>)
+    fn add_inclusive<'i>(&mut self, element: Node<'a, 'i>)
     where
         'i: 'a,
     {
@@ -137,17 +156,17 @@ impl<'a, S: Sink> Walk<'a, '_, S> {
             if let Some(declared) = declared
                 && let Some(uri) = element.lookup_namespace_uri(wanted)
             {
-                used.push((declared.name().unwrap_or(""), uri));
+                self.used.push((declared.name().unwrap_or(""), uri));
             } else if wanted.is_none() {
-                used.push(("", element.default_namespace().unwrap_or("")));
+                self.used.push(("", element.default_namespace().unwrap_or("")));
             }
         }
     }
 
-    fn declare(&mut self, mut used: Vec<(&'a str, &'a str)>) {
-        used.sort_unstable();
-        used.dedup();
-        for (prefix, uri) in used {
+    fn declare(&mut self) {
+        self.used.sort_unstable();
+        self.used.dedup();
+        for (prefix, uri) in self.used.drain(..) {
             let before = self.rendered.iter().rev().find(|(rendered, _)| *rendered == prefix).map(|(_, uri)| *uri);
             let superfluous = before == Some(uri) || (before.is_none() && prefix.is_empty() && uri.is_empty());
             if prefix == "xml" || superfluous {
@@ -190,7 +209,8 @@ impl<'a, S: Sink> Walk<'a, '_, S> {
 /// The name as written, prefix included: the source from after `<` to the first delimiter.
 fn qualified_name<'a>(source: &'a str, element: Node<'_, '_>) -> &'a str {
     let rest = source.get(element.range().start + 1..).unwrap_or("");
-    let end = rest.find([' ', '\t', '\r', '\n', '/', '>']).unwrap_or(rest.len());
+    let is_delimiter = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>');
+    let end = rest.bytes().position(is_delimiter).unwrap_or(rest.len());
     rest.get(..end).unwrap_or("")
 }
 

@@ -3,32 +3,42 @@
 use crate::xml::Sink;
 use aws_lc_rs::digest;
 
-/// Hashes canonical bytes as they come, in blocks.
+const BLOCK_BYTES: usize = 1024;
+
+/// Hashes canonical bytes as they come, in blocks: most pieces are too small to be worth a call.
 pub(super) struct Hash {
     context: digest::Context,
-    block: Vec<u8>,
+    block: [u8; BLOCK_BYTES],
+    filled: usize,
 }
 
 impl Hash {
     pub(super) fn new(algorithm: &'static digest::Algorithm) -> Self {
-        Self { context: digest::Context::new(algorithm), block: Vec::with_capacity(8192) }
+        Self { context: digest::Context::new(algorithm), block: [0; BLOCK_BYTES], filled: 0 }
     }
 
     pub(super) fn finish(mut self) -> digest::Digest {
-        self.context.update(&self.block);
+        self.flush();
         self.context.finish()
+    }
+
+    fn flush(&mut self) {
+        self.context.update(&self.block[..self.filled]);
+        self.filled = 0;
     }
 }
 
 impl Sink for Hash {
     fn put(&mut self, bytes: &[u8]) {
-        if self.block.len() + bytes.len() > 8192 {
-            self.context.update(&self.block);
-            self.block.clear();
+        if bytes.len() > BLOCK_BYTES - self.filled {
+            self.flush();
         }
-        match bytes.len() > 8192 {
-            true => self.context.update(bytes),
-            false => self.block.extend_from_slice(bytes),
+        match self.block[self.filled..].get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.filled += bytes.len();
+            }
+            None => self.context.update(bytes),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod hash;
 pub(super) mod names;
+mod prepare;
+mod reference;
 mod refusal;
 mod shape;
 mod sign;
@@ -9,6 +11,7 @@ mod str_transform;
 mod token;
 mod verify;
 
+pub use prepare::{Prepared, WssError, prepare};
 pub use refusal::WssRefusal;
-pub use sign::{WssError, sign};
+pub use sign::sign;
 pub use verify::{VerifiedEnvelope, verify, verify_but_for_replay};
