@@ -52,7 +52,7 @@ impl BenchEnvironment {
             let without_extract = text.split("[operations.civil-status-extract]").next().unwrap_or_default();
             without_extract
                 .replace("person-lookup", service)
-                .replace("concurrency = 8", "concurrency = 64")
+                .replace("concurrency = 8", "concurrency = 256")
                 .replace("requests_per_second = 50\n", "")
                 .replace("rsa-sha256", algorithm)
         })

@@ -44,20 +44,9 @@ pub fn begin_logging(format: LogFormat, filter: &str) -> Result<(), InvalidLogFi
 
 /// The libraries below connections warn of each refusal, each odd message and each broken connection, RabbitMQ's in several
 /// lines each time. Punte handles them, and tells them once and in words of its own; who names one of these in the filter
-/// hears them all the same. `hyper` stands for `hyper_util` as well. That a message comes back is how the broker answers our
-/// question whether anybody listens, several times a second, so that it has to be named by itself.
-const QUIET: [&str; 10] = [
-    "lapin",
-    "lapin::returned_messages",
-    "amq_protocol",
-    "async_rs",
-    "tcp_stream",
-    "rustls",
-    "hyper",
-    "reqwest",
-    "h2",
-    "tokio_postgres",
-];
+/// hears them all the same. `hyper` stands for `hyper_util` as well.
+const QUIET: [&str; 9] =
+    ["lapin", "amq_protocol", "async_rs", "tcp_stream", "rustls", "hyper", "reqwest", "h2", "tokio_postgres"];
 
 fn with_quiet_libraries(filter: &str) -> String {
     let unnamed = QUIET.iter().filter(|library| !filter.contains(*library));
@@ -80,7 +69,8 @@ mod tests {
 
     #[test]
     fn libraries_whose_failures_are_handled_are_heard_only_if_they_are_named() {
-        let off = "lapin::returned_messages=off,amq_protocol=off,async_rs=off,tcp_stream=off,rustls=off,hyper=off,reqwest=off,h2=off,tokio_postgres=off";
+        let off =
+            "amq_protocol=off,async_rs=off,tcp_stream=off,rustls=off,hyper=off,reqwest=off,h2=off,tokio_postgres=off";
         assert_eq!(with_quiet_libraries("info"), format!("info,lapin=off,{off}"));
         assert_eq!(with_quiet_libraries("warn,lapin=info"), format!("warn,lapin=info,{off}"));
         assert_eq!(with_quiet_libraries(" "), format!("lapin=off,{off}"));

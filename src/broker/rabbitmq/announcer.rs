@@ -3,22 +3,17 @@
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
 use super::{error_text, open_channel::OpenChannel, reconnecting::ReconnectingConnection, topology::Topology};
-use crate::broker::{Announcement, BrokerError};
+use crate::broker::{Announcement, BrokerError, yield_to_ready_tasks};
 use futures_util::future::try_join_all;
 use lapin::{BasicProperties, Channel, PublisherConfirm, options::BasicPublishOptions};
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Announcements that may wait for the broker.
 const WAITING: usize = 4096;
+/// Announcements that are sent together.
+const BATCH: usize = 256;
 
 pub(super) struct Announcer {
     waiting: mpsc::Sender<Announcement>,
@@ -31,26 +26,8 @@ struct Announcing {
     /// Of this process, so that it knows its own announcements again.
     sender: String,
     patience: Duration,
-    plain: OpenChannel,
-    /// On it the broker says of each message whether anybody gets it.
-    asking: OpenChannel,
-    /// What it has said of each topic since `asked_since`.
-    audiences: HashMap<String, Audience>,
-    asked_since: Instant,
+    channel: OpenChannel,
 }
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Audience {
-    Somebody,
-    Nobody,
-}
-
-/// What nobody listens to costs the broker much: all of it would be a third more for each request. So it is asked of each
-/// topic whether anybody does, by the announcements themselves. Who begins to listen hears everything from then on at the
-/// latest.
-const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Announcements that are asked about at once.
-const BATCH: usize = 256;
 
 impl Announcer {
     pub(super) fn start(
@@ -62,16 +39,7 @@ impl Announcer {
         stop: CancellationToken,
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
-        let announcing = Announcing {
-            reconnecting,
-            topology,
-            sender,
-            patience,
-            plain: OpenChannel::plain(),
-            asking: OpenChannel::confirming(),
-            audiences: HashMap::new(),
-            asked_since: Instant::now(),
-        };
+        let announcing = Announcing { reconnecting, topology, sender, patience, channel: OpenChannel::plain() };
         tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
@@ -95,64 +63,31 @@ impl Announcing {
             if count == 0 {
                 return;
             }
+            yield_to_ready_tasks().await;
+            while batch.len() < BATCH
+                && let Ok(more) = taken.try_recv()
+            {
+                batch.push(more);
+            }
             if let Err(error) = self.publish(&batch).await {
-                tracing::debug!(announcements = count, %error, "not all were announced to other processes");
+                self.channel.forget();
+                tracing::debug!(announcements = batch.len(), %error, "not all were announced to other processes");
             }
         }
     }
 
     async fn publish(&mut self, batch: &[Announcement]) -> Result<(), BrokerError> {
-        if self.asked_since.elapsed() >= ASK_EVERY {
-            self.audiences.clear();
-            self.asked_since = Instant::now();
-        }
-        let mut unknown = Vec::new();
-        for announcement in batch {
-            match self.audiences.get(&announcement.topic()) {
-                Some(Audience::Somebody) => self.send(announcement).await?,
-                Some(Audience::Nobody) => {}
-                None => unknown.push(announcement),
-            }
-        }
-        if unknown.is_empty() { Ok(()) } else { self.ask(&unknown).await }
+        let channel = self.channel.get(&self.reconnecting).await?;
+        let published = try_join_all(batch.iter().map(|announcement| self.publish_on(&channel, announcement)));
+        let published = timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?;
+        published.map(drop).map_err(|error| error_text::failure(&error))
     }
 
-    async fn send(&mut self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let channel = self.plain.get(&self.reconnecting).await?;
-        let options = BasicPublishOptions::default();
-        let sent = in_time(self.patience, self.publish_on(&channel, announcement, options)).await;
-        if sent.is_err() {
-            self.plain.forget();
-        }
-        sent.map(drop)
-    }
-
-    /// Sends them, and learns whether they have reached anybody.
-    async fn ask(&mut self, announcements: &[&Announcement]) -> Result<(), BrokerError> {
-        let channel = self.asking.get(&self.reconnecting).await?;
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let asked = announcements.iter().map(|it| self.publish_on(&channel, it, options));
-        let said = async { try_join_all(try_join_all(asked).await?).await };
-        let said = in_time(self.patience, said).await.inspect_err(|_| self.asking.forget())?;
-        // What reaches nobody is acknowledged, and comes back: with any confirm of the same acknowledgement.
-        let returned: HashSet<_> =
-            said.into_iter().filter_map(|it| Some(it.take_message()?.routing_key.to_string())).collect();
-        for topic in announcements.iter().map(|it| it.topic()) {
-            let audience = if returned.contains(&topic) { Audience::Nobody } else { Audience::Somebody };
-            self.audiences.insert(topic, audience);
-        }
-        Ok(())
-    }
-
-    async fn publish_on(
-        &self,
-        channel: &Channel,
-        announcement: &Announcement,
-        options: BasicPublishOptions,
-    ) -> lapin::Result<PublisherConfirm> {
-        let body = announcement.to_bytes();
-        let (exchange, properties) = (self.topology.names.events_exchange(), self.properties(announcement));
-        channel.basic_publish(exchange, announcement.topic().into(), options, &body, properties).await
+    /// Without a confirm, and not `mandatory`: whether anybody listens is not our affair.
+    async fn publish_on(&self, channel: &Channel, announcement: &Announcement) -> lapin::Result<PublisherConfirm> {
+        let (exchange, topic) = (self.topology.names.events_exchange(), announcement.topic().into());
+        let (body, options) = (announcement.to_bytes(), BasicPublishOptions::default());
+        channel.basic_publish(exchange, topic, options, &body, self.properties(announcement)).await
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {
@@ -162,9 +97,4 @@ impl Announcing {
             .with_timestamp(super::publisher::seconds(announcement.at))
             .with_app_id(self.sender.as_str().into())
     }
-}
-
-async fn in_time<T>(patience: Duration, step: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    let done = timeout(patience, step).await.map_err(|_| BrokerError::NotConfirmed)?;
-    done.map_err(|error| error_text::failure(&error))
 }
