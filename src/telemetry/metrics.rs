@@ -341,7 +341,7 @@ mod tests {
         let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md")).unwrap();
         let (registered, _) = include_str!("metrics.rs").split_once("#[cfg(test)]").unwrap();
         let names: Vec<_> = registered.split("it.register(").skip(1).map(|it| it.split('"').nth(1).unwrap()).collect();
-        assert_eq!(names.len(), 17);
+        assert_eq!(names.len(), 18);
         for name in names {
             assert!(page.contains(&format!("`punte_{name}")), "{name}");
         }
