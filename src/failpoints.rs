@@ -70,7 +70,7 @@ pub enum Failpoint {
     PostgresCommitting,
     /// PostgreSQL has committed; nobody has been told.
     PostgresCommitted,
-    /// PostgreSQL has committed a batch; some have been told and others have not.
+    /// PostgreSQL has committed a batch; half of its operations have been told, the others have not.
     PostgresAnswering,
 }
 

@@ -106,9 +106,8 @@ fn arming(point: Failpoint) -> String {
         | Failpoint::SqliteCommitted
         | Failpoint::PostgresGathered
         | Failpoint::PostgresCommitting
-        | Failpoint::PostgresCommitted => 40,
-        // Met only by batches of several.
-        Failpoint::PostgresAnswering => 3,
+        | Failpoint::PostgresCommitted
+        | Failpoint::PostgresAnswering => 40,
         _ => 0,
     };
     match skipped {

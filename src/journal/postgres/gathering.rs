@@ -46,7 +46,7 @@ pub async fn commit(shared: Arc<Shared>, mut batch: Batch) {
 fn answer(batch: Batch, end: End<'_>) {
     let half = batch.len() / 2;
     for (index, member) in batch.into_iter().enumerate() {
-        if index > 0 && index == half {
+        if index == half {
             failpoints::hit(Failpoint::PostgresAnswering);
         }
         member.answer(end);
