@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 type Tested = Arc<dyn Journal>;
 
-/// Makes of each `async fn(Tested)` two tests, and two of all: in memory, and through a pooler.
+/// Makes of each `async fn(Tested)` two tests, and three of all: in memory, without gathering, and through a pooler.
 macro_rules! on_both {
     ($($name:ident)*) => {
         mod on_sqlite {
@@ -56,6 +56,16 @@ macro_rules! on_both {
                 super::$name(std::sync::Arc::new(schema.open().await)).await;
                 schema.remove().await;
             })*
+        }
+        mod on_postgres_without_gathering {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn the_same_holds() {
+                $({
+                    let schema = crate::journal::Schema::new();
+                    super::$name(std::sync::Arc::new(schema.open_apart().await)).await;
+                    schema.remove().await;
+                })*
+            }
         }
         mod through_a_pooler {
             /// One after the other: each statement of the journal goes through a PgBouncer that mixes sessions.
@@ -99,6 +109,10 @@ impl Schema {
 
     pub async fn open(&self) -> PostgresJournal {
         PostgresJournal::open(&self.url(), None).await.unwrap()
+    }
+
+    async fn open_apart(&self) -> PostgresJournal {
+        PostgresJournal::open_apart(&self.url()).await.unwrap()
     }
 
     async fn open_through(&self, bouncer: &bouncer::Bouncer) -> PostgresJournal {

@@ -73,8 +73,8 @@ const MIGRATION_LOCK: i64 = 0x70_75_6e_74_65;
 
 pub struct PostgresJournal {
     shared: Arc<Shared>,
-    /// Operations on single submissions share transactions through it.
-    writer: Writer,
+    /// Operations on single submissions share transactions through it. `None`: each has one of its own.
+    writer: Option<Writer>,
     /// The last change of each kind that the server refused for a reason that lasts: a probe, and changes of other kinds, may
     /// still be let through.
     refused: Mutex<BTreeMap<Kind, (Instant, String)>>,
@@ -93,6 +93,11 @@ impl PostgresJournal {
     /// The journal at a URL that holds its password, if there is one.
     pub async fn open(url: &str, tls: Option<rustls::ClientConfig>) -> Result<Self, JournalError> {
         Self::open_at(Server { url, passfile: None, files: Files::default() }, tls).await
+    }
+
+    /// The same without gathering: each operation has a transaction of its own. For tests and measurements.
+    pub async fn open_apart(url: &str) -> Result<Self, JournalError> {
+        Ok(Self { writer: None, ..Self::open(url, None).await? })
     }
 
     /// Connects and brings the schema to the newest version. In the URL, `sslmode` is `disable`, `require` or
@@ -117,7 +122,7 @@ impl PostgresJournal {
         shared.prepare_schema(schema.as_deref()).await?;
         let of_writer = shared.clone();
         let writer = Writer::start(move |batch| Box::pin(gathering::commit(of_writer.clone(), batch)));
-        Ok(Self { shared, writer, refused: Mutex::default() })
+        Ok(Self { shared, writer: Some(writer), refused: Mutex::default() })
     }
 
     /// Closes all connections; every later call is `Unavailable`.
@@ -161,12 +166,12 @@ impl Database for PostgresJournal {
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
-        let operation = match operation.gathered_by() {
-            Some(submission) => match self.writer.write(submission, operation).await {
+        let operation = match (&self.writer, operation.gathered_by()) {
+            (Some(writer), Some(submission)) => match writer.write(submission, operation).await {
                 Gathered::Done(outcome) => return outcome.and_then(|output| self.done::<O>(output)),
                 Gathered::Apart(operation) => operation,
             },
-            None => operation,
+            _ => operation,
         };
         let mut repetitions = 0;
         loop {

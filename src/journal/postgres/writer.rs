@@ -1,8 +1,13 @@
 //! The gathering writer: operations on single submissions come in; those that wait at the same time share a transaction, and
 //! one wait for the disk.
 //!
-//! It brings more than twice the requests a second. Two operations on one submission are never done at once. A batch that
-//! cannot be committed is rolled back and its operations are done apart, so that one of them spoils no other.
+//! Two operations on one submission are never done at once. A batch that cannot be committed is rolled back and its operations
+//! are done apart, so that one of them spoils no other.
+//!
+//! What it brings, with all that goes with it, at 64 waiting clients beside a build without it
+//! (`cargo bench --features jemalloc --bench road -- postgres --clients 64 --rival PATH`): 1.5 × the requests a second; 1.8
+//! statements, 1.1 round trips, 0.29 transactions and 0.21 waits for the disk a submission in the place of 15, 9.3, 2.1 and 1.3;
+//! 0.33 ms of PostgreSQL's time in the place of 1.15.
 
 use super::{
     batch::{End, Member},
