@@ -10,6 +10,8 @@ const PLACE: &str = "{reference}";
 pub struct Address {
     endpoint: Url,
     path: String,
+    /// With nothing in the reference's places: where there are none, the address of every exchange.
+    fixed: Url,
 }
 
 impl Address {
@@ -25,18 +27,23 @@ impl Address {
         if !fixed.bytes().all(is_plain) || path.split('/').any(|part| part == "..") {
             return Err("has a character or a step that an address may not have".to_owned());
         }
-        let address = Self { endpoint: endpoint.clone(), path: path.to_owned() };
-        address.try_at("00000000-0000-0000-0000-000000000000").map_err(|error| error.to_string()).map(|_| address)
+        let mut address = Self { endpoint: endpoint.clone(), path: path.to_owned(), fixed: endpoint.clone() };
+        address.try_at("00000000-0000-0000-0000-000000000000").map_err(|error| error.to_string())?;
+        address.fixed = address.try_at("").unwrap_or_else(|_| endpoint.clone());
+        Ok(address)
     }
 
     pub fn at(&self, reference: SubmissionId) -> Url {
+        if !self.path.contains(PLACE) {
+            return self.fixed.clone();
+        }
         // Checked when it was made, and a reference is always the same kind of text.
         self.try_at(&reference.to_string()).unwrap_or_else(|_| self.endpoint.clone())
     }
 
     /// An address without a place for the reference.
     pub(super) fn fixed(&self) -> Url {
-        self.try_at("").unwrap_or_else(|_| self.endpoint.clone())
+        self.fixed.clone()
     }
 
     /// The reference in a request's path and query, if it was made from this address.

@@ -8,16 +8,16 @@ use super::{
     wire_answer::names_reference,
 };
 use crate::{
-    domain::{MessageId, Submission, SubmissionId},
+    domain::{CallContext, MessageId, Submission, SubmissionId},
     soap::{self, SoapFault, SoapRefusal, XmlToJson, content::Part},
     xml,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use minijinja::value::{Value as Seen, merge_maps};
+use minijinja::value::Value as Seen;
 use roxmltree::{Document, Node};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a template may see.
@@ -329,19 +329,25 @@ fn is_same_but_for_text(one: &Mapped, other: &Mapped) -> bool {
 
 fn template_input(input: &TransformInput<'_>, wanted: &Wanted, read: &Read) -> Seen {
     let submission = input.submission;
-    let told = json!({
-        "reference": submission.id,
-        "attempt": input.attempt,
-        "message_id": input.message,
-        "now": input.now.to_string(),
-        "accepted_at": submission.accepted_at.to_string(),
-        "service": submission.service,
-        "office": submission.office,
-        "trace_id": submission.trace.trace_id(),
-        "context": submission.context,
-        "subject": submission.subject,
-        "data": submission.data,
-    });
-    let attachments = attachments::list(&submission.attachments, input.contents, wanted, read);
-    merge_maps([seen(&told), Seen::from(BTreeMap::from([("attachments", attachments)]))])
+    let CallContext { clerk, entity, legal_basis, reason } = &submission.context;
+    let context = [("clerk", clerk), ("entity", entity), ("legal_basis", legal_basis), ("reason", reason)];
+    let subject = [("scheme", &submission.subject.scheme), ("id", &submission.subject.id)];
+    Seen::from_pairs([
+        ("reference", submission.id.to_string().into()),
+        ("attempt", input.attempt.into()),
+        ("message_id", input.message.to_string().into()),
+        ("now", input.now.to_string().into()),
+        ("accepted_at", submission.accepted_at.to_string().into()),
+        ("service", submission.service.as_str().into()),
+        ("office", submission.office.as_str().into()),
+        ("trace_id", submission.trace.trace_id().into()),
+        ("context", texts(context)),
+        ("subject", texts(subject)),
+        ("data", seen(&submission.data)),
+        ("attachments", attachments::list(&submission.attachments, input.contents, wanted, read)),
+    ])
+}
+
+fn texts<const N: usize>(members: [(&str, &String); N]) -> Seen {
+    Seen::from_pairs(members.map(|(name, text)| (name, text.as_str())))
 }
