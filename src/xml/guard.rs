@@ -1,13 +1,58 @@
 //! Bytes from a stranger come in; an XML tree of bounded size goes out, or the reason why not.
 //!
-//! A cheap [`scan`] runs before the tree is built, because the tree's cost grows with the square of attributes and
+//! A cheap scan of events runs before the tree is built, because the tree's cost grows with the square of attributes and
 //! namespace declarations. A document type is always refused, and so no entity, internal or external, ever exists.
 
-use super::{
-    limits::{Limits, XmlRefusal},
-    scan::scan,
+use super::is_xml_char;
+use quick_xml::{
+    Reader,
+    events::{BytesStart, Event, attributes::Attribute},
+    name::PrefixDeclaration,
 };
 use roxmltree::{Document, ParsingOptions};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    pub size_bytes: usize,
+    pub depth: usize,
+    pub attributes_per_element: usize,
+    pub namespace_declarations: usize,
+    pub nodes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            size_bytes: 16 << 20,
+            depth: 100,
+            attributes_per_element: 64,
+            namespace_declarations: 512,
+            nodes: 400_000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum XmlRefusal {
+    #[error("the XML is larger than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: usize },
+    #[error("the XML nests deeper than {limit} elements")]
+    TooDeep { limit: usize },
+    #[error("an element has more than {limit} attributes")]
+    TooManyAttributes { limit: usize },
+    #[error("the XML declares more than {limit} namespaces")]
+    TooManyNamespaces { limit: usize },
+    #[error("the XML has more than {limit} nodes")]
+    TooManyNodes { limit: usize },
+    #[error("the XML has a document type, which is never read")]
+    DocumentType,
+    #[error("the XML has a processing instruction, which is never read")]
+    ProcessingInstruction,
+    #[error("the XML is not UTF-8: {0}")]
+    Encoding(String),
+    #[error("the XML is not well-formed: {0}")]
+    Malformed(String),
+}
 
 /// Parses within the default limits.
 pub fn parse(text: &str) -> Result<Document<'_>, XmlRefusal> {
@@ -62,6 +107,54 @@ pub fn decode(bytes: &[u8]) -> Result<&str, XmlRefusal> {
     }
 }
 
+/// The scan: quick-xml's events cost microseconds and build nothing.
+fn scan(text: &str, limits: &Limits) -> Result<(), XmlRefusal> {
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_end_names = true;
+    let (mut depth, mut namespaces) = (0_usize, 0_usize);
+    for _ in 0..limits.nodes {
+        match reader.read_event().map_err(|_| malformed_at(reader.error_position()))? {
+            Event::Start(start) => {
+                depth += 1;
+                if depth > limits.depth {
+                    return Err(XmlRefusal::TooDeep { limit: limits.depth });
+                }
+                count_attributes(&start, &mut namespaces, limits)?;
+            }
+            Event::Empty(start) => count_attributes(&start, &mut namespaces, limits)?,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::DocType(_) => return Err(XmlRefusal::DocumentType),
+            Event::PI(_) => return Err(XmlRefusal::ProcessingInstruction),
+            Event::Eof => return Ok(()),
+            Event::GeneralRef(reference) if !is_reference(&reference) => {
+                return Err(malformed_at(reader.buffer_position()));
+            }
+            Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::GeneralRef(_) => {}
+        }
+    }
+    Err(XmlRefusal::TooManyNodes { limit: limits.nodes })
+}
+
+fn count_attributes(start: &BytesStart<'_>, namespaces: &mut usize, limits: &Limits) -> Result<(), XmlRefusal> {
+    for (index, attribute) in start.attributes().with_checks(false).enumerate() {
+        if index >= limits.attributes_per_element {
+            return Err(XmlRefusal::TooManyAttributes { limit: limits.attributes_per_element });
+        }
+        let attribute = attribute.map_err(|_| XmlRefusal::Malformed("in the attributes of an element".into()))?;
+        let is_sound = is_binding(&attribute) && attribute.value.split('&').skip(1).all(starts_reference);
+        if !is_sound {
+            return Err(XmlRefusal::Malformed("in the attributes of an element".into()));
+        }
+        *namespaces += usize::from(attribute.key.as_namespace_binding().is_some());
+        if *namespaces > limits.namespace_declarations {
+            return Err(XmlRefusal::TooManyNamespaces { limit: limits.namespace_declarations });
+        }
+    }
+    Ok(())
+}
+
+// What the tree's parser lets pass, and other readers take for something else or refuse.
+
 /// A carriage return alone is a line end (XML 1.0, section 2.11), but beside a reference the tree's parser keeps it as it
 /// is: its canonical form would be another one than everybody else's. Nothing writes such line ends any more.
 fn has_ambiguous_line_end(text: &str) -> bool {
@@ -74,7 +167,39 @@ fn has_ambiguous_line_end(text: &str) -> bool {
     text.match_indices('\r').any(is_ambiguous)
 }
 
-/// The place alone: the parser's own words may quote the document, and documents are about people.
+/// No prefix can be unbound, and `xmlns` is none (Namespaces in XML 1.0, section 3).
+fn is_binding(attribute: &Attribute<'_>) -> bool {
+    match attribute.key.as_namespace_binding() {
+        Some(PrefixDeclaration::Named(prefix)) => prefix != "xmlns" && !attribute.value.is_empty(),
+        Some(PrefixDeclaration::Default) | None => true,
+    }
+}
+
+fn starts_reference(behind_ampersand: &str) -> bool {
+    behind_ampersand.split_once(';').is_some_and(|(name, _)| is_reference(name))
+}
+
+/// A reference to a character names one that XML has: others would silently become U+FFFD. The names of entities are
+/// left to the tree's parser.
+fn is_reference(name: &str) -> bool {
+    let Some(number) = name.strip_prefix('#') else { return true };
+    // The library's numbers may have a sign.
+    if number.contains('+') {
+        return false;
+    }
+    let code = match number.strip_prefix('x') {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
+        None => number.parse(),
+    };
+    code.ok().and_then(char::from_u32).is_some_and(is_xml_char)
+}
+
+// Only places: the parsers' own words may quote the document, and documents are about people.
+
+fn malformed_at(byte: u64) -> XmlRefusal {
+    XmlRefusal::Malformed(format!("at byte {byte}"))
+}
+
 fn place_of(error: &roxmltree::Error) -> String {
     let place = error.pos();
     format!("at line {}, column {}", place.row, place.col)

@@ -3,10 +3,7 @@
 mod canonical;
 mod escape;
 mod guard;
-mod limits;
-mod scan;
 
 pub use canonical::{Planned, Sink, canonicalize, canonicalize_planned};
 pub use escape::{ForbiddenCharacter, attribute, is_xml_char, text};
-pub use guard::{declared, decode, parse};
-pub use limits::XmlRefusal;
+pub use guard::{XmlRefusal, declared, decode, parse};
