@@ -84,6 +84,8 @@ pub struct Announcement {
 
 impl Announcement {
     pub const MEDIA_TYPE: &str = "application/cloudevents+json";
+    /// Of several in an array (CloudEvents, JSON event format, section 4).
+    pub const BATCH_MEDIA_TYPE: &str = "application/cloudevents-batch+json";
 
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

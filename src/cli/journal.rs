@@ -7,7 +7,7 @@ use super::{
     output,
 };
 use crate::{
-    broker::{Broker, BrokerError},
+    broker::{Broker, BrokerError, rabbitmq::Peers},
     domain::Mark,
     journal::{Found, Journal, JournalError, Kept, MarkFile, Restored as Counted, sqlite},
     process::{open_broker, open_journal_without_log},
@@ -202,7 +202,7 @@ const A_MOMENT: SignedDuration = SignedDuration::from_micros(1);
 /// The broker, if it answers, and its copy of the mark.
 async fn asked(settings: &Settings, journal: &Arc<dyn Journal>) -> Option<(Arc<dyn Broker>, Option<Mark>)> {
     let identity = journal.identity().await.ok()?;
-    let broker = open_broker(&settings.broker, identity, false, Timestamp::now()).ok()?;
+    let broker = open_broker(&settings.broker, identity, Peers::Told, Timestamp::now()).ok()?;
     let begun = tokio::time::Instant::now();
     loop {
         match broker.mark().await {

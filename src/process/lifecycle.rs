@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     attachments::AttachmentStore,
-    broker::{Broker, BrokerError},
+    broker::{Broker, BrokerError, rabbitmq::Peers},
     delivery::{AgencyConnections, FastPath, MarkKeeper, Workers},
     domain::{AgencyName, Clock},
     journal::{
@@ -84,7 +84,7 @@ impl Process {
         let file = MarkFile::open(data).map_err(|error| StartError::Data { path: data.clone(), error })?;
         let journal = open_journal(&settings.journal).await?;
         let identity = journal.identity().await?;
-        let broker = open_broker(&settings.broker, identity, hears_others(&installation, roles), clock.now())?;
+        let broker = open_broker(&settings.broker, identity, peers(&installation, roles), clock.now())?;
         let mark_keeper = Arc::new(MarkKeeper::new(journal.clone(), Some(file), clock.clone()));
         let shared = Shared {
             journal: journal.clone(),
@@ -190,9 +190,12 @@ async fn end(
     if drained { Stopped::Drained } else { Stopped::Aborted }
 }
 
-/// Whether somebody here waits for what other processes do.
-fn hears_others(installation: &Installation, roles: &[Role]) -> bool {
-    roles.contains(&Role::Gateway) && !installation.is_alone()
+fn peers(installation: &Installation, roles: &[Role]) -> Peers {
+    match roles.contains(&Role::Gateway) {
+        _ if installation.is_alone() => Peers::None,
+        true => Peers::ToldAndHeard,
+        false => Peers::Told,
+    }
 }
 
 fn workers(installation: &Installation, roles: &[Role]) -> Workers {

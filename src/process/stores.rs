@@ -4,7 +4,7 @@ use crate::{
     broker::{
         Broker,
         embedded::{EmbeddedBroker, EmbeddedSettings},
-        rabbitmq::{RabbitmqBroker, RabbitmqSettings, SettingsError},
+        rabbitmq::{Peers, RabbitmqBroker, RabbitmqSettings, SettingsError},
     },
     journal::{
         Journal, JournalError,
@@ -77,14 +77,14 @@ pub async fn open_journal_without_log(settings: &JournalSettings) -> Result<Arc<
 pub fn open_broker(
     settings: &BrokerSettings,
     identity: String,
-    hears_others: bool,
+    peers: Peers,
     now: Timestamp,
 ) -> Result<Arc<dyn Broker>, OpenError> {
     match settings {
         BrokerSettings::Embedded => Ok(Arc::new(EmbeddedBroker::start(EmbeddedSettings::default()))),
         BrokerSettings::Rabbitmq(server) => {
             let identity = Some(identity);
-            let settings = RabbitmqSettings { hears_others, identity, ..rabbitmq_settings(server, now)? };
+            let settings = RabbitmqSettings { peers, identity, ..rabbitmq_settings(server, now)? };
             Ok(Arc::new(RabbitmqBroker::start(settings)?))
         }
     }

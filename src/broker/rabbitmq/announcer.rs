@@ -1,11 +1,20 @@
 //! Announcing: what has happened in this process comes in, and goes out on the topic exchange of events.
 //!
+//! Whoever the operator allows to listen hears each by its topic. Our own processes hear those of a moment in one message, so
+//! that it costs neither the broker nor them much.
+//!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
-use super::{error_text, open_channel::OpenChannel, reconnecting::ReconnectingConnection, topology::Topology};
+use super::{
+    error_text, names,
+    open_channel::OpenChannel,
+    reconnecting::ReconnectingConnection,
+    settings::{Peers, RabbitmqSettings},
+    topology::Topology,
+};
 use crate::broker::{Announcement, BrokerError, yield_to_ready_tasks};
 use futures_util::future::try_join_all;
-use lapin::{BasicProperties, Channel, PublisherConfirm, options::BasicPublishOptions};
+use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,6 +35,7 @@ struct Announcing {
     /// Of this process, so that it knows its own announcements again.
     sender: String,
     patience: Duration,
+    peers: Peers,
     channel: OpenChannel,
 }
 
@@ -34,12 +44,13 @@ impl Announcer {
         reconnecting: ReconnectingConnection,
         topology: Arc<Topology>,
         sender: String,
-        patience: Duration,
+        settings: &RabbitmqSettings,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
-        let announcing = Announcing { reconnecting, topology, sender, patience, channel: OpenChannel::plain() };
+        let (patience, peers, channel) = (settings.confirm_timeout, settings.peers, OpenChannel::plain());
+        let announcing = Announcing { reconnecting, topology, sender, patience, peers, channel };
         tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
@@ -78,16 +89,35 @@ impl Announcing {
 
     async fn publish(&mut self, batch: &[Announcement]) -> Result<(), BrokerError> {
         let channel = self.channel.get(&self.reconnecting).await?;
-        let published = try_join_all(batch.iter().map(|announcement| self.publish_on(&channel, announcement)));
+        let each = try_join_all(
+            batch.iter().map(|it| self.publish_on(&channel, it.topic(), it.to_bytes(), self.properties(it))),
+        );
+        let published = async { tokio::try_join!(each, self.tell_peers(&channel, batch)) };
         let published = timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?;
         published.map(drop).map_err(|error| error_text::failure(&error))
     }
 
+    async fn tell_peers(&self, channel: &Channel, batch: &[Announcement]) -> lapin::Result<()> {
+        if self.peers == Peers::None {
+            return Ok(());
+        }
+        let body = serde_json::to_vec(batch).unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type(Announcement::BATCH_MEDIA_TYPE.into())
+            .with_app_id(self.sender.as_str().into());
+        self.publish_on(channel, names::BATCH_KEY.to_owned(), body, properties).await
+    }
+
     /// Without a confirm, and not `mandatory`: whether anybody listens is not our affair.
-    async fn publish_on(&self, channel: &Channel, announcement: &Announcement) -> lapin::Result<PublisherConfirm> {
-        let (exchange, topic) = (self.topology.names.events_exchange(), announcement.topic().into());
-        let (body, options) = (announcement.to_bytes(), BasicPublishOptions::default());
-        channel.basic_publish(exchange, topic, options, &body, self.properties(announcement)).await
+    async fn publish_on(
+        &self,
+        channel: &Channel,
+        key: String,
+        body: Vec<u8>,
+        properties: BasicProperties,
+    ) -> lapin::Result<()> {
+        let (exchange, options) = (self.topology.names.events_exchange(), BasicPublishOptions::default());
+        channel.basic_publish(exchange, key.into(), options, &body, properties).await.map(drop)
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {

@@ -32,7 +32,7 @@ mod topology;
 pub use error_text::TO_TLS_PORT;
 pub use removal::{remove, take_over};
 pub use report::{AgencyReport, QueueReport, report};
-pub use settings::{RabbitmqSettings, SettingsError};
+pub use settings::{Peers, RabbitmqSettings, SettingsError};
 
 use super::{
     Announcement, Broker, BrokerError, BrokerHealth, Deliveries, Delivery, QueueDepth, Watch, WorkItem,
@@ -132,12 +132,12 @@ impl RabbitmqBroker {
             to_publish.clone(),
             topology.clone(),
             sender.clone(),
-            target.settings.confirm_timeout,
+            &target.settings,
             &connections.tasks,
             connections.stop.clone(),
         );
         let subscribers = LocalSubscribers::new(ANNOUNCEMENTS_KEPT);
-        let hears_others = target.settings.hears_others;
+        let hears_others = target.settings.peers == Peers::ToldAndHeard;
         let is_listening = Arc::new(AtomicBool::new(!hears_others));
         if hears_others {
             let subscriber = Subscriber {

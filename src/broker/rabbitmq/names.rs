@@ -8,7 +8,7 @@
 //! | `<prefix>.dead` | durable direct exchange: what killed its worker, by the key `<agency>` |
 //! | `<prefix>.dead.<agency>` | quorum queue of dead letters: one an agency, so that an operator sees whose they are |
 //! | `<prefix>.mark` | quorum queue of one message: the copy of the journal's mark, by the key `.mark` of `<prefix>.work` |
-//! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>` |
+//! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>`; and for Punte's own processes those of a moment in one message, by the key `batch` |
 //! | `<prefix>.events.<random>` | a process's own queue of announcements, which ends with its connection |
 //! | `<prefix>.owner` | durable exchange that carries nothing: its alternate exchange, `<prefix>.owner.<journal>`, says whose the prefix is |
 
@@ -17,6 +17,8 @@ use lapin::types::ShortString;
 
 /// All announcements.
 pub const ALL_SUBMISSIONS: &str = "submission.#";
+/// Announcements of one moment in one message.
+pub const BATCH_KEY: &str = "batch";
 /// No agency's name begins with a dot.
 pub const MARK_KEY: &str = ".mark";
 

@@ -27,8 +27,18 @@ pub struct RabbitmqSettings {
     pub reconnect_after_at_most: Duration,
     /// Whose prefix this is: the journal's identity. `None`: nobody asks.
     pub identity: Option<String>,
-    /// Whether the announcements of other processes are of interest here.
-    pub hears_others: bool,
+    pub peers: Peers,
+}
+
+/// Other processes of the same installation, and what they and this one have to tell each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// There is none.
+    None,
+    /// They are told what happens here.
+    Told,
+    /// And somebody here waits for what happens there.
+    ToldAndHeard,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +84,7 @@ impl RabbitmqSettings {
             reconnect_after_at_least: Duration::from_millis(200),
             reconnect_after_at_most: Duration::from_secs(3),
             identity: None,
-            hears_others: true,
+            peers: Peers::ToldAndHeard,
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
 };
-use crate::broker::{BrokerError, local_subscribers::LocalSubscribers, message::without_values};
+use crate::broker::{Announcement, BrokerError, local_subscribers::LocalSubscribers, message::without_values};
 use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
@@ -96,7 +96,7 @@ impl Subscriber {
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
         answered(channel.queue_declare(queue.clone(), options, arguments)).await?;
         let exchange = self.topology.names.events_exchange();
-        let key = names::ALL_SUBMISSIONS.into();
+        let key = names::BATCH_KEY.into();
         answered(channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()))
             .await?;
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
@@ -123,16 +123,16 @@ impl Subscriber {
         reason
     }
 
-    /// Others may publish to the exchange as well: what is not an announcement is passed over.
+    /// Others may publish to the exchange as well: what holds no announcements is passed over.
     fn hand_on(&self, message: &Message) {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
             return;
         }
-        match serde_json::from_slice(&message.data) {
-            Ok(announcement) => self.subscribers.publish_locally(&announcement),
+        match serde_json::from_slice::<Vec<Announcement>>(&message.data) {
+            Ok(batch) => batch.iter().for_each(|announcement| self.subscribers.publish_locally(announcement)),
             Err(error) => tracing::debug!(
                 error = without_values(&error),
-                "a message on the exchange of events is not an announcement"
+                "a message on the exchange of events holds no announcements"
             ),
         }
     }

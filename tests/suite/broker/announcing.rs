@@ -11,7 +11,7 @@ use punte::{
     broker::{
         Announcement,
         rabbitmq::{
-            RabbitmqSettings,
+            Peers, RabbitmqSettings,
             names::{ALL_SUBMISSIONS, Names},
         },
     },
@@ -48,7 +48,7 @@ fn told(state: StateName) -> Announcement {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_begins_to_listen_by_whatever_topic_hears_all_that_fits_it_from_then_on() {
-    let settings = RabbitmqSettings { hears_others: false, ..settings() };
+    let settings = RabbitmqSettings { peers: Peers::None, ..settings() };
     let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
     Fixture::with(settings)
         .await
