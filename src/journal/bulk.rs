@@ -39,9 +39,9 @@ pub struct Bulk {
     pub is_guarded: bool,
 }
 
-/// One row of a statement.
+/// A statement with the values of one row.
 #[derive(Debug, Clone)]
-pub struct RowWrite {
+pub struct RowStatement {
     pub bulk: &'static Bulk,
     pub values: Vec<Value>,
 }
@@ -124,8 +124,8 @@ impl Bulk {
         Self { key, ..self }
     }
 
-    pub fn row(&'static self, values: Vec<Value>) -> RowWrite {
-        RowWrite { bulk: self, values }
+    pub fn row(&'static self, values: Vec<Value>) -> RowStatement {
+        RowStatement { bulk: self, values }
     }
 }
 

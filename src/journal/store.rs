@@ -1,9 +1,6 @@
 //! What both databases can do: statements with their values come in, rows or a count of changed rows go out.
 
-use super::{
-    JournalError,
-    bulk::{Bulk, RowWrite},
-};
+use super::{JournalError, bulk::RowStatement};
 use crate::domain::{AttachmentId, SubmissionId};
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -49,15 +46,12 @@ pub trait Store: Send {
     ) -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send;
     /// Executes all, in their order; the sum of changed rows.
     fn execute(&mut self, statements: Vec<Statement>) -> impl Future<Output = Result<u64, JournalError>> + Send;
-    /// Of the row with these values.
-    fn rows_of(
-        &mut self,
-        bulk: &'static Bulk,
-        values: Vec<Value>,
-    ) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;
+    /// What each finds for the row with these values.
+    fn rows_of(&mut self, asked: Vec<RowStatement>)
+    -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send;
     /// Writes all of them, or fails. A guarded row that was changed since it was read makes it fail, and the whole operation is
     /// done anew.
-    fn write(&mut self, rows: Vec<RowWrite>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Executes a script of several statements without values.
     fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
@@ -71,6 +65,11 @@ pub struct Row {
 
 pub fn statement(sql: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Statement {
     Statement { sql: sql.into(), values }
+}
+
+/// PostgreSQL cannot hold U+0000 in text; other systems' codes may bring it. (In JSON it is escaped, and stays.)
+pub fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// A list of anything that is a [`Value`].
@@ -196,9 +195,8 @@ impl From<&str> for Value {
 }
 
 impl From<String> for Value {
-    /// PostgreSQL cannot hold U+0000 in text; other systems' codes may bring it. (In JSON it is escaped, and stays.)
     fn from(text: String) -> Self {
-        Value::Text(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text })
+        Value::Text(storable(text))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Access, Operation, change_rows::ADD_CHANGE};
 use crate::domain::{Actor, OfficeName, Priority, Progress, Submission, SubmissionId};
 use crate::journal::{
     Acceptance, IdempotencyKey, JournalError,
-    bulk::{Bulk, Kind, RowWrite, Turn},
+    bulk::{Bulk, Kind, RowStatement, Turn},
     rows,
     store::{Store, Value, statement, values},
 };
@@ -83,7 +83,7 @@ impl Operation for Accept {
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
         let rows = self.rows()?;
         // Whoever inserts the key first wins; the others wait here for the winner's commit.
-        if store.rows_of(&TAKE_KEY, self.key_row()).await?.is_empty() {
+        if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
             return self.earlier(store).await;
         }
         store.write(rows).await?;
@@ -102,7 +102,7 @@ impl Accept {
         values![office.as_str(), self.key.key.as_str(), self.key.body_sha256.to_vec(), *id, *accepted_at]
     }
 
-    fn rows(&self) -> Result<Vec<RowWrite>, JournalError> {
+    fn rows(&self) -> Result<Vec<RowStatement>, JournalError> {
         let Submission { id, office, accepted_at, attachments, .. } = &self.submission;
         let accepted = Progress::accepted().state.name().as_str();
         let actor = Actor::Office(office.clone()).to_string();
@@ -112,7 +112,7 @@ impl Accept {
         Ok(rows)
     }
 
-    fn submission_row(&self) -> Result<RowWrite, JournalError> {
+    fn submission_row(&self) -> Result<RowStatement, JournalError> {
         let it = &self.submission;
         let Progress { state, attempts, tries, in_doubt, .. } = Progress::accepted();
         Ok(ADD_SUBMISSION.row(values![
@@ -136,7 +136,7 @@ impl Accept {
         ]))
     }
 
-    fn outbox_row(&self) -> RowWrite {
+    fn outbox_row(&self) -> RowStatement {
         let Submission { id, agency, office, priority, trace, accepted_at, .. } = &self.submission;
         ADD_TO_OUTBOX.row(values![
             *id,

@@ -1,15 +1,15 @@
 //! Events of one submission come in; the changes of its state and all rows beside it go into the journal.
 
-use super::{Access, Operation, Timeline, change_rows::Written};
+use super::{Access, Operation, change_rows::Written, reading::TIMELINE_OF};
 use crate::domain::{
     AgencyName, Change, Effect, Facts, Forbidden, OfficeName, Priority, Progress, ServiceName, StateName, SubmissionId,
-    TraceParent, apply,
+    TraceParent, apply, whole_microseconds,
 };
 use crate::journal::{
     Entry, JournalError, Moved, SideRows,
-    bulk::{Bulk, Kind, ROW_VERSION, RowWrite},
+    bulk::{Bulk, Kind, ROW_VERSION, RowStatement},
     rows, side_rows,
-    store::{Row, Statement, Store, statement, values},
+    store::{Row, Statement, Store, statement, storable, values},
 };
 use jiff::Timestamp;
 use std::sync::LazyLock;
@@ -29,12 +29,23 @@ impl Operation for RecordChanges {
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let found = store.rows_of(&STANDING_OF, values![self.id]).await?.into_iter().next();
+        let found = store.rows_of(vec![STANDING_OF.row(values![self.id])]).await?;
+        Ok(self.decide(store, found.into_iter().flatten().next()).await?.map(|(moved, _)| moved))
+    }
+}
+
+impl RecordChanges {
+    /// What becomes of it, as it was found, is written; with the changes that are new in its timeline.
+    async fn decide<S: Store>(
+        &self,
+        store: &mut S,
+        found: Option<Row>,
+    ) -> Result<Result<(Moved, Vec<Change>), Forbidden>, JournalError> {
         let standing = Standing::read(found.ok_or(JournalError::NotFound(self.id))?)?;
         match changes(standing, &self.entries)? {
-            Ok((moved, rows)) => {
+            Ok(Changed { moved, rows, timeline }) => {
                 store.write(rows).await?;
-                Ok(Ok(moved))
+                Ok(Ok((moved, timeline)))
             }
             Err(forbidden) => {
                 store.execute(self.keep_late_wire().into_iter().collect()).await?;
@@ -42,9 +53,7 @@ impl Operation for RecordChanges {
             }
         }
     }
-}
 
-impl RecordChanges {
     /// The worker of an attempt whose lease has run out may come too late to change anything, but what it has sent and
     /// received is kept. Of an attempt that was not begun there is no row, or it is somebody else's.
     fn keep_late_wire(&self) -> Option<Statement> {
@@ -71,10 +80,12 @@ impl Operation for RecordWhole {
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        match self.0.run(store).await? {
-            Ok(moved) => Ok(Ok((moved, Timeline(self.0.id).run(store).await?))),
-            Err(forbidden) => Ok(Err(forbidden)),
-        }
+        let id = || values![self.0.id];
+        let mut found = store.rows_of(vec![STANDING_OF.row(id()), TIMELINE_OF.row(id())]).await?.into_iter();
+        let standing = found.next().into_iter().flatten().next();
+        let before = found.flatten().map(rows::change).collect::<Result<Vec<_>, _>>()?;
+        let decided = self.0.decide(store, standing).await?;
+        Ok(decided.map(|(moved, new)| (moved, before.into_iter().chain(new).collect())))
     }
 }
 
@@ -137,16 +148,25 @@ impl Standing {
     }
 }
 
-type Changed = Result<(Moved, Vec<RowWrite>), Forbidden>;
-
 /// What becomes of the submission, and what has to be written for it.
-pub fn change(standing: Standing, entry: &Entry) -> Result<Changed, JournalError> {
-    changes(standing, std::slice::from_ref(entry))
+struct Changed {
+    moved: Moved,
+    rows: Vec<RowStatement>,
+    /// The same as lines of its timeline.
+    timeline: Vec<Change>,
+}
+
+pub fn change(
+    standing: Standing,
+    entry: &Entry,
+) -> Result<Result<(Moved, Vec<RowStatement>), Forbidden>, JournalError> {
+    let changed = changes(standing, std::slice::from_ref(entry))?;
+    Ok(changed.map(|Changed { moved, rows, .. }| (moved, rows)))
 }
 
 /// The same for several: of the progresses only the last is written, and an attempt that begins and ends is one row.
-fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, JournalError> {
-    let (mut entered, mut written) = (Vec::new(), Written::default());
+fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Result<Changed, Forbidden>, JournalError> {
+    let (mut entered, mut timeline, mut written) = (Vec::new(), Vec::new(), Written::default());
     for (index, entry) in entries.iter().enumerate() {
         let before = &standing.progress;
         let after = match apply(before, standing.facts(entry.at), entry.event.clone()) {
@@ -155,10 +175,23 @@ fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Changed, Journal
         };
         let side = SideRows::of(before, &entry.event, &after);
         let around = (index.checked_sub(1).and_then(|before| entries.get(before)), entries.get(index + 1));
-        written.add(&standing, entry, around, &after, side)?;
+        let change = as_change(before, entry, &after);
+        written.add(&standing, entry, around, &change, side)?;
+        written.note_content(&after.state);
+        timeline.push(change);
         entered.extend(Some(after.state.name()).filter(|state| *state != before.state.name()));
         standing.progress = after;
     }
     let rows = written.finish(&standing, entries.last())?;
-    Ok(Ok((standing.moved(entered), rows)))
+    Ok(Ok(Changed { moved: standing.moved(entered), rows, timeline }))
+}
+
+fn as_change(before: &Progress, entry: &Entry, after: &Progress) -> Change {
+    Change {
+        at: whole_microseconds(entry.at),
+        from: Some(before.state.name()),
+        to: after.state.name(),
+        cause: storable(entry.event.cause(&after.state).to_string()),
+        by: Some(entry.event.actor()),
+    }
 }

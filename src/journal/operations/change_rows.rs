@@ -2,10 +2,10 @@
 //! out.
 
 use super::change::Standing;
-use crate::domain::{AttemptOutcome, Event, Priority, Progress, State, StateName, SubmissionId};
+use crate::domain::{AttemptOutcome, Change, Event, Priority, Progress, State, StateName, SubmissionId};
 use crate::journal::{
     Entry, JournalError, SideRows,
-    bulk::{Bulk, Kind, RowWrite, Turn},
+    bulk::{Bulk, Kind, RowStatement, Turn},
     rows, side_rows,
     store::{Value, values},
 };
@@ -15,10 +15,10 @@ use uuid::Uuid;
 /// What has to be written for the events of one submission.
 #[derive(Default)]
 pub struct Written {
-    rows: Vec<RowWrite>,
+    rows: Vec<RowStatement>,
     /// Of several the last counts: each says all there is to say.
-    outbox: Option<RowWrite>,
-    waiting: Option<RowWrite>,
+    outbox: Option<RowStatement>,
+    waiting: Option<RowStatement>,
     /// An answer that comes after the content was erased is personal content again, and is erased in its time.
     has_new_content: bool,
 }
@@ -139,10 +139,10 @@ impl Written {
         standing: &Standing,
         entry: &Entry,
         around: (Option<&Entry>, Option<&Entry>),
-        after: &Progress,
+        change: &Change,
         side: SideRows,
     ) -> Result<(), JournalError> {
-        self.rows.push(add_change(standing, after, entry));
+        self.rows.push(add_change(standing.id, change));
         self.outbox = side.outbox.map(|add| outbox(standing, entry, add)).or(self.outbox.take());
         self.waiting = side.waiting.map(|add| waiting(standing, entry, add)).or(self.waiting.take());
         // An attempt of which the journal has not heard before it was over is one row.
@@ -156,13 +156,16 @@ impl Written {
                 None => end_attempt(standing.id, number, &outcome, entry)?,
             });
         }
-        self.has_new_content |= matches!(after.state, State::Completed { answer: Some(_) } | State::Refused { .. });
         self.rows.extend(side.notice.filter(|_| standing.notify).map(|state| notice(standing, state, entry)));
         Ok(())
     }
 
+    pub fn note_content(&mut self, after: &State) {
+        self.has_new_content |= matches!(after, State::Completed { answer: Some(_) } | State::Refused { .. });
+    }
+
     /// With the progress that the last entry has led to; the guard goes first.
-    pub fn finish(self, standing: &Standing, last: Option<&Entry>) -> Result<Vec<RowWrite>, JournalError> {
+    pub fn finish(self, standing: &Standing, last: Option<&Entry>) -> Result<Vec<RowStatement>, JournalError> {
         let Some(last) = last else { return Ok(Vec::new()) };
         let erased_at = standing.erased_at.filter(|_| !self.has_new_content);
         let Progress { state, attempts, tries, in_doubt, waiting_since } = &standing.progress;
@@ -188,13 +191,13 @@ fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
     matches!(first.event, Event::Begun { attempt, .. } if ended == Some(attempt))
 }
 
-fn add_change(standing: &Standing, after: &Progress, entry: &Entry) -> RowWrite {
-    let (from, to) = (standing.progress.state.name().as_str(), after.state.name().as_str());
-    let (cause, actor) = (entry.event.cause(&after.state), entry.event.actor().to_string());
-    ADD_CHANGE.row(values![standing.id, entry.at, from, to, cause, actor])
+fn add_change(id: SubmissionId, change: &Change) -> RowStatement {
+    let Change { at, from, to, cause, by } = change;
+    let (from, by) = (from.map(|state| state.as_str()), by.as_ref().map(ToString::to_string));
+    ADD_CHANGE.row(values![id, *at, from, to.as_str(), cause.as_str(), by])
 }
 
-fn outbox(standing: &Standing, entry: &Entry, add: bool) -> RowWrite {
+fn outbox(standing: &Standing, entry: &Entry, add: bool) -> RowStatement {
     if !add {
         return LEAVE_OUTBOX.row(values![standing.id]);
     }
@@ -209,14 +212,14 @@ fn outbox(standing: &Standing, entry: &Entry, add: bool) -> RowWrite {
     ])
 }
 
-fn waiting(standing: &Standing, entry: &Entry, add: bool) -> RowWrite {
+fn waiting(standing: &Standing, entry: &Entry, add: bool) -> RowStatement {
     if !add {
         return END_WAITING.row(values![standing.id]);
     }
     BEGIN_WAITING.row(values![standing.id, standing.agency.as_str(), standing.office.as_str(), entry.at])
 }
 
-fn begin_attempt(id: SubmissionId, number: u32, entry: &Entry) -> RowWrite {
+fn begin_attempt(id: SubmissionId, number: u32, entry: &Entry) -> RowStatement {
     let none = || Value::Null;
     ADD_ATTEMPT.row(values![id, number, entry.at, none(), none(), none(), false, none(), none()])
 }
@@ -227,7 +230,7 @@ fn whole_attempt(
     first: &Entry,
     outcome: &AttemptOutcome,
     entry: &Entry,
-) -> Result<RowWrite, JournalError> {
+) -> Result<RowStatement, JournalError> {
     let mut values = values![id, number, first.at, entry.at, rows::json_column(outcome)?];
     values.extend(match &entry.wire {
         Some(wire) => values![wire.http_status, wire.truncated, wire.sent.clone(), wire.received.clone()],
@@ -241,7 +244,7 @@ fn end_attempt(
     number: u32,
     outcome: &AttemptOutcome,
     entry: &Entry,
-) -> Result<RowWrite, JournalError> {
+) -> Result<RowStatement, JournalError> {
     let if_any = |bytes: &Vec<u8>| (!bytes.is_empty()).then(|| bytes.clone());
     let mut values = values![id, number, entry.at, rows::json_column(outcome)?];
     values.extend(match &entry.wire {
@@ -254,7 +257,7 @@ fn end_attempt(
     Ok(END_ATTEMPT.row(values))
 }
 
-fn notice(standing: &Standing, state: StateName, entry: &Entry) -> RowWrite {
+fn notice(standing: &Standing, state: StateName, entry: &Entry) -> RowStatement {
     let (office, state) = (standing.office.as_str(), state.as_str());
     ADD_NOTICE.row(values![Uuid::now_v7(), office, standing.id, state, entry.at, entry.at, 0_u32])
 }

@@ -104,7 +104,7 @@ impl Operation for FindWhole {
 
 pub struct Timeline(pub SubmissionId);
 
-static TIMELINE_OF: LazyLock<Bulk> = LazyLock::new(|| {
+pub(super) static TIMELINE_OF: LazyLock<Bulk> = LazyLock::new(|| {
     let selected = "SELECT submission, at, from_state, to_state, cause, actor FROM changes";
     Bulk::select(selected, &[("submission", Kind::Id)], "ORDER BY submission, id")
 });
@@ -114,7 +114,8 @@ impl Operation for Timeline {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Change>, JournalError> {
-        store.rows_of(&TIMELINE_OF, values![self.0]).await?.into_iter().map(rows::change).collect()
+        let found = store.rows_of(vec![TIMELINE_OF.row(values![self.0])]).await?;
+        found.into_iter().flatten().map(rows::change).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     domain::SubmissionId,
     journal::{
         JournalError,
-        bulk::{Bulk, RowWrite},
+        bulk::RowStatement,
         store::{Row, Statement, Store, Value},
     },
 };
@@ -111,7 +111,7 @@ impl Asked {
     fn writes(&self) -> bool {
         match self {
             Asked::Query(..) => false,
-            Asked::RowsOf(bulk, ..) => bulk.key == 0,
+            Asked::RowsOf(asked, _) => asked.iter().any(|asked| asked.bulk.key == 0),
             Asked::Execute(..) | Asked::Write(..) => true,
         }
     }
@@ -122,10 +122,11 @@ impl Asked {
 struct Sorted {
     queries: Vec<(Statement, oneshot::Sender<Vec<Row>>)>,
     executes: Vec<(Vec<Statement>, oneshot::Sender<u64>)>,
-    rows: Vec<(usize, RowWrite)>,
+    rows: Vec<(usize, RowStatement)>,
     written: Vec<oneshot::Sender<()>>,
     lookups: Vec<Group>,
-    found: HashMap<(usize, usize), oneshot::Sender<Vec<Row>>>,
+    /// Who has asked which of the lookups.
+    asked: Vec<(usize, Vec<usize>, oneshot::Sender<Vec<Vec<Row>>>)>,
 }
 
 impl Sorted {
@@ -137,20 +138,21 @@ impl Sorted {
                 self.rows.extend(rows.into_iter().map(|row| (member, row)));
                 self.written.push(answer);
             }
-            Asked::RowsOf(bulk, values, answer) => {
-                let lookup = self.lookup(bulk);
-                self.lookups[lookup].add(member, values);
-                self.found.insert((lookup, member), answer);
+            Asked::RowsOf(asked, answer) => {
+                let lookups = asked.into_iter().map(|asked| self.look_up(member, asked)).collect();
+                self.asked.push((member, lookups, answer));
             }
         }
     }
 
-    fn lookup(&mut self, bulk: &'static Bulk) -> usize {
-        let known = self.lookups.iter().position(|group| std::ptr::eq(group.bulk, bulk));
-        known.unwrap_or_else(|| {
-            self.lookups.push(Group::new(bulk));
+    fn look_up(&mut self, member: usize, asked: RowStatement) -> usize {
+        let known = self.lookups.iter().position(|group| std::ptr::eq(group.bulk, asked.bulk));
+        let lookup = known.unwrap_or_else(|| {
+            self.lookups.push(Group::new(asked.bulk));
             self.lookups.len() - 1
-        })
+        });
+        self.lookups[lookup].add(member, asked.values);
+        lookup
     }
 }
 
@@ -161,7 +163,7 @@ async fn answer(
 ) -> Result<(), BatchFault> {
     let mut sorted = Sorted::default();
     asked.into_iter().for_each(|(member, asked)| sorted.add(member, asked));
-    let Sorted { queries, executes, rows, written, lookups, mut found } = sorted;
+    let Sorted { queries, executes, rows, written, lookups, asked } = sorted;
     let groups: Vec<_> = lookups.into_iter().chain(grouped(rows)).collect();
     let (rows, moved) = store.run_groups(&groups).await?;
     if !moved.is_empty() {
@@ -176,8 +178,9 @@ async fn answer(
         }
     }
     // A member that is gone needs no answer.
-    for (of, answer) in found.drain() {
-        let _ = answer.send(told.remove(&of).unwrap_or_default());
+    for (member, lookups, answer) in asked {
+        let found = lookups.into_iter().map(|lookup| told.remove(&(lookup, member)).unwrap_or_default());
+        let _ = answer.send(found.collect());
     }
     for answer in written {
         let _ = answer.send(());

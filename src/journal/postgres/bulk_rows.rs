@@ -2,7 +2,7 @@
 //! which they are run.
 
 use crate::journal::{
-    bulk::{Bulk, Kind, RowWrite},
+    bulk::{Bulk, Kind, RowStatement},
     store::Value,
 };
 use tokio_postgres::types::{ToSql, Type};
@@ -17,7 +17,7 @@ pub struct Group {
 }
 
 /// Each with its owner.
-pub fn grouped(rows: impl IntoIterator<Item = (usize, RowWrite)>) -> Vec<Group> {
+pub fn grouped(rows: impl IntoIterator<Item = (usize, RowStatement)>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (owner, row) in rows {
         match groups.iter_mut().find(|group| group.takes(&row)) {
@@ -39,17 +39,23 @@ impl Group {
         Self { bulk, columns: bulk.columns.iter().map(|_| Vec::new()).collect(), owners: Vec::new() }
     }
 
+    pub fn of_one(row: RowStatement) -> Self {
+        let mut group = Self::new(row.bulk);
+        group.add(0, row.values);
+        group
+    }
+
     pub fn add(&mut self, owner: usize, values: Vec<Value>) {
         self.owners.push(owner);
         self.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
     }
 
-    fn takes(&self, row: &RowWrite) -> bool {
+    fn takes(&self, row: &RowStatement) -> bool {
         std::ptr::eq(self.bulk, row.bulk) && (row.bulk.key == 0 || !self.means(row))
     }
 
     /// Whether it means the same row.
-    fn means(&self, row: &RowWrite) -> bool {
+    fn means(&self, row: &RowStatement) -> bool {
         let key = || self.columns.iter().zip(&row.values).take(self.bulk.key);
         (0..self.owners.len()).any(|index| key().all(|(column, value)| column.get(index) == Some(value)))
     }

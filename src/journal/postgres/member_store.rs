@@ -3,8 +3,8 @@
 use super::session::PostgresStore;
 use crate::journal::{
     JournalError,
-    bulk::{Bulk, RowWrite},
-    store::{Row, Statement, Store, Value},
+    bulk::RowStatement,
+    store::{Row, Statement, Store},
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -16,8 +16,8 @@ pub struct Round(Arc<Mutex<Vec<(usize, Asked)>>>);
 pub enum Asked {
     Query(Statement, oneshot::Sender<Vec<Row>>),
     Execute(Vec<Statement>, oneshot::Sender<u64>),
-    RowsOf(&'static Bulk, Vec<Value>, oneshot::Sender<Vec<Row>>),
-    Write(Vec<RowWrite>, oneshot::Sender<()>),
+    RowsOf(Vec<RowStatement>, oneshot::Sender<Vec<Vec<Row>>>),
+    Write(Vec<RowStatement>, oneshot::Sender<()>),
 }
 
 impl Round {
@@ -63,11 +63,11 @@ impl Store for MemberStore {
         self.round.ask(self.member, |answer| Asked::Execute(statements, answer)).await
     }
 
-    async fn rows_of(&mut self, bulk: &'static Bulk, values: Vec<Value>) -> Result<Vec<Row>, JournalError> {
-        self.round.ask(self.member, |answer| Asked::RowsOf(bulk, values, answer)).await
+    async fn rows_of(&mut self, asked: Vec<RowStatement>) -> Result<Vec<Vec<Row>>, JournalError> {
+        self.round.ask(self.member, |answer| Asked::RowsOf(asked, answer)).await
     }
 
-    async fn write(&mut self, rows: Vec<RowWrite>) -> Result<(), JournalError> {
+    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<(), JournalError> {
         self.round.ask(self.member, |answer| Asked::Write(rows, answer)).await
     }
 

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::journal::{
     JournalError,
-    bulk::{Bulk, ROW_VERSION, RowWrite},
-    store::{Row, Statement, Store, Value},
+    bulk::{ROW_VERSION, RowStatement},
+    store::{Row, Statement, Store},
 };
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesOrdered};
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
@@ -194,14 +194,12 @@ impl Store for PostgresStore<'_> {
         Ok(changed)
     }
 
-    async fn rows_of(&mut self, bulk: &'static Bulk, values: Vec<Value>) -> Result<Vec<Row>, JournalError> {
-        let mut group = Group::new(bulk);
-        group.add(0, values);
-        let (rows, _) = self.run_groups(&[group]).await?;
-        Ok(rows.into_iter().flatten().collect())
+    async fn rows_of(&mut self, asked: Vec<RowStatement>) -> Result<Vec<Vec<Row>>, JournalError> {
+        let groups: Vec<_> = asked.into_iter().map(Group::of_one).collect();
+        Ok(self.run_groups(&groups).await?.0)
     }
 
-    async fn write(&mut self, rows: Vec<RowWrite>) -> Result<(), JournalError> {
+    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<(), JournalError> {
         let groups = grouped(rows.into_iter().map(|row| (0, row)));
         let (_, moved) = self.run_groups(&groups).await?;
         if moved.is_empty() {

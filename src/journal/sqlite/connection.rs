@@ -4,7 +4,7 @@ use crate::{
     failpoints::{self, Failpoint},
     journal::{
         JournalError,
-        bulk::{Bulk, RowWrite},
+        bulk::RowStatement,
         store::{Row, Statement, Store, Value},
     },
 };
@@ -147,13 +147,13 @@ impl Store for SqliteStore<'_> {
 
     fn rows_of(
         &mut self,
-        bulk: &'static Bulk,
-        values: Vec<Value>,
-    ) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send {
-        ready(self.query_now(&bulk.one, &values).map_err(failed))
+        asked: Vec<RowStatement>,
+    ) -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send {
+        let found = asked.iter().map(|asked| self.query_now(&asked.bulk.one, &asked.values));
+        ready(found.collect::<Result<_, _>>().map_err(failed))
     }
 
-    fn write(&mut self, rows: Vec<RowWrite>) -> impl Future<Output = Result<(), JournalError>> + Send {
+    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<(), JournalError>> + Send {
         ready(rows.iter().try_for_each(|row| self.write_now(row)))
     }
 
@@ -179,7 +179,7 @@ impl SqliteStore<'_> {
         Ok(self.bound(sql, values)?.raw_execute()? as u64)
     }
 
-    fn write_now(&self, row: &RowWrite) -> Result<(), JournalError> {
+    fn write_now(&self, row: &RowStatement) -> Result<(), JournalError> {
         match self.execute_now(&row.bulk.one, &row.values).map_err(failed)? {
             0 if row.bulk.is_guarded => Err(JournalError::Corrupt("a row that was just read is not there".into())),
             _ => Ok(()),
