@@ -1,6 +1,6 @@
 //! Statements about one row of a table, written once for both databases: SQLite runs one for each row, PostgreSQL one for many.
 
-use super::store::Value;
+use super::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -25,6 +25,7 @@ mod rows;
 mod side_rows;
 pub mod sqlite;
 mod store;
+mod value;
 
 use continuity::Continuity;
 pub use continuity::{Known, Left};

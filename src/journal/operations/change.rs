@@ -1,18 +1,18 @@
 //! Events of one submission come in; the changes of its state and all rows beside it go into the journal.
 
-use super::{Access, Operation, change_rows::Written, reading::TIMELINE_OF};
-use crate::domain::{
-    AgencyName, Change, Effect, Facts, Forbidden, OfficeName, Priority, Progress, ServiceName, StateName, SubmissionId,
-    TraceParent, apply, whole_microseconds,
+use super::{
+    Access, Operation,
+    change_rows::Written,
+    reading::TIMELINE_OF,
+    standing::{STANDING_OF, Standing},
 };
+use crate::domain::{Change, Forbidden, Progress, SubmissionId, apply, whole_microseconds};
 use crate::journal::{
     Entry, JournalError, Moved, SideRows,
-    bulk::{Bulk, Kind, ROW_VERSION, RowStatement},
+    bulk::RowStatement,
     rows, side_rows,
     store::{Row, Statement, Store, statement, storable, values},
 };
-use jiff::Timestamp;
-use std::sync::LazyLock;
 
 pub struct RecordChanges {
     pub id: SubmissionId,
@@ -86,65 +86,6 @@ impl Operation for RecordWhole {
         let before = found.flatten().map(rows::change).collect::<Result<Vec<_>, _>>()?;
         let decided = self.0.decide(store, standing).await?;
         Ok(decided.map(|(moved, new)| (moved, before.into_iter().chain(new).collect())))
-    }
-}
-
-/// The columns of a [`Standing`], which the version of its row follows.
-const STANDING: &str = "id, office, agency, service, priority, trace, notify, state_data, attempts, tries, in_doubt, \
-                        waiting_since, effect, erased_at, expires_at";
-
-static STANDING_OF: LazyLock<Bulk> = LazyLock::new(|| Bulk {
-    many: format!("SELECT {STANDING}, {ROW_VERSION} FROM submissions WHERE id = ANY($1)"),
-    ..Bulk::select(&format!("SELECT {STANDING}, '' FROM submissions"), &[("id", Kind::Id)], "")
-});
-
-/// What a [`Standing`] is read from.
-pub fn standing<S: Store>() -> String {
-    format!("{STANDING}, {}", S::ROW_VERSION)
-}
-
-/// What a change has to know about its submission.
-pub struct Standing {
-    pub id: SubmissionId,
-    pub(super) office: OfficeName,
-    pub(super) agency: AgencyName,
-    service: ServiceName,
-    pub(super) priority: Priority,
-    pub(super) trace: TraceParent,
-    pub(super) notify: bool,
-    pub progress: Progress,
-    pub effect: Effect,
-    pub(super) erased_at: Option<Timestamp>,
-    expires_at: Timestamp,
-    /// Of the row that it was read from: what is decided by it is void once the row has changed.
-    pub(super) version: String,
-}
-
-impl Standing {
-    pub fn read(mut row: Row) -> Result<Self, JournalError> {
-        Ok(Self {
-            id: row.id()?,
-            office: rows::parsed(&mut row)?,
-            agency: rows::parsed(&mut row)?,
-            service: rows::parsed(&mut row)?,
-            priority: rows::priority(&mut row)?,
-            trace: rows::trace(&mut row)?,
-            notify: row.flag()?,
-            progress: rows::progress(&mut row)?,
-            effect: rows::effect(&mut row)?,
-            erased_at: row.optional_time()?,
-            expires_at: row.time()?,
-            version: row.text()?,
-        })
-    }
-
-    fn moved(self, entered: Vec<StateName>) -> Moved {
-        let Self { id: submission, office, agency, service, trace, progress, .. } = self;
-        Moved { submission, office, agency, service, trace, progress, entered }
-    }
-
-    fn facts(&self, at: Timestamp) -> Facts {
-        Facts { effect: self.effect, is_erased: self.erased_at.is_some(), is_overdue: at >= self.expires_at }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rows of a change: what the transition table has made of each event comes in, what has to be written for all of them goes
 //! out.
 
-use super::change::Standing;
+use super::standing::Standing;
 use crate::domain::{AttemptOutcome, Change, Event, Priority, Progress, State, StateName, SubmissionId};
 use crate::journal::{
     Entry, JournalError, SideRows,

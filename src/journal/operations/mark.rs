@@ -2,8 +2,9 @@
 
 use super::{
     Access, CHUNK_ROWS, Operation,
-    change::{Standing, change, standing},
+    change::change,
     outbox::id_list,
+    standing::{Standing, standing},
 };
 use crate::domain::{Effect, Event, JournalMark, Mark, StateName, SubmissionId};
 use crate::journal::{

@@ -13,6 +13,7 @@ mod probe;
 mod reading;
 mod retention;
 mod schedule;
+mod standing;
 mod wait;
 mod wake;
 

@@ -2,7 +2,8 @@
 
 use super::{
     Access, Operation,
-    change::{Standing, change, standing},
+    change::change,
+    standing::{Standing, standing},
 };
 use crate::domain::{Event, SubmissionId};
 use crate::journal::{

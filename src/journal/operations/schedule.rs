@@ -2,7 +2,8 @@
 
 use super::{
     Access, Operation,
-    change::{Standing, change, standing},
+    change::change,
+    standing::{Standing, standing},
 };
 use crate::domain::{AgencyName, Event, StateName};
 use crate::journal::{

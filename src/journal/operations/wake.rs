@@ -5,9 +5,10 @@
 
 use super::{
     Access, Operation,
-    change::{Standing, change, standing},
+    change::change,
     change_rows::END_WAITING,
     outbox::id_list,
+    standing::{Standing, standing},
 };
 use crate::domain::{AgencyName, Event, OfficeName, SubmissionId};
 use crate::journal::{

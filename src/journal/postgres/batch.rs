@@ -125,8 +125,14 @@ struct Sorted {
     rows: Vec<(usize, RowStatement)>,
     written: Vec<oneshot::Sender<()>>,
     lookups: Vec<Group>,
-    /// Who has asked which of the lookups.
-    asked: Vec<(usize, Vec<usize>, oneshot::Sender<Vec<Vec<Row>>>)>,
+    asked: Vec<AskedRows>,
+}
+
+/// Which of the lookups a member has asked.
+struct AskedRows {
+    member: usize,
+    lookups: Vec<usize>,
+    answer: oneshot::Sender<Vec<Vec<Row>>>,
 }
 
 impl Sorted {
@@ -140,7 +146,7 @@ impl Sorted {
             }
             Asked::RowsOf(asked, answer) => {
                 let lookups = asked.into_iter().map(|asked| self.look_up(member, asked)).collect();
-                self.asked.push((member, lookups, answer));
+                self.asked.push(AskedRows { member, lookups, answer });
             }
         }
     }
@@ -178,7 +184,7 @@ async fn answer(
         }
     }
     // A member that is gone needs no answer.
-    for (member, lookups, answer) in asked {
+    for AskedRows { member, lookups, answer } in asked {
         let found = lookups.into_iter().map(|lookup| told.remove(&(lookup, member)).unwrap_or_default());
         let _ = answer.send(found.collect());
     }

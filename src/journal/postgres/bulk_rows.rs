@@ -114,6 +114,6 @@ mod tests {
         let groups = grouped(rows.into_iter().enumerate());
         let owners: Vec<_> = groups.iter().map(|group| group.owners.clone()).collect();
         assert_eq!(owners, [vec![5], vec![1, 2], vec![0, 3], vec![4]]);
-        assert_eq!(groups[2].owners_without(&values![two]), [0]);
+        assert_eq!(groups[2].owners_without(&[Value::from(two)]), [0]);
     }
 }

@@ -1,11 +1,11 @@
 //! What becomes of a batch: it is committed and its members are answered, or they are done apart.
 
 use super::{
-    OPERATION_TIMEOUT, Shared,
     batch::{BatchFault, End, Member, run_together},
-    begin,
     failure::Failure,
     session::{PostgresStore, Session},
+    shared::{OPERATION_TIMEOUT, Shared},
+    transaction::begin,
 };
 use crate::failpoints::{self, Failpoint};
 use std::sync::Arc;
@@ -30,16 +30,12 @@ type Failed = (Failure, bool);
 /// Commits as many of them together as can be, and answers all.
 pub async fn commit(shared: Arc<Shared>, mut batch: Batch) {
     while !batch.is_empty() {
-        let end = match try_commit(&shared, &mut batch).await {
-            Outcome::SpoiltBy(members) => {
-                batch = without(batch, &members);
-                continue;
-            }
-            Outcome::Committed => answer(batch, End::Committed),
-            Outcome::RolledBack => answer(batch, End::Apart),
-            Outcome::Unknown(why) => answer(batch, End::Failed(&why)),
-        };
-        return end;
+        match try_commit(&shared, &mut batch).await {
+            Outcome::SpoiltBy(members) => batch = without(batch, &members),
+            Outcome::Committed => return answer(batch, End::Committed),
+            Outcome::RolledBack => return answer(batch, End::Apart),
+            Outcome::Unknown(why) => return answer(batch, End::Failed(&why)),
+        }
     }
 }
 

@@ -12,8 +12,10 @@ mod passfile;
 mod passwords;
 mod pool;
 mod server;
+mod shared;
 mod session;
 mod session_settings;
+mod transaction;
 mod unusable;
 mod value;
 mod writer;
@@ -22,25 +24,25 @@ use super::{
     Continuity, JournalError,
     database::Database,
     migrations::migrate,
-    operations::{self as op, Access, Operation},
+    operations::{Access, Operation},
     store::{Store, statement, values},
 };
-use crate::failpoints::{self, Failpoint};
 use address::Address;
 use connector::Connector;
 use failure::Failure;
 use passwords::Passwords;
 use pool::Sessions;
 pub use server::{Files, Server, ServerFault};
-use session::{PostgresStore, Session, Way};
+use session::{PostgresStore, Session};
 use session_settings as settings;
+use shared::{OPERATION_TIMEOUT, Shared};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio_postgres::{Client, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use transaction::{begin, carry_out};
 use writer::{Gathered, LANES, Writer};
 
 const MIGRATIONS: &[&str] = &[
@@ -57,8 +59,6 @@ const MIGRATIONS: &[&str] = &[
 ];
 /// Connections for operations that are done alone. Batches have their own.
 const SESSIONS: usize = 13;
-/// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
 /// The same for one that was void because others have changed its submission meanwhile: each time one of them has succeeded.
@@ -78,15 +78,6 @@ pub struct PostgresJournal {
     /// The last change of each kind that the server refused for a reason that lasts: a probe, and changes of other kinds, may
     /// still be let through.
     refused: Mutex<BTreeMap<Kind, (Instant, String)>>,
-}
-
-/// What the journal and its writer work with.
-struct Shared {
-    /// For operations that are done alone.
-    sessions: Sessions,
-    /// For batches.
-    lanes: Sessions,
-    continuity: Continuity,
 }
 
 impl PostgresJournal {
@@ -119,7 +110,7 @@ impl PostgresJournal {
             lanes: Sessions::new(connector(for_batches), LANES)?,
             continuity: Continuity::default(),
         });
-        shared.prepare_schema(schema.as_deref()).await?;
+        prepare_schema(&shared.sessions, schema.as_deref()).await?;
         let of_writer = shared.clone();
         let writer = Writer::start(move |batch| Box::pin(gathering::commit(of_writer.clone(), batch)));
         Ok(Self { shared, writer: Some(writer), refused: Mutex::default() })
@@ -132,32 +123,13 @@ impl PostgresJournal {
     }
 }
 
-impl Shared {
-    async fn prepare_schema(&self, schema: Option<&str>) -> Result<(), JournalError> {
-        let mut held = self.sessions.take().await.map_err(|failure| failure.error)?;
-        let session = held.session()?;
-        let host = session.host.clone();
-        migrate_session(session, schema).await.map_err(|failure| failure.at(&host).error)?;
-        held.give_back();
-        Ok(())
-    }
-
-    /// A session that is new is compared with what is known: a standby that has taken over may know less.
-    async fn compare(&self, session: &mut Session) -> Result<(), Failure> {
-        if session.is_compared {
-            return Ok(());
-        }
-        if let Some(known) = self.continuity.known() {
-            let newest = known.newest.clone();
-            let found = match carry_out(session, &op::Recognise(known)).await? {
-                (_, Some(done_until)) => carry_out(session, &op::CallEarlier { done_until }).await?,
-                (found, None) => found,
-            };
-            self.continuity.compare(&newest, &found);
-        }
-        session.is_compared = true;
-        Ok(())
-    }
+async fn prepare_schema(sessions: &Sessions, schema: Option<&str>) -> Result<(), JournalError> {
+    let mut held = sessions.take().await.map_err(|failure| failure.error)?;
+    let session = held.session()?;
+    let host = session.host.clone();
+    migrate_session(session, schema).await.map_err(|failure| failure.at(&host).error)?;
+    held.give_back();
+    Ok(())
 }
 
 impl Database for PostgresJournal {
@@ -284,32 +256,4 @@ async fn check_encoding<S: Store>(store: &mut S) -> Result<(), Failure> {
         "the database {database} is encoded in {encoding}, which lacks most letters, and the journal needs UTF8: make one with \
          `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, and name it in the journal's URL"
     )))
-}
-
-/// Behind a pooler, the settings hold for this transaction.
-async fn begin<'a>(client: &'a mut Client, way: &Way) -> Result<Transaction<'a>, Failure> {
-    let before_committing = |error: tokio_postgres::Error| Failure::of(&error, false);
-    let transaction = client.transaction().await.map_err(before_committing)?;
-    if let Way::Pooler(prelude) = way {
-        transaction.batch_execute(prelude).await.map_err(before_committing)?;
-    }
-    Ok(transaction)
-}
-
-async fn carry_out<O: Operation>(session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
-    let Session { client, way, .. } = session;
-    if O::ACCESS == Access::Read && matches!(way, Way::Direct(_)) {
-        return run(operation, PostgresStore::new(client, way)).await;
-    }
-    let transaction = begin(client, way).await?;
-    let output = run(operation, PostgresStore::new(transaction.client(), way)).await?;
-    failpoints::hit(Failpoint::PostgresCommitting);
-    transaction.commit().await.map_err(|error| Failure::of(&error, true))?;
-    failpoints::hit(Failpoint::PostgresCommitted);
-    Ok(output)
-}
-
-async fn run<O: Operation>(operation: &O, mut store: PostgresStore<'_>) -> Result<O::Output, Failure> {
-    let outcome = operation.run(&mut store).await;
-    outcome.map_err(|error| Failure { error, finding: store.finding })
 }

@@ -11,7 +11,7 @@ use crate::journal::{
     store::{Row, Statement, Store},
 };
 use futures_util::{StreamExt, future::try_join_all, stream::FuturesOrdered};
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -42,7 +42,7 @@ pub enum Way {
 }
 
 /// Statements that the server knows by a name.
-pub type Prepared = HashMap<Cow<'static, str>, tokio_postgres::Statement>;
+pub type Prepared = HashMap<String, tokio_postgres::Statement>;
 
 impl Session {
     pub fn new(client: Client, way: Way, host: Arc<str>, reader: JoinHandle<()>) -> Self {
@@ -80,10 +80,7 @@ impl<'a> PostgresStore<'a> {
     }
 
     /// `None`: it is sent without a name.
-    async fn prepared(
-        &mut self,
-        sql: &Cow<'static, str>,
-    ) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
+    async fn prepared(&mut self, sql: &str) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
         let Some(known) = &mut self.prepared else { return Ok(None) };
         if let Some(prepared) = known.get(sql) {
             return Ok(Some(prepared.clone()));
@@ -92,7 +89,7 @@ impl<'a> PostgresStore<'a> {
             return Ok(None);
         }
         let prepared = self.client.prepare(sql).await?;
-        known.insert(sql.clone(), prepared.clone());
+        known.insert(sql.to_owned(), prepared.clone());
         Ok(Some(prepared))
     }
 
@@ -134,8 +131,8 @@ impl<'a> PostgresStore<'a> {
         for together in groups.chunks(PIPELINE_STATEMENTS) {
             let mut prepared = Vec::with_capacity(together.len());
             for group in together {
-                let many = Cow::Borrowed(group.bulk.many.as_str());
-                prepared.push(self.prepared(&many).await.map_err(|error| self.noted(&error))?);
+                let found = self.prepared(&group.bulk.many).await;
+                prepared.push(found.map_err(|error| self.noted(&error))?);
             }
             let client = self.client;
             let sent = prepared.into_iter().zip(together);
