@@ -3,7 +3,7 @@
 use super::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnType {
     Id,
     Whole,
     Flag,
@@ -13,7 +13,7 @@ pub enum Kind {
 }
 
 /// The values of a row, in their order.
-pub type Columns = &'static [(&'static str, Kind)];
+pub type Columns = &'static [(&'static str, ColumnType)];
 
 /// When a statement runs among those that are sent together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +116,10 @@ impl Bulk {
         Self { many, turn: Turn::First, is_guarded: true, ..self }
     }
 
+    pub fn writes(&self) -> bool {
+        !self.one.starts_with("SELECT")
+    }
+
     pub fn at(self, turn: Turn) -> Self {
         Self { turn, ..self }
     }
@@ -138,20 +142,20 @@ fn rows(columns: Columns) -> String {
     format!("unnest({})", listed(columns, |index, (_, kind)| format!("CAST(${index} AS {})", kind.array())))
 }
 
-fn listed(columns: Columns, each: impl Fn(usize, (&'static str, Kind)) -> String) -> String {
+fn listed(columns: Columns, each: impl Fn(usize, (&'static str, ColumnType)) -> String) -> String {
     let each = columns.iter().enumerate().map(|(index, column)| each(index + 1, *column));
     each.collect::<Vec<_>>().join(", ")
 }
 
-impl Kind {
+impl ColumnType {
     fn array(self) -> &'static str {
         match self {
-            Kind::Id => "uuid[]",
-            Kind::Whole => "bigint[]",
-            Kind::Flag => "boolean[]",
-            Kind::Text => "text[]",
-            Kind::Json => "json[]",
-            Kind::Bytes => "bytea[]",
+            ColumnType::Id => "uuid[]",
+            ColumnType::Whole => "bigint[]",
+            ColumnType::Flag => "boolean[]",
+            ColumnType::Text => "text[]",
+            ColumnType::Json => "json[]",
+            ColumnType::Bytes => "bytea[]",
         }
     }
 }
@@ -160,8 +164,9 @@ impl Kind {
 mod tests {
     use super::*;
 
-    const KEY: Columns = &[("submission", Kind::Id)];
-    const ROW: Columns = &[("submission", Kind::Id), ("due_at", Kind::Whole), ("version", Kind::Text)];
+    const KEY: Columns = &[("submission", ColumnType::Id)];
+    const ROW: Columns =
+        &[("submission", ColumnType::Id), ("due_at", ColumnType::Whole), ("version", ColumnType::Text)];
 
     #[test]
     fn a_statement_about_one_row_says_the_same_about_many() {

@@ -24,7 +24,7 @@ pub trait Store: Send {
     const IN_TURN: &'static str;
     /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
     const IDS: &'static str;
-    /// A column of every table: text that is another one after each change of the row.
+    /// A column of every table: text by which a row is known again that somebody else has changed since it was read.
     const ROW_VERSION: &'static str;
 
     fn query(&mut self, statement: Statement) -> impl Future<Output = Result<Vec<Row>, JournalError>> + Send;

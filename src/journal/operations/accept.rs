@@ -4,7 +4,7 @@ use super::{Access, Operation, change_rows::ADD_CHANGE};
 use crate::domain::{Actor, OfficeName, Priority, Progress, Submission, SubmissionId};
 use crate::journal::{
     Acceptance, IdempotencyKey, JournalError,
-    bulk::{Bulk, Kind, RowStatement, Turn},
+    bulk::{Bulk, ColumnType, RowStatement, Turn},
     rows,
     store::{Store, Value, statement, values},
 };
@@ -21,54 +21,54 @@ pub struct Accept {
 /// Whose row comes back has the key.
 static TAKE_KEY: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("office", Kind::Text),
-        ("key", Kind::Text),
-        ("body_sha256", Kind::Bytes),
-        ("submission", Kind::Id),
-        ("used_at", Kind::Whole),
+        ("office", ColumnType::Text),
+        ("key", ColumnType::Text),
+        ("body_sha256", ColumnType::Bytes),
+        ("submission", ColumnType::Id),
+        ("used_at", ColumnType::Whole),
     ];
     Bulk::insert("idempotency_keys", columns, "ON CONFLICT DO NOTHING RETURNING submission")
 });
 
 static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("id", Kind::Id),
-        ("office", Kind::Text),
-        ("service", Kind::Text),
-        ("agency", Kind::Text),
-        ("effect", Kind::Text),
-        ("priority", Kind::Text),
-        ("accepted_at", Kind::Whole),
-        ("expires_at", Kind::Whole),
-        ("trace", Kind::Text),
-        ("notify", Kind::Flag),
-        ("body", Kind::Json),
-        ("state", Kind::Text),
-        ("state_data", Kind::Json),
-        ("attempts", Kind::Whole),
-        ("tries", Kind::Whole),
-        ("in_doubt", Kind::Flag),
-        ("changed_at", Kind::Whole),
+        ("id", ColumnType::Id),
+        ("office", ColumnType::Text),
+        ("service", ColumnType::Text),
+        ("agency", ColumnType::Text),
+        ("effect", ColumnType::Text),
+        ("priority", ColumnType::Text),
+        ("accepted_at", ColumnType::Whole),
+        ("expires_at", ColumnType::Whole),
+        ("trace", ColumnType::Text),
+        ("notify", ColumnType::Flag),
+        ("body", ColumnType::Json),
+        ("state", ColumnType::Text),
+        ("state_data", ColumnType::Json),
+        ("attempts", ColumnType::Whole),
+        ("tries", ColumnType::Whole),
+        ("in_doubt", ColumnType::Flag),
+        ("changed_at", ColumnType::Whole),
     ];
     Bulk::insert("submissions", columns, "").at(Turn::First)
 });
 
 static ADD_TO_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("submission", Kind::Id),
-        ("agency", Kind::Text),
-        ("office", Kind::Text),
-        ("urgent", Kind::Flag),
-        ("trace", Kind::Text),
-        ("added_at", Kind::Whole),
-        ("not_before", Kind::Whole),
-        ("claimed_until", Kind::Whole),
+        ("submission", ColumnType::Id),
+        ("agency", ColumnType::Text),
+        ("office", ColumnType::Text),
+        ("urgent", ColumnType::Flag),
+        ("trace", ColumnType::Text),
+        ("added_at", ColumnType::Whole),
+        ("not_before", ColumnType::Whole),
+        ("claimed_until", ColumnType::Whole),
     ];
     Bulk::insert("outbox", columns, "")
 });
 
 static USE_ATTACHMENT: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = &[("attachment", Kind::Id), ("submission", Kind::Id)];
+    let columns = &[("attachment", ColumnType::Id), ("submission", ColumnType::Id)];
     Bulk::insert("attachment_uses", columns, "ON CONFLICT DO NOTHING")
 });
 

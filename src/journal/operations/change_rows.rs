@@ -5,7 +5,7 @@ use super::standing::Standing;
 use crate::domain::{AttemptOutcome, Change, Event, Priority, Progress, State, StateName, SubmissionId};
 use crate::journal::{
     Entry, JournalError, SideRows,
-    bulk::{Bulk, Kind, RowStatement, Turn},
+    bulk::{Bulk, ColumnType, RowStatement, Turn},
     rows, side_rows,
     store::{Value, values},
 };
@@ -23,21 +23,21 @@ pub struct Written {
     has_new_content: bool,
 }
 
-const SUBMISSION: &[(&str, Kind)] = &[("submission", Kind::Id)];
+const SUBMISSION: &[(&str, ColumnType)] = &[("submission", ColumnType::Id)];
 
 static UPDATE_PROGRESS: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("id", Kind::Id),
-        ("state", Kind::Text),
-        ("state_data", Kind::Json),
-        ("attempts", Kind::Whole),
-        ("tries", Kind::Whole),
-        ("in_doubt", Kind::Flag),
-        ("due_at", Kind::Whole),
-        ("changed_at", Kind::Whole),
-        ("waiting_since", Kind::Whole),
-        ("erased_at", Kind::Whole),
-        ("version", Kind::Text),
+        ("id", ColumnType::Id),
+        ("state", ColumnType::Text),
+        ("state_data", ColumnType::Json),
+        ("attempts", ColumnType::Whole),
+        ("tries", ColumnType::Whole),
+        ("in_doubt", ColumnType::Flag),
+        ("due_at", ColumnType::Whole),
+        ("changed_at", ColumnType::Whole),
+        ("waiting_since", ColumnType::Whole),
+        ("erased_at", ColumnType::Whole),
+        ("version", ColumnType::Text),
     ];
     let assigned = "state = {state}, state_data = {state_data}, attempts = {attempts}, tries = {tries}, \
                     in_doubt = {in_doubt}, due_at = {due_at}, changed_at = {changed_at}, \
@@ -47,25 +47,25 @@ static UPDATE_PROGRESS: LazyLock<Bulk> = LazyLock::new(|| {
 
 pub static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("submission", Kind::Id),
-        ("at", Kind::Whole),
-        ("from_state", Kind::Text),
-        ("to_state", Kind::Text),
-        ("cause", Kind::Text),
-        ("actor", Kind::Text),
+        ("submission", ColumnType::Id),
+        ("at", ColumnType::Whole),
+        ("from_state", ColumnType::Text),
+        ("to_state", ColumnType::Text),
+        ("cause", ColumnType::Text),
+        ("actor", ColumnType::Text),
     ];
     Bulk::insert("changes", columns, "")
 });
 
 static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("submission", Kind::Id),
-        ("agency", Kind::Text),
-        ("office", Kind::Text),
-        ("urgent", Kind::Flag),
-        ("trace", Kind::Text),
-        ("added_at", Kind::Whole),
-        ("not_before", Kind::Whole),
+        ("submission", ColumnType::Id),
+        ("agency", ColumnType::Text),
+        ("office", ColumnType::Text),
+        ("urgent", ColumnType::Flag),
+        ("trace", ColumnType::Text),
+        ("added_at", ColumnType::Whole),
+        ("not_before", ColumnType::Whole),
     ];
     let as_new = "ON CONFLICT (submission) DO UPDATE SET added_at = excluded.added_at, not_before = excluded.not_before, \
                   claimed_until = NULL";
@@ -75,7 +75,12 @@ static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
 static LEAVE_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| Bulk::delete("outbox", SUBMISSION));
 
 static BEGIN_WAITING: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = &[("submission", Kind::Id), ("agency", Kind::Text), ("office", Kind::Text), ("since", Kind::Whole)];
+    let columns = &[
+        ("submission", ColumnType::Id),
+        ("agency", ColumnType::Text),
+        ("office", ColumnType::Text),
+        ("since", ColumnType::Whole),
+    ];
     let as_new = "ON CONFLICT (submission) DO UPDATE SET since = excluded.since";
     Bulk::insert("waiting_for_agencies", columns, as_new).keyed(1)
 });
@@ -84,15 +89,15 @@ pub static END_WAITING: LazyLock<Bulk> = LazyLock::new(|| Bulk::delete("waiting_
 
 static ADD_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("submission", Kind::Id),
-        ("number", Kind::Whole),
-        ("begun_at", Kind::Whole),
-        ("ended_at", Kind::Whole),
-        ("outcome", Kind::Json),
-        ("http_status", Kind::Whole),
-        ("truncated", Kind::Flag),
-        ("sent", Kind::Bytes),
-        ("received", Kind::Bytes),
+        ("submission", ColumnType::Id),
+        ("number", ColumnType::Whole),
+        ("begun_at", ColumnType::Whole),
+        ("ended_at", ColumnType::Whole),
+        ("outcome", ColumnType::Json),
+        ("http_status", ColumnType::Whole),
+        ("truncated", ColumnType::Flag),
+        ("sent", ColumnType::Bytes),
+        ("received", ColumnType::Bytes),
     ];
     Bulk::insert("attempts", columns, "")
 });
@@ -101,15 +106,15 @@ static ADD_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
 /// record of them is there and has none.
 static END_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("submission", Kind::Id),
-        ("number", Kind::Whole),
-        ("ended_at", Kind::Whole),
-        ("outcome", Kind::Json),
-        ("http_status", Kind::Whole),
-        ("truncated", Kind::Flag),
-        ("sent", Kind::Bytes),
-        ("received", Kind::Bytes),
-        ("none", Kind::Bytes),
+        ("submission", ColumnType::Id),
+        ("number", ColumnType::Whole),
+        ("ended_at", ColumnType::Whole),
+        ("outcome", ColumnType::Json),
+        ("http_status", ColumnType::Whole),
+        ("truncated", ColumnType::Flag),
+        ("sent", ColumnType::Bytes),
+        ("received", ColumnType::Bytes),
+        ("none", ColumnType::Bytes),
     ];
     let assigned = "ended_at = {ended_at}, outcome = {outcome}, http_status = COALESCE({http_status}, it.http_status), \
                     truncated = (it.truncated OR {truncated}), \
@@ -121,13 +126,13 @@ static END_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
 
 static ADD_NOTICE: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
-        ("id", Kind::Id),
-        ("office", Kind::Text),
-        ("submission", Kind::Id),
-        ("state", Kind::Text),
-        ("happened_at", Kind::Whole),
-        ("due_at", Kind::Whole),
-        ("tries", Kind::Whole),
+        ("id", ColumnType::Id),
+        ("office", ColumnType::Text),
+        ("submission", ColumnType::Id),
+        ("state", ColumnType::Text),
+        ("happened_at", ColumnType::Whole),
+        ("due_at", ColumnType::Whole),
+        ("tries", ColumnType::Whole),
     ];
     Bulk::insert("notices", columns, "")
 });

@@ -4,7 +4,7 @@ use super::{Access, Operation};
 use crate::domain::{Attempt, Change, IdPart, StateName, SubmissionId};
 use crate::journal::{
     JournalError, ListFilter, Record, StateCount,
-    bulk::{Bulk, Kind},
+    bulk::{Bulk, ColumnType},
     rows,
     store::{Statement, Store, Value, statement, values},
 };
@@ -106,7 +106,7 @@ pub struct Timeline(pub SubmissionId);
 
 pub(super) static TIMELINE_OF: LazyLock<Bulk> = LazyLock::new(|| {
     let selected = "SELECT submission, at, from_state, to_state, cause, actor FROM changes";
-    Bulk::select(selected, &[("submission", Kind::Id)], "ORDER BY submission, id")
+    Bulk::select(selected, &[("submission", ColumnType::Id)], "ORDER BY submission, id")
 });
 
 impl Operation for Timeline {

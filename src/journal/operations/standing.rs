@@ -5,7 +5,7 @@ use crate::domain::{
 };
 use crate::journal::{
     JournalError, Moved,
-    bulk::{Bulk, Kind, ROW_VERSION},
+    bulk::{Bulk, ColumnType, ROW_VERSION},
     rows,
     store::{Row, Store},
 };
@@ -18,7 +18,7 @@ const STANDING: &str = "id, office, agency, service, priority, trace, notify, st
 
 pub static STANDING_OF: LazyLock<Bulk> = LazyLock::new(|| Bulk {
     many: format!("SELECT {STANDING}, {ROW_VERSION} FROM submissions WHERE id = ANY($1)"),
-    ..Bulk::select(&format!("SELECT {STANDING}, '' FROM submissions"), &[("id", Kind::Id)], "")
+    ..Bulk::select(&format!("SELECT {STANDING}, '' FROM submissions"), &[("id", ColumnType::Id)], "")
 });
 
 /// What a [`Standing`] is read from.

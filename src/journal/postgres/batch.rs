@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use std::{
     collections::HashMap,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
 };
 use tokio::{sync::oneshot, task::unconstrained};
@@ -25,6 +26,8 @@ use tokio::{sync::oneshot, task::unconstrained};
 /// An operation in a batch. It may be run again after its transaction was rolled back.
 pub trait Member: Send {
     fn submission(&self) -> SubmissionId;
+    /// Nobody waits for it any more.
+    fn is_given_up(&self) -> bool;
     /// Whether it has come to what may be committed.
     fn run(&mut self, store: MemberStore) -> BoxFuture<'_, bool>;
     fn answer(self: Box<Self>, end: End<'_>);
@@ -61,12 +64,13 @@ pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresS
     let of_submission: Vec<_> = of_submission.collect();
     let running = members.iter_mut().enumerate();
     let running = running.map(|(member, it)| Some(it.run(MemberStore { member, round: round.clone() })));
-    let mut running = Running { members: running.collect(), failed: Vec::new() };
+    let mut running = Running { members: running.collect(), failed: Vec::new(), panicked: Vec::new() };
     let mut have_written = Vec::new();
     loop {
         // Without tokio's budget, which would let a member wait that has its answer.
         unconstrained(poll_fn(|context| running.poll(context))).await;
-        let spoilt: Vec<_> = running.failed.drain(..).filter(|member| have_written.contains(member)).collect();
+        let half_done = running.failed.drain(..).filter(|member| have_written.contains(member));
+        let spoilt: Vec<_> = half_done.chain(running.panicked.drain(..)).collect();
         if !spoilt.is_empty() {
             return Err(BatchFault::Members(spoilt));
         }
@@ -83,16 +87,20 @@ pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresS
 struct Running<'a> {
     members: Vec<Option<BoxFuture<'a, bool>>>,
     failed: Vec<usize>,
+    panicked: Vec<usize>,
 }
 
 impl Running<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for (index, slot) in self.members.iter_mut().enumerate() {
             let Some(member) = slot else { continue };
-            if let Poll::Ready(is_good) = member.as_mut().poll(context) {
-                *slot = None;
-                self.failed.extend((!is_good).then_some(index));
+            match catch_unwind(AssertUnwindSafe(|| member.as_mut().poll(context))) {
+                Ok(Poll::Pending) => continue,
+                Ok(Poll::Ready(is_good)) => self.failed.extend((!is_good).then_some(index)),
+                // It panics once more when it is done apart, and harms no other.
+                Err(_) => self.panicked.push(index),
             }
+            *slot = None;
         }
         Poll::Ready(())
     }
@@ -110,9 +118,9 @@ impl Running<'_> {
 impl Asked {
     fn writes(&self) -> bool {
         match self {
-            Asked::Query(..) => false,
-            Asked::RowsOf(asked, _) => asked.iter().any(|asked| asked.bulk.key == 0),
-            Asked::Execute(..) | Asked::Write(..) => true,
+            Asked::RowsOf(asked, _) => asked.iter().any(|asked| asked.bulk.writes()),
+            // A query may write as well.
+            Asked::Query(..) | Asked::Execute(..) | Asked::Write(..) => true,
         }
     }
 }
@@ -171,9 +179,9 @@ async fn answer(
     asked.into_iter().for_each(|(member, asked)| sorted.add(member, asked));
     let Sorted { queries, executes, rows, written, lookups, asked } = sorted;
     let groups: Vec<_> = lookups.into_iter().chain(grouped(rows)).collect();
-    let (rows, moved) = store.run_groups(&groups).await?;
-    if !moved.is_empty() {
-        return Err(BatchFault::Members(moved));
+    let (rows, outdated) = store.run_groups(&groups).await?;
+    if !outdated.is_empty() {
+        return Err(BatchFault::Members(outdated));
     }
     let mut told: HashMap<(usize, usize), Vec<Row>> = HashMap::new();
     for (lookup, rows) in rows.into_iter().enumerate() {

@@ -2,7 +2,7 @@
 //! which they are run.
 
 use crate::journal::{
-    bulk::{Bulk, Kind, RowStatement},
+    bulk::{Bulk, ColumnType, RowStatement},
     store::Value,
 };
 use tokio_postgres::types::{ToSql, Type};
@@ -77,14 +77,14 @@ impl Group {
     }
 }
 
-fn array_of(kind: Kind) -> Type {
+fn array_of(kind: ColumnType) -> Type {
     match kind {
-        Kind::Id => Type::UUID_ARRAY,
-        Kind::Whole => Type::INT8_ARRAY,
-        Kind::Flag => Type::BOOL_ARRAY,
-        Kind::Text => Type::TEXT_ARRAY,
-        Kind::Json => Type::JSON_ARRAY,
-        Kind::Bytes => Type::BYTEA_ARRAY,
+        ColumnType::Id => Type::UUID_ARRAY,
+        ColumnType::Whole => Type::INT8_ARRAY,
+        ColumnType::Flag => Type::BOOL_ARRAY,
+        ColumnType::Text => Type::TEXT_ARRAY,
+        ColumnType::Json => Type::JSON_ARRAY,
+        ColumnType::Bytes => Type::BYTEA_ARRAY,
     }
 }
 
@@ -95,10 +95,12 @@ mod tests {
     use std::sync::LazyLock;
     use uuid::Uuid;
 
-    static ADD: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("a", &[("id", Kind::Id), ("at", Kind::Whole)], ""));
-    static CHANGE: LazyLock<Bulk> =
-        LazyLock::new(|| Bulk::update("a", &[("id", Kind::Id), ("at", Kind::Whole)], 1, "at = {at}", "it.id = {id}"));
-    static FIRST: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("b", &[("id", Kind::Id)], "").at(Turn::First));
+    static ADD: LazyLock<Bulk> =
+        LazyLock::new(|| Bulk::insert("a", &[("id", ColumnType::Id), ("at", ColumnType::Whole)], ""));
+    static CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
+        Bulk::update("a", &[("id", ColumnType::Id), ("at", ColumnType::Whole)], 1, "at = {at}", "it.id = {id}")
+    });
+    static FIRST: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("b", &[("id", ColumnType::Id)], "").at(Turn::First));
 
     #[test]
     fn rows_of_one_statement_go_together_and_one_row_is_meant_once_in_the_order_of_its_changes() {

@@ -28,6 +28,8 @@ pub struct Finding {
     pub turns_away: bool,
     /// Somebody else was sooner: a repetition finds what they have made of it.
     pub is_outdated: bool,
+    /// Another session holds a row or a table for longer than was waited for.
+    pub is_held: bool,
 }
 
 impl Failure {
@@ -92,6 +94,7 @@ impl Finding {
             is_lasting: LASTING.contains(&code.code()),
             turns_away: ["53300", "28P01", "28000"].contains(&code.code()),
             is_outdated: false,
+            is_held: ["55P03", "40P01"].contains(&code.code()),
         }
     }
 }

@@ -3,9 +3,9 @@
 mod address;
 mod batch;
 mod bulk_rows;
+mod commit;
 mod connector;
 mod failure;
-mod gathering;
 mod member_store;
 mod parameters;
 mod passfile;
@@ -112,7 +112,7 @@ impl PostgresJournal {
         });
         prepare_schema(&shared.sessions, schema.as_deref()).await?;
         let of_writer = shared.clone();
-        let writer = Writer::start(move |batch| Box::pin(gathering::commit(of_writer.clone(), batch)));
+        let writer = Writer::start(move |batch| Box::pin(commit::commit(of_writer.clone(), batch)));
         Ok(Self { shared, writer: Some(writer), refused: Mutex::default() })
     }
 

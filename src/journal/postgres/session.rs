@@ -124,10 +124,20 @@ impl<'a> PostgresStore<'a> {
         Ok(try_join_all(changed).await?.into_iter().sum())
     }
 
+    /// The transaction must not be committed: what came after the guard may have failed, or be done.
+    fn unless_outdated(&mut self, outdated: &[usize]) -> Result<(), JournalError> {
+        if outdated.is_empty() {
+            return Ok(());
+        }
+        let Failure { error, finding } = Failure::changed_meanwhile();
+        self.finding = finding;
+        Err(error)
+    }
+
     /// Sends all of them at once; the rows of each, and the owners of guarded rows that were changed since they were read. Then
     /// nothing that comes after the guard counts, and whether it has failed says nothing.
     pub async fn run_groups(&mut self, groups: &[Group]) -> Result<(Vec<Vec<Row>>, Vec<usize>), JournalError> {
-        let (mut all, mut moved) = (Vec::with_capacity(groups.len()), Vec::new());
+        let (mut all, mut outdated) = (Vec::with_capacity(groups.len()), Vec::new());
         for together in groups.chunks(PIPELINE_STATEMENTS) {
             let mut prepared = Vec::with_capacity(together.len());
             for group in together {
@@ -143,15 +153,15 @@ impl<'a> PostgresStore<'a> {
                 let found = found.map_err(|error| self.noted(&error))?;
                 if group.bulk.is_guarded {
                     let there: Vec<_> = found.iter().filter_map(|row| row.first().cloned()).collect();
-                    moved.extend(group.owners_without(&there));
+                    outdated.extend(group.owners_without(&there));
                 }
-                if !moved.is_empty() {
-                    return Ok((all, moved));
+                if !outdated.is_empty() {
+                    return Ok((all, outdated));
                 }
                 all.push(found);
             }
         }
-        Ok((all, moved))
+        Ok((all, outdated))
     }
 }
 
@@ -193,18 +203,14 @@ impl Store for PostgresStore<'_> {
 
     async fn rows_of(&mut self, asked: Vec<RowStatement>) -> Result<Vec<Vec<Row>>, JournalError> {
         let groups: Vec<_> = asked.into_iter().map(Group::of_one).collect();
-        Ok(self.run_groups(&groups).await?.0)
+        let (rows, outdated) = self.run_groups(&groups).await?;
+        self.unless_outdated(&outdated).map(|()| rows)
     }
 
     async fn write(&mut self, rows: Vec<RowStatement>) -> Result<(), JournalError> {
         let groups = grouped(rows.into_iter().map(|row| (0, row)));
-        let (_, moved) = self.run_groups(&groups).await?;
-        if moved.is_empty() {
-            return Ok(());
-        }
-        let Failure { error, finding } = Failure::changed_meanwhile();
-        self.finding = finding;
-        Err(error)
+        let (_, outdated) = self.run_groups(&groups).await?;
+        self.unless_outdated(&outdated)
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), JournalError> {

@@ -34,7 +34,8 @@ pub fn of(options: &str, schema: Option<&str>) -> Result<Vec<Setting>, JournalEr
 }
 
 /// The same for batches. They only look up rows by their keys, and a plan that was made while the tables were small must not
-/// read them through once they are large. Whoever waits for a lock makes others wait: those that it holds up are done apart.
+/// read them through once they are large. Whoever waits for a lock makes others wait: those that it holds up are done apart, and
+/// wait as long as the URL says. Here ours have the last word.
 pub fn for_batches(settings: &[Setting]) -> Vec<Setting> {
     let ours =
         [("lock_timeout", "200ms"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];

@@ -70,6 +70,9 @@ async fn one_whose_row_another_session_holds_keeps_no_other_waiting() {
     let done = timeout(Duration::from_secs(8), others).await.expect("the others waited for the row as well");
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     assert!(!held.is_finished());
+    let count = "SELECT count(DISTINCT CAST(xmin AS text)) FROM changes WHERE to_state = 'queued'";
+    let transactions: i64 = schema.raw().await.query_one(count, &[]).await.unwrap().get(0);
+    assert!(transactions <= 6, "the others were done apart, in {transactions} transactions");
     holder.batch_execute("COMMIT").await.unwrap();
     assert_eq!(held.await.unwrap().unwrap().entered, [StateName::Queued]);
     schema.remove().await;

@@ -1,4 +1,5 @@
--- Less work for each row. All of it changes catalogues only, and keeps nobody waiting for longer than that takes.
+-- Less work for each row. All of it changes catalogues only, in less than a second; until then whoever works with these tables
+-- keeps it waiting, and others behind it.
 
 -- What a row refers to is written in the same transaction, and no submission is ever deleted. To have it looked up again for
 -- each row took 20 to 35 microseconds, of which a submission has six.
