@@ -14,6 +14,7 @@ use lapin::{
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
+use serde_json::value::RawValue;
 use std::{
     sync::{
         Arc,
@@ -128,12 +129,17 @@ impl Subscriber {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
             return;
         }
-        match serde_json::from_slice::<Vec<Announcement>>(&message.data) {
-            Ok(batch) => batch.iter().for_each(|announcement| self.subscribers.publish_locally(announcement)),
-            Err(error) => tracing::debug!(
-                error = without_values(&error),
-                "a message on the exchange of events holds no announcements"
-            ),
+        match serde_json::from_slice::<Vec<&RawValue>>(&message.data) {
+            Ok(batch) => batch.into_iter().for_each(|announcement| self.hand_on_one(announcement)),
+            Err(error) => not_an_announcement(&error),
+        }
+    }
+
+    /// One that only a newer program understands keeps none of the others from being heard.
+    fn hand_on_one(&self, announcement: &RawValue) {
+        match serde_json::from_str::<Announcement>(announcement.get()) {
+            Ok(announcement) => self.subscribers.publish_locally(&announcement),
+            Err(error) => not_an_announcement(&error),
         }
     }
 
@@ -143,4 +149,8 @@ impl Subscriber {
             "announcements of other processes are not heard, so that offices that wait are answered later: {reason}"
         )
     }
+}
+
+fn not_an_announcement(error: &serde_json::Error) {
+    tracing::debug!(error = without_values(error), "what came by the exchange of events is not an announcement");
 }
