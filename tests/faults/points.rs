@@ -75,6 +75,10 @@ fn way(point: Failpoint) -> Way {
 
 /// Which role's process meets it.
 fn role(point: Failpoint) -> &'static str {
+    if matches!(point, Failpoint::PostgresGathered | Failpoint::PostgresAnswering) {
+        // A scheduler changes few submissions one by one.
+        return "worker";
+    }
     match point.name().split('.').next().unwrap() {
         "relay" | "process" | "postgres" => "scheduler",
         role => match role {
