@@ -2,7 +2,7 @@
 
 use crate::domain::{Effect, Refusal, redact_for_display};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What an answer means.
 #[derive(Clone, PartialEq)]
@@ -82,10 +82,11 @@ pub struct Mapped {
     pub correlation: CorrelationFields,
 }
 
-/// What a filter writes beside an answer: one of the first four, if it is none, and what binds it to its request.
+/// What a filter writes: exactly one of the first five, and what binds it to its request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    answer: Option<Map<String, Value>>,
     refused: Option<RefusedWritten>,
     waiting: Option<bool>,
     fault: Option<FaultWritten>,
@@ -120,24 +121,20 @@ const FORM: &str = "it must be null or an object with exactly one of answer, ref
 impl Mapped {
     /// The error says what form was expected; it never quotes what was found.
     pub fn from_json(value: Option<Value>) -> Result<Self, &'static str> {
-        let mut members = match value {
+        let written: Written = match value {
             None | Some(Value::Null) => {
                 return Ok(Self { reading: Reading::Unmapped, correlation: CorrelationFields::default() });
             }
-            Some(Value::Object(members)) => members,
-            Some(_) => return Err(FORM),
+            Some(value) => serde_json::from_value(value).map_err(|_| FORM)?,
         };
-        // It stays as it is, and is not read member by member.
-        let answer = members.remove("answer").filter(|answer| !answer.is_null());
-        let written: Written = serde_json::from_value(Value::Object(members)).map_err(|_| FORM)?;
         let correlation = CorrelationFields {
             reference: written.reference,
             subject: written.subject,
             request_digest: written.request_digest,
             message_id: written.message_id,
         };
-        let reading = match (answer, written.refused, written.waiting, written.fault, written.not_seen) {
-            (Some(answer @ Value::Object(_)), None, None, None, None) => Reading::Answered { answer },
+        let reading = match (written.answer, written.refused, written.waiting, written.fault, written.not_seen) {
+            (Some(answer), None, None, None, None) => Reading::Answered { answer: Value::Object(answer) },
             (None, Some(refused), None, None, None) => {
                 let text = redact_for_display(&refused.text, MAX_TEXT_CHARS);
                 Reading::Refused { refusal: Refusal { code: redact_for_display(&refused.code, MAX_CODE_CHARS), text } }

@@ -137,8 +137,7 @@ impl WireAnswer {
             |fault| json!({"code": fault.code, "subcodes": fault.subcodes, "text": fault.text, "detail": fault.detail}),
         );
         let status = self.vouched.status;
-        let mut seen = json!({"status": status, "body": null, "fault": fault});
-        seen["body"] = self.body.clone();
+        let mut seen = json!({"status": status, "body": self.body, "fault": fault});
         if names_reference(source) {
             seen["reference"] = reference.into();
         }
