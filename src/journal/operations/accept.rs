@@ -1,7 +1,10 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
-use super::{Access, Operation, change_rows::ADD_CHANGE};
-use crate::domain::{Actor, OfficeName, Priority, Progress, Submission, SubmissionId};
+use super::{
+    Access, Operation,
+    change_rows::{FILL_OUTBOX, add_change},
+};
+use crate::domain::{Actor, Change, OfficeName, Priority, Progress, StateName, Submission, SubmissionId};
 use crate::journal::{
     Acceptance, IdempotencyKey, JournalError,
     bulk::{Bulk, ColumnType, RowStatement, Turn},
@@ -53,20 +56,6 @@ static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("submissions", columns, "").at(Turn::First)
 });
 
-static ADD_TO_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = &[
-        ("submission", ColumnType::Id),
-        ("agency", ColumnType::Text),
-        ("office", ColumnType::Text),
-        ("urgent", ColumnType::Flag),
-        ("trace", ColumnType::Text),
-        ("added_at", ColumnType::Whole),
-        ("not_before", ColumnType::Whole),
-        ("claimed_until", ColumnType::Whole),
-    ];
-    Bulk::insert("outbox", columns, "")
-});
-
 static USE_ATTACHMENT: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[("attachment", ColumnType::Id), ("submission", ColumnType::Id)];
     Bulk::insert("attachment_uses", columns, "ON CONFLICT DO NOTHING")
@@ -104,9 +93,14 @@ impl Accept {
 
     fn rows(&self) -> Result<Vec<RowStatement>, JournalError> {
         let Submission { id, office, accepted_at, attachments, .. } = &self.submission;
-        let accepted = Progress::accepted().state.name().as_str();
-        let actor = Actor::Office(office.clone()).to_string();
-        let change = ADD_CHANGE.row(values![*id, *accepted_at, Value::Null, accepted, "accepted", actor]);
+        let accepted = Change {
+            at: *accepted_at,
+            from: None,
+            to: StateName::Accepted,
+            cause: "accepted".into(),
+            by: Some(Actor::Office(office.clone())),
+        };
+        let change = add_change(*id, &accepted);
         let mut rows = vec![self.submission_row()?, change, self.outbox_row()];
         rows.extend(attachments.iter().map(|it| USE_ATTACHMENT.row(values![it.id, *id])));
         Ok(rows)
@@ -138,7 +132,7 @@ impl Accept {
 
     fn outbox_row(&self) -> RowStatement {
         let Submission { id, agency, office, priority, trace, accepted_at, .. } = &self.submission;
-        ADD_TO_OUTBOX.row(values![
+        FILL_OUTBOX.row(values![
             *id,
             agency.as_str(),
             office.as_str(),

@@ -5,7 +5,7 @@ use super::standing::Standing;
 use crate::domain::{AttemptOutcome, Change, Event, Priority, Progress, State, StateName, SubmissionId};
 use crate::journal::{
     Entry, JournalError, SideRows,
-    bulk::{Bulk, ColumnType, RowStatement, Turn},
+    bulk::{Bulk, ColumnType, RowStatement},
     rows, side_rows,
     store::{Value, values},
 };
@@ -45,7 +45,7 @@ static UPDATE_PROGRESS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::update("submissions", columns, 1, assigned, "it.id = {id}").guarded()
 });
 
-pub static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
+static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
         ("submission", ColumnType::Id),
         ("at", ColumnType::Whole),
@@ -57,7 +57,7 @@ pub static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("changes", columns, "")
 });
 
-static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
+pub static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
         ("submission", ColumnType::Id),
         ("agency", ColumnType::Text),
@@ -66,9 +66,10 @@ static FILL_OUTBOX: LazyLock<Bulk> = LazyLock::new(|| {
         ("trace", ColumnType::Text),
         ("added_at", ColumnType::Whole),
         ("not_before", ColumnType::Whole),
+        ("claimed_until", ColumnType::Whole),
     ];
     let as_new = "ON CONFLICT (submission) DO UPDATE SET added_at = excluded.added_at, not_before = excluded.not_before, \
-                  claimed_until = NULL";
+                  claimed_until = excluded.claimed_until";
     Bulk::insert("outbox", columns, as_new).keyed(1)
 });
 
@@ -121,7 +122,6 @@ static END_ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
                     erased_at = CASE WHEN {none} IS NULL THEN it.erased_at END, \
                     sent = COALESCE({sent}, it.sent, {none}), received = COALESCE({received}, it.received, {none})";
     Bulk::update("attempts", columns, 2, assigned, "it.submission = {submission} AND it.number = {number}")
-        .at(Turn::Last)
 });
 
 static ADD_NOTICE: LazyLock<Bulk> = LazyLock::new(|| {
@@ -196,7 +196,7 @@ fn is_whole_attempt(first: &Entry, next: &Entry) -> bool {
     matches!(first.event, Event::Begun { attempt, .. } if ended == Some(attempt))
 }
 
-fn add_change(id: SubmissionId, change: &Change) -> RowStatement {
+pub fn add_change(id: SubmissionId, change: &Change) -> RowStatement {
     let Change { at, from, to, cause, by } = change;
     let (from, by) = (from.map(|state| state.as_str()), by.as_ref().map(ToString::to_string));
     ADD_CHANGE.row(values![id, *at, from, to.as_str(), cause.as_str(), by])
@@ -214,6 +214,7 @@ fn outbox(standing: &Standing, entry: &Entry, add: bool) -> RowStatement {
         standing.trace.to_string(),
         entry.at,
         entry.not_before.unwrap_or(entry.at),
+        Value::Null,
     ])
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     batch::{BatchFault, End, Member, run_together},
-    bulk_rows::Group,
     failure::Failure,
+    held_rows::held,
     session::{PostgresStore, Session},
     shared::{OPERATION_TIMEOUT, Shared},
     transaction::begin,
@@ -11,12 +11,8 @@ use super::{
 use crate::{
     domain::SubmissionId,
     failpoints::{self, Failpoint},
-    journal::{
-        bulk::{Bulk, ColumnType},
-        store::{Row, Value},
-    },
 };
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use tokio::time::timeout;
 
 type Batch = Vec<Box<dyn Member>>;
@@ -114,32 +110,12 @@ fn rolled_back(failure: &Failure) -> Outcome {
     Outcome::RolledBack
 }
 
-/// Of these submissions those whose rows other sessions hold.
-static HELD: LazyLock<Bulk> = LazyLock::new(|| Bulk {
-    many: "WITH free AS MATERIALIZED (SELECT id FROM submissions WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
-           SELECT id FROM submissions WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)"
-        .into(),
-    ..Bulk::select("SELECT id FROM submissions", &[("id", ColumnType::Id)], "")
-});
-
 /// Those that wait for a row that another session holds keep no other waiting.
 async fn without_held(session: &mut Session, submissions: Vec<SubmissionId>, failure: &Failure) -> Outcome {
     match held(session, &submissions).await {
         Ok(members) if !members.is_empty() => Outcome::SpoiltBy(members),
         _ => rolled_back(failure),
     }
-}
-
-async fn held(session: &mut Session, submissions: &[SubmissionId]) -> Result<Vec<usize>, Failure> {
-    let Session { client, way, .. } = session;
-    let transaction = begin(client, way).await?;
-    let mut store = PostgresStore::new(transaction.client(), way);
-    let mut group = Group::new(&HELD);
-    submissions.iter().enumerate().for_each(|(index, id)| group.add(index, vec![(*id).into()]));
-    let (found, _) = store.run_groups(&[group]).await?;
-    let found: Vec<_> = found.iter().flatten().filter_map(Row::first).collect();
-    let members = submissions.iter().enumerate().filter(|(_, id)| found.contains(&&Value::from(**id)));
-    Ok(members.map(|(index, _)| index).collect())
 }
 
 async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch) -> Result<Outcome, Failed> {

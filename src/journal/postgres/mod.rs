@@ -6,6 +6,7 @@ mod bulk_rows;
 mod commit;
 mod connector;
 mod failure;
+mod held_rows;
 mod member_store;
 mod parameters;
 mod passfile;

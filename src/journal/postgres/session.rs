@@ -93,13 +93,21 @@ impl<'a> PostgresStore<'a> {
         Ok(Some(prepared))
     }
 
-    async fn query_now(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
-        let mut prepared = Vec::with_capacity(statements.len());
-        for statement in statements {
-            prepared.push((self.prepared(&statement.sql).await?, statement));
+    async fn all_prepared(
+        &mut self,
+        sql: impl Iterator<Item = &str>,
+    ) -> Result<Vec<Option<tokio_postgres::Statement>>, tokio_postgres::Error> {
+        let mut prepared = Vec::new();
+        for sql in sql {
+            prepared.push(self.prepared(sql).await?);
         }
+        Ok(prepared)
+    }
+
+    async fn query_now(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        let prepared = self.all_prepared(statements.iter().map(|it| it.sql.as_ref())).await?;
         let client = self.client;
-        let found = prepared.into_iter().map(|(prepared, statement)| async move {
+        let found = prepared.into_iter().zip(statements).map(|(prepared, statement)| async move {
             let found = match prepared {
                 Some(prepared) => client.query(&prepared, &parameters(statement)).await?,
                 None => client.query_typed(&statement.sql, &typed_parameters(statement)).await?,
@@ -110,12 +118,9 @@ impl<'a> PostgresStore<'a> {
     }
 
     async fn execute_now(&mut self, statements: &[Statement]) -> Result<u64, tokio_postgres::Error> {
-        let mut prepared = Vec::with_capacity(statements.len());
-        for statement in statements {
-            prepared.push((self.prepared(&statement.sql).await?, statement));
-        }
+        let prepared = self.all_prepared(statements.iter().map(|it| it.sql.as_ref())).await?;
         let client = self.client;
-        let changed = prepared.into_iter().map(|(prepared, statement)| async move {
+        let changed = prepared.into_iter().zip(statements).map(|(prepared, statement)| async move {
             match prepared {
                 Some(prepared) => client.execute(&prepared, &parameters(statement)).await,
                 None => client.execute_typed(&statement.sql, &typed_parameters(statement)).await,
@@ -139,11 +144,8 @@ impl<'a> PostgresStore<'a> {
     pub async fn run_groups(&mut self, groups: &[Group]) -> Result<(Vec<Vec<Row>>, Vec<usize>), JournalError> {
         let (mut all, mut outdated) = (Vec::with_capacity(groups.len()), Vec::new());
         for together in groups.chunks(PIPELINE_STATEMENTS) {
-            let mut prepared = Vec::with_capacity(together.len());
-            for group in together {
-                let found = self.prepared(&group.bulk.many).await;
-                prepared.push(found.map_err(|error| self.noted(&error))?);
-            }
+            let prepared = self.all_prepared(together.iter().map(|group| group.bulk.many.as_str())).await;
+            let prepared = prepared.map_err(|error| self.noted(&error))?;
             let client = self.client;
             let sent = prepared.into_iter().zip(together);
             let mut sent: FuturesOrdered<_> =

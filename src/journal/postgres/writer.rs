@@ -25,6 +25,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -122,10 +123,11 @@ async fn write_until_closed(
     while is_open || !lanes.is_empty() || !waiting.members.is_empty() {
         let mut more = Vec::new();
         let linger = waiting.since + LINGER;
+        let has_room = waiting.members.len() < WAITING_OPERATIONS;
         let lingers = !waiting.members.is_empty() && lanes.len() < LANES && !waiting.is_stuck();
         tokio::select! {
             Some(done) = lanes.next(), if !lanes.is_empty() => waiting.is_over(done),
-            count = coming.recv_many(&mut more, BATCH_OPERATIONS), if is_open && waiting.members.len() < WAITING_OPERATIONS => {
+            count = coming.recv_many(&mut more, BATCH_OPERATIONS), if is_open && has_room => {
                 is_open = count > 0;
                 waiting.add(more);
                 if lanes.is_empty() {
@@ -146,16 +148,18 @@ async fn write_until_closed(
             }
             failpoints::hit(Failpoint::PostgresGathered);
             let submissions: Vec<_> = batch.iter().map(|member| member.submission()).collect();
-            let committed = tokio::spawn(commit(batch));
-            lanes.push(async move {
-                // What a panic says may be about a person.
-                if committed.await.is_err() {
-                    tracing::error!("a batch of the journal's operations came to no end");
-                }
-                submissions
-            });
+            lanes.push(ended(tokio::spawn(commit(batch)), submissions));
         }
     }
+}
+
+/// What is not under way any more.
+async fn ended(committing: JoinHandle<()>, submissions: Vec<SubmissionId>) -> Vec<SubmissionId> {
+    // What a panic says may be about a person.
+    if committing.await.is_err() {
+        tracing::error!("a batch of the journal's operations came to no end");
+    }
+    submissions
 }
 
 /// What is ready to run now may have something to write as well. Further rounds brought nothing that could be measured.
