@@ -16,7 +16,11 @@ pub fn check(path: &Path) -> Result<(), JournalError> {
     let other = "name another file in journal.url, or put a backup in its place with `punte journal restore`";
     let Ok(kind) = path.metadata() else {
         return match path.symlink_metadata() {
-            Ok(_) => refused("is a link to a file that is not there", "remove the link, or make the file's folder"),
+            Ok(found) if found.is_symlink() => {
+                refused("is a link to a file that is not there", "remove the link, or make the file's folder")
+            }
+            // Somebody else has made it at this very moment.
+            Ok(_) => check(path),
             Err(_) => Ok(()),
         };
     };
