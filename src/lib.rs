@@ -13,7 +13,7 @@
 //! | 3 | [`adapter`]: agencies as data; [`submissions`]: all that may be done with a submission, one verb per file |
 //! | 2 | [`catalogue`]: services as data |
 //! | 1 | [`journal`], [`broker`], [`http_server`], [`http_client`], [`soap`], [`trust`], [`attachments`], [`telemetry`], [`settings`] |
-//! | 0 | [`domain`], [`xml`], [`json`], [`network_errors`], [`failpoints`], [`secret_file`] |
+//! | 0 | [`domain`], [`xml`], [`json`], [`network_errors`], [`failpoints`], [`secret_file`], [`newest`] |
 
 // What comes from outside never ends a thread. Tests may.
 #![cfg_attr(
@@ -33,6 +33,7 @@ pub mod domain;
 pub mod failpoints;
 pub mod json;
 pub mod network_errors;
+pub mod newest;
 pub mod secret_file;
 pub mod xml;
 

@@ -4,23 +4,21 @@
 //!
 //! Never the truth: an attempt is recorded only by the journal's leave, and what is not here is read there.
 
-use crate::{domain::SubmissionId, journal::Record, json::is_small};
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-};
+use crate::{domain::SubmissionId, journal::Record, json::is_small, newest::Newest};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// Larger ones are read from the journal, so that a queue that stands still takes little memory.
 const LARGE_BYTES: usize = 16 << 10;
 
 /// The newest submissions. One in each process, held by its [`FastPath`](super::FastPath).
-#[derive(Default)]
 pub struct AcceptedCache {
     /// How many it keeps at most; 0 in a process without a worker.
     kept: usize,
-    /// Locked for a moment by the gateway, which puts a submission in, and by the worker, which takes it out.
-    inner: Mutex<Kept>,
+    /// Each with what tells that the journal has it. It is removed when a worker takes it, when it is asked about after the
+    /// journal has it, or when it is the oldest of too many. Locked for a moment by the gateway, which puts a submission in, and
+    /// by the worker, which takes it out.
+    newest: Mutex<Newest<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>>,
 }
 
 /// What this process knows of a submission.
@@ -38,19 +36,10 @@ pub enum Taken {
 /// One that the journal does not have yet. Whoever drops it gives it up.
 pub struct PendingAccept(oneshot::Sender<()>);
 
-#[derive(Default)]
-struct Kept {
-    /// Each with what tells that the journal has it. It is removed when a worker takes it, when it is asked about after the
-    /// journal has it, or when it is the oldest of too many.
-    records: HashMap<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>,
-    /// Oldest first, also those that were taken.
-    order: VecDeque<SubmissionId>,
-}
-
 impl AcceptedCache {
     /// `kept`: 0 in a process without a worker.
     pub fn new(kept: usize) -> Self {
-        Self { kept, inner: Mutex::default() }
+        Self { kept, newest: Mutex::new(Newest::new(kept)) }
     }
 
     /// `None`: it is not kept here.
@@ -59,37 +48,34 @@ impl AcceptedCache {
             return None;
         }
         let (id, (accepted, outcome)) = (record.submission.id, oneshot::channel());
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.records.insert(id, (record.clone(), outcome));
-        inner.order.push_back(id);
-        if inner.order.len() > self.kept
-            && let Some(oldest) = inner.order.pop_front()
-        {
-            inner.records.remove(&oldest);
-        }
+        self.newest().insert(id, (record.clone(), outcome));
         Some(PendingAccept(accepted))
     }
 
     /// Whether it is being accepted here, and the journal does not have it yet. What is known otherwise is forgotten:
     /// whoever asks will change it, and reads the journal.
     pub fn is_coming(&self, id: SubmissionId) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, outcome)) = inner.records.get_mut(&id) else { return false };
+        let mut newest = self.newest();
+        let Some((_, outcome)) = newest.get_mut(&id) else { return false };
         let is_coming = outcome.try_recv() == Err(TryRecvError::Empty);
         if !is_coming {
-            inner.records.remove(&id);
+            newest.remove(&id);
         }
         is_coming
     }
 
     /// Once it is known whether the journal has it.
     pub async fn take(&self, id: SubmissionId) -> Taken {
-        let kept = self.inner.lock().unwrap_or_else(PoisonError::into_inner).records.remove(&id);
+        let kept = self.newest().remove(&id);
         let Some((record, outcome)) = kept else { return Taken::Unknown };
         match outcome.await {
             Ok(()) => Taken::Accepted(record),
             Err(_) => Taken::NeverAccepted,
         }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Newest<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

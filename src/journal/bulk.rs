@@ -37,6 +37,8 @@ pub struct Bulk {
     pub key: usize,
     /// What is written together counts only if the row is still the one that was read: its version is the last column.
     pub is_guarded: bool,
+    /// Each row comes back: what it is known by, and its new version.
+    pub tells_version: bool,
 }
 
 /// A statement with the values of one row.
@@ -61,6 +63,7 @@ impl Bulk {
             turn: Turn::Then,
             key: 0,
             is_guarded: false,
+            tells_version: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Bulk {
             turn: Turn::Last,
             key,
             is_guarded: false,
+            tells_version: false,
         }
     }
 
@@ -105,15 +109,22 @@ impl Bulk {
             turn: Turn::Then,
             key: 1,
             is_guarded: false,
+            tells_version: false,
         }
     }
 
     /// For a change of which all others depend. In SQLite nobody else can have changed the row since it was read.
     pub fn guarded(self) -> Self {
         let last = self.columns.last().map_or("", |(name, _)| *name);
+        let many = format!("{} AND it.xmin = CAST(new.{last} AS xid)", self.many);
+        Self { many, turn: Turn::First, is_guarded: true, ..self }.telling_version("it.")
+    }
+
+    /// `row`: how the statement calls it, with a dot. In SQLite a row has no version.
+    pub fn telling_version(self, row: &str) -> Self {
         let first = self.columns.first().map_or("", |(name, _)| *name);
-        let many = format!("{} AND it.xmin = CAST(new.{last} AS xid) RETURNING it.{first}", self.many);
-        Self { many, turn: Turn::First, is_guarded: true, ..self }
+        let many = format!("{} RETURNING {row}{first}, CAST({row}xmin AS text)", self.many);
+        Self { many, tells_version: true, ..self }
     }
 
     pub fn writes(&self) -> bool {
@@ -193,7 +204,7 @@ mod tests {
         assert_eq!(update.one, "UPDATE notes AS it SET due_at = COALESCE($2, it.due_at) WHERE it.submission = $1");
         assert!(update.many.ends_with(
             "AS new (submission, due_at, version) WHERE it.submission = new.submission \
-             AND it.xmin = CAST(new.version AS xid) RETURNING it.submission"
+             AND it.xmin = CAST(new.version AS xid) RETURNING it.submission, CAST(it.xmin AS text)"
         ));
         assert!(update.turn < Bulk::delete("notes", KEY).turn);
     }

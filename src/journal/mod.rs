@@ -24,6 +24,7 @@ pub mod postgres;
 mod rows;
 mod side_rows;
 pub mod sqlite;
+mod standing;
 mod store;
 mod value;
 
@@ -32,6 +33,7 @@ pub use continuity::{Known, Left};
 pub use error::JournalError;
 pub use mark_file::{Found, Kept, MarkFile, Unreadable};
 pub use side_rows::SideRows;
+use standing::{LastKnown, Standing};
 
 use crate::domain::{
     AgencyName, AttachmentId, AttachmentRef, Attempt, Change, Effect, Event, Fault, IdPart, JournalMark, Mark,

@@ -33,12 +33,12 @@ struct Body {
     attachments: Vec<AttachmentRef>,
 }
 
-pub fn record(mut row: Row) -> Result<Record, JournalError> {
-    let (id, office, service, agency) = (row.id()?, parsed(&mut row)?, parsed(&mut row)?, parsed(&mut row)?);
-    let (effect, priority) = (effect(&mut row)?, priority(&mut row)?);
-    let (accepted_at, expires_at, trace) = (row.time()?, row.time()?, trace(&mut row)?);
+pub fn record(row: &mut Row) -> Result<Record, JournalError> {
+    let (id, office, service, agency) = (row.id()?, parsed(row)?, parsed(row)?, parsed(row)?);
+    let (effect, priority) = (effect(row)?, priority(row)?);
+    let (accepted_at, expires_at, trace) = (row.time()?, row.time()?, trace(row)?);
     let body = match row.optional_text()? {
-        Some(text) => from_json(&row, &text)?,
+        Some(text) => from_json(row, &text)?,
         None => Body::erased(),
     };
     let Body { context, subject, data, attachments } = body;
@@ -57,7 +57,7 @@ pub fn record(mut row: Row) -> Result<Record, JournalError> {
         expires_at,
         trace,
     };
-    Ok(Record { submission, progress: progress(&mut row)?, changed_at: row.time()?, erased_at: row.optional_time()? })
+    Ok(Record { submission, progress: progress(row)?, changed_at: row.time()?, erased_at: row.optional_time()? })
 }
 
 pub fn due(mut row: Row) -> Result<Due, JournalError> {

@@ -2,7 +2,8 @@
 
 pub(crate) use super::value::values;
 pub use super::value::{Value, storable};
-use super::{JournalError, bulk::RowStatement};
+use super::{JournalError, LastKnown, bulk::RowStatement};
+use crate::domain::SubmissionId;
 use jiff::Timestamp;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -39,8 +40,15 @@ pub trait Store: Send {
     fn rows_of(&mut self, asked: Vec<RowStatement>)
     -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send;
     /// Writes all of them, or fails. A guarded row that was changed since it was read makes it fail, and the whole operation is
-    /// done anew.
-    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// done anew. The version that the written rows have now, if one of the statements tells it.
+    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<Option<String>, JournalError>> + Send;
+    /// What this process knows of a submission without reading it, once. It may have changed since: only a guarded row that is
+    /// written shows that it has not.
+    fn recall(&mut self, _: SubmissionId) -> Option<LastKnown> {
+        None
+    }
+    /// Whether it is true will be seen when it is used: the transaction may yet be rolled back.
+    fn remember(&mut self, _: LastKnown) {}
     /// Executes a script of several statements without values.
     fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
 }
@@ -64,6 +72,14 @@ impl Row {
     /// What is read next.
     pub fn first(&self) -> Option<&Value> {
         self.columns.as_slice().first()
+    }
+
+    /// What is read after that, if it is text.
+    pub fn second_text(&self) -> Option<String> {
+        match self.columns.as_slice().get(1) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        }
     }
 
     fn next(&mut self) -> Result<Value, JournalError> {

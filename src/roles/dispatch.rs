@@ -180,18 +180,51 @@ impl DispatchPublisher {
     }
 }
 
-/// Tells the journal what the broker has confirmed, many at a time.
+/// Tells the journal what the broker has confirmed, many at a time, and none before it has lingered.
 async fn note<F>(mut confirmed: mpsc::UnboundedReceiver<Vec<SubmissionId>>, published: impl Fn(Vec<SubmissionId>) -> F)
 where
     F: Future<Output = Result<(), crate::journal::JournalError>>,
 {
-    while let Some(mut ids) = confirmed.recv().await {
-        sleep(LINGER).await;
-        while let Ok(more) = confirmed.try_recv() {
-            ids.extend(more);
+    while let Some(mut lingering) = confirmed.recv().await {
+        while !lingering.is_empty() {
+            sleep(LINGER).await;
+            let mut newer = Vec::new();
+            while let Ok(more) = confirmed.try_recv() {
+                newer.extend(more);
+            }
+            if let Err(error) = published(std::mem::replace(&mut lingering, newer)).await {
+                tracing::warn!(%error, "published, but not noted: they are published again");
+            }
         }
-        if let Err(error) = published(ids).await {
-            tracing::warn!(%error, "published, but not noted: they are published again");
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[tokio::test]
+    async fn what_has_just_been_confirmed_is_not_noted_yet() {
+        let (confirmed, to_note) = mpsc::unbounded_channel();
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let (begun, in_order) = (Instant::now(), noted.clone());
+        let noting = tokio::spawn(note(to_note, move |ids: Vec<SubmissionId>| {
+            in_order.lock().unwrap().push((begun.elapsed(), ids));
+            async { Ok(()) }
+        }));
+        let [first, second, third] = std::array::from_fn(|_| SubmissionId::new());
+        confirmed.send(vec![first]).unwrap();
+        sleep(LINGER / 2).await;
+        let confirmed_at = begun.elapsed();
+        confirmed.send(vec![second]).unwrap();
+        sleep(LINGER * 3).await;
+        confirmed.send(vec![third]).unwrap();
+        drop(confirmed);
+        noting.await.unwrap();
+        let noted: Vec<_> = noted.lock().unwrap().drain(..).collect();
+        let ids: Vec<_> = noted.iter().map(|(_, ids)| ids.clone()).collect();
+        assert_eq!(ids, [[first], [second], [third]]);
+        assert!(noted[1].0 >= confirmed_at + LINGER, "{noted:?}");
     }
 }

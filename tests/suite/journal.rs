@@ -12,6 +12,7 @@ mod outbox;
 mod pooler;
 mod postgres;
 mod reading;
+mod recent;
 mod scheduling;
 mod sequences;
 mod sessions;

@@ -4,9 +4,11 @@ use super::{
     Access, Operation,
     change_rows::{FILL_OUTBOX, add_change},
 };
-use crate::domain::{Actor, Change, OfficeName, Priority, Progress, StateName, Submission, SubmissionId};
+use crate::domain::{
+    Actor, Change, OfficeName, Priority, Progress, StateName, Submission, SubmissionId, whole_microseconds,
+};
 use crate::journal::{
-    Acceptance, IdempotencyKey, JournalError,
+    Acceptance, IdempotencyKey, JournalError, LastKnown, Standing,
     bulk::{Bulk, ColumnType, RowStatement, Turn},
     rows,
     store::{Store, Value, statement, values},
@@ -53,7 +55,7 @@ static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
         ("in_doubt", ColumnType::Flag),
         ("changed_at", ColumnType::Whole),
     ];
-    Bulk::insert("submissions", columns, "").at(Turn::First)
+    Bulk::insert("submissions", columns, "").at(Turn::First).telling_version("")
 });
 
 static USE_ATTACHMENT: LazyLock<Bulk> = LazyLock::new(|| {
@@ -75,7 +77,9 @@ impl Operation for Accept {
         if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
             return self.earlier(store).await;
         }
-        store.write(rows).await?;
+        if let Some(version) = store.write(rows).await? {
+            store.remember(self.known(version));
+        }
         Ok(Acceptance::New)
     }
 }
@@ -91,16 +95,25 @@ impl Accept {
         values![office.as_str(), self.key.key.as_str(), self.key.body_sha256.to_vec(), *id, *accepted_at]
     }
 
-    fn rows(&self) -> Result<Vec<RowStatement>, JournalError> {
-        let Submission { id, office, accepted_at, attachments, .. } = &self.submission;
-        let accepted = Change {
-            at: *accepted_at,
+    /// As it will be read.
+    fn known(&self, version: String) -> LastKnown {
+        let standing = Standing::of(&self.submission, Progress::accepted(), self.notify, version);
+        LastKnown { standing, timeline: Some(vec![self.change()]) }
+    }
+
+    fn change(&self) -> Change {
+        Change {
+            at: whole_microseconds(self.submission.accepted_at),
             from: None,
             to: StateName::Accepted,
             cause: "accepted".into(),
-            by: Some(Actor::Office(office.clone())),
-        };
-        let change = add_change(*id, &accepted);
+            by: Some(Actor::Office(self.submission.office.clone())),
+        }
+    }
+
+    fn rows(&self) -> Result<Vec<RowStatement>, JournalError> {
+        let Submission { id, attachments, .. } = &self.submission;
+        let change = add_change(*id, &self.change());
         let mut rows = vec![self.submission_row()?, change, self.outbox_row()];
         rows.extend(attachments.iter().map(|it| USE_ATTACHMENT.row(values![it.id, *id])));
         Ok(rows)

@@ -4,14 +4,14 @@ use super::{
     Access, Operation,
     change_rows::Written,
     reading::TIMELINE_OF,
-    standing::{STANDING_OF, Standing},
+    standing::{STANDING_OF, read_standing},
 };
-use crate::domain::{Change, Forbidden, Progress, SubmissionId, apply, whole_microseconds};
+use crate::domain::{Change, Forbidden, Progress, StateName, SubmissionId, apply, whole_microseconds};
 use crate::journal::{
-    Entry, JournalError, Moved, SideRows,
+    Entry, JournalError, LastKnown, Moved, SideRows, Standing,
     bulk::RowStatement,
     rows, side_rows,
-    store::{Row, Statement, Store, statement, storable, values},
+    store::{Statement, Store, statement, storable, values},
 };
 
 pub struct RecordChanges {
@@ -29,29 +29,48 @@ impl Operation for RecordChanges {
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let found = store.rows_of(vec![STANDING_OF.row(values![self.id])]).await?;
-        Ok(self.decide(store, found.into_iter().flatten().next()).await?.map(|(moved, _)| moved))
+        Ok(self.record(store, Timeline::Unread).await?.map(|(moved, _)| moved))
     }
 }
 
+/// Whether the timeline is wanted as well.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Timeline {
+    Read,
+    Unread,
+}
+
 impl RecordChanges {
-    /// What becomes of it, as it was found, is written; with the changes that are new in its timeline.
-    async fn decide<S: Store>(
+    /// With the timeline, if it is known or was to be read.
+    async fn record<S: Store>(
         &self,
         store: &mut S,
-        found: Option<Row>,
-    ) -> Result<Result<(Moved, Vec<Change>), Forbidden>, JournalError> {
-        let standing = Standing::read(found.ok_or(JournalError::NotFound(self.id))?)?;
-        match changes(standing, &self.entries)? {
-            Ok(Changed { moved, rows, timeline }) => {
-                store.write(rows).await?;
-                Ok(Ok((moved, timeline)))
-            }
+        wanted: Timeline,
+    ) -> Result<Result<(Moved, Option<Vec<Change>>), Forbidden>, JournalError> {
+        let suffices = |it: &LastKnown| wanted == Timeline::Unread || it.timeline.is_some();
+        // It may have moved on: what is permitted counts only by the guard, and what is forbidden is decided by what is read.
+        if let Some(known) = store.recall(self.id).filter(suffices)
+            && let Ok(changed) = changes(known, &self.entries)?
+            && !changed.rows.is_empty()
+        {
+            return changed.write(store).await.map(Ok);
+        }
+        match changes(self.find(store, wanted).await?, &self.entries)? {
+            Ok(changed) => changed.write(store).await.map(Ok),
             Err(forbidden) => {
                 store.execute(self.keep_late_wire().into_iter().collect()).await?;
                 Ok(Err(forbidden))
             }
         }
+    }
+
+    async fn find<S: Store>(&self, store: &mut S, wanted: Timeline) -> Result<LastKnown, JournalError> {
+        let timeline = (wanted == Timeline::Read).then_some(&*TIMELINE_OF);
+        let asked = [&*STANDING_OF].into_iter().chain(timeline).map(|bulk| bulk.row(values![self.id]));
+        let mut found = store.rows_of(asked.collect()).await?.into_iter();
+        let standing = found.next().into_iter().flatten().next().ok_or(JournalError::NotFound(self.id))?;
+        let timeline = found.next().map(|lines| lines.into_iter().map(rows::change).collect()).transpose()?;
+        Ok(LastKnown { standing: read_standing(standing)?, timeline })
     }
 
     /// The worker of an attempt whose lease has run out may come too late to change anything, but what it has sent and
@@ -80,34 +99,44 @@ impl Operation for RecordWhole {
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let id = || values![self.0.id];
-        let mut found = store.rows_of(vec![STANDING_OF.row(id()), TIMELINE_OF.row(id())]).await?.into_iter();
-        let standing = found.next().into_iter().flatten().next();
-        let before = found.flatten().map(rows::change).collect::<Result<Vec<_>, _>>()?;
-        let decided = self.0.decide(store, standing).await?;
-        Ok(decided.map(|(moved, new)| (moved, before.into_iter().chain(new).collect())))
+        let recorded = self.0.record(store, Timeline::Read).await?;
+        Ok(recorded.map(|(moved, timeline)| (moved, timeline.unwrap_or_default())))
     }
 }
 
 /// What becomes of the submission, and what has to be written for it.
 struct Changed {
-    moved: Moved,
+    /// As it stands afterwards.
+    known: LastKnown,
+    /// The states that it enters.
+    entered: Vec<StateName>,
     rows: Vec<RowStatement>,
-    /// The same as lines of its timeline.
-    timeline: Vec<Change>,
+}
+
+impl Changed {
+    async fn write<S: Store>(self, store: &mut S) -> Result<(Moved, Option<Vec<Change>>), JournalError> {
+        let Self { mut known, entered, rows } = self;
+        if let Some(version) = store.write(rows).await? {
+            known.standing.version = version;
+            let is_over = known.standing.progress.state.name().is_terminal();
+            (!is_over).then(|| store.remember(known.clone()));
+        }
+        Ok((known.standing.moved(entered), known.timeline))
+    }
 }
 
 pub fn change(
     standing: Standing,
     entry: &Entry,
 ) -> Result<Result<(Moved, Vec<RowStatement>), Forbidden>, JournalError> {
-    let changed = changes(standing, std::slice::from_ref(entry))?;
-    Ok(changed.map(|Changed { moved, rows, .. }| (moved, rows)))
+    let changed = changes(LastKnown { standing, timeline: None }, std::slice::from_ref(entry))?;
+    Ok(changed.map(|Changed { known, entered, rows }| (known.standing.moved(entered), rows)))
 }
 
 /// The same for several: of the progresses only the last is written, and an attempt that begins and ends is one row.
-fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Result<Changed, Forbidden>, JournalError> {
-    let (mut entered, mut timeline, mut written) = (Vec::new(), Vec::new(), Written::default());
+fn changes(known: LastKnown, entries: &[Entry]) -> Result<Result<Changed, Forbidden>, JournalError> {
+    let LastKnown { mut standing, mut timeline } = known;
+    let (mut entered, mut written) = (Vec::new(), Written::default());
     for (index, entry) in entries.iter().enumerate() {
         let before = &standing.progress;
         let after = match apply(before, standing.facts(entry.at), entry.event.clone()) {
@@ -119,12 +148,12 @@ fn changes(mut standing: Standing, entries: &[Entry]) -> Result<Result<Changed, 
         let change = as_change(before, entry, &after);
         written.add(&standing, entry, around, &change, side)?;
         written.note_content(&after.state);
-        timeline.push(change);
+        timeline.iter_mut().for_each(|timeline| timeline.push(change.clone()));
         entered.extend(Some(after.state.name()).filter(|state| *state != before.state.name()));
         standing.progress = after;
     }
-    let rows = written.finish(&standing, entries.last())?;
-    Ok(Ok(Changed { moved: standing.moved(entered), rows, timeline }))
+    let rows = written.finish(&mut standing, entries.last())?;
+    Ok(Ok(Changed { known: LastKnown { standing, timeline }, entered, rows }))
 }
 
 fn as_change(before: &Progress, entry: &Entry, after: &Progress) -> Change {

@@ -1,10 +1,9 @@
 //! The rows of a change: what the transition table has made of each event comes in, what has to be written for all of them goes
 //! out.
 
-use super::standing::Standing;
 use crate::domain::{AttemptOutcome, Change, Event, Priority, Progress, State, StateName, SubmissionId};
 use crate::journal::{
-    Entry, JournalError, SideRows,
+    Entry, JournalError, SideRows, Standing,
     bulk::{Bulk, ColumnType, RowStatement},
     rows, side_rows,
     store::{Value, values},
@@ -170,9 +169,9 @@ impl Written {
     }
 
     /// With the progress that the last entry has led to; the guard goes first.
-    pub fn finish(self, standing: &Standing, last: Option<&Entry>) -> Result<Vec<RowStatement>, JournalError> {
+    pub fn finish(self, standing: &mut Standing, last: Option<&Entry>) -> Result<Vec<RowStatement>, JournalError> {
         let Some(last) = last else { return Ok(Vec::new()) };
-        let erased_at = standing.erased_at.filter(|_| !self.has_new_content);
+        standing.erased_at = standing.erased_at.filter(|_| !self.has_new_content);
         let Progress { state, attempts, tries, in_doubt, waiting_since } = &standing.progress;
         let progress = UPDATE_PROGRESS.row(values![
             standing.id,
@@ -184,7 +183,7 @@ impl Written {
             state.due_at(),
             last.at,
             *waiting_since,
-            erased_at,
+            standing.erased_at,
             standing.version.as_str(),
         ]);
         Ok([progress].into_iter().chain(self.rows).chain(self.outbox).chain(self.waiting).collect())

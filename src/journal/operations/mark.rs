@@ -4,7 +4,7 @@ use super::{
     Access, CHUNK_ROWS, Operation,
     change::change,
     outbox::id_list,
-    standing::{Standing, standing},
+    standing::{read_standing, standing},
 };
 use crate::domain::{Effect, Event, JournalMark, Mark, StateName, SubmissionId};
 use crate::journal::{
@@ -170,7 +170,7 @@ impl Operation for RestoreNext {
         let entry = Entry::new(Event::Restored { by: self.by.clone() }, self.now);
         let (mut restored, mut last, mut rows) = (Restored::default(), None, Vec::new());
         for row in found {
-            let standing = Standing::read(row)?;
+            let standing = read_standing(row)?;
             last = Some(standing.id);
             let (before, effect) = (standing.progress.clone(), standing.effect);
             match change(standing, &entry)? {

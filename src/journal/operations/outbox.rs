@@ -3,7 +3,7 @@
 use super::{
     Access, Operation,
     change::change,
-    standing::{Standing, standing},
+    standing::{read_standing, standing},
 };
 use crate::domain::{Event, SubmissionId};
 use crate::journal::{
@@ -32,11 +32,13 @@ impl Operation for Published {
             S::IDS,
             S::LOCKED_IF_FREE
         );
+        // What is known of them is true no longer.
+        self.ids.iter().for_each(|id| drop(store.recall(*id)));
         let found = store.query(statement(sql, values![id_list(&self.ids)])).await?;
         let entry = Entry::new(Event::Published, self.now);
         let (mut all, mut rows) = (Vec::new(), Vec::new());
         for row in found {
-            if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
+            if let Ok((moved, changes)) = change(read_standing(row)?, &entry)? {
                 rows.extend(changes);
                 all.push(moved);
             }

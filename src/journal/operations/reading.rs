@@ -3,7 +3,7 @@
 use super::{Access, Operation};
 use crate::domain::{Attempt, Change, IdPart, StateName, SubmissionId};
 use crate::journal::{
-    JournalError, ListFilter, Record, StateCount,
+    JournalError, LastKnown, ListFilter, Record, Standing, StateCount,
     bulk::{Bulk, ColumnType},
     rows,
     store::{Statement, Store, Value, statement, values},
@@ -33,13 +33,25 @@ impl Operation for Find {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Option<Record>, JournalError> {
-        store.query(self.select()).await?.into_iter().next().map(rows::record).transpose()
+        let found = store.query(self.select::<S>()).await?.into_iter().next();
+        let Some(mut row) = found else { return Ok(None) };
+        let (record, notify, version) = (rows::record(&mut row)?, row.flag()?, row.text()?);
+        // Whoever reads it may be about to change it.
+        if !version.is_empty() {
+            let Record { submission, progress, erased_at, .. } = &record;
+            let standing =
+                Standing { erased_at: *erased_at, ..Standing::of(submission, progress.clone(), notify, version) };
+            store.remember(LastKnown { standing, timeline: None });
+        }
+        Ok(Some(record))
     }
 }
 
 impl Find {
-    fn select(&self) -> Statement {
-        statement(format!("SELECT {} FROM submissions WHERE id = $1", rows::RECORD), values![self.0])
+    /// The version of the row comes last.
+    fn select<S: Store>(&self) -> Statement {
+        let sql = format!("SELECT {}, notify, {} FROM submissions WHERE id = $1", rows::RECORD, S::ROW_VERSION);
+        statement(sql, values![self.0])
     }
 }
 
@@ -58,7 +70,7 @@ impl Operation for FindNamed {
         if self.part.whole().is_none() {
             found.extend(store.query(self.that_end()).await?);
         }
-        let mut named: Vec<_> = found.into_iter().map(rows::record).collect::<Result<_, _>>()?;
+        let mut named: Vec<_> = found.into_iter().map(|mut row| rows::record(&mut row)).collect::<Result<_, _>>()?;
         named.sort_by_key(|record| Reverse(record.submission.id));
         named.dedup_by_key(|record| record.submission.id);
         named.truncate(self.limit as usize);
@@ -94,10 +106,10 @@ impl Operation for FindWhole {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
-        let asked = vec![Find(self.0).select(), statement(TIMELINE_OF.one.as_str(), values![self.0])];
+        let asked = vec![Find(self.0).select::<S>(), statement(TIMELINE_OF.one.as_str(), values![self.0])];
         let mut found = store.query_together(asked).await?.into_iter();
         let (record, changes) = (found.next().into_iter().flatten().next(), found.next().into_iter().flatten());
-        let Some(record) = record.map(rows::record).transpose()? else { return Ok(None) };
+        let Some(record) = record.map(|mut row| rows::record(&mut row)).transpose()? else { return Ok(None) };
         Ok(Some((record, changes.map(rows::change).collect::<Result<_, _>>()?)))
     }
 }
@@ -141,7 +153,7 @@ impl Operation for List {
     const ACCESS: Access = Access::Read;
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Vec<Record>, JournalError> {
-        store.query(self.select()).await?.into_iter().map(rows::record).collect()
+        store.query(self.select()).await?.into_iter().map(|mut row| rows::record(&mut row)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Access, Operation,
     change::change,
-    standing::{Standing, standing},
+    standing::{read_standing, standing},
 };
 use crate::domain::{AgencyName, Event, StateName};
 use crate::journal::{
@@ -133,7 +133,7 @@ impl Operation for Requeue {
         let entry = Entry::new(Event::Requeued, self.now);
         let (mut all, mut rows) = (Vec::new(), Vec::new());
         for row in found {
-            if let Ok((moved, changes)) = change(Standing::read(row)?, &entry)? {
+            if let Ok((moved, changes)) = change(read_standing(row)?, &entry)? {
                 rows.extend(changes);
                 all.push(moved);
             }
@@ -160,7 +160,7 @@ impl Operation for VoidLeases {
         let found = store.query(statement(sql, values![self.now, StateName::Sending.as_str()])).await?;
         let (mut all, mut rows, mut statements) = (Vec::new(), Vec::new(), Vec::new());
         for row in found {
-            let standing = Standing::read(row)?;
+            let standing = read_standing(row)?;
             let entry = Entry::new(Event::LeaseVoided { attempt: standing.progress.attempts, at: self.now }, self.now);
             if let Ok((moved, changes)) = change(standing, &entry)? {
                 rows.extend(changes);

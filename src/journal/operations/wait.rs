@@ -3,7 +3,7 @@
 use super::{
     Access, Operation,
     change::change,
-    standing::{Standing, standing},
+    standing::{read_standing, standing},
 };
 use crate::domain::AgencyName;
 use crate::journal::{
@@ -38,7 +38,7 @@ impl Operation for KeepWaiting {
         let found = store.query(statement(sql, values![self.agency.as_str(), start, end, self.limit])).await?;
         let (mut count, mut rows) = (0, Vec::new());
         for row in found {
-            if let Ok((_, changes)) = change(Standing::read(row)?, &self.entry)? {
+            if let Ok((_, changes)) = change(read_standing(row)?, &self.entry)? {
                 rows.extend(changes);
                 count += 1;
             }

@@ -8,7 +8,7 @@ use super::{
     change::change,
     change_rows::END_WAITING,
     outbox::id_list,
-    standing::{Standing, standing},
+    standing::{read_standing, standing},
 };
 use crate::domain::{AgencyName, Event, OfficeName, SubmissionId};
 use crate::journal::{
@@ -106,7 +106,7 @@ impl Wake {
         );
         let mut locked = BTreeMap::new();
         for row in store.query(statement(sql, values![id_list(&ids)])).await? {
-            let standing = Standing::read(row)?;
+            let standing = read_standing(row)?;
             locked.insert(standing.id, standing);
         }
         let entry = Entry::new(Event::Requeued, self.now);

@@ -4,7 +4,7 @@
 use super::{
     bulk_rows::{Group, grouped},
     member_store::{Asked, MemberStore, Round},
-    session::PostgresStore,
+    session::{PostgresStore, Ran},
 };
 use crate::{
     domain::SubmissionId,
@@ -59,7 +59,7 @@ impl From<JournalError> for BatchFault {
 
 /// Runs all of them until they wait for the database, sends what they have asked, and goes on so until all are done.
 pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresStore<'_>) -> Result<(), BatchFault> {
-    let round = Round::default();
+    let round = Round::new(store.recent.clone());
     let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
     let of_submission: Vec<_> = of_submission.collect();
     let running = members.iter_mut().enumerate();
@@ -131,7 +131,7 @@ struct Sorted {
     queries: Vec<(Statement, oneshot::Sender<Vec<Row>>)>,
     executes: Vec<(Vec<Statement>, oneshot::Sender<u64>)>,
     rows: Vec<(usize, RowStatement)>,
-    written: Vec<oneshot::Sender<()>>,
+    written: Vec<oneshot::Sender<Option<String>>>,
     lookups: Vec<Group>,
     asked: Vec<AskedRows>,
 }
@@ -179,7 +179,7 @@ async fn answer(
     asked.into_iter().for_each(|(member, asked)| sorted.add(member, asked));
     let Sorted { queries, executes, rows, written, lookups, asked } = sorted;
     let groups: Vec<_> = lookups.into_iter().chain(grouped(rows)).collect();
-    let (rows, outdated) = store.run_groups(&groups).await?;
+    let Ran { rows, outdated, version } = store.run_groups(&groups).await?;
     if !outdated.is_empty() {
         return Err(BatchFault::Members(outdated));
     }
@@ -197,7 +197,7 @@ async fn answer(
         let _ = answer.send(found.collect());
     }
     for answer in written {
-        let _ = answer.send(());
+        let _ = answer.send(version.clone());
     }
     for (statement, answer) in queries {
         let _ = answer.send(store.query(statement).await?);

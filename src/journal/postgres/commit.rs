@@ -121,9 +121,9 @@ async fn without_held(session: &mut Session, submissions: Vec<SubmissionId>, fai
 async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch) -> Result<Outcome, Failed> {
     shared.compare(session).await.map_err(before_commit)?;
     shared.continuity.check().map_err(|error| before_commit(error.into()))?;
-    let Session { client, way, .. } = session;
+    let Session { client, way, recent, .. } = session;
     let transaction = begin(client, way).await.map_err(before_commit)?;
-    let mut store = PostgresStore::new(transaction.client(), way);
+    let mut store = PostgresStore::new(transaction.client(), way, recent);
     match run_together(batch, &mut store).await {
         Ok(()) => {}
         Err(BatchFault::Members(members)) => return Ok(Outcome::SpoiltBy(members)),

@@ -8,6 +8,7 @@ use super::{
     address::{Address, Target},
     failure::Failure,
     passwords::Passwords,
+    recent::Recent,
     session::{Prepared, Session, Way},
     session_settings as settings,
 };
@@ -36,6 +37,7 @@ pub struct Connector {
     tls: Option<MakeRustlsConnect>,
     /// Makes the settings, behind a pooler.
     prelude: Arc<str>,
+    recent: Arc<Recent>,
     /// Which host was fit for a journal last: it is tried first.
     last_fit: AtomicUsize,
 }
@@ -48,7 +50,7 @@ struct KnownHost {
 }
 
 impl Connector {
-    pub fn new(address: Address, passwords: Passwords, tls: Option<MakeRustlsConnect>) -> Self {
+    pub fn new(address: Address, passwords: Passwords, tls: Option<MakeRustlsConnect>, recent: Arc<Recent>) -> Self {
         let startup = settings::startup(&address.settings);
         let known = |target: Target| {
             let mut with_settings = target.config.clone();
@@ -57,7 +59,7 @@ impl Connector {
         };
         let prelude = settings::for_one_transaction(&address.settings).into();
         let hosts = address.targets.into_iter().map(known).collect();
-        Self { hosts, passwords, tls, prelude, last_fit: AtomicUsize::new(0) }
+        Self { hosts, passwords, tls, prelude, recent, last_fit: AtomicUsize::new(0) }
     }
 
     /// Statements were lost: whoever is between us and the server is treated as a pooler from now on. Whether that is new.
@@ -104,7 +106,7 @@ impl Connector {
             match self.connect(host, &host.with_settings).await {
                 Ok(mut opened) => {
                     if has_our_settings(&opened.client).await.map_err(lost)? {
-                        return Ok(opened.into_session(Way::Direct(Prepared::new()), host));
+                        return Ok(opened.into_session(Way::Direct(Prepared::new()), host, &self.recent));
                     }
                     self.check_pooler(&mut opened.client).await?;
                     return Ok(self.behind_pooler(host, opened));
@@ -125,7 +127,7 @@ impl Connector {
                 "a pooler stands before PostgreSQL: settings are made in each transaction, and no statement is prepared"
             );
         }
-        opened.into_session(Way::Pooler(self.prelude.clone()), host)
+        opened.into_session(Way::Pooler(self.prelude.clone()), host, &self.recent)
     }
 
     /// With the password as it stands in its file now, if it stands in one.
@@ -191,8 +193,8 @@ impl Opened {
         Self { client, reader }
     }
 
-    fn into_session(self, way: Way, host: &KnownHost) -> Session {
-        Session::new(self.client, way, host.target.name.clone(), self.reader)
+    fn into_session(self, way: Way, host: &KnownHost, recent: &Arc<Recent>) -> Session {
+        Session::new(self.client, way, host.target.name.clone(), recent.clone(), self.reader)
     }
 }
 

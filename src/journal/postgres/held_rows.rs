@@ -24,12 +24,12 @@ static HELD: LazyLock<Bulk> = LazyLock::new(|| Bulk {
 
 /// Their places among these.
 pub async fn held(session: &mut Session, submissions: &[SubmissionId]) -> Result<Vec<usize>, Failure> {
-    let Session { client, way, .. } = session;
+    let Session { client, way, recent, .. } = session;
     let transaction = begin(client, way).await?;
-    let mut store = PostgresStore::new(transaction.client(), way);
+    let mut store = PostgresStore::new(transaction.client(), way, recent);
     let mut group = Group::new(&HELD);
     submissions.iter().enumerate().for_each(|(index, id)| group.add(index, vec![(*id).into()]));
-    let (found, _) = store.run_groups(&[group]).await?;
+    let found = store.run_groups(&[group]).await?.rows;
     let found: Vec<_> = found.iter().flatten().filter_map(Row::first).collect();
     let members = submissions.iter().enumerate().filter(|(_, id)| found.contains(&&Value::from(**id)));
     Ok(members.map(|(index, _)| index).collect())

@@ -1,8 +1,9 @@
 //! The store of one operation of a batch: what it asks is noted, and answered together with what the others ask.
 
-use super::session::PostgresStore;
+use super::{recent::Recent, session::PostgresStore};
+use crate::domain::SubmissionId;
 use crate::journal::{
-    JournalError,
+    JournalError, LastKnown,
     bulk::RowStatement,
     store::{Row, Statement, Store},
 };
@@ -10,24 +11,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// What all members of a batch ask before any of them is answered. They and whoever answers them hold it.
-#[derive(Clone, Default)]
-pub struct Round(Arc<Mutex<Vec<(usize, Asked)>>>);
+#[derive(Clone)]
+pub struct Round {
+    asked: Arc<Mutex<Vec<(usize, Asked)>>>,
+    recent: Arc<Recent>,
+}
 
 pub enum Asked {
     Query(Statement, oneshot::Sender<Vec<Row>>),
     Execute(Vec<Statement>, oneshot::Sender<u64>),
     RowsOf(Vec<RowStatement>, oneshot::Sender<Vec<Vec<Row>>>),
-    Write(Vec<RowStatement>, oneshot::Sender<()>),
+    Write(Vec<RowStatement>, oneshot::Sender<Option<String>>),
 }
 
 impl Round {
+    pub fn new(recent: Arc<Recent>) -> Self {
+        Self { asked: Arc::default(), recent }
+    }
+
     pub fn take(&self) -> Vec<(usize, Asked)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn ask<T>(&self, member: usize, asked: impl FnOnce(oneshot::Sender<T>) -> Asked) -> Result<T, JournalError> {
         let (answer, answered) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((member, asked(answer)));
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push((member, asked(answer)));
         answered.await.map_err(|_| JournalError::Unavailable("the transaction was given up".into()))
     }
 }
@@ -67,8 +75,16 @@ impl Store for MemberStore {
         self.round.ask(self.member, |answer| Asked::RowsOf(asked, answer)).await
     }
 
-    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<(), JournalError> {
+    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<Option<String>, JournalError> {
         self.round.ask(self.member, |answer| Asked::Write(rows, answer)).await
+    }
+
+    fn recall(&mut self, id: SubmissionId) -> Option<LastKnown> {
+        self.round.recent.recall(id)
+    }
+
+    fn remember(&mut self, known: LastKnown) {
+        self.round.recent.remember(known);
     }
 
     async fn script(&mut self, _: &str) -> Result<(), JournalError> {

@@ -12,6 +12,7 @@ mod parameters;
 mod passfile;
 mod passwords;
 mod pool;
+mod recent;
 mod server;
 mod shared;
 mod session;
@@ -33,6 +34,7 @@ use connector::Connector;
 use failure::Failure;
 use passwords::Passwords;
 use pool::Sessions;
+use recent::Recent;
 pub use server::{Files, Server, ServerFault};
 use session::{PostgresStore, Session};
 use session_settings as settings;
@@ -105,7 +107,8 @@ impl PostgresJournal {
         let address = Address::parse(server.url, server.passfile)?;
         let schema = address.schema.clone();
         let for_batches = Address { settings: settings::for_batches(&address.settings), ..address.clone() };
-        let connector = |address| Connector::new(address, Passwords::of(&server), tls.clone());
+        let recent = Arc::<Recent>::default();
+        let connector = |address| Connector::new(address, Passwords::of(&server), tls.clone(), recent.clone());
         let shared = Arc::new(Shared {
             sessions: Sessions::new(connector(address), SESSIONS)?,
             lanes: Sessions::new(connector(for_batches), LANES)?,
@@ -224,9 +227,9 @@ impl PostgresJournal {
 }
 
 async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<(), Failure> {
-    let Session { client, way, .. } = session;
+    let Session { client, way, recent, .. } = session;
     let transaction = begin(client, way).await?;
-    let mut store = PostgresStore::new(transaction.client(), way);
+    let mut store = PostgresStore::new(transaction.client(), way, recent);
     // Another program that starts at the same moment waits here, however long our scripts take.
     let lock = format!(
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"

@@ -3,10 +3,12 @@
 use super::{
     bulk_rows::{Group, grouped},
     failure::{Failure, Finding, of_data},
+    recent::Recent,
     value::{parameters, row, typed_parameters},
 };
+use crate::domain::SubmissionId;
 use crate::journal::{
-    JournalError,
+    JournalError, LastKnown,
     bulk::{ROW_VERSION, RowStatement},
     store::{Row, Statement, Store},
 };
@@ -28,6 +30,7 @@ pub struct Session {
     pub host: Arc<str>,
     /// Whether the journal that it shows was compared with what is known.
     pub is_compared: bool,
+    pub recent: Arc<Recent>,
     /// Reads from the network until the session is dropped.
     reader: JoinHandle<()>,
 }
@@ -45,8 +48,8 @@ pub enum Way {
 pub type Prepared = HashMap<String, tokio_postgres::Statement>;
 
 impl Session {
-    pub fn new(client: Client, way: Way, host: Arc<str>, reader: JoinHandle<()>) -> Self {
-        Self { client, way, host, is_compared: false, reader }
+    pub fn new(client: Client, way: Way, host: Arc<str>, recent: Arc<Recent>, reader: JoinHandle<()>) -> Self {
+        Self { client, way, host, is_compared: false, recent, reader }
     }
 }
 
@@ -60,17 +63,18 @@ pub struct PostgresStore<'a> {
     client: &'a Client,
     /// `None`: statements have no names.
     prepared: Option<&'a mut Prepared>,
+    pub recent: &'a Arc<Recent>,
     /// What the error that came last means.
     pub finding: Finding,
 }
 
 impl<'a> PostgresStore<'a> {
-    pub fn new(client: &'a Client, way: &'a mut Way) -> Self {
+    pub fn new(client: &'a Client, way: &'a mut Way, recent: &'a Arc<Recent>) -> Self {
         let prepared = match way {
             Way::Direct(prepared) => Some(prepared),
             Way::Pooler(_) => None,
         };
-        Self { client, prepared, finding: Finding::default() }
+        Self { client, prepared, recent, finding: Finding::default() }
     }
 
     fn noted(&mut self, error: &tokio_postgres::Error) -> JournalError {
@@ -139,10 +143,9 @@ impl<'a> PostgresStore<'a> {
         Err(error)
     }
 
-    /// Sends all of them at once; the rows of each, and the owners of guarded rows that were changed since they were read. Then
-    /// nothing that comes after the guard counts, and whether it has failed says nothing.
-    pub async fn run_groups(&mut self, groups: &[Group]) -> Result<(Vec<Vec<Row>>, Vec<usize>), JournalError> {
-        let (mut all, mut outdated) = (Vec::with_capacity(groups.len()), Vec::new());
+    /// Sends all of them at once.
+    pub async fn run_groups(&mut self, groups: &[Group]) -> Result<Ran, JournalError> {
+        let mut ran = Ran::default();
         for together in groups.chunks(PIPELINE_STATEMENTS) {
             let prepared = self.all_prepared(together.iter().map(|group| group.bulk.many.as_str())).await;
             let prepared = prepared.map_err(|error| self.noted(&error))?;
@@ -155,16 +158,31 @@ impl<'a> PostgresStore<'a> {
                 let found = found.map_err(|error| self.noted(&error))?;
                 if group.bulk.is_guarded {
                     let there: Vec<_> = found.iter().filter_map(|row| row.first().cloned()).collect();
-                    outdated.extend(group.owners_without(&there));
+                    ran.outdated.extend(group.owners_without(&there));
                 }
-                if !outdated.is_empty() {
-                    return Ok((all, outdated));
+                if !ran.outdated.is_empty() {
+                    return Ok(ran);
                 }
-                all.push(found);
+                if group.bulk.tells_version {
+                    ran.version = found.first().and_then(Row::second_text).or(ran.version);
+                }
+                ran.rows.push(found);
             }
         }
-        Ok((all, outdated))
+        Ok(ran)
     }
+}
+
+/// What groups have come to.
+#[derive(Default)]
+pub struct Ran {
+    /// Of each group.
+    pub rows: Vec<Vec<Row>>,
+    /// The owners of guarded rows that were changed since they were read. If there are any, nothing that comes after the guard
+    /// counts, and whether it has failed says nothing.
+    pub outdated: Vec<usize>,
+    /// Of all rows that the transaction has written.
+    pub version: Option<String>,
 }
 
 async fn run_group(
@@ -205,14 +223,22 @@ impl Store for PostgresStore<'_> {
 
     async fn rows_of(&mut self, asked: Vec<RowStatement>) -> Result<Vec<Vec<Row>>, JournalError> {
         let groups: Vec<_> = asked.into_iter().map(Group::of_one).collect();
-        let (rows, outdated) = self.run_groups(&groups).await?;
-        self.unless_outdated(&outdated).map(|()| rows)
+        let ran = self.run_groups(&groups).await?;
+        self.unless_outdated(&ran.outdated).map(|()| ran.rows)
     }
 
-    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<(), JournalError> {
+    async fn write(&mut self, rows: Vec<RowStatement>) -> Result<Option<String>, JournalError> {
         let groups = grouped(rows.into_iter().map(|row| (0, row)));
-        let (_, outdated) = self.run_groups(&groups).await?;
-        self.unless_outdated(&outdated)
+        let ran = self.run_groups(&groups).await?;
+        self.unless_outdated(&ran.outdated).map(|()| ran.version)
+    }
+
+    fn recall(&mut self, id: SubmissionId) -> Option<LastKnown> {
+        self.recent.recall(id)
+    }
+
+    fn remember(&mut self, known: LastKnown) {
+        self.recent.remember(known);
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), JournalError> {

@@ -37,8 +37,13 @@ pub fn of(options: &str, schema: Option<&str>) -> Result<Vec<Setting>, JournalEr
 /// read them through once they are large. Whoever waits for a lock makes others wait: those that it holds up are done apart, and
 /// wait as long as the URL says. Here ours have the last word.
 pub fn for_batches(settings: &[Setting]) -> Vec<Setting> {
-    let ours =
-        [("lock_timeout", "200ms"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+    let ours = [
+        ("lock_timeout", "200ms"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ];
     let ours = ours.map(|(name, value)| Setting { name: name.to_owned(), value: value.to_owned() });
     settings.iter().cloned().chain(ours).collect()
 }

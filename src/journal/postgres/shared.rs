@@ -22,6 +22,7 @@ impl Shared {
         if session.is_compared {
             return Ok(());
         }
+        session.recent.forget_all();
         if let Some(known) = self.continuity.known() {
             let newest = known.newest.clone();
             let found = match carry_out(session, &op::Recognise(known)).await? {

@@ -21,12 +21,12 @@ pub async fn begin<'a>(client: &'a mut Client, way: &Way) -> Result<Transaction<
 }
 
 pub async fn carry_out<O: Operation>(session: &mut Session, operation: &O) -> Result<O::Output, Failure> {
-    let Session { client, way, .. } = session;
+    let Session { client, way, recent, .. } = session;
     if O::ACCESS == Access::Read && matches!(way, Way::Direct(_)) {
-        return run(operation, PostgresStore::new(client, way)).await;
+        return run(operation, PostgresStore::new(client, way, recent)).await;
     }
     let transaction = begin(client, way).await?;
-    let output = run(operation, PostgresStore::new(transaction.client(), way)).await?;
+    let output = run(operation, PostgresStore::new(transaction.client(), way, recent)).await?;
     failpoints::hit(Failpoint::PostgresCommitting);
     transaction.commit().await.map_err(|error| Failure::of(&error, true))?;
     failpoints::hit(Failpoint::PostgresCommitted);

@@ -153,8 +153,8 @@ impl Store for SqliteStore<'_> {
         ready(found.collect::<Result<_, _>>().map_err(failed))
     }
 
-    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<(), JournalError>> + Send {
-        ready(rows.iter().try_for_each(|row| self.write_now(row)))
+    fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<Option<String>, JournalError>> + Send {
+        ready(rows.iter().try_for_each(|row| self.write_now(row)).map(|()| None))
     }
 
     fn script(&mut self, sql: &str) -> impl Future<Output = Result<(), JournalError>> + Send {
