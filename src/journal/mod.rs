@@ -6,8 +6,8 @@
 //! Rules that both obey, so that no caller has to remember them:
 //! - what a method has returned `Ok` for is on disk (fsynced, or committed with `synchronous_commit = on`);
 //! - times are kept to the microsecond;
-//! - a state changes only through [`crate::domain::apply`], inside the transaction that read it; erasing takes the answer or
-//!   the refusal's text out of one, and leaves it the state that it was;
+//! - a state changes only through [`crate::domain::apply`], inside the transaction that has read it, or that finds that it has
+//!   not changed since it was read; erasing takes the answer or the refusal's text out of one, and leaves it the state that it was;
 //! - entering `accepted` adds a row to the outbox and leaving it removes that row ([`SideRows`]);
 //! - what waits for an agency that is away has a row among those that may be woken, as long as it does;
 //! - entering a settled state adds a webhook notice if the submission asked for one;

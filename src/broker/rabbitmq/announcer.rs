@@ -1,12 +1,12 @@
 //! Announcing: what has happened in this process comes in, and goes out on the topic exchange of events.
 //!
-//! Whoever the operator allows to listen hears each by its topic. Our own processes hear those of a moment in one message, so
-//! that it costs neither the broker nor them much.
+//! Whoever the operator allows to listen hears each by its topic. Our own processes hear those of a moment in one message, by
+//! an exchange of their own, so that it costs neither the broker nor them much.
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
 use super::{
-    error_text, names,
+    error_text,
     open_channel::OpenChannel,
     reconnecting::ReconnectingConnection,
     settings::{Peers, RabbitmqSettings},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::broker::{Announcement, BrokerError, yield_to_ready_tasks};
 use futures_util::future::try_join_all;
-use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
+use lapin::{BasicProperties, Channel, options::BasicPublishOptions, types::ShortString};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -89,9 +89,11 @@ impl Announcing {
 
     async fn publish(&mut self, batch: &[Announcement]) -> Result<(), BrokerError> {
         let channel = self.channel.get(&self.reconnecting).await?;
-        let each = try_join_all(
-            batch.iter().map(|it| self.publish_on(&channel, it.topic(), it.to_bytes(), self.properties(it))),
-        );
+        let events = self.topology.names.events_exchange();
+        let each = try_join_all(batch.iter().map(|it| {
+            let place = (events.clone(), it.topic());
+            publish_on(&channel, place, it.to_bytes(), self.properties(it))
+        }));
         let published = async { tokio::try_join!(each, self.tell_peers(&channel, batch)) };
         let published = timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?;
         published.map(drop).map_err(|error| error_text::failure(&error))
@@ -105,19 +107,7 @@ impl Announcing {
         let properties = BasicProperties::default()
             .with_content_type(Announcement::BATCH_MEDIA_TYPE.into())
             .with_app_id(self.sender.as_str().into());
-        self.publish_on(channel, names::BATCH_KEY.to_owned(), body, properties).await
-    }
-
-    /// Without a confirm, and not `mandatory`: whether anybody listens is not our affair.
-    async fn publish_on(
-        &self,
-        channel: &Channel,
-        key: String,
-        body: Vec<u8>,
-        properties: BasicProperties,
-    ) -> lapin::Result<()> {
-        let (exchange, options) = (self.topology.names.events_exchange(), BasicPublishOptions::default());
-        channel.basic_publish(exchange, key.into(), options, &body, properties).await.map(drop)
+        publish_on(channel, (self.topology.names.peers_exchange(), String::new()), body, properties).await
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {
@@ -127,4 +117,14 @@ impl Announcing {
             .with_timestamp(super::publisher::seconds(announcement.at))
             .with_app_id(self.sender.as_str().into())
     }
+}
+
+/// Without a confirm, and not `mandatory`: whether anybody listens is not our affair.
+async fn publish_on(
+    channel: &Channel,
+    (exchange, key): (ShortString, String),
+    body: Vec<u8>,
+    properties: BasicProperties,
+) -> lapin::Result<()> {
+    channel.basic_publish(exchange, key.into(), BasicPublishOptions::default(), &body, properties).await.map(drop)
 }

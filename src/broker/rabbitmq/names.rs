@@ -8,7 +8,8 @@
 //! | `<prefix>.dead` | durable direct exchange: what killed its worker, by the key `<agency>` |
 //! | `<prefix>.dead.<agency>` | quorum queue of dead letters: one an agency, so that an operator sees whose they are |
 //! | `<prefix>.mark` | quorum queue of one message: the copy of the journal's mark, by the key `.mark` of `<prefix>.work` |
-//! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>`; and for Punte's own processes those of a moment in one message, by the key `batch` |
+//! | `<prefix>.events` | durable topic exchange: announcements, by `submission.<agency>.<office>.<state>` |
+//! | `<prefix>.events.peers` | durable fanout exchange: the same for Punte's own processes, those of a moment in one message |
 //! | `<prefix>.events.<random>` | a process's own queue of announcements, which ends with its connection |
 //! | `<prefix>.owner` | durable exchange that carries nothing: its alternate exchange, `<prefix>.owner.<journal>`, says whose the prefix is |
 
@@ -17,8 +18,6 @@ use lapin::types::ShortString;
 
 /// All announcements.
 pub const ALL_SUBMISSIONS: &str = "submission.#";
-/// Announcements of one moment in one message.
-pub const BATCH_KEY: &str = "batch";
 /// No agency's name begins with a dot.
 pub const MARK_KEY: &str = ".mark";
 
@@ -49,6 +48,10 @@ impl Names {
 
     pub fn events_exchange(&self) -> ShortString {
         format!("{}.events", self.prefix).into()
+    }
+
+    pub fn peers_exchange(&self) -> ShortString {
+        format!("{}.events.peers", self.prefix).into()
     }
 
     /// A new one each time.
@@ -115,6 +118,7 @@ mod tests {
         assert_eq!(names.work_exchange().as_str(), "punte.work");
         assert_eq!(names.dead_exchange().as_str(), "punte.dead");
         assert_eq!(names.events_exchange().as_str(), "punte.events");
+        assert_eq!(names.peers_exchange().as_str(), "punte.events.peers");
         assert_eq!(names.owner_exchange().as_str(), "punte.owner");
         assert_eq!(names.owner_of(&names.owner_key("5f2e")).as_deref(), Some("5f2e"));
         assert!(names.own_events_queue().as_str().starts_with("punte.events."));

@@ -31,7 +31,8 @@ pub async fn remove(settings: RabbitmqSettings, agencies: &[AgencyName]) -> Resu
         }
     }
     answered(channel.queue_delete(names.mark_queue(), QueueDeleteOptions::default())).await?;
-    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
+    let events = [names.events_exchange(), names.peers_exchange()];
+    for exchange in [names.work_exchange(), names.dead_exchange(), names.owner_exchange()].into_iter().chain(events) {
         let deleting = channel.exchange_delete(exchange, ExchangeDeleteOptions::default());
         answered(deleting).await?;
     }

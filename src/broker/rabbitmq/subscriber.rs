@@ -1,8 +1,8 @@
-//! Listening to announcements: the topic exchange's messages come in, announcements go out to all of this process.
+//! Listening to announcements: what other processes of ours have sent comes in, announcements go out to all of this process.
 
 use super::{
     connection::{AmqpConnection, answered},
-    error_text, names,
+    error_text,
     reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
 };
@@ -96,10 +96,8 @@ impl Subscriber {
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(QUEUE_LIMIT));
         answered(channel.queue_declare(queue.clone(), options, arguments)).await?;
-        let exchange = self.topology.names.events_exchange();
-        let key = names::BATCH_KEY.into();
-        answered(channel.queue_bind(queue.clone(), exchange, key, QueueBindOptions::default(), FieldTable::default()))
-            .await?;
+        let (peers, options) = (self.topology.names.peers_exchange(), QueueBindOptions::default());
+        answered(channel.queue_bind(queue.clone(), peers, "".into(), options, FieldTable::default())).await?;
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         let consumer =
             answered(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default())).await?;
@@ -152,5 +150,5 @@ impl Subscriber {
 }
 
 fn not_an_announcement(error: &serde_json::Error) {
-    tracing::debug!(error = without_values(error), "what came by the exchange of events is not an announcement");
+    tracing::debug!(error = without_values(error), "what came by the exchange of our processes is not an announcement");
 }

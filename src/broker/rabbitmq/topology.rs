@@ -106,6 +106,8 @@ impl Topology {
         collect(&mut Vec::new(), dead)?;
         let events = self.ensure(declarer, self.names.events_exchange(), Shape::exchange(ExchangeKind::Topic)).await;
         collect(&mut Vec::new(), events)?;
+        let peers = self.ensure(declarer, self.names.peers_exchange(), Shape::exchange(ExchangeKind::Fanout)).await;
+        collect(&mut Vec::new(), peers)?;
         work
     }
 

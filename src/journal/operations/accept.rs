@@ -1,7 +1,7 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
 use super::{
-    Access, Operation,
+    Access, GATHERED_BYTES, Operation,
     change_rows::{FILL_OUTBOX, add_change},
 };
 use crate::domain::{
@@ -13,6 +13,7 @@ use crate::journal::{
     rows,
     store::{Store, Value, statement, values},
 };
+use crate::json::is_small;
 use jiff::Timestamp;
 use std::sync::LazyLock;
 
@@ -68,7 +69,7 @@ impl Operation for Accept {
     const ACCESS: Access = Access::Write;
 
     fn gathered_by(&self) -> Option<SubmissionId> {
-        Some(self.submission.id)
+        is_small(&self.submission.data, GATHERED_BYTES).then_some(self.submission.id)
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {

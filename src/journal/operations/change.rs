@@ -1,7 +1,7 @@
 //! Events of one submission come in; the changes of its state and all rows beside it go into the journal.
 
 use super::{
-    Access, Operation,
+    Access, GATHERED_BYTES, Operation,
     change_rows::Written,
     reading::TIMELINE_OF,
     standing::{STANDING_OF, read_standing},
@@ -25,7 +25,9 @@ impl Operation for RecordChanges {
     const ACCESS: Access = Access::Write;
 
     fn gathered_by(&self) -> Option<SubmissionId> {
-        Some(self.id)
+        let kept = self.entries.iter().filter_map(|entry| entry.wire.as_ref());
+        let bytes: usize = kept.map(|wire| wire.sent.len() + wire.received.len()).sum();
+        (bytes <= GATHERED_BYTES).then_some(self.id)
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {

@@ -40,6 +40,9 @@ use crate::domain::SubmissionId;
 /// How many rows one transaction changes at most, so that no other waits long for it.
 pub const CHUNK_ROWS: u32 = 256;
 
+/// What brings more than this is done alone, so that what is gathered takes some megabytes at most.
+const GATHERED_BYTES: usize = 128 << 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// SELECTs, on any connection.

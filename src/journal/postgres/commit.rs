@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     held_rows::held,
     session::{PostgresStore, Session},
-    shared::{OPERATION_TIMEOUT, Shared},
+    shared::{OPERATION_TIMEOUT, Shared, late},
     transaction::begin,
 };
 use crate::{
@@ -75,12 +75,7 @@ async fn try_commit(shared: &Shared, batch: &mut Batch) -> Outcome {
     let Ok(session) = held.session() else { return Outcome::RolledBack };
     let host = session.host.clone();
     let tried = timeout(OPERATION_TIMEOUT, run(shared, session, batch)).await;
-    let late = |_| {
-        let mut failure = Failure::said("it did not answer in time");
-        failure.finding.ends_session = true;
-        Err((failure, true))
-    };
-    match tried.unwrap_or_else(late) {
+    match tried.unwrap_or_else(|_| Err((late(), true))) {
         Ok(outcome) => {
             held.give_back();
             outcome

@@ -246,7 +246,7 @@ mod tests {
     fn a_pooler_is_found_out_once() {
         let server = Server { url: "postgres://u@localhost,127.0.0.1/d", passfile: None, files: Files::default() };
         let address = Address::parse(server.url, None).unwrap();
-        let connector = Connector::new(address, Passwords::of(&server), None);
+        let connector = Connector::new(address, Passwords::of(&server), None, Arc::default());
         assert!(connector.distrust());
         assert!(!connector.distrust());
     }

@@ -38,12 +38,13 @@ use recent::Recent;
 pub use server::{Files, Server, ServerFault};
 use session::{PostgresStore, Session};
 use session_settings as settings;
-use shared::{OPERATION_TIMEOUT, Shared};
+use shared::{OPERATION_TIMEOUT, Shared, late};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::time::{sleep, timeout};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use transaction::{begin, carry_out};
 use writer::{Gathered, LANES, Writer};
@@ -127,11 +128,22 @@ impl PostgresJournal {
     }
 }
 
+/// Programs that run already may hold what a script wants, and want what it holds: then it is tried again.
 async fn prepare_schema(sessions: &Sessions, schema: Option<&str>) -> Result<(), JournalError> {
     let mut held = sessions.take().await.map_err(|failure| failure.error)?;
     let session = held.session()?;
     let host = session.host.clone();
-    migrate_session(session, schema).await.map_err(|failure| failure.at(&host).error)?;
+    let mut repetitions = 0;
+    loop {
+        match migrate_session(session, schema).await {
+            Ok(()) => break,
+            Err(failure) if failure.finding.is_held && repetitions < REPETITIONS => {
+                repetitions += 1;
+                sleep(Duration::from_millis(rand::random_range(100..=1000))).await;
+            }
+            Err(failure) => return Err(failure.at(&host).error),
+        }
+    }
     held.give_back();
     Ok(())
 }
@@ -143,10 +155,13 @@ impl Database for PostgresJournal {
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
         let operation = match (&self.writer, operation.gathered_by()) {
-            (Some(writer), Some(submission)) => match writer.write(submission, operation).await {
-                Gathered::Done(outcome) => return outcome.and_then(|output| self.done::<O>(output)),
-                Gathered::Apart(operation) => operation,
-            },
+            (Some(writer), Some(submission)) => {
+                match timeout(OPERATION_TIMEOUT, writer.write(submission, operation)).await {
+                    Ok(Gathered::Done(outcome)) => return outcome.and_then(|output| self.done::<O>(output)),
+                    Ok(Gathered::Apart(operation)) => operation,
+                    Err(_) => return Err(late().error),
+                }
+            }
             _ => operation,
         };
         let mut repetitions = 0;
@@ -164,7 +179,7 @@ impl Database for PostgresJournal {
             }
             repetitions += 1;
             // Those who collided must not collide again.
-            tokio::time::sleep(Duration::from_millis(rand::random_range(1..=20 * u64::from(repetitions)))).await;
+            sleep(Duration::from_millis(rand::random_range(1..=20 * u64::from(repetitions)))).await;
         }
     }
 
@@ -200,14 +215,8 @@ impl PostgresJournal {
         let mut held = sessions.take().await?;
         let session = held.session()?;
         let host = session.host.clone();
-        let outcome = tokio::time::timeout(OPERATION_TIMEOUT, self.guarded(session, operation)).await;
-        let late = |_| {
-            // Whatever this connection waits for, nobody else shall wait for it too.
-            let mut failure = Failure::said("it did not answer in time");
-            failure.finding.ends_session = true;
-            Err(failure)
-        };
-        let outcome = outcome.unwrap_or_else(late).map_err(|failure| failure.at(&host));
+        let outcome = timeout(OPERATION_TIMEOUT, self.guarded(session, operation)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(late())).map_err(|failure| failure.at(&host));
         match &outcome {
             Err(failure) if failure.finding.ends_session => sessions.end(held, failure),
             _ => held.give_back(),

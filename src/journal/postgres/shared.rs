@@ -7,6 +7,13 @@ use std::time::Duration;
 /// For a whole operation. The server ends its statements sooner; this is for a server that says nothing at all.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// Whatever the connection waits for, nobody else shall wait for it too.
+pub fn late() -> Failure {
+    let mut failure = Failure::said("it did not answer in time");
+    failure.finding.ends_session = true;
+    failure
+}
+
 /// What the journal and its writer work with.
 pub struct Shared {
     /// For operations that are done alone.

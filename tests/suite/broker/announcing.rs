@@ -78,6 +78,26 @@ async fn whoever_begins_to_listen_by_whatever_topic_hears_all_that_fits_it_from_
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_listens_to_everything_hears_nothing_but_single_announcements() {
+    let settings = RabbitmqSettings { peers: Peers::ToldAndHeard, ..settings() };
+    let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
+    Fixture::with(settings)
+        .await
+        .play(|broker| async move {
+            broker.declare(&[ours()]).await.unwrap();
+            let connection = raw(&uri).await;
+            let mut everything = listener(&connection, &names, "#").await;
+            let done = told(StateName::Completed);
+            for _ in 0..50 {
+                broker.announce(&done).await.unwrap();
+            }
+            assert_eq!(heard(&mut everything, 50).await, vec![done; 50]);
+            assert!(timeout(Duration::from_millis(500), everything.next()).await.is_err());
+        })
+        .await;
+}
+
 #[test]
 fn the_log_is_quiet_where_nobody_listens_even_if_it_names_the_library() {
     let uri = environment("PUNTE_TEST_AMQP_URL");

@@ -86,7 +86,8 @@ pub async fn remove(uri: &str, names: &Names) {
         }
     }
     channel.queue_delete(names.mark_queue(), QueueDeleteOptions::default()).await.unwrap();
-    for exchange in [names.work_exchange(), names.dead_exchange(), names.events_exchange(), names.owner_exchange()] {
+    let events = [names.events_exchange(), names.peers_exchange()];
+    for exchange in [names.work_exchange(), names.dead_exchange(), names.owner_exchange()].into_iter().chain(events) {
         channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await.unwrap();
     }
     connection.close(200, "done".into()).await.unwrap();

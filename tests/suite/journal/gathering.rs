@@ -27,6 +27,35 @@ async fn what_comes_at_the_same_time_shares_transactions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_large_is_done_alone() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let large = |_| Submission { data: json!({ "text": "x".repeat(1 << 20) }), ..submission() };
+    let all: Vec<_> = (0..20).map(large).collect();
+    join_all(all.iter().map(|it| accept(&journal, it))).await;
+    let begun = Event::Begun { attempt: 1, lease_until: at(60), asks_first: true };
+    join_all(all.iter().map(|it| record(&journal, it.id, begun.clone(), at(1)))).await;
+    let answered = |id| {
+        let (sent, received) = (vec![1; 1 << 20], vec![2; 1 << 20]);
+        let wire = Some(WireRecord { sent, received, http_status: Some(200), truncated: false });
+        let event = Event::Answered { attempt: 1, answer: Answer(json!({})) };
+        journal.record(id, Entry { wire, ..Entry::new(event, at(2)) })
+    };
+    let recorded = join_all(all.iter().map(|it| answered(it.id))).await;
+    assert!(recorded.iter().all(Result::is_ok), "{recorded:?}");
+    for table in ["idempotency_keys", "submissions"] {
+        let count = format!("SELECT count(DISTINCT CAST(xmin AS text)) FROM {table}");
+        let transactions: i64 = schema.raw().await.query_one(&count, &[]).await.unwrap().get(0);
+        assert_eq!(transactions, 20, "{table}");
+    }
+    for it in &all {
+        assert_eq!(journal.find(it.id).await.unwrap().unwrap().submission.data, it.data);
+        assert_eq!(journal.attempts(it.id).await.unwrap()[0].wire.as_ref().unwrap().received.len(), 1 << 20);
+    }
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_cannot_be_done_spoils_no_other() {
     let schema = Schema::new();
     let journal: Tested = Arc::new(schema.open().await);
