@@ -15,11 +15,13 @@ const LARGE_BYTES: usize = 16 << 10;
 pub struct AcceptedCache {
     /// How many it keeps at most; 0 in a process without a worker.
     kept: usize,
-    /// Each with what tells that the journal has it. It is removed when a worker takes it, when it is asked about after the
-    /// journal has it, or when it is the oldest of too many. Locked for a moment by the gateway, which puts a submission in, and
-    /// by the worker, which takes it out.
-    newest: Mutex<Newest<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>>,
+    /// One is removed when a worker takes it, when it is asked about after the journal has it, or when it is the oldest of too
+    /// many. Locked for a moment by the gateway, which puts a submission in, and by the worker, which takes it out.
+    newest: Mutex<Records>,
 }
+
+/// Each with what tells that the journal has it.
+type Records = Newest<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>;
 
 /// What this process knows of a submission.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl AcceptedCache {
         }
     }
 
-    fn newest(&self) -> MutexGuard<'_, Newest<SubmissionId, (Arc<Record>, oneshot::Receiver<()>)>> {
+    fn newest(&self) -> MutexGuard<'_, Records> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
