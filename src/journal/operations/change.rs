@@ -120,8 +120,9 @@ impl Changed {
         let Self { mut known, entered, rows } = self;
         if let Some(version) = store.write(rows).await? {
             known.standing.version = version;
-            let is_over = known.standing.progress.state.name().is_terminal();
-            (!is_over).then(|| store.remember(known.clone()));
+            if !known.standing.progress.state.name().is_terminal() {
+                store.remember(known.clone());
+            }
         }
         Ok((known.standing.moved(entered), known.timeline))
     }

@@ -36,9 +36,9 @@ impl Operation for Find {
         let found = store.query(self.select::<S>()).await?.into_iter().next();
         let Some(mut row) = found else { return Ok(None) };
         let (record, notify, version) = (rows::record(&mut row)?, row.flag()?, row.text()?);
+        let Record { submission, progress, erased_at, .. } = &record;
         // Whoever reads it may be about to change it.
-        if !version.is_empty() {
-            let Record { submission, progress, erased_at, .. } = &record;
+        if !version.is_empty() && !progress.state.name().is_terminal() {
             let standing =
                 Standing { erased_at: *erased_at, ..Standing::of(submission, progress.clone(), notify, version) };
             store.remember(LastKnown { standing, timeline: None });

@@ -5,8 +5,10 @@
 use crate::{domain::SubmissionId, journal::LastKnown, newest::Newest};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Of less than a kilobyte each: they hold neither content nor messages.
+/// Of a few kilobytes at most: they hold neither content nor messages, and only short timelines.
 const KEPT: usize = 1024;
+/// A longer timeline is read again.
+const LINES: usize = 16;
 
 /// One for each journal; its sessions hold it.
 pub struct Recent(Mutex<Newest<SubmissionId, LastKnown>>);
@@ -18,8 +20,13 @@ impl Default for Recent {
 }
 
 impl Recent {
+    /// What is over, and may hold a whole answer, is not kept: hardly anything is recorded of it any more.
     pub fn remember(&self, known: LastKnown) {
-        self.newest().insert(known.standing.id, known);
+        if known.standing.progress.state.name().is_terminal() {
+            return;
+        }
+        let timeline = known.timeline.filter(|lines| lines.len() <= LINES);
+        self.newest().insert(known.standing.id, LastKnown { timeline, ..known });
     }
 
     /// Once: whoever decides by it makes it outdated.
@@ -34,5 +41,59 @@ impl Recent {
 
     fn newest(&self) -> MutexGuard<'_, Newest<SubmissionId, LastKnown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Answer, Change, Effect, Priority, Progress, State, StateName, TraceParent},
+        journal::Standing,
+    };
+    use jiff::Timestamp;
+
+    fn known(state: State, lines: usize) -> LastKnown {
+        let progress = Progress { state, ..Progress::accepted() };
+        let line = Change {
+            at: Timestamp::UNIX_EPOCH,
+            from: None,
+            to: StateName::Accepted,
+            cause: "accepted".into(),
+            by: None,
+        };
+        let standing = Standing {
+            id: SubmissionId::new(),
+            office: "causeni".parse().unwrap(),
+            agency: "civil-registry".parse().unwrap(),
+            service: "person-lookup".parse().unwrap(),
+            priority: Priority::Ordinary,
+            trace: TraceParent::fresh(),
+            notify: false,
+            progress,
+            effect: Effect::Lookup,
+            erased_at: None,
+            expires_at: Timestamp::UNIX_EPOCH,
+            version: "1".into(),
+        };
+        LastKnown { standing, timeline: Some(vec![line; lines]) }
+    }
+
+    #[test]
+    fn what_may_be_large_is_not_kept() {
+        let recent = Recent::default();
+        let short = known(State::Queued, LINES);
+        let long = known(State::Queued, LINES + 1);
+        let over = known(State::Completed { answer: Some(Answer(serde_json::json!({}))) }, 1);
+        for it in [&short, &long, &over] {
+            recent.remember(it.clone());
+        }
+        assert_eq!(recent.recall(short.standing.id), Some(short.clone()));
+        assert_eq!(recent.recall(short.standing.id), None, "each once");
+        assert_eq!(recent.recall(long.standing.id).unwrap().timeline, None);
+        assert_eq!(recent.recall(over.standing.id), None);
+        recent.remember(short.clone());
+        recent.forget_all();
+        assert_eq!(recent.recall(short.standing.id), None);
     }
 }
