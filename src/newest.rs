@@ -18,8 +18,9 @@ impl<K: Copy + Eq + Hash, V> Newest<K, V> {
     }
 
     pub fn insert(&mut self, key: K, value: V) {
-        self.entries.insert(key, value);
-        self.order.push_back(key);
+        if self.entries.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
         if self.order.len() > self.most
             && let Some(oldest) = self.order.pop_front()
         {
@@ -51,6 +52,7 @@ mod tests {
         newest.insert(1, "a");
         newest.insert(2, "b");
         assert_eq!(newest.remove(&2), Some("b"));
+        newest.insert(3, "b");
         newest.insert(3, "c");
         assert_eq!((newest.remove(&1), newest.get_mut(&3)), (None, Some(&mut "c")));
         newest.clear();

@@ -37,6 +37,8 @@ struct Announcing {
     patience: Duration,
     peers: Peers,
     channel: OpenChannel,
+    /// A channel of its own: what is wrong with one exchange ends the channel, and harms the other's messages.
+    to_peers: OpenChannel,
 }
 
 impl Announcer {
@@ -50,7 +52,8 @@ impl Announcer {
     ) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING);
         let (patience, peers, channel) = (settings.confirm_timeout, settings.peers, OpenChannel::plain());
-        let announcing = Announcing { reconnecting, topology, sender, patience, peers, channel };
+        let to_peers = OpenChannel::plain();
+        let announcing = Announcing { reconnecting, topology, sender, patience, peers, channel, to_peers };
         tasks.spawn(announcing.run(taken, stop));
         Self { waiting }
     }
@@ -80,9 +83,13 @@ impl Announcing {
             {
                 batch.push(more);
             }
+            if let Err(error) = self.tell_peers(&batch).await {
+                self.to_peers.forget();
+                tracing::debug!(announcements = batch.len(), %error, "not announced to our other processes");
+            }
             if let Err(error) = self.publish(&batch).await {
                 self.channel.forget();
-                tracing::debug!(announcements = batch.len(), %error, "not all were announced to other processes");
+                tracing::debug!(announcements = batch.len(), %error, "not all were announced");
             }
         }
     }
@@ -94,20 +101,22 @@ impl Announcing {
             let place = (events.clone(), it.topic());
             publish_on(&channel, place, it.to_bytes(), self.properties(it))
         }));
-        let published = async { tokio::try_join!(each, self.tell_peers(&channel, batch)) };
-        let published = timeout(self.patience, published).await.map_err(|_| BrokerError::NotConfirmed)?;
+        let published = timeout(self.patience, each).await.map_err(|_| BrokerError::NotConfirmed)?;
         published.map(drop).map_err(|error| error_text::failure(&error))
     }
 
-    async fn tell_peers(&self, channel: &Channel, batch: &[Announcement]) -> lapin::Result<()> {
+    async fn tell_peers(&mut self, batch: &[Announcement]) -> Result<(), BrokerError> {
         if self.peers == Peers::None {
             return Ok(());
         }
+        let channel = self.to_peers.get(&self.reconnecting).await?;
         let body = serde_json::to_vec(batch).unwrap_or_default();
         let properties = BasicProperties::default()
             .with_content_type(Announcement::BATCH_MEDIA_TYPE.into())
             .with_app_id(self.sender.as_str().into());
-        publish_on(channel, (self.topology.names.peers_exchange(), String::new()), body, properties).await
+        let place = (self.topology.names.peers_exchange(), String::new());
+        let published = timeout(self.patience, publish_on(&channel, place, body, properties)).await;
+        published.map_err(|_| BrokerError::NotConfirmed)?.map_err(|error| error_text::failure(&error))
     }
 
     fn properties(&self, announcement: &Announcement) -> BasicProperties {

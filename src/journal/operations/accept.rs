@@ -1,12 +1,10 @@
 //! A new submission and its key come in; it is recorded, or recognised as a repetition.
 
 use super::{
-    Access, GATHERED_BYTES, Operation,
+    Access, GATHERED_BYTES, Operation, Sharing,
     change_rows::{FILL_OUTBOX, add_change},
 };
-use crate::domain::{
-    Actor, Change, OfficeName, Priority, Progress, StateName, Submission, SubmissionId, whole_microseconds,
-};
+use crate::domain::{Actor, Change, OfficeName, Priority, Progress, StateName, Submission, whole_microseconds};
 use crate::journal::{
     Acceptance, IdempotencyKey, JournalError, LastKnown, Standing,
     bulk::{Bulk, ColumnType, RowStatement, Turn},
@@ -68,8 +66,8 @@ impl Operation for Accept {
     type Output = Acceptance;
     const ACCESS: Access = Access::Write;
 
-    fn gathered_by(&self) -> Option<SubmissionId> {
-        is_small(&self.submission.data, GATHERED_BYTES).then_some(self.submission.id)
+    fn sharing(&self) -> Sharing {
+        Sharing::of(self.submission.id, is_small(&self.submission.data, GATHERED_BYTES))
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {

@@ -1,18 +1,19 @@
 //! Events of one submission come in; the changes of its state and all rows beside it go into the journal.
 
 use super::{
-    Access, GATHERED_BYTES, Operation,
+    Access, GATHERED_BYTES, Operation, Sharing,
     change_rows::Written,
     reading::TIMELINE_OF,
     standing::{STANDING_OF, read_standing},
 };
-use crate::domain::{Change, Forbidden, Progress, StateName, SubmissionId, apply, whole_microseconds};
+use crate::domain::{Change, Event, Finding, Forbidden, Progress, StateName, SubmissionId, apply, whole_microseconds};
 use crate::journal::{
     Entry, JournalError, LastKnown, Moved, SideRows, Standing,
     bulk::RowStatement,
     rows, side_rows,
     store::{Statement, Store, statement, storable, values},
 };
+use crate::json::is_small;
 
 pub struct RecordChanges {
     pub id: SubmissionId,
@@ -24,15 +25,26 @@ impl Operation for RecordChanges {
     type Output = Result<Moved, Forbidden>;
     const ACCESS: Access = Access::Write;
 
-    fn gathered_by(&self) -> Option<SubmissionId> {
-        let kept = self.entries.iter().filter_map(|entry| entry.wire.as_ref());
-        let bytes: usize = kept.map(|wire| wire.sent.len() + wire.received.len()).sum();
-        (bytes <= GATHERED_BYTES).then_some(self.id)
+    fn sharing(&self) -> Sharing {
+        Sharing::of(self.id, self.entries.iter().all(is_small_entry))
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {
         Ok(self.record(store, Timeline::Unread).await?.map(|(moved, _)| moved))
     }
+}
+
+/// A packed message may be small, and hold a large answer.
+fn is_small_entry(entry: &Entry) -> bool {
+    let wire_bytes = entry.wire.as_ref().map_or(0, |wire| wire.sent.len() + wire.received.len());
+    let is_small_answer = match &entry.event {
+        Event::Answered { answer, .. }
+        | Event::Resolved { finding: Finding::Happened { answer: Some(answer) }, .. } => {
+            is_small(&answer.0, GATHERED_BYTES)
+        }
+        _ => true,
+    };
+    wire_bytes <= GATHERED_BYTES && is_small_answer
 }
 
 /// Whether the timeline is wanted as well.
@@ -96,8 +108,8 @@ impl Operation for RecordWhole {
     type Output = Result<(Moved, Vec<Change>), Forbidden>;
     const ACCESS: Access = Access::Write;
 
-    fn gathered_by(&self) -> Option<SubmissionId> {
-        self.0.gathered_by()
+    fn sharing(&self) -> Sharing {
+        self.0.sharing()
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Self::Output, JournalError> {

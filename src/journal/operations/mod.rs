@@ -53,15 +53,30 @@ pub enum Access {
     Probe,
 }
 
+/// Whether an operation may share a transaction with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    Never,
+    /// With operations on others than this submission, the only one that it changes. It writes nothing before it knows whether it
+    /// can be done.
+    With(SubmissionId),
+    /// It would, but it brings too much.
+    TooLarge,
+}
+
+impl Sharing {
+    fn of(submission: SubmissionId, is_small: bool) -> Self {
+        if is_small { Self::With(submission) } else { Self::TooLarge }
+    }
+}
+
 pub trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
     const ACCESS: Access;
     /// Whether it may be done on a journal that is not the one that this installation has worked with.
     const EVEN_WHEN_SUSPENDED: bool = false;
-    /// The one submission that it changes, if it may share a transaction with operations on others. Then it writes nothing
-    /// before it knows whether it can be done.
-    fn gathered_by(&self) -> Option<SubmissionId> {
-        None
+    fn sharing(&self) -> Sharing {
+        Sharing::Never
     }
     fn run<S: Store>(&self, store: &mut S) -> impl Future<Output = Result<Self::Output, JournalError>> + Send;
 }

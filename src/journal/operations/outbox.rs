@@ -32,13 +32,14 @@ impl Operation for Published {
             S::IDS,
             S::LOCKED_IF_FREE
         );
-        // What is known of them is true no longer.
-        self.ids.iter().for_each(|id| drop(store.recall(*id)));
         let found = store.query(statement(sql, values![id_list(&self.ids)])).await?;
         let entry = Entry::new(Event::Published, self.now);
         let (mut all, mut rows) = (Vec::new(), Vec::new());
         for row in found {
-            if let Ok((moved, changes)) = change(read_standing(row)?, &entry)? {
+            let standing = read_standing(row)?;
+            // What is known of it without reading is true no longer.
+            drop(store.recall(standing.id));
+            if let Ok((moved, changes)) = change(standing, &entry)? {
                 rows.extend(changes);
                 all.push(moved);
             }

@@ -59,7 +59,7 @@ impl From<JournalError> for BatchFault {
 
 /// Runs all of them until they wait for the database, sends what they have asked, and goes on so until all are done.
 pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresStore<'_>) -> Result<(), BatchFault> {
-    let round = Round::new(store.recent.clone());
+    let round = Round::new(store.recent.cloned());
     let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
     let of_submission: Vec<_> = of_submission.collect();
     let running = members.iter_mut().enumerate();

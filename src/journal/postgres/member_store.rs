@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub struct Round {
     asked: Arc<Mutex<Vec<(usize, Asked)>>>,
-    recent: Arc<Recent>,
+    recent: Option<Arc<Recent>>,
 }
 
 pub enum Asked {
@@ -25,7 +25,7 @@ pub enum Asked {
 }
 
 impl Round {
-    pub fn new(recent: Arc<Recent>) -> Self {
+    pub fn new(recent: Option<Arc<Recent>>) -> Self {
         Self { asked: Arc::default(), recent }
     }
 
@@ -80,11 +80,13 @@ impl Store for MemberStore {
     }
 
     fn recall(&mut self, id: SubmissionId) -> Option<LastKnown> {
-        self.round.recent.recall(id)
+        self.round.recent.as_ref()?.recall(id)
     }
 
     fn remember(&mut self, known: LastKnown) {
-        self.round.recent.remember(known);
+        if let Some(recent) = &self.round.recent {
+            recent.remember(known);
+        }
     }
 
     async fn script(&mut self, _: &str) -> Result<(), JournalError> {

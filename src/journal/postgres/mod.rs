@@ -26,7 +26,7 @@ use super::{
     Continuity, JournalError,
     database::Database,
     migrations::migrate,
-    operations::{Access, Operation},
+    operations::{Access, Operation, Sharing},
     store::{Store, statement, values},
 };
 use address::Address;
@@ -44,7 +44,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use transaction::{begin, carry_out};
 use writer::{Gathered, LANES, Writer};
@@ -63,6 +66,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 /// Connections for operations that are done alone. Batches have their own.
 const SESSIONS: usize = 13;
+const LARGE_AT_ONCE: usize = 4;
 /// How often an operation that certainly was not done is tried again.
 const REPETITIONS: u32 = 3;
 /// The same for one that was void because others have changed its submission meanwhile: each time one of them has succeeded.
@@ -79,6 +83,8 @@ pub struct PostgresJournal {
     shared: Arc<Shared>,
     /// Operations on single submissions share transactions through it. `None`: each has one of its own.
     writer: Option<Writer>,
+    /// What is too large to share a transaction takes only some of the connections.
+    large: Semaphore,
     /// The last change of each kind that the server refused for a reason that lasts: a probe, and changes of other kinds, may
     /// still be let through.
     refused: Mutex<BTreeMap<Kind, (Instant, String)>>,
@@ -118,7 +124,7 @@ impl PostgresJournal {
         prepare_schema(&shared.sessions, schema.as_deref()).await?;
         let of_writer = shared.clone();
         let writer = Writer::start(move |batch| Box::pin(commit::commit(of_writer.clone(), batch)));
-        Ok(Self { shared, writer: Some(writer), refused: Mutex::default() })
+        Ok(Self { shared, writer: Some(writer), large: Semaphore::new(LARGE_AT_ONCE), refused: Mutex::default() })
     }
 
     /// Closes all connections; every later call is `Unavailable`.
@@ -154,16 +160,23 @@ impl Database for PostgresJournal {
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
-        let operation = match (&self.writer, operation.gathered_by()) {
-            (Some(writer), Some(submission)) => {
+        let mut alone = None;
+        let operation = match (&self.writer, operation.sharing()) {
+            (Some(writer), Sharing::With(submission)) => {
                 match timeout(OPERATION_TIMEOUT, writer.write(submission, operation)).await {
                     Ok(Gathered::Done(outcome)) => return outcome.and_then(|output| self.done::<O>(output)),
                     Ok(Gathered::Apart(operation)) => operation,
                     Err(_) => return Err(late().error),
                 }
             }
+            (Some(_), Sharing::TooLarge) => {
+                let turn = timeout(OPERATION_TIMEOUT, self.large.acquire()).await;
+                alone = Some(turn.map_err(|_| late().error)?);
+                operation
+            }
             _ => operation,
         };
+        let _until_it_is_done = alone;
         let mut repetitions = 0;
         loop {
             let failure = match self.try_once(&operation).await {
@@ -239,12 +252,19 @@ async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<
     let Session { client, way, recent, .. } = session;
     let transaction = begin(client, way).await?;
     let mut store = PostgresStore::new(transaction.client(), way, recent);
+    if let Err(error) = prepare(&mut store, schema).await {
+        return Err(Failure { error, finding: store.finding });
+    }
+    transaction.commit().await.map_err(|error| Failure::of(&error, true))
+}
+
+async fn prepare<S: Store>(store: &mut S, schema: Option<&str>) -> Result<(), JournalError> {
     // Another program that starts at the same moment waits here, however long our scripts take.
     let lock = format!(
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
     );
     store.script(&lock).await?;
-    check_encoding(&mut store).await?;
+    check_encoding(store).await?;
     if let Some(schema) = schema {
         // Asked first, because `IF NOT EXISTS` wants the right to create even where there is nothing to create.
         let found = statement("SELECT 1 FROM pg_namespace WHERE nspname = $1", values![schema]);
@@ -252,12 +272,11 @@ async fn migrate_session(session: &mut Session, schema: Option<&str>) -> Result<
             store.script(&format!("CREATE SCHEMA {schema}")).await?;
         }
     }
-    migrate(&mut store, MIGRATIONS).await?;
-    transaction.commit().await.map_err(|error| Failure::of(&error, true))
+    migrate(store, MIGRATIONS).await
 }
 
 /// What offices and agencies write has letters of all languages, and none of them may be refused one by one later.
-async fn check_encoding<S: Store>(store: &mut S) -> Result<(), Failure> {
+async fn check_encoding<S: Store>(store: &mut S) -> Result<(), JournalError> {
     let asked = statement("SELECT current_setting('server_encoding'), CAST(current_database() AS text)", vec![]);
     let found = store.query(asked).await?.into_iter().next();
     let Some(mut row) = found else { return Ok(()) };
@@ -265,7 +284,7 @@ async fn check_encoding<S: Store>(store: &mut S) -> Result<(), Failure> {
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(Failure::said(format!(
+    Err(JournalError::Unavailable(format!(
         "the database {database} is encoded in {encoding}, which lacks most letters, and the journal needs UTF8: make one with \
          `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, and name it in the journal's URL"
     )))

@@ -63,16 +63,17 @@ pub struct PostgresStore<'a> {
     client: &'a Client,
     /// `None`: statements have no names.
     prepared: Option<&'a mut Prepared>,
-    pub recent: &'a Arc<Recent>,
+    /// `None`: what is behind a pooler may change without our noticing, and number its transactions anew.
+    pub recent: Option<&'a Arc<Recent>>,
     /// What the error that came last means.
     pub finding: Finding,
 }
 
 impl<'a> PostgresStore<'a> {
     pub fn new(client: &'a Client, way: &'a mut Way, recent: &'a Arc<Recent>) -> Self {
-        let prepared = match way {
-            Way::Direct(prepared) => Some(prepared),
-            Way::Pooler(_) => None,
+        let (prepared, recent) = match way {
+            Way::Direct(prepared) => (Some(prepared), Some(recent)),
+            Way::Pooler(_) => (None, None),
         };
         Self { client, prepared, recent, finding: Finding::default() }
     }
@@ -234,11 +235,13 @@ impl Store for PostgresStore<'_> {
     }
 
     fn recall(&mut self, id: SubmissionId) -> Option<LastKnown> {
-        self.recent.recall(id)
+        self.recent?.recall(id)
     }
 
     fn remember(&mut self, known: LastKnown) {
-        self.recent.remember(known);
+        if let Some(recent) = self.recent {
+            recent.remember(known);
+        }
     }
 
     async fn script(&mut self, sql: &str) -> Result<(), JournalError> {

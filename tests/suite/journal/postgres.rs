@@ -20,6 +20,24 @@ async fn many_who_start_at_once_make_the_schema_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_is_prepared_again_if_running_programs_held_what_it_wanted() {
+    let schema = Schema::new();
+    schema.open().await.close().await;
+    let running = schema.raw().await;
+    // The newest script may be run again. It wants the changes first, and the outbox afterwards.
+    let hold = "DELETE FROM schema_version WHERE version = 10; SET deadlock_timeout = '30s'; \
+                BEGIN; SELECT 1 FROM outbox";
+    running.batch_execute(hold).await.unwrap();
+    let url = schema.url();
+    let starting = tokio::spawn(async move { PostgresJournal::open(&url, None).await });
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    running.batch_execute("SELECT 1 FROM changes; COMMIT").await.unwrap();
+    let journal: Tested = Arc::new(starting.await.unwrap().unwrap());
+    accepted(&journal).await;
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_of_a_newer_program_is_refused() {
     let schema = Schema::new();
     schema.open().await.close().await;
