@@ -28,7 +28,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastKnown {
     pub standing: Standing,
-    /// `None`: nobody has read it.
+    /// `None`: it would have to be read.
     pub timeline: Option<Vec<Change>>,
 }
 

@@ -40,7 +40,7 @@ use crate::domain::SubmissionId;
 /// How many rows one transaction changes at most, so that no other waits long for it.
 pub const CHUNK_ROWS: u32 = 256;
 
-/// What brings more than this is done alone, so that what is gathered takes some megabytes at most.
+/// What brings more than this is done alone, so that a batch takes some tens of megabytes at most.
 const GATHERED_BYTES: usize = 128 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -160,23 +160,31 @@ impl Database for PostgresJournal {
     }
 
     async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
-        let mut alone = None;
-        let operation = match (&self.writer, operation.sharing()) {
+        match (&self.writer, operation.sharing()) {
             (Some(writer), Sharing::With(submission)) => {
                 match timeout(OPERATION_TIMEOUT, writer.write(submission, operation)).await {
-                    Ok(Gathered::Done(outcome)) => return outcome.and_then(|output| self.done::<O>(output)),
-                    Ok(Gathered::Apart(operation)) => operation,
-                    Err(_) => return Err(late().error),
+                    Ok(Gathered::Done(outcome)) => outcome.and_then(|output| self.done::<O>(output)),
+                    Ok(Gathered::Apart(operation)) => self.perform_alone(operation).await,
+                    Err(_) => Err(late().error),
                 }
             }
             (Some(_), Sharing::TooLarge) => {
-                let turn = timeout(OPERATION_TIMEOUT, self.large.acquire()).await;
-                alone = Some(turn.map_err(|_| late().error)?);
-                operation
+                let _turn = timeout(OPERATION_TIMEOUT, self.large.acquire()).await.map_err(|_| late().error)?;
+                self.perform_alone(operation).await
             }
-            _ => operation,
-        };
-        let _until_it_is_done = alone;
+            _ => self.perform_alone(operation).await,
+        }
+    }
+
+    /// Dead rows are the server's own affair, and so is its log: SECURITY.md says how long they stay.
+    async fn leave_no_trace(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+impl PostgresJournal {
+    /// In a transaction of its own.
+    async fn perform_alone<O: Operation>(&self, operation: O) -> Result<O::Output, JournalError> {
         let mut repetitions = 0;
         loop {
             let failure = match self.try_once(&operation).await {
@@ -196,13 +204,6 @@ impl Database for PostgresJournal {
         }
     }
 
-    /// Dead rows are the server's own affair, and so is its log: SECURITY.md says how long they stay.
-    async fn leave_no_trace(&self) -> Result<(), JournalError> {
-        Ok(())
-    }
-}
-
-impl PostgresJournal {
     fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<Kind, (Instant, String)>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
