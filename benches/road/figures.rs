@@ -36,7 +36,7 @@ pub struct Figures {
     pub scenario: &'static str,
     pub subject: &'static str,
     pub clients: usize,
-    pub rounds: usize,
+    pub rounds: Vec<Round>,
     pub median: Round,
 }
 
@@ -74,7 +74,13 @@ impl Figures {
             resident_mib: of(|it| it.resident_mib),
             peak_mib: rounds.iter().map(|it| it.peak_mib).fold(0.0, f64::max),
         };
-        Self { scenario, subject, clients, rounds: rounds.len(), median }
+        Self { scenario, subject, clients, rounds: rounds.to_vec(), median }
+    }
+
+    /// Of what each round says beside the other's round of the same number: whatever else the machine did then met both.
+    pub fn ratio(&self, other: &Self, figure: fn(&Round) -> f64) -> f64 {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        median(pairs.map(|(mine, theirs)| figure(mine) / figure(theirs)).collect())
     }
 
     pub fn json(&self) -> Value {
@@ -83,7 +89,7 @@ impl Figures {
             "scenario": self.scenario,
             "subject": self.subject,
             "clients": self.clients,
-            "rounds": self.rounds,
+            "rounds": self.rounds.len(),
             "requests": it.requests,
             "requests_per_second": rounded(it.per_second, 1),
             "p50_ms": rounded(it.p50_ms, 3),

@@ -38,12 +38,11 @@ impl Report {
         }
     }
 
-    /// How one subject does beside another with as many clients.
+    /// How one subject does beside another with as many clients: the medians of the rounds' ratios.
     pub fn ratio(self, one: &Figures, other: &Figures) {
-        let (mine, theirs) = (&one.median, &other.median);
-        let per_second = mine.per_second / theirs.per_second;
-        let (p50, p99) = (mine.p50_ms / theirs.p50_ms, mine.p99_ms / theirs.p99_ms);
-        let cpu = mine.cpu_ms / theirs.cpu_ms;
+        let of = |figure| one.ratio(other, figure);
+        let (per_second, cpu) = (of(|it| it.per_second), of(|it| it.cpu_ms));
+        let (p50, p99) = (of(|it| it.p50_ms), of(|it| it.p99_ms));
         let text = format!(
             "{:>7}  {} ÷ {}: requests/s {per_second:.3}, p50 {p50:.2}, p99 {p99:.2}, CPU-ms {cpu:.2}",
             one.clients, one.subject, other.subject

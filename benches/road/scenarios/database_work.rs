@@ -61,7 +61,7 @@ impl<'a> DatabaseWork<'a> {
         let turns = Duration::from_secs_f64(self.bench.arguments.seconds * self.bench.arguments.rounds as f64);
         for (tally, figures) in self.tallies.iter_mut().zip(figures) {
             // Each client has had one answer before each turn.
-            let submissions = figures.median.requests + figures.rounds * figures.clients;
+            let submissions = figures.median.requests + figures.rounds.len() * figures.clients;
             self.bench.report_work(figures, tally.each(submissions, turns).await?);
         }
         Ok(())
