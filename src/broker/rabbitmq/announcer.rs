@@ -1,13 +1,15 @@
 //! Announcing: what has happened in this process comes in, and goes out on the topic exchange of events.
 //!
-//! Whoever the operator allows to listen hears each by its topic. Our own processes hear those of a moment in one message, by
-//! an exchange of their own, so that it costs neither the broker nor them much.
+//! Whoever the operator allows to listen hears each by its topic, after a moment: what comes together costs the broker and us
+//! less. Our own processes, where somebody may wait for it, hear at once what there is, in one message, by an exchange of their
+//! own; also after a moment as long as none of them was heard.
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
 use super::{
     error_text,
     open_channel::OpenChannel,
+    peers_heard::PeersHeard,
     reconnecting::ReconnectingConnection,
     settings::{Peers, RabbitmqSettings},
     topology::Topology,
@@ -16,51 +18,95 @@ use crate::broker::{Announcement, BrokerError, yield_to_ready_tasks};
 use futures_util::future::try_join_all;
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions, types::ShortString};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Announcements that may wait for the broker.
 const WAITING: usize = 4096;
 /// Announcements that are sent together.
 const BATCH: usize = 256;
+/// So long whoever listens waits for others, which makes a twentieth of a submission's work where many are under way.
+const LINGER: Duration = Duration::from_millis(50);
 
 pub(super) struct Announcer {
-    waiting: mpsc::Sender<Announcement>,
+    to_listeners: mpsc::Sender<Announcement>,
+    /// `None`: there are no other processes.
+    to_peers: Option<mpsc::Sender<Announcement>>,
 }
 
-/// What the task works with.
+enum Audience {
+    Listeners,
+    /// `None`: they are not heard here.
+    Peers(Option<Arc<PeersHeard>>),
+}
+
+/// What a task works with. Each audience has one, and a channel of its own: what is wrong with one exchange ends the channel, and
+/// harms the other's messages.
 struct Announcing {
+    audience: Audience,
     reconnecting: ReconnectingConnection,
     topology: Arc<Topology>,
     /// Of this process, so that it knows its own announcements again.
     sender: String,
     patience: Duration,
-    peers: Peers,
     channel: OpenChannel,
-    /// A channel of its own: what is wrong with one exchange ends the channel, and harms the other's messages.
-    to_peers: OpenChannel,
 }
 
 impl Announcer {
+    /// What waits when it is told to stop is still sent.
     pub(super) fn start(
-        reconnecting: ReconnectingConnection,
-        topology: Arc<Topology>,
-        sender: String,
+        reconnecting: &ReconnectingConnection,
+        topology: &Arc<Topology>,
+        sender: &str,
         settings: &RabbitmqSettings,
+        heard: &Arc<PeersHeard>,
         tasks: &TaskTracker,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
-        let (waiting, taken) = mpsc::channel(WAITING);
-        let (patience, peers, channel) = (settings.confirm_timeout, settings.peers, OpenChannel::plain());
-        let to_peers = OpenChannel::plain();
-        let announcing = Announcing { reconnecting, topology, sender, patience, peers, channel, to_peers };
-        tasks.spawn(announcing.run(taken, stop));
-        Self { waiting }
+        let start = |audience| {
+            let (waiting, taken) = mpsc::channel(WAITING);
+            let announcing = Announcing {
+                audience,
+                reconnecting: reconnecting.clone(),
+                topology: topology.clone(),
+                sender: sender.to_owned(),
+                patience: settings.confirm_timeout,
+                channel: OpenChannel::plain(),
+            };
+            tasks.spawn(announcing.run(taken, stop.clone()));
+            waiting
+        };
+        let to_peers = match settings.peers {
+            Peers::None => None,
+            Peers::Told => Some(start(Audience::Peers(None))),
+            Peers::ToldAndHeard => Some(start(Audience::Peers(Some(heard.clone())))),
+        };
+        Self { to_listeners: start(Audience::Listeners), to_peers }
     }
 
     pub(super) fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let unsent = |_| BrokerError::Unavailable("too many announcements wait for it".into());
-        self.waiting.try_send(announcement.clone()).map_err(unsent)
+        let audiences = [Some(&self.to_listeners), self.to_peers.as_ref()];
+        let are_all = audiences
+            .into_iter()
+            .flatten()
+            .fold(true, |are_all, audience| audience.try_send(announcement.clone()).is_ok() && are_all);
+        match are_all {
+            true => Ok(()),
+            false => Err(BrokerError::Unavailable("too many announcements wait for it".into())),
+        }
+    }
+}
+
+impl Audience {
+    fn may_wait(&self) -> bool {
+        match self {
+            Self::Listeners => true,
+            Self::Peers(None) => false,
+            Self::Peers(Some(heard)) => !heard.lately(),
+        }
     }
 }
 
@@ -69,25 +115,28 @@ impl Announcing {
         let mut batch = Vec::new();
         loop {
             batch.clear();
-            let count = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                count = taken.recv_many(&mut batch, BATCH) => count,
-            };
-            if count == 0 {
-                return;
+            tokio::select! {
+                _ = taken.recv_many(&mut batch, BATCH) => {}
+                () = stop.cancelled() => taken.close(),
             }
-            yield_to_ready_tasks().await;
+            match self.audience.may_wait() && batch.len() < BATCH {
+                true => tokio::select! { () = sleep(LINGER) => {}, () = stop.cancelled() => {} },
+                false => yield_to_ready_tasks().await,
+            }
             while batch.len() < BATCH
                 && let Ok(more) = taken.try_recv()
             {
                 batch.push(more);
             }
-            if let Err(error) = self.tell_peers(&batch).await {
-                self.to_peers.forget();
-                tracing::debug!(announcements = batch.len(), %error, "not announced to our other processes");
+            // Nothing more will come.
+            if batch.is_empty() {
+                return;
             }
-            if let Err(error) = self.publish(&batch).await {
+            let sent = match self.audience {
+                Audience::Listeners => self.publish(&batch).await,
+                Audience::Peers(_) => self.tell_peers(&batch).await,
+            };
+            if let Err(error) = sent {
                 self.channel.forget();
                 tracing::debug!(announcements = batch.len(), %error, "not all were announced");
             }
@@ -106,10 +155,7 @@ impl Announcing {
     }
 
     async fn tell_peers(&mut self, batch: &[Announcement]) -> Result<(), BrokerError> {
-        if self.peers == Peers::None {
-            return Ok(());
-        }
-        let channel = self.to_peers.get(&self.reconnecting).await?;
+        let channel = self.channel.get(&self.reconnecting).await?;
         let body = serde_json::to_vec(batch).unwrap_or_default();
         let properties = BasicProperties::default()
             .with_content_type(Announcement::BATCH_MEDIA_TYPE.into())

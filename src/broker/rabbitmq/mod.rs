@@ -17,6 +17,7 @@ mod inspection;
 mod mark;
 pub mod names;
 mod open_channel;
+mod peers_heard;
 mod publisher;
 mod reconnecting;
 mod removal;
@@ -44,6 +45,7 @@ use async_trait::async_trait;
 use consumer::QueueConsumer;
 use inspection::inspect;
 use mark::MarkQueue;
+use peers_heard::PeersHeard;
 use publisher::Publisher;
 use reconnecting::{ConnectionState, ReconnectingConnection};
 use restorer::Restorer;
@@ -72,7 +74,7 @@ pub struct RabbitmqBroker {
     /// The connection to consume, declare and look at queues. Every consumer and the subscriber hold it too; `connections`
     /// closes it.
     to_consume: ReconnectingConnection,
-    /// Sends announcements to the other processes. Its task is one of `connections`.
+    /// Sends announcements to the other processes, and to whoever else listens.
     announcer: Announcer,
     /// The queue with the copy of the journal's mark.
     mark: MarkQueue,
@@ -84,7 +86,9 @@ pub struct RabbitmqBroker {
     renew_after: Duration,
     /// The tasks that consume, the subscriber's among them. Stopped first, by `close` or by the drop.
     consumers: Phase,
-    /// The tasks that connect, announce and restore. Stopped when no consumer is left.
+    /// The tasks that announce. Stopped when no consumer is left.
+    announcements: Phase,
+    /// The tasks that connect and restore. Stopped last.
     connections: Phase,
 }
 
@@ -113,7 +117,7 @@ impl RabbitmqBroker {
             target.settings.delivery_limit,
             target.settings.identity.clone(),
         ));
-        let (consumers, connections) = (Phase::default(), Phase::default());
+        let (consumers, announcements, connections) = (Phase::default(), Phase::default(), Phase::default());
         let connect = |purpose| {
             ReconnectingConnection::start(
                 target.clone(),
@@ -128,13 +132,15 @@ impl RabbitmqBroker {
             Restorer::new(to_publish.clone(), topology.clone(), connections.tasks.clone(), connections.stop.clone());
         let publisher = Publisher::new(to_publish.clone(), topology.clone(), restorer, target.settings.confirm_timeout);
         let sender = format!("punte/{}", uuid::Uuid::new_v4().simple());
+        let heard = Arc::<PeersHeard>::default();
         let announcer = Announcer::start(
-            to_publish.clone(),
-            topology.clone(),
-            sender.clone(),
+            &to_publish,
+            &topology,
+            &sender,
             &target.settings,
-            &connections.tasks,
-            connections.stop.clone(),
+            &heard,
+            &announcements.tasks,
+            &announcements.stop,
         );
         let subscribers = LocalSubscribers::new(ANNOUNCEMENTS_KEPT);
         let hears_others = target.settings.peers == Peers::ToldAndHeard;
@@ -145,6 +151,7 @@ impl RabbitmqBroker {
                 topology: topology.clone(),
                 subscribers: subscribers.clone(),
                 ourselves: sender,
+                heard,
                 is_listening: is_listening.clone(),
                 stop: consumers.stop.clone(),
             };
@@ -163,6 +170,7 @@ impl RabbitmqBroker {
             is_listening,
             renew_after,
             consumers,
+            announcements,
             connections,
         })
     }
@@ -268,13 +276,15 @@ impl Broker for RabbitmqBroker {
 
     async fn close(&self) {
         self.consumers.end().await;
+        self.announcements.end().await;
         self.connections.end().await;
     }
 }
 
 impl Drop for RabbitmqBroker {
     fn drop(&mut self) {
-        self.consumers.stop.cancel();
-        self.connections.stop.cancel();
+        for phase in [&self.consumers, &self.announcements, &self.connections] {
+            phase.stop.cancel();
+        }
     }
 }

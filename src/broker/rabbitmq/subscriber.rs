@@ -3,6 +3,7 @@
 use super::{
     connection::{AmqpConnection, answered},
     error_text,
+    peers_heard::PeersHeard,
     reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
 };
@@ -39,6 +40,7 @@ pub(super) struct Subscriber {
     pub subscribers: LocalSubscribers,
     /// What this process writes under its own announcements: everybody here has heard them already.
     pub ourselves: String,
+    pub heard: Arc<PeersHeard>,
     pub is_listening: Arc<AtomicBool>,
     pub stop: CancellationToken,
 }
@@ -127,6 +129,7 @@ impl Subscriber {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
             return;
         }
+        self.heard.note();
         match serde_json::from_slice::<Vec<&RawValue>>(&message.data) {
             Ok(batch) => batch.into_iter().for_each(|announcement| self.hand_on_one(announcement)),
             Err(error) => not_an_announcement(&error),

@@ -9,15 +9,18 @@ use lapin::{
 };
 use punte::{
     broker::{
-        Announcement,
+        Announcement, Broker,
         rabbitmq::{
-            Peers, RabbitmqSettings,
+            Peers, RabbitmqBroker, RabbitmqSettings,
             names::{ALL_SUBMISSIONS, Names},
         },
     },
     domain::StateName,
 };
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 use tokio::time::{sleep, timeout};
 
 /// Somebody whom the operator allows to listen, by one topic.
@@ -94,6 +97,55 @@ async fn whoever_listens_to_everything_hears_nothing_but_single_announcements() 
             }
             assert_eq!(heard(&mut everything, 50).await, vec![done; 50]);
             assert!(timeout(Duration::from_millis(500), everything.next()).await.is_err());
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_announced_just_before_the_end_is_still_heard() {
+    let settings = RabbitmqSettings { peers: Peers::ToldAndHeard, ..settings() };
+    let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
+    Fixture::with(settings)
+        .await
+        .play(|broker| async move {
+            broker.declare(&[ours()]).await.unwrap();
+            let connection = raw(&uri).await;
+            let mut all = listener(&connection, &names, ALL_SUBMISSIONS).await;
+            let done = told(StateName::Completed);
+            for _ in 0..20 {
+                broker.announce(&done).await.unwrap();
+            }
+            broker.close().await;
+            assert_eq!(heard(&mut all, 20).await, vec![done; 20]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_have_heard_of_each_other_tell_each_other_at_once() {
+    let settings = RabbitmqSettings { peers: Peers::ToldAndHeard, ..settings() };
+    let other = settings.clone();
+    Fixture::with(settings)
+        .await
+        .play(|here| async move {
+            here.declare(&[ours()]).await.unwrap();
+            let there = RabbitmqBroker::start(other).unwrap();
+            connected(&there).await;
+            let takes = async |from: &dyn Broker, to: &dyn Broker| {
+                let (mut heard, begun) = (to.announcements(), Instant::now());
+                from.announce(&announcement()).await.unwrap();
+                timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+                begun.elapsed()
+            };
+            let moment = Duration::from_millis(50);
+            let first = takes(&*here, &there).await;
+            assert!(first >= moment, "nobody had been heard here, and yet it took {first:?}");
+            let mut fastest = first;
+            for _ in 0..20 {
+                fastest = fastest.min(takes(&there, &*here).await);
+            }
+            assert!(fastest < moment, "{fastest:?}");
+            there.close().await;
         })
         .await;
 }
