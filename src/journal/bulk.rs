@@ -32,10 +32,13 @@ pub struct Bulk {
     /// The same, where each is an array with the values of all rows.
     pub many: String,
     pub columns: Columns,
+    /// What it changes.
+    pub table: &'static str,
     pub turn: Turn,
     /// How many of the first columns say which row is meant; a statement may mean a row only once. 0: each adds its own.
     pub key: usize,
-    /// What is written together counts only if the row is still the one that was read: its version is the last column.
+    /// What is written together counts only if each of its rows was written, and comes back: it may be another one than was
+    /// read, or somebody else's already.
     pub is_guarded: bool,
     /// Each row comes back: what it is known by, and its new version.
     pub tells_version: bool,
@@ -53,13 +56,14 @@ pub const ROW_VERSION: &str = "CAST(xmin AS text)";
 
 impl Bulk {
     /// `ending`: what follows, as `ON CONFLICT …`.
-    pub fn insert(table: &str, columns: Columns, ending: &str) -> Self {
+    pub fn insert(table: &'static str, columns: Columns, ending: &str) -> Self {
         let (names, places) = (names(columns), listed(columns, |index, _| format!("${index}")));
         let into = format!("INSERT INTO {table} ({names})");
         Self {
             one: format!("{into} VALUES ({places}) {ending}"),
-            many: format!("{into} SELECT * FROM {} {ending}", rows(columns)),
+            many: format!("{into} {} {ending}", rows(columns)),
             columns,
+            table,
             turn: Turn::Then,
             key: 0,
             is_guarded: false,
@@ -68,7 +72,7 @@ impl Bulk {
     }
 
     /// `assigned` and `condition` name the values as `{column}`, and the row's own columns as `it.column`.
-    pub fn update(table: &str, columns: Columns, key: usize, assigned: &str, condition: &str) -> Self {
+    pub fn update(table: &'static str, columns: Columns, key: usize, assigned: &str, condition: &str) -> Self {
         let named = |text: &str, value: &dyn Fn(usize, &str) -> String| {
             let each = columns.iter().enumerate();
             each.fold(text.to_owned(), |text, (index, (name, _))| {
@@ -81,13 +85,13 @@ impl Bulk {
         Self {
             one: format!("{set} {} WHERE {}", named(assigned, &place), named(condition, &place)),
             many: format!(
-                "{set} {} FROM {} AS new ({}) WHERE {}",
+                "{set} {} FROM ({}) AS new WHERE {}",
                 named(assigned, &column),
                 rows(columns),
-                names(columns),
                 named(condition, &column)
             ),
             columns,
+            table,
             turn: Turn::Last,
             key,
             is_guarded: false,
@@ -95,8 +99,8 @@ impl Bulk {
         }
     }
 
-    pub fn delete(table: &str, key: Columns) -> Self {
-        Self { turn: Turn::Then, ..Self::select(&format!("DELETE FROM {table}"), key, "") }
+    pub fn delete(table: &'static str, key: Columns) -> Self {
+        Self { table, ..Self::select(&format!("DELETE FROM {table}"), key, "") }
     }
 
     /// Rows of those with this key. `selected` begins with the column that says whose each row is.
@@ -106,6 +110,7 @@ impl Bulk {
             one: format!("{selected} WHERE {name} = $1 {order}"),
             many: format!("{selected} WHERE {name} = ANY($1) {order}"),
             columns: key,
+            table: "",
             turn: Turn::Then,
             key: 1,
             is_guarded: false,
@@ -113,11 +118,17 @@ impl Bulk {
         }
     }
 
-    /// For a change of which all others depend. In SQLite nobody else can have changed the row since it was read.
-    pub fn guarded(self) -> Self {
+    /// For a change of which all others depend: it is made if the row has still the version that the last column names. In SQLite
+    /// nobody else can have changed the row since it was read.
+    pub fn of_version(self) -> Self {
         let last = self.columns.last().map_or("", |(name, _)| *name);
         let many = format!("{} AND it.xmin = CAST(new.{last} AS xid)", self.many);
-        Self { many, turn: Turn::First, is_guarded: true, ..self }.telling_version("it.")
+        Self { many, ..self }.telling_version("it.").guarding()
+    }
+
+    /// Its rows come back, each with what it is known by.
+    pub fn guarding(self) -> Self {
+        Self { turn: Turn::First, is_guarded: true, ..self }
     }
 
     /// `row`: how the statement calls it, with a dot. In SQLite a row has no version.
@@ -148,9 +159,12 @@ fn names(columns: Columns) -> String {
     listed(columns, |_, (name, _)| name.to_owned())
 }
 
-/// The arrays as rows.
+/// The arrays as rows. `unnest` would lay a store of 16 KiB open for each of them.
 fn rows(columns: Columns) -> String {
-    format!("unnest({})", listed(columns, |index, (_, kind)| format!("CAST(${index} AS {})", kind.array())))
+    let array = |index: usize, kind: ColumnType| format!("(CAST(${index} AS {}))", kind.array());
+    let element = |index, (name, kind): (&str, ColumnType)| format!("{}[place] AS {name}", array(index, kind));
+    let first = columns.first().map(|(_, kind)| array(1, *kind)).unwrap_or_default();
+    format!("SELECT {} FROM generate_series(1, cardinality{first}) AS place", listed(columns, element))
 }
 
 fn listed(columns: Columns, each: impl Fn(usize, (&'static str, ColumnType)) -> String) -> String {
@@ -188,8 +202,9 @@ mod tests {
         );
         assert_eq!(
             insert.many,
-            "INSERT INTO notes (submission, due_at, version) SELECT * FROM unnest(CAST($1 AS uuid[]), \
-             CAST($2 AS bigint[]), CAST($3 AS text[])) ON CONFLICT DO NOTHING"
+            "INSERT INTO notes (submission, due_at, version) SELECT (CAST($1 AS uuid[]))[place] AS submission, \
+             (CAST($2 AS bigint[]))[place] AS due_at, (CAST($3 AS text[]))[place] AS version \
+             FROM generate_series(1, cardinality(CAST($1 AS uuid[]))) AS place ON CONFLICT DO NOTHING"
         );
         let delete = Bulk::delete("notes", KEY);
         assert_eq!(delete.one.trim(), "DELETE FROM notes WHERE submission = $1");
@@ -200,10 +215,10 @@ mod tests {
     fn a_guarded_update_counts_only_for_the_version_that_was_read() {
         let update =
             Bulk::update("notes", ROW, 1, "due_at = COALESCE({due_at}, it.due_at)", "it.submission = {submission}");
-        let update = update.guarded();
+        let update = update.of_version();
         assert_eq!(update.one, "UPDATE notes AS it SET due_at = COALESCE($2, it.due_at) WHERE it.submission = $1");
         assert!(update.many.ends_with(
-            "AS new (submission, due_at, version) WHERE it.submission = new.submission \
+            "AS place) AS new WHERE it.submission = new.submission \
              AND it.xmin = CAST(new.version AS xid) RETURNING it.submission, CAST(it.xmin AS text)"
         ));
         assert!(update.turn < Bulk::delete("notes", KEY).turn);

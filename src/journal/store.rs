@@ -25,6 +25,9 @@ pub trait Store: Send {
     const IN_TURN: &'static str;
     /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
     const IDS: &'static str;
+    /// What is refused here is done once more by a store where this is false: an operation need not find out first what would
+    /// refuse it.
+    const IS_TRIED_FIRST: bool = false;
     /// A column of every table: text by which a row is known again that somebody else has changed since it was read.
     const ROW_VERSION: &'static str;
 
@@ -41,6 +44,8 @@ pub trait Store: Send {
     -> impl Future<Output = Result<Vec<Vec<Row>>, JournalError>> + Send;
     /// Writes all of them, or fails. A guarded row that was changed since it was read makes it fail, and the whole operation is
     /// done anew. The version that the written rows have now, if one of the statements tells it.
+    ///
+    /// An operation that may share a transaction asks nothing after that: it may be committed.
     fn write(&mut self, rows: Vec<RowStatement>) -> impl Future<Output = Result<Option<String>, JournalError>> + Send;
     /// What this process knows of a submission without reading it, once. It may have changed since: only a guarded row that is
     /// written shows that it has not.

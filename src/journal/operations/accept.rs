@@ -23,16 +23,21 @@ pub struct Accept {
 }
 
 /// Whose row comes back has the key.
-static TAKE_KEY: LazyLock<Bulk> = LazyLock::new(|| {
+static TAKE_KEY: LazyLock<Bulk> = LazyLock::new(take_key);
+
+/// Without the key, nothing else counts.
+static TAKE_FREE_KEY: LazyLock<Bulk> = LazyLock::new(|| take_key().guarding());
+
+fn take_key() -> Bulk {
     let columns = &[
+        ("submission", ColumnType::Id),
         ("office", ColumnType::Text),
         ("key", ColumnType::Text),
         ("body_sha256", ColumnType::Bytes),
-        ("submission", ColumnType::Id),
         ("used_at", ColumnType::Whole),
     ];
     Bulk::insert("idempotency_keys", columns, "ON CONFLICT DO NOTHING RETURNING submission")
-});
+}
 
 static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = &[
@@ -71,9 +76,11 @@ impl Operation for Accept {
     }
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
-        let rows = self.rows()?;
+        let mut rows = self.rows()?;
         // Whoever inserts the key first wins; the others wait here for the winner's commit.
-        if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
+        if S::IS_TRIED_FIRST {
+            rows.insert(0, TAKE_FREE_KEY.row(self.key_row()));
+        } else if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
             return self.earlier(store).await;
         }
         if let Some(version) = store.write(rows).await? {
@@ -91,7 +98,7 @@ impl Accept {
 
     fn key_row(&self) -> Vec<Value> {
         let Submission { office, id, accepted_at, .. } = &self.submission;
-        values![office.as_str(), self.key.key.as_str(), self.key.body_sha256.to_vec(), *id, *accepted_at]
+        values![*id, office.as_str(), self.key.key.as_str(), self.key.body_sha256.to_vec(), *accepted_at]
     }
 
     /// As it will be read.

@@ -41,7 +41,7 @@ static UPDATE_PROGRESS: LazyLock<Bulk> = LazyLock::new(|| {
     let assigned = "state = {state}, state_data = {state_data}, attempts = {attempts}, tries = {tries}, \
                     in_doubt = {in_doubt}, due_at = {due_at}, changed_at = {changed_at}, \
                     waiting_since = {waiting_since}, erased_at = {erased_at}";
-    Bulk::update("submissions", columns, 1, assigned, "it.id = {id}").guarded()
+    Bulk::update("submissions", columns, 1, assigned, "it.id = {id}").of_version()
 });
 
 static ADD_CHANGE: LazyLock<Bulk> = LazyLock::new(|| {

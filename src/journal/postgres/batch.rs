@@ -4,6 +4,7 @@
 use super::{
     bulk_rows::{Group, grouped},
     member_store::{Asked, MemberStore, Round},
+    recent::Recent,
     session::{PostgresStore, Ran},
 };
 use crate::{
@@ -19,6 +20,7 @@ use std::{
     collections::HashMap,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{sync::oneshot, task::unconstrained};
@@ -57,29 +59,102 @@ impl From<JournalError> for BatchFault {
     }
 }
 
-/// Runs all of them until they wait for the database, sends what they have asked, and goes on so until all are done.
-pub async fn run_together(members: &mut [Box<dyn Member>], store: &mut PostgresStore<'_>) -> Result<(), BatchFault> {
-    let round = Round::new(store.recent.cloned());
-    let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
-    let of_submission: Vec<_> = of_submission.collect();
-    let running = members.iter_mut().enumerate();
-    let running = running.map(|(member, it)| Some(it.run(MemberStore { member, round: round.clone() })));
-    let mut running = Running { members: running.collect(), failed: Vec::new(), panicked: Vec::new() };
-    let mut have_written = Vec::new();
-    loop {
+/// The operations of a batch, which go on together: what all of them ask is asked at once.
+pub struct Together<'a> {
+    round: Round,
+    running: Running<'a>,
+    of_submission: Vec<(Value, usize)>,
+    have_written: Vec<usize>,
+}
+
+impl<'a> Together<'a> {
+    pub fn start(members: &'a mut [Box<dyn Member>], recent: Option<Arc<Recent>>) -> Self {
+        let round = Round::new(recent);
+        let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
+        let of_submission = of_submission.collect();
+        let running = members.iter_mut().enumerate();
+        let running = running.map(|(member, it)| Some(it.run(MemberStore { member, round: round.clone() })));
+        let running = Running { members: running.collect(), failed: Vec::new(), panicked: Vec::new() };
+        Self { round, running, of_submission, have_written: Vec::new() }
+    }
+
+    /// Until all of them wait for the database, or are done. What they ask.
+    async fn go_on(&mut self) -> Result<Vec<(usize, Asked)>, BatchFault> {
+        let running = &mut self.running;
         // Without tokio's budget, which would let a member wait that has its answer.
         unconstrained(poll_fn(|context| running.poll(context))).await;
-        let half_done = running.failed.drain(..).filter(|member| have_written.contains(member));
+        let half_done = running.failed.drain(..).filter(|member| self.have_written.contains(member));
         let spoilt: Vec<_> = half_done.chain(running.panicked.drain(..)).collect();
-        if !spoilt.is_empty() {
-            return Err(BatchFault::Members(spoilt));
+        if spoilt.is_empty() { Ok(self.round.take()) } else { Err(BatchFault::Members(spoilt)) }
+    }
+
+    /// Answers whatever only reads, which needs no transaction. What is left when nobody reads any more.
+    pub async fn read(&mut self, store: &mut PostgresStore<'_>) -> Result<Questions, BatchFault> {
+        let mut left = Vec::new();
+        loop {
+            let (writes, reads): (Vec<_>, Vec<_>) =
+                self.go_on().await?.into_iter().partition(|(_, asked)| asked.writes());
+            left.extend(writes);
+            if reads.is_empty() {
+                return Ok(Questions::of(left));
+            }
+            self.answer(store, Questions::of(reads)).await?;
         }
-        let asked = round.take();
-        if asked.is_empty() {
-            return running.end();
+    }
+
+    /// Answers all that they ask, in a transaction, until they are done.
+    pub async fn run(&mut self, store: &mut PostgresStore<'_>, first: Option<Questions>) -> Result<(), BatchFault> {
+        let mut questions = match first {
+            Some(first) => first,
+            None => Questions::of(self.go_on().await?),
+        };
+        while !questions.is_empty() {
+            self.have_written.append(&mut questions.writers);
+            self.answer(store, questions).await?;
+            questions = Questions::of(self.go_on().await?);
         }
-        have_written.extend(asked.iter().filter(|(_, asked)| asked.writes()).map(|(member, _)| *member));
-        answer(store, asked, &of_submission).await?;
+        self.running.end()
+    }
+
+    /// All is committed: they hear it, and end.
+    pub async fn end(mut self, written: Questions, version: Option<&str>) {
+        written.are_written(version);
+        if self.go_on().await.is_err() || self.running.end().is_err() {
+            tracing::error!(
+                "an operation of the journal went on after it had written, and will say that it has failed"
+            );
+        }
+    }
+
+    async fn answer(&mut self, store: &mut PostgresStore<'_>, questions: Questions) -> Result<(), BatchFault> {
+        let Ran { rows, outdated, version } = store.run_groups(&questions.groups).await?;
+        if !outdated.is_empty() {
+            return Err(BatchFault::Members(outdated));
+        }
+        let mut told: HashMap<(usize, usize), Vec<Row>> = HashMap::new();
+        for (lookup, rows) in rows.into_iter().enumerate() {
+            for row in rows {
+                let owner = self.of_submission.iter().find(|(id, _)| row.first() == Some(id));
+                let Some((_, member)) = owner else { continue };
+                told.entry((lookup, *member)).or_default().push(row);
+            }
+        }
+        let Questions { asked, written, queries, executes, .. } = questions;
+        // A member that is gone needs no answer.
+        for AskedRows { member, lookups, answer } in asked {
+            let found = lookups.into_iter().map(|lookup| told.remove(&(lookup, member)).unwrap_or_default());
+            let _ = answer.send(found.collect());
+        }
+        for answer in written {
+            let _ = answer.send(version.clone());
+        }
+        for (statement, answer) in queries {
+            let _ = answer.send(store.query(statement).await?);
+        }
+        for (statements, answer) in executes {
+            let _ = answer.send(store.execute(statements).await?);
+        }
+        Ok(())
     }
 }
 
@@ -125,15 +200,17 @@ impl Asked {
     }
 }
 
-/// What the members have asked, kind by kind.
+/// What members ask, kind by kind.
 #[derive(Default)]
-struct Sorted {
+pub struct Questions {
+    /// Lookups, and then what is written.
+    groups: Vec<Group>,
+    asked: Vec<AskedRows>,
+    written: Vec<oneshot::Sender<Option<String>>>,
     queries: Vec<(Statement, oneshot::Sender<Vec<Row>>)>,
     executes: Vec<(Vec<Statement>, oneshot::Sender<u64>)>,
-    rows: Vec<(usize, RowStatement)>,
-    written: Vec<oneshot::Sender<Option<String>>>,
-    lookups: Vec<Group>,
-    asked: Vec<AskedRows>,
+    /// Who may have written something when this was answered.
+    writers: Vec<usize>,
 }
 
 /// Which of the lookups a member has asked.
@@ -143,67 +220,53 @@ struct AskedRows {
     answer: oneshot::Sender<Vec<Vec<Row>>>,
 }
 
-impl Sorted {
-    fn add(&mut self, member: usize, asked: Asked) {
-        match asked {
-            Asked::Query(statement, answer) => self.queries.push((statement, answer)),
-            Asked::Execute(statements, answer) => self.executes.push((statements, answer)),
-            Asked::Write(rows, answer) => {
-                self.rows.extend(rows.into_iter().map(|row| (member, row)));
-                self.written.push(answer);
-            }
-            Asked::RowsOf(asked, answer) => {
-                let lookups = asked.into_iter().map(|asked| self.look_up(member, asked)).collect();
-                self.asked.push(AskedRows { member, lookups, answer });
+impl Questions {
+    fn of(all: Vec<(usize, Asked)>) -> Self {
+        let (mut questions, mut rows) = (Self::default(), Vec::new());
+        for (member, asked) in all {
+            questions.writers.extend(asked.writes().then_some(member));
+            match asked {
+                Asked::Query(statement, answer) => questions.queries.push((statement, answer)),
+                Asked::Execute(statements, answer) => questions.executes.push((statements, answer)),
+                Asked::Write(written, answer) => {
+                    rows.extend(written.into_iter().map(|row| (member, row)));
+                    questions.written.push(answer);
+                }
+                Asked::RowsOf(asked, answer) => {
+                    let lookups = asked.into_iter().map(|asked| questions.look_up(member, asked)).collect();
+                    questions.asked.push(AskedRows { member, lookups, answer });
+                }
             }
         }
+        questions.groups.extend(grouped(rows));
+        questions
     }
 
     fn look_up(&mut self, member: usize, asked: RowStatement) -> usize {
-        let known = self.lookups.iter().position(|group| std::ptr::eq(group.bulk, asked.bulk));
+        let known = self.groups.iter().position(|group| std::ptr::eq(group.bulk, asked.bulk));
         let lookup = known.unwrap_or_else(|| {
-            self.lookups.push(Group::new(asked.bulk));
-            self.lookups.len() - 1
+            self.groups.push(Group::new(asked.bulk));
+            self.groups.len() - 1
         });
-        self.lookups[lookup].add(member, asked.values);
+        self.groups[lookup].add(member, asked.values);
         lookup
     }
-}
 
-async fn answer(
-    store: &mut PostgresStore<'_>,
-    asked: Vec<(usize, Asked)>,
-    of_submission: &[(Value, usize)],
-) -> Result<(), BatchFault> {
-    let mut sorted = Sorted::default();
-    asked.into_iter().for_each(|(member, asked)| sorted.add(member, asked));
-    let Sorted { queries, executes, rows, written, lookups, asked } = sorted;
-    let groups: Vec<_> = lookups.into_iter().chain(grouped(rows)).collect();
-    let Ran { rows, outdated, version } = store.run_groups(&groups).await?;
-    if !outdated.is_empty() {
-        return Err(BatchFault::Members(outdated));
+    pub fn is_empty(&self) -> bool {
+        let Self { asked, written, queries, executes, .. } = self;
+        asked.is_empty() && written.is_empty() && queries.is_empty() && executes.is_empty()
     }
-    let mut told: HashMap<(usize, usize), Vec<Row>> = HashMap::new();
-    for (lookup, rows) in rows.into_iter().enumerate() {
-        for row in rows {
-            let owner = of_submission.iter().find(|(id, _)| row.first() == Some(id));
-            let Some((_, member)) = owner else { continue };
-            told.entry((lookup, *member)).or_default().push(row);
+
+    /// All that is left to write, if nobody asks anything else.
+    pub fn only_writes(&self) -> Option<&[Group]> {
+        let Self { groups, asked, queries, executes, .. } = self;
+        (asked.is_empty() && queries.is_empty() && executes.is_empty()).then_some(groups)
+    }
+
+    fn are_written(self, version: Option<&str>) {
+        for answer in self.written {
+            // A member that is gone needs no answer.
+            let _ = answer.send(version.map(ToOwned::to_owned));
         }
     }
-    // A member that is gone needs no answer.
-    for AskedRows { member, lookups, answer } in asked {
-        let found = lookups.into_iter().map(|lookup| told.remove(&(lookup, member)).unwrap_or_default());
-        let _ = answer.send(found.collect());
-    }
-    for answer in written {
-        let _ = answer.send(version.clone());
-    }
-    for (statement, answer) in queries {
-        let _ = answer.send(store.query(statement).await?);
-    }
-    for (statements, answer) in executes {
-        let _ = answer.send(store.execute(statements).await?);
-    }
-    Ok(())
 }

@@ -29,8 +29,8 @@ pub fn grouped(rows: impl IntoIterator<Item = (usize, RowStatement)>) -> Vec<Gro
             }
         }
     }
-    // Those of one turn stay in their order.
-    groups.sort_by_key(|group| group.bulk.turn);
+    // Always the same order, in which locks are taken. What means the same rows stays in its own.
+    groups.sort_by_key(|group| (group.bulk.turn, std::ptr::from_ref(group.bulk).addr()));
     groups
 }
 
@@ -68,6 +68,10 @@ impl Group {
     pub fn typed_parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         let kinds = self.bulk.columns.iter().map(|(_, kind)| array_of(*kind));
         self.parameters().into_iter().zip(kinds).collect()
+    }
+
+    pub fn shares_owner_with(&self, other: &Self) -> bool {
+        self.owners.iter().any(|owner| other.owners.contains(owner))
     }
 
     /// The owners of those rows that are not among these, which are told by their first column.

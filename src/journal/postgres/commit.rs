@@ -1,10 +1,10 @@
 //! What becomes of a batch: it is committed and its members are answered, or they are done apart.
 
 use super::{
-    batch::{BatchFault, End, Member, run_together},
-    failure::Failure,
+    batch::{BatchFault, End, Member, Questions, Together},
+    failure::{Failure, is_refusal},
     held_rows::held,
-    session::{PostgresStore, Session},
+    session::{AsOne, PostgresStore, Session, Way},
     shared::{OPERATION_TIMEOUT, Shared, late},
     transaction::begin,
 };
@@ -22,10 +22,20 @@ enum Outcome {
     Committed,
     /// It was certainly rolled back, because of these of its members.
     SpoiltBy(Vec<usize>),
+    /// The same, because of some that are still to be found.
+    SpoiltBySome,
     /// It was certainly rolled back.
     RolledBack,
     /// Nobody knows.
     Unknown(String),
+}
+
+/// How a batch is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statements {
+    /// If it can be. It does not say which of them was outdated.
+    One,
+    Several,
 }
 
 /// What it failed for, and whether it was being committed.
@@ -33,9 +43,11 @@ type Failed = (Failure, bool);
 
 /// Commits as many of them together as can be, and answers all.
 pub async fn commit(shared: Arc<Shared>, mut batch: Batch) {
+    let mut way = Statements::One;
     while !batch.is_empty() {
-        match try_commit(&shared, &mut batch).await {
+        match try_commit(&shared, &mut batch, way).await {
             Outcome::SpoiltBy(members) => batch = without(batch, &members),
+            Outcome::SpoiltBySome => way = Statements::Several,
             Outcome::Committed => return answer(batch, End::Committed),
             Outcome::RolledBack => return answer(batch, End::Apart),
             Outcome::Unknown(why) => return answer(batch, End::Failed(&why)),
@@ -67,14 +79,14 @@ fn without(batch: Batch, members: &[usize]) -> Batch {
     others
 }
 
-async fn try_commit(shared: &Shared, batch: &mut Batch) -> Outcome {
+async fn try_commit(shared: &Shared, batch: &mut Batch, statements: Statements) -> Outcome {
     let mut held = match shared.lanes.take().await {
         Ok(held) => held,
         Err(failure) => return rolled_back(&failure),
     };
     let Ok(session) = held.session() else { return Outcome::RolledBack };
     let host = session.host.clone();
-    let tried = timeout(OPERATION_TIMEOUT, run(shared, session, batch)).await;
+    let tried = timeout(OPERATION_TIMEOUT, run(shared, session, batch, statements)).await;
     match tried.unwrap_or_else(|_| Err((late(), true))) {
         Ok(outcome) => {
             held.give_back();
@@ -113,16 +125,37 @@ async fn without_held(session: &mut Session, submissions: Vec<SubmissionId>, fai
     }
 }
 
-async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch) -> Result<Outcome, Failed> {
+async fn run(
+    shared: &Shared,
+    session: &mut Session,
+    batch: &mut Batch,
+    statements: Statements,
+) -> Result<Outcome, Failed> {
     shared.compare(session).await.map_err(before_commit)?;
     shared.continuity.check().map_err(|error| before_commit(error.into()))?;
     let Session { client, way, recent, .. } = session;
+    let is_direct = matches!(way, Way::Direct(_));
+    let mut together = Together::start(batch, is_direct.then(|| recent.clone()));
+    let mut left = None;
+    if is_direct && statements == Statements::One {
+        let mut store = PostgresStore::new(client, way, recent);
+        let questions = match together.read(&mut store).await {
+            Ok(questions) => questions,
+            Err(fault) => return spoilt(fault, &store),
+        };
+        match write_as_one(shared, &mut store, &questions).await? {
+            Some(AsOne::Written(version)) => {
+                together.end(questions, version.as_deref()).await;
+                return Ok(Outcome::Committed);
+            }
+            Some(AsOne::Outdated) => return Ok(Outcome::SpoiltBySome),
+            None => left = Some(questions),
+        }
+    }
     let transaction = begin(client, way).await.map_err(before_commit)?;
     let mut store = PostgresStore::new(transaction.client(), way, recent);
-    match run_together(batch, &mut store).await {
-        Ok(()) => {}
-        Err(BatchFault::Members(members)) => return Ok(Outcome::SpoiltBy(members)),
-        Err(BatchFault::Store(error)) => return Err(before_commit(Failure { error, finding: store.finding })),
+    if let Err(fault) = together.run(&mut store, left).await {
+        return spoilt(fault, &store);
     }
     // It may have been suspended since the batch was begun.
     shared.continuity.check().map_err(|error| before_commit(error.into()))?;
@@ -130,6 +163,37 @@ async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch) -> Resul
     transaction.commit().await.map_err(|error| (Failure::of(&error, true), true))?;
     failpoints::hit(Failpoint::PostgresCommitted);
     Ok(Outcome::Committed)
+}
+
+fn spoilt(fault: BatchFault, store: &PostgresStore<'_>) -> Result<Outcome, Failed> {
+    match fault {
+        BatchFault::Members(members) => Ok(Outcome::SpoiltBy(members)),
+        BatchFault::Store(error) => Err(before_commit(Failure { error, finding: store.finding })),
+    }
+}
+
+/// `None`: it cannot be done so.
+async fn write_as_one(
+    shared: &Shared,
+    store: &mut PostgresStore<'_>,
+    questions: &Questions,
+) -> Result<Option<AsOne>, Failed> {
+    let Some(groups) = questions.only_writes() else { return Ok(None) };
+    if groups.is_empty() {
+        return Ok(Some(AsOne::Written(None)));
+    }
+    let prepared = store.mixture(groups).await.map_err(|error| before_commit(Failure::of(&error, false)))?;
+    let Some(prepared) = prepared else { return Ok(None) };
+    // It may have been suspended since the batch was begun.
+    shared.continuity.check().map_err(|error| before_commit(error.into()))?;
+    failpoints::hit(Failpoint::PostgresCommitting);
+    let written = store.write_as_one(&prepared, groups).await.map_err(|error| {
+        // A statement that was refused has changed nothing.
+        let may_be_committed = !is_refusal(&error);
+        (Failure::of(&error, may_be_committed), may_be_committed)
+    })?;
+    failpoints::hit(Failpoint::PostgresCommitted);
+    Ok(Some(written))
 }
 
 fn before_commit(failure: Failure) -> Failed {

@@ -106,7 +106,7 @@ impl Connector {
             match self.connect(host, &host.with_settings).await {
                 Ok(mut opened) => {
                     if has_our_settings(&opened.client).await.map_err(lost)? {
-                        return Ok(opened.into_session(Way::Direct(Prepared::new()), host, &self.recent));
+                        return Ok(opened.into_session(Way::Direct(Prepared::default()), host, &self.recent));
                     }
                     self.check_pooler(&mut opened.client).await?;
                     return Ok(self.behind_pooler(host, opened));

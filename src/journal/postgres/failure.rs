@@ -128,6 +128,12 @@ fn failed(error: &tokio_postgres::Error) -> JournalError {
     }
 }
 
+/// Whether the server has said that it did not do the statement, and goes on.
+pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().map(|server| server.parsed_severity());
+    severity.is_some_and(|severity| severity == Some(Severity::Error))
+}
+
 /// Whether a statement's own data are at fault: they do not become better by waiting (classes 22 and 23; a constraint is
 /// told by its name).
 pub fn of_data(error: &tokio_postgres::Error) -> Option<JournalError> {

@@ -50,6 +50,7 @@ impl Store for MemberStore {
     const LOCKED_IF_FREE: &'static str = PostgresStore::LOCKED_IF_FREE;
     const IN_TURN: &'static str = PostgresStore::IN_TURN;
     const IDS: &'static str = PostgresStore::IDS;
+    const IS_TRIED_FIRST: bool = true;
     const ROW_VERSION: &'static str = PostgresStore::ROW_VERSION;
 
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {

@@ -8,6 +8,7 @@ mod connector;
 mod failure;
 mod held_rows;
 mod member_store;
+mod one_statement;
 mod parameters;
 mod passfile;
 mod passwords;

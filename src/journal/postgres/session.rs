@@ -3,6 +3,7 @@
 use super::{
     bulk_rows::{Group, grouped},
     failure::{Failure, Finding, of_data},
+    one_statement::{self, Parts, parts},
     recent::Recent,
     value::{parameters, row, typed_parameters},
 };
@@ -21,6 +22,9 @@ use tokio_postgres::Client;
 const PIPELINE_STATEMENTS: usize = 16;
 /// How many statements a session keeps prepared. There are fewer; agencies' names in some of them vary their number.
 const PREPARED_STATEMENTS: usize = 256;
+/// The same of those that are made of several, for every mixture of operations another one. A server keeps some
+/// 100 KiB for each.
+const PREPARED_MIXTURES: usize = 64;
 
 /// A connection that was found fit for the journal.
 pub struct Session {
@@ -45,7 +49,11 @@ pub enum Way {
 }
 
 /// Statements that the server knows by a name.
-pub type Prepared = HashMap<String, tokio_postgres::Statement>;
+#[derive(Default)]
+pub struct Prepared {
+    by_text: HashMap<String, tokio_postgres::Statement>,
+    mixtures: HashMap<Parts, tokio_postgres::Statement>,
+}
 
 impl Session {
     pub fn new(client: Client, way: Way, host: Arc<str>, recent: Arc<Recent>, reader: JoinHandle<()>) -> Self {
@@ -86,7 +94,7 @@ impl<'a> PostgresStore<'a> {
 
     /// `None`: it is sent without a name.
     async fn prepared(&mut self, sql: &str) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
-        let Some(known) = &mut self.prepared else { return Ok(None) };
+        let Some(Prepared { by_text: known, .. }) = &mut self.prepared else { return Ok(None) };
         if let Some(prepared) = known.get(sql) {
             return Ok(Some(prepared.clone()));
         }
@@ -144,6 +152,39 @@ impl<'a> PostgresStore<'a> {
         Err(error)
     }
 
+    /// `None`: they cannot be one, or there are too many such mixtures already.
+    pub async fn mixture(
+        &mut self,
+        groups: &[Group],
+    ) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
+        let (Some(Prepared { mixtures, .. }), Some(parts)) = (&mut self.prepared, parts(groups)) else {
+            return Ok(None);
+        };
+        if let Some(prepared) = mixtures.get(&parts) {
+            return Ok(Some(prepared.clone()));
+        }
+        if mixtures.len() == PREPARED_MIXTURES {
+            return Ok(None);
+        }
+        let prepared = self.client.prepare(&one_statement::sql(groups)).await?;
+        mixtures.insert(parts, prepared.clone());
+        Ok(Some(prepared))
+    }
+
+    /// A transaction of its own.
+    pub async fn write_as_one(
+        &self,
+        prepared: &tokio_postgres::Statement,
+        groups: &[Group],
+    ) -> Result<AsOne, tokio_postgres::Error> {
+        let parameters: Vec<_> = groups.iter().flat_map(Group::parameters).collect();
+        match self.client.query_one(prepared, &parameters).await {
+            Ok(row) => row.try_get(0).map(AsOne::Written),
+            Err(error) if error.code() == Some(&one_statement::OUTDATED) => Ok(AsOne::Outdated),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends all of them at once.
     pub async fn run_groups(&mut self, groups: &[Group]) -> Result<Ran, JournalError> {
         let mut ran = Ran::default();
@@ -172,6 +213,14 @@ impl<'a> PostgresStore<'a> {
         }
         Ok(ran)
     }
+}
+
+/// What one statement has come to.
+pub enum AsOne {
+    /// It is committed. The version of the rows that it has written.
+    Written(Option<String>),
+    /// Nothing was written: a guarded row was changed since it was read.
+    Outdated,
 }
 
 /// What groups have come to.

@@ -27,6 +27,82 @@ async fn what_comes_at_the_same_time_shares_transactions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_together_is_one_statement() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let raw = schema.raw().await;
+    // A statement has one time, whatever it changes.
+    let note = "CREATE TABLE noted (xid text, at timestamptz, changed text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO noted VALUES (CAST(pg_current_xact_id() AS text), statement_timestamp(), TG_TABLE_NAME);
+            RETURN NULL; END $$;
+        CREATE TRIGGER note AFTER INSERT ON changes FOR EACH STATEMENT EXECUTE FUNCTION note();
+        CREATE TRIGGER note AFTER INSERT OR UPDATE ON submissions FOR EACH STATEMENT EXECUTE FUNCTION note();
+        CREATE TRIGGER note AFTER INSERT OR UPDATE ON attempts FOR EACH STATEMENT EXECUTE FUNCTION note()";
+    raw.batch_execute(note).await.unwrap();
+    let all: Vec<_> = (0..100).map(|_| submission()).collect();
+    let begin =
+        |id| journal.record(id, Entry::new(Event::Begun { attempt: 1, lease_until: at(60), asks_first: true }, at(1)));
+    let end = |id| {
+        let answered = Entry::new(Event::Answered { attempt: 1, answer: answer() }, at(2));
+        journal.record(id, Entry { wire: Some(wire("sent", "received")), ..answered })
+    };
+    let (old, new) = all.split_at(50);
+    join_all(old.iter().map(|it| accept(&journal, it))).await;
+    let (begun, _) =
+        tokio::join!(join_all(old.iter().map(|it| begin(it.id))), join_all(new.iter().map(|it| accept(&journal, it))));
+    let (ended, also_begun) =
+        tokio::join!(join_all(old.iter().map(|it| end(it.id))), join_all(new.iter().map(|it| begin(it.id))));
+    assert!(begun.iter().chain(&ended).chain(&also_begun).all(Result::is_ok));
+    let count = "SELECT count(DISTINCT xid), count(DISTINCT (xid, at)), count(DISTINCT (xid, changed)) FROM noted";
+    let row = raw.query_one(count, &[]).await.unwrap();
+    let [transactions, statements, changed]: [i64; 3] = std::array::from_fn(|index| row.get(index));
+    assert!((3..=60).contains(&transactions), "{transactions}");
+    assert!(changed >= 2 * transactions, "{changed} by {transactions}");
+    assert_eq!(statements, transactions);
+    for (number, it) in all.iter().enumerate() {
+        let expected = if number < 50 { StateName::Completed } else { StateName::Sending };
+        assert_eq!(state(&journal, it.id).await, expected);
+        assert_eq!(journal.timeline(it.id).await.unwrap().len(), if number < 50 { 3 } else { 2 });
+    }
+    assert_eq!(journal.attempts(all[0].id).await.unwrap()[0].wire, Some(wire("sent", "received")));
+    schema.remove().await;
+}
+
+/// Of those that come at once some have come before, and two have the same key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_has_come_before_spoils_no_other() {
+    let schema = Schema::new();
+    let journal: Tested = Arc::new(schema.open().await);
+    let (first, used) = (submission(), fresh_key());
+    assert_eq!(journal.accept(&first, &used, false, None).await.unwrap(), Acceptance::New);
+    let all: Vec<_> = (0..60).map(|_| submission()).collect();
+    let mut keys: Vec<_> = all.iter().map(|_| fresh_key()).collect();
+    (keys[7], keys[30]) = (used.clone(), used.clone());
+    keys[31] = IdempotencyKey { body_sha256: [9; 32], ..used };
+    keys[41] = keys[40].clone();
+    let accepting = all.iter().zip(&keys).map(|(it, key)| journal.accept(it, key, false, None));
+    let outcomes: Vec<_> = join_all(accepting).await.into_iter().map(Result::unwrap).collect();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match number {
+            7 | 30 => assert_eq!(*outcome, Acceptance::Repeated(first.id)),
+            31 => assert_eq!(*outcome, Acceptance::KeyReused(first.id)),
+            40 | 41 => {}
+            _ => assert_eq!(*outcome, Acceptance::New, "{number}"),
+        }
+    }
+    let pair = [(&outcomes[40], all[40].id), (&outcomes[41], all[41].id)];
+    let new = pair.iter().position(|(outcome, _)| **outcome == Acceptance::New).unwrap();
+    assert_eq!(*pair[1 - new].0, Acceptance::Repeated(pair[new].1));
+    // Nothing of what was not new was left behind.
+    let count = "SELECT count(*), (SELECT count(*) FROM changes), (SELECT count(*) FROM outbox) FROM submissions";
+    let row = schema.raw().await.query_one(count, &[]).await.unwrap();
+    let counts: [i64; 3] = std::array::from_fn(|index| row.get(index));
+    assert_eq!(counts, [57; 3]);
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_large_is_done_alone() {
     let schema = Schema::new();
     let journal: Tested = Arc::new(schema.open().await);
