@@ -18,6 +18,8 @@ pub type Columns = &'static [(&'static str, ColumnType)];
 /// When a statement runs among those that are sent together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Turn {
+    /// What somebody else may take at the same moment.
+    Key,
     /// What decides whether the others count, and what their rows refer to.
     First,
     Then,
@@ -123,12 +125,12 @@ impl Bulk {
     pub fn of_version(self) -> Self {
         let last = self.columns.last().map_or("", |(name, _)| *name);
         let many = format!("{} AND it.xmin = CAST(new.{last} AS xid)", self.many);
-        Self { many, ..self }.telling_version("it.").guarding()
+        Self { many, turn: Turn::First, ..self }.telling_version("it.").guarding()
     }
 
     /// Its rows come back, each with what it is known by.
     pub fn guarding(self) -> Self {
-        Self { turn: Turn::First, is_guarded: true, ..self }
+        Self { is_guarded: true, ..self }
     }
 
     /// `row`: how the statement calls it, with a dot. In SQLite a row has no version.

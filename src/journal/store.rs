@@ -3,7 +3,7 @@
 pub(crate) use super::value::values;
 pub use super::value::{Value, storable};
 use super::{JournalError, LastKnown, bulk::RowStatement};
-use crate::domain::SubmissionId;
+use crate::domain::{OfficeName, SubmissionId};
 use jiff::Timestamp;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -25,9 +25,6 @@ pub trait Store: Send {
     const IN_TURN: &'static str;
     /// A subquery that turns `$1`, a JSON array of identifiers, into rows.
     const IDS: &'static str;
-    /// What is refused here is done once more by a store where this is false: an operation need not find out first what would
-    /// refuse it.
-    const IS_TRIED_FIRST: bool = false;
     /// A column of every table: text by which a row is known again that somebody else has changed since it was read.
     const ROW_VERSION: &'static str;
 
@@ -51,6 +48,11 @@ pub trait Store: Send {
     /// written shows that it has not.
     fn recall(&mut self, _: SubmissionId) -> Option<LastKnown> {
         None
+    }
+    /// Whether an Idempotency-Key may be written at once, and all that depends on it: if it has come before, that is refused, and
+    /// the operation is done anew by a store that says no.
+    fn may_be_new(&mut self, _: &OfficeName, _: &str) -> bool {
+        false
     }
     /// Whether it is true will be seen when it is used: the transaction may yet be rolled back.
     fn remember(&mut self, _: LastKnown) {}

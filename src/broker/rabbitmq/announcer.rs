@@ -17,7 +17,7 @@ use super::{
 use crate::broker::{Announcement, BrokerError, yield_to_ready_tasks};
 use futures_util::future::try_join_all;
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions, types::ShortString};
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -88,14 +88,11 @@ impl Announcer {
     }
 
     pub(super) fn announce(&self, announcement: &Announcement) -> Result<(), BrokerError> {
-        let audiences = [Some(&self.to_listeners), self.to_peers.as_ref()];
-        let are_all = audiences
-            .into_iter()
-            .flatten()
-            .fold(true, |are_all, audience| audience.try_send(announcement.clone()).is_ok() && are_all);
-        match are_all {
+        let takes = |audience: &mpsc::Sender<Announcement>| audience.try_send(announcement.clone()).is_ok();
+        let (by_listeners, by_peers) = (takes(&self.to_listeners), self.to_peers.as_ref().is_none_or(takes));
+        match by_listeners && by_peers {
             true => Ok(()),
-            false => Err(BrokerError::Unavailable("too many announcements wait for it".into())),
+            false => Err(BrokerError::Unavailable("closed, or too many announcements wait for it".into())),
         }
     }
 }
@@ -108,6 +105,14 @@ impl Audience {
             Self::Peers(Some(heard)) => !heard.lately(),
         }
     }
+
+    /// When a batch of nothing is to be sent.
+    async fn greeting(&self) {
+        match self {
+            Self::Listeners | Self::Peers(None) => pending().await,
+            Self::Peers(Some(heard)) => heard.greeting().await,
+        }
+    }
 }
 
 impl Announcing {
@@ -115,11 +120,15 @@ impl Announcing {
         let mut batch = Vec::new();
         loop {
             batch.clear();
-            tokio::select! {
-                _ = taken.recv_many(&mut batch, BATCH) => {}
-                () = stop.cancelled() => taken.close(),
-            }
-            match self.audience.may_wait() && batch.len() < BATCH {
+            let is_greeting = tokio::select! {
+                _ = taken.recv_many(&mut batch, BATCH) => false,
+                () = self.audience.greeting() => true,
+                () = stop.cancelled() => {
+                    taken.close();
+                    false
+                }
+            };
+            match self.audience.may_wait() && !is_greeting && batch.len() < BATCH {
                 true => tokio::select! { () = sleep(LINGER) => {}, () = stop.cancelled() => {} },
                 false => yield_to_ready_tasks().await,
             }
@@ -129,7 +138,7 @@ impl Announcing {
                 batch.push(more);
             }
             // Nothing more will come.
-            if batch.is_empty() {
+            if batch.is_empty() && !is_greeting {
                 return;
             }
             let sent = match self.audience {
@@ -139,6 +148,10 @@ impl Announcing {
             if let Err(error) = sent {
                 self.channel.forget();
                 tracing::debug!(announcements = batch.len(), %error, "not all were announced");
+                // Whoever ends waits for a broker that does not answer once.
+                if stop.is_cancelled() {
+                    return;
+                }
             }
         }
     }

@@ -1,16 +1,22 @@
-//! When another process of ours was heard last. The subscriber and the announcer share it.
+//! When another process of ours was heard last, and whether they are to hear of this one. The subscriber and the announcer share
+//! it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
-/// A process that has said nothing for so long has nobody who waits for an answer.
-const LATELY: Duration = Duration::from_secs(600);
+/// Each process that listens says so this often, even if nothing happens there.
+pub(super) const GREETING: Duration = Duration::from_secs(300);
+/// Whoever has said nothing for so long is gone.
+const LATELY: Duration = Duration::from_secs(2 * GREETING.as_secs() + 30);
 
 #[derive(Default)]
-pub(super) struct PeersHeard(Mutex<Option<Instant>>);
+pub(super) struct PeersHeard {
+    last: Mutex<Option<Instant>>,
+    greeting: Notify,
+}
 
 impl PeersHeard {
     pub(super) fn note(&self) {
@@ -21,7 +27,16 @@ impl PeersHeard {
         self.last().is_some_and(|at| at.elapsed() < LATELY)
     }
 
+    /// They hear that there is this process, and tell it at once what happens.
+    pub(super) fn greet(&self) {
+        self.greeting.notify_one();
+    }
+
+    pub(super) async fn greeting(&self) {
+        self.greeting.notified().await;
+    }
+
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

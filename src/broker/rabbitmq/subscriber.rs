@@ -3,7 +3,7 @@
 use super::{
     connection::{AmqpConnection, answered},
     error_text,
-    peers_heard::PeersHeard,
+    peers_heard::{GREETING, PeersHeard},
     reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
 };
@@ -23,13 +23,16 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 /// More than this many announcements that nobody fetches are forgotten, oldest first.
 const QUEUE_LIMIT: i64 = 10_000;
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
+
+/// Whoever greets is greeted, unless it has been just now.
+const GREETED_JUST_NOW: Duration = Duration::from_secs(10);
 
 /// What it is called among the findings.
 const ANNOUNCEMENTS: &str = "announcements";
@@ -109,13 +112,24 @@ impl Subscriber {
     /// Hands on until the consumer is lost; why it was. The channel is kept here, because its end ends the consumer.
     async fn listen(&self, _channel: Channel, mut consumer: Consumer) -> BrokerError {
         self.is_listening.store(true, Ordering::Relaxed);
+        let (mut greeting, mut greeted_at) = (interval(GREETING), None);
         let reason = loop {
             let message = tokio::select! {
                 () = self.stop.cancelled() => break BrokerError::Unavailable("closed".into()),
+                _ = greeting.tick() => {
+                    greeted_at = Some(Instant::now());
+                    self.heard.greet();
+                    continue;
+                }
                 message = consumer.next() => message,
             };
             match message {
-                Some(Ok(message)) => self.hand_on(&message),
+                Some(Ok(message)) => {
+                    let is_greeted = greeted_at.is_some_and(|at| at.elapsed() < GREETED_JUST_NOW);
+                    if self.hand_on(&message) == Some(0) && !is_greeted {
+                        greeting.reset_immediately();
+                    }
+                }
                 Some(Err(error)) => break error_text::failure(&error),
                 None => break BrokerError::Unavailable("the broker has ended the consumer".into()),
             }
@@ -124,15 +138,21 @@ impl Subscriber {
         reason
     }
 
-    /// Others may publish to the exchange as well: what holds no announcements is passed over.
-    fn hand_on(&self, message: &Message) {
+    /// Of how many announcements; a greeting has none. Others may publish to the exchange as well: what holds no announcements is passed over.
+    fn hand_on(&self, message: &Message) -> Option<usize> {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
-            return;
+            return None;
         }
-        self.heard.note();
         match serde_json::from_slice::<Vec<&RawValue>>(&message.data) {
-            Ok(batch) => batch.into_iter().for_each(|announcement| self.hand_on_one(announcement)),
-            Err(error) => not_an_announcement(&error),
+            Ok(batch) => {
+                self.heard.note();
+                batch.iter().for_each(|announcement| self.hand_on_one(announcement));
+                Some(batch.len())
+            }
+            Err(error) => {
+                not_an_announcement(&error);
+                None
+            }
         }
     }
 

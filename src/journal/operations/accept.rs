@@ -36,7 +36,7 @@ fn take_key() -> Bulk {
         ("body_sha256", ColumnType::Bytes),
         ("used_at", ColumnType::Whole),
     ];
-    Bulk::insert("idempotency_keys", columns, "ON CONFLICT DO NOTHING RETURNING submission")
+    Bulk::insert("idempotency_keys", columns, "ON CONFLICT DO NOTHING RETURNING submission").at(Turn::Key)
 }
 
 static ADD_SUBMISSION: LazyLock<Bulk> = LazyLock::new(|| {
@@ -77,9 +77,9 @@ impl Operation for Accept {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
         let mut rows = self.rows()?;
+        if store.may_be_new(&self.submission.office, &self.key.key) {
+            rows.push(TAKE_FREE_KEY.row(self.key_row()));
         // Whoever inserts the key first wins; the others wait here for the winner's commit.
-        if S::IS_TRIED_FIRST {
-            rows.insert(0, TAKE_FREE_KEY.row(self.key_row()));
         } else if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
             return self.earlier(store).await;
         }

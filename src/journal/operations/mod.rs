@@ -57,8 +57,7 @@ pub enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     Never,
-    /// With operations on others than this submission, the only one that it changes. It writes nothing before it knows whether it
-    /// can be done.
+    /// With operations on others than this submission, the only one that it changes.
     With(SubmissionId),
     /// It would, but it brings too much.
     TooLarge,

@@ -1,9 +1,9 @@
 //! One batch: operations on different submissions come in, and what each of them reads and writes is sent together with what
-//! the others do, in one transaction.
+//! the others do.
 
 use super::{
     bulk_rows::{Group, grouped},
-    member_store::{Asked, MemberStore, Round},
+    member_store::{Asked, MemberStore, Pass, Round},
     recent::Recent,
     session::{PostgresStore, Ran},
 };
@@ -68,8 +68,8 @@ pub struct Together<'a> {
 }
 
 impl<'a> Together<'a> {
-    pub fn start(members: &'a mut [Box<dyn Member>], recent: Option<Arc<Recent>>) -> Self {
-        let round = Round::new(recent);
+    pub fn start(members: &'a mut [Box<dyn Member>], recent: Option<Arc<Recent>>, pass: Pass) -> Self {
+        let round = Round::new(recent, pass);
         let of_submission = members.iter().enumerate().map(|(index, it)| (Value::from(it.submission()), index));
         let of_submission = of_submission.collect();
         let running = members.iter_mut().enumerate();
@@ -96,6 +96,8 @@ impl<'a> Together<'a> {
                 self.go_on().await?.into_iter().partition(|(_, asked)| asked.writes());
             left.extend(writes);
             if reads.is_empty() {
+                // Who had nothing to read has come first; the members are in the order in which locks are taken.
+                left.sort_by_key(|(member, _)| *member);
                 return Ok(Questions::of(left));
             }
             self.answer(store, Questions::of(reads)).await?;
@@ -117,7 +119,8 @@ impl<'a> Together<'a> {
     }
 
     /// All is committed: they hear it, and end.
-    pub async fn end(mut self, written: Questions, version: Option<&str>) {
+    pub async fn end(mut self, mut written: Questions, version: Option<&str>) {
+        self.have_written.append(&mut written.writers);
         written.are_written(version);
         if self.go_on().await.is_err() || self.running.end().is_err() {
             tracing::error!(

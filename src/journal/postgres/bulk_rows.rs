@@ -29,7 +29,7 @@ pub fn grouped(rows: impl IntoIterator<Item = (usize, RowStatement)>) -> Vec<Gro
             }
         }
     }
-    // Always the same order, in which locks are taken. What means the same rows stays in its own.
+    // Always the same order. What means the same rows stays in its own.
     groups.sort_by_key(|group| (group.bulk.turn, std::ptr::from_ref(group.bulk).addr()));
     groups
 }

@@ -4,6 +4,7 @@ use super::{
     batch::{BatchFault, End, Member, Questions, Together},
     failure::{Failure, is_refusal},
     held_rows::held,
+    member_store::Pass,
     session::{AsOne, PostgresStore, Session, Way},
     shared::{OPERATION_TIMEOUT, Shared, late},
     transaction::begin,
@@ -30,24 +31,16 @@ enum Outcome {
     Unknown(String),
 }
 
-/// How a batch is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Statements {
-    /// If it can be. It does not say which of them was outdated.
-    One,
-    Several,
-}
-
 /// What it failed for, and whether it was being committed.
 type Failed = (Failure, bool);
 
 /// Commits as many of them together as can be, and answers all.
 pub async fn commit(shared: Arc<Shared>, mut batch: Batch) {
-    let mut way = Statements::One;
+    let mut pass = Pass::First;
     while !batch.is_empty() {
-        match try_commit(&shared, &mut batch, way).await {
+        match try_commit(&shared, &mut batch, pass).await {
             Outcome::SpoiltBy(members) => batch = without(batch, &members),
-            Outcome::SpoiltBySome => way = Statements::Several,
+            Outcome::SpoiltBySome => pass = Pass::Again,
             Outcome::Committed => return answer(batch, End::Committed),
             Outcome::RolledBack => return answer(batch, End::Apart),
             Outcome::Unknown(why) => return answer(batch, End::Failed(&why)),
@@ -79,14 +72,14 @@ fn without(batch: Batch, members: &[usize]) -> Batch {
     others
 }
 
-async fn try_commit(shared: &Shared, batch: &mut Batch, statements: Statements) -> Outcome {
+async fn try_commit(shared: &Shared, batch: &mut Batch, pass: Pass) -> Outcome {
     let mut held = match shared.lanes.take().await {
         Ok(held) => held,
         Err(failure) => return rolled_back(&failure),
     };
     let Ok(session) = held.session() else { return Outcome::RolledBack };
     let host = session.host.clone();
-    let tried = timeout(OPERATION_TIMEOUT, run(shared, session, batch, statements)).await;
+    let tried = timeout(OPERATION_TIMEOUT, run(shared, session, batch, pass)).await;
     match tried.unwrap_or_else(|_| Err((late(), true))) {
         Ok(outcome) => {
             held.give_back();
@@ -125,19 +118,15 @@ async fn without_held(session: &mut Session, submissions: Vec<SubmissionId>, fai
     }
 }
 
-async fn run(
-    shared: &Shared,
-    session: &mut Session,
-    batch: &mut Batch,
-    statements: Statements,
-) -> Result<Outcome, Failed> {
+/// In the first pass it is written by one statement, if it can be. That does not say who was outdated.
+async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch, pass: Pass) -> Result<Outcome, Failed> {
     shared.compare(session).await.map_err(before_commit)?;
     shared.continuity.check().map_err(|error| before_commit(error.into()))?;
     let Session { client, way, recent, .. } = session;
     let is_direct = matches!(way, Way::Direct(_));
-    let mut together = Together::start(batch, is_direct.then(|| recent.clone()));
+    let mut together = Together::start(batch, is_direct.then(|| recent.clone()), pass);
     let mut left = None;
-    if is_direct && statements == Statements::One {
+    if is_direct && pass == Pass::First {
         let mut store = PostgresStore::new(client, way, recent);
         let questions = match together.read(&mut store).await {
             Ok(questions) => questions,
@@ -186,6 +175,10 @@ async fn write_as_one(
     let Some(prepared) = prepared else { return Ok(None) };
     // It may have been suspended since the batch was begun.
     shared.continuity.check().map_err(|error| before_commit(error.into()))?;
+    // Nothing was sent yet that may have been done.
+    if store.is_closed() {
+        return Err(before_commit(Failure::lost()));
+    }
     failpoints::hit(Failpoint::PostgresCommitting);
     let written = store.write_as_one(&prepared, groups).await.map_err(|error| {
         // A statement that was refused has changed nothing.

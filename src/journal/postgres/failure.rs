@@ -41,6 +41,12 @@ impl Failure {
         JournalError::Unavailable(text.to_string()).into()
     }
 
+    /// Before anything was sent.
+    pub fn lost() -> Self {
+        let finding = Finding { is_retryable: true, ends_session: true, ..Finding::default() };
+        Self { finding, ..Self::said("the connection was lost") }
+    }
+
     /// What was decided by a row is void, because the row has changed since it was read.
     pub fn changed_meanwhile() -> Self {
         let finding = Finding { is_retryable: true, is_outdated: true, ..Finding::default() };
@@ -128,10 +134,15 @@ fn failed(error: &tokio_postgres::Error) -> JournalError {
     }
 }
 
-/// Whether the server has said that it did not do the statement, and goes on.
+/// Whether the server has said that it did not do the statement, and goes on. What a proxy says when it has lost the server, or a
+/// server that does not know what it has done, is none.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    let severity = error.as_db_error().map(|server| server.parsed_severity());
-    severity.is_some_and(|severity| severity == Some(Severity::Error))
+    error.as_db_error().is_some_and(|server| refuses(server.code().code(), server.parsed_severity()))
+}
+
+fn refuses(code: &str, severity: Option<Severity>) -> bool {
+    let is_doubtful = code == "40003" || ["080", "57P", "58", "XX"].iter().any(|class| code.starts_with(class));
+    severity == Some(Severity::Error) && !is_doubtful
 }
 
 /// Whether a statement's own data are at fault: they do not become better by waiting (classes 22 and 23; a constraint is
@@ -245,6 +256,18 @@ mod tests {
         }
         for code in ["08006", "25006", "57P03", "XX000", "53100"] {
             assert!(!finding(code, true).is_retryable, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_goes_on_and_knows_what_it_has_done_refuses() {
+        for code in ["22012", "22021", "23505", "40001", "40P01", "53100", "55P03", "57014", "42P01", "26000", "08P01"]
+        {
+            assert!(refuses(code, Some(Severity::Error)), "{code}");
+            assert!(!refuses(code, Some(Severity::Fatal)) && !refuses(code, None), "{code}");
+        }
+        for code in ["08006", "40003", "57P01", "58030", "XX000"] {
+            assert!(!refuses(code, Some(Severity::Error)), "{code}");
         }
     }
 

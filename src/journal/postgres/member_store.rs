@@ -1,7 +1,7 @@
 //! The store of one operation of a batch: what it asks is noted, and answered together with what the others ask.
 
 use super::{recent::Recent, session::PostgresStore};
-use crate::domain::SubmissionId;
+use crate::domain::{OfficeName, SubmissionId};
 use crate::journal::{
     JournalError, LastKnown,
     bulk::RowStatement,
@@ -15,6 +15,16 @@ use tokio::sync::oneshot;
 pub struct Round {
     asked: Arc<Mutex<Vec<(usize, Asked)>>>,
     recent: Option<Arc<Recent>>,
+    pass: Pass,
+}
+
+/// How often the members of a batch have been run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// What may be refused is tried, because it hardly ever is.
+    First,
+    /// Something was refused.
+    Again,
 }
 
 pub enum Asked {
@@ -25,8 +35,8 @@ pub enum Asked {
 }
 
 impl Round {
-    pub fn new(recent: Option<Arc<Recent>>) -> Self {
-        Self { asked: Arc::default(), recent }
+    pub fn new(recent: Option<Arc<Recent>>, pass: Pass) -> Self {
+        Self { asked: Arc::default(), recent, pass }
     }
 
     pub fn take(&self) -> Vec<(usize, Asked)> {
@@ -50,7 +60,6 @@ impl Store for MemberStore {
     const LOCKED_IF_FREE: &'static str = PostgresStore::LOCKED_IF_FREE;
     const IN_TURN: &'static str = PostgresStore::IN_TURN;
     const IDS: &'static str = PostgresStore::IDS;
-    const IS_TRIED_FIRST: bool = true;
     const ROW_VERSION: &'static str = PostgresStore::ROW_VERSION;
 
     async fn query(&mut self, statement: Statement) -> Result<Vec<Row>, JournalError> {
@@ -82,6 +91,11 @@ impl Store for MemberStore {
 
     fn recall(&mut self, id: SubmissionId) -> Option<LastKnown> {
         self.round.recent.as_ref()?.recall(id)
+    }
+
+    fn may_be_new(&mut self, office: &OfficeName, key: &str) -> bool {
+        let recent = self.round.recent.as_ref().filter(|_| self.round.pass == Pass::First);
+        recent.is_some_and(|recent| recent.is_new_key(office, key))
     }
 
     fn remember(&mut self, known: LastKnown) {

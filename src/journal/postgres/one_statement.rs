@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 /// What it fails with if a guarded row does not come back.
 pub const OUTDATED: SqlState = SqlState::DIVISION_BY_ZERO;
 
-/// Which statements it is made of, in their order, by their addresses.
+/// Which statements it is made of, by their addresses.
 pub type Parts = Vec<usize>;
 
 /// `None`: one of them may mean a row that another one means, and they do not see what the other has made of it.
@@ -23,7 +23,7 @@ pub fn parts(groups: &[Group]) -> Option<Parts> {
     are_alone.then(|| groups.iter().map(|group| std::ptr::from_ref(group.bulk).addr()).collect())
 }
 
-/// It tells the version of the rows that it has written.
+/// It tells the version of the rows that it has written. What guards them is written first, and in this order.
 pub fn sql(groups: &[Group]) -> String {
     let (mut parts, mut versions, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     let mut place = 0;
@@ -44,10 +44,10 @@ pub fn sql(groups: &[Group]) -> String {
         false => format!("COALESCE({})", versions.join(", ")),
     };
     let guard = match guards.is_empty() {
-        true => String::new(),
-        false => format!(", 1 / CASE WHEN {} THEN 1 ELSE 0 END", guards.join(" AND ")),
+        true => "1".to_owned(),
+        false => format!("1 / CASE WHEN {} THEN 1 ELSE 0 END", guards.join(" AND ")),
     };
-    format!("WITH {} SELECT {version}{guard}", parts.join(", "))
+    format!("WITH {} SELECT {guard}, {version}", parts.join(", "))
 }
 
 /// With its `$1` after so many that came before.
@@ -102,8 +102,8 @@ mod tests {
              FROM (SELECT (CAST($2 AS uuid[]))[place] AS id, (CAST($3 AS bigint[]))[place] AS at, \
              (CAST($4 AS text[]))[place] AS version FROM generate_series(1, cardinality(CAST($2 AS uuid[]))) AS place) AS new \
              WHERE it.id = new.id AND it.xmin = CAST(new.version AS xid) RETURNING it.id, CAST(it.xmin AS text)) \
-             SELECT COALESCE((SELECT max(version) FROM part_1)), \
-             1 / CASE WHEN (SELECT count(*) FROM part_1) = cardinality($2) THEN 1 ELSE 0 END"
+             SELECT 1 / CASE WHEN (SELECT count(*) FROM part_1) = cardinality($2) THEN 1 ELSE 0 END, \
+             COALESCE((SELECT max(version) FROM part_1))"
         );
     }
 

@@ -1,21 +1,37 @@
-//! How submissions stood that this process has just read or written: what is recorded of them next needs no reading.
+//! How submissions stood that this process has just read or written: what is recorded of them next needs no reading. And which
+//! Idempotency-Keys it has met: one that comes again is looked for.
 //!
 //! Never the truth: whatever is decided by it counts only if the row still has the version that is known here.
 
-use crate::{domain::SubmissionId, journal::LastKnown, newest::Newest};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::{
+    domain::{OfficeName, SubmissionId},
+    journal::LastKnown,
+    newest::Newest,
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// Of a few kilobytes at most: they hold neither content nor messages, and only short timelines.
 const KEPT: usize = 1024;
 /// A longer timeline is read again.
 const LINES: usize = 16;
+/// Of 8 bytes each.
+const KEYS: usize = 16_384;
 
 /// One for each journal; its sessions hold it.
-pub struct Recent(Mutex<Newest<SubmissionId, LastKnown>>);
+pub struct Recent {
+    newest: Mutex<Newest<SubmissionId, LastKnown>>,
+    /// By their hashes: another key of the same hash is looked for in vain.
+    keys: Mutex<Newest<u64, ()>>,
+    hasher: RandomState,
+}
 
 impl Default for Recent {
     fn default() -> Self {
-        Self(Mutex::new(Newest::new(KEPT)))
+        let (newest, keys) = (Mutex::new(Newest::new(KEPT)), Mutex::new(Newest::new(KEYS)));
+        Self { newest, keys, hasher: RandomState::new() }
     }
 }
 
@@ -34,13 +50,22 @@ impl Recent {
         self.newest().remove(&id)
     }
 
+    /// Whether it comes for the first time, as far as is known here. From now on it does not.
+    pub fn is_new_key(&self, office: &OfficeName, key: &str) -> bool {
+        let hash = self.hasher.hash_one((office.as_str(), key));
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = keys.get_mut(&hash).is_none();
+        keys.insert(hash, ());
+        is_new
+    }
+
     /// Another server may have another past.
     pub fn forget_all(&self) {
         self.newest().clear();
     }
 
     fn newest(&self) -> MutexGuard<'_, Newest<SubmissionId, LastKnown>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,5 +120,13 @@ mod tests {
         recent.remember(short.clone());
         recent.forget_all();
         assert_eq!(recent.recall(short.standing.id), None);
+    }
+
+    #[test]
+    fn a_key_is_new_once_in_each_office() {
+        let recent = Recent::default();
+        let (here, there) = ("causeni".parse().unwrap(), "hirbovat".parse().unwrap());
+        assert!(recent.is_new_key(&here, "1") && recent.is_new_key(&there, "1") && recent.is_new_key(&here, "2"));
+        assert!(!recent.is_new_key(&here, "1") && !recent.is_new_key(&there, "1"));
     }
 }

@@ -22,8 +22,8 @@ use tokio_postgres::Client;
 const PIPELINE_STATEMENTS: usize = 16;
 /// How many statements a session keeps prepared. There are fewer; agencies' names in some of them vary their number.
 const PREPARED_STATEMENTS: usize = 256;
-/// The same of those that are made of several, for every mixture of operations another one. A server keeps some
-/// 100 KiB for each.
+/// The same of those that are made of several, for every mixture of operations another one. PostgreSQL takes up to 300 KiB of
+/// memory for each.
 const PREPARED_MIXTURES: usize = 64;
 
 /// A connection that was found fit for the journal.
@@ -152,7 +152,7 @@ impl<'a> PostgresStore<'a> {
         Err(error)
     }
 
-    /// `None`: they cannot be one, or there are too many such mixtures already.
+    /// `None`: they cannot be one.
     pub async fn mixture(
         &mut self,
         groups: &[Group],
@@ -164,11 +164,15 @@ impl<'a> PostgresStore<'a> {
             return Ok(Some(prepared.clone()));
         }
         if mixtures.len() == PREPARED_MIXTURES {
-            return Ok(None);
+            mixtures.clear();
         }
         let prepared = self.client.prepare(&one_statement::sql(groups)).await?;
         mixtures.insert(parts, prepared.clone());
         Ok(Some(prepared))
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
     }
 
     /// A transaction of its own.
@@ -179,7 +183,7 @@ impl<'a> PostgresStore<'a> {
     ) -> Result<AsOne, tokio_postgres::Error> {
         let parameters: Vec<_> = groups.iter().flat_map(Group::parameters).collect();
         match self.client.query_one(prepared, &parameters).await {
-            Ok(row) => row.try_get(0).map(AsOne::Written),
+            Ok(row) => row.try_get(1).map(AsOne::Written),
             Err(error) if error.code() == Some(&one_statement::OUTDATED) => Ok(AsOne::Outdated),
             Err(error) => Err(error),
         }
