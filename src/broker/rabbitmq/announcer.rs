@@ -28,7 +28,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const WAITING: usize = 4096;
 /// Announcements that are sent together.
 const BATCH: usize = 256;
-/// So long whoever listens waits for others, which makes a twentieth of a submission's work where many are under way.
+/// So long an announcement waits for others. At 16 waiting clients over PostgreSQL this brings a twentieth more requests a second
+/// (`cargo bench --features jemalloc --bench road -- postgres --clients 16 --rival PATH`), at 64 nothing that can be measured.
 const LINGER: Duration = Duration::from_millis(50);
 
 pub(super) struct Announcer {

@@ -7,10 +7,10 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// Each process that listens says so this often, even if nothing happens there.
-pub(super) const GREETING: Duration = Duration::from_secs(300);
+/// Each process that listens says so this often, even if nothing happens there. A greeting may be lost.
+pub(super) const GREETING: Duration = Duration::from_secs(30);
 /// Whoever has said nothing for so long is gone.
-const LATELY: Duration = Duration::from_secs(2 * GREETING.as_secs() + 30);
+const LATELY: Duration = Duration::from_secs(10 * GREETING.as_secs());
 
 #[derive(Default)]
 pub(super) struct PeersHeard {

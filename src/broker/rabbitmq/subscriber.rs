@@ -138,7 +138,8 @@ impl Subscriber {
         reason
     }
 
-    /// Of how many announcements; a greeting has none. Others may publish to the exchange as well: what holds no announcements is passed over.
+    /// Of how many announcements; a greeting has none. Others may publish to the exchange as well: what holds no announcements is
+    /// passed over.
     fn hand_on(&self, message: &Message) -> Option<usize> {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
             return None;

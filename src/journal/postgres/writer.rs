@@ -7,7 +7,8 @@
 //! What it brings, with all that goes with it, at 64 waiting clients beside a build without it
 //! (`cargo bench --features jemalloc --bench road -- postgres --clients 64 --rival PATH`): 1.5 × the requests a second; a submission
 //! then took 1.8 statements, 1.1 round trips, 0.29 transactions and 0.21 waits for the disk in the place of 15, 9.3, 2.1 and 1.3,
-//! and now that what is known (`recent.rs`) is not read, 1.3, 0.7, 0.20 and 0.18.
+//! now that what is known (`recent.rs`) is not read, 1.3, 0.7, 0.20 and 0.18, and now that a batch is one statement
+//! (`one_statement.rs`), 0.25, 0.25, 0.18 and 0.16.
 
 use super::{
     batch::{End, Member},
