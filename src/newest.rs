@@ -17,8 +17,10 @@ impl<K: Copy + Eq + Hash, V> Newest<K, V> {
         Self { entries: HashMap::new(), order: VecDeque::new(), most }
     }
 
-    pub fn insert(&mut self, key: K, value: V) {
-        if self.entries.insert(key, value).is_none() {
+    /// What was there before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let before = self.entries.insert(key, value);
+        if before.is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > self.most
@@ -26,6 +28,7 @@ impl<K: Copy + Eq + Hash, V> Newest<K, V> {
         {
             self.entries.remove(&oldest);
         }
+        before
     }
 
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {

@@ -49,9 +49,9 @@ pub trait Store: Send {
     fn recall(&mut self, _: SubmissionId) -> Option<LastKnown> {
         None
     }
-    /// Whether an Idempotency-Key may be written at once, and all that depends on it: if it has come before, that is refused, and
-    /// the operation is done anew by a store that says no.
-    fn may_be_new(&mut self, _: &OfficeName, _: &str) -> bool {
+    /// An operation has an Idempotency-Key. Whether it may be written without a look, with all that depends on it: if it has come
+    /// before, that is refused, and the operation is done anew by a store that says no.
+    fn meet_key(&mut self, _: &OfficeName, _: &str) -> bool {
         false
     }
     /// Whether it is true will be seen when it is used: the transaction may yet be rolled back.

@@ -2,7 +2,7 @@
 //!
 //! Whoever the operator allows to listen hears each by its topic, after a moment: what comes together costs the broker and us
 //! less. Our own processes, where somebody may wait for it, hear at once what there is, in one message, by an exchange of their
-//! own; also after a moment as long as none of them was heard.
+//! own; but also after a moment as long as none of them has said that it listens.
 //!
 //! Nobody waits for it. What the broker cannot take in time is left out: who listens reads the journal as well.
 
@@ -107,7 +107,7 @@ impl Audience {
         }
     }
 
-    /// When a batch of nothing is to be sent.
+    /// A greeting is to be sent, which is a batch of nothing.
     async fn greeting(&self) {
         match self {
             Self::Listeners | Self::Peers(None) => pending().await,
@@ -129,18 +129,20 @@ impl Announcing {
                     false
                 }
             };
-            match self.audience.may_wait() && !is_greeting && batch.len() < BATCH {
-                true => tokio::select! { () = sleep(LINGER) => {}, () = stop.cancelled() => {} },
-                false => yield_to_ready_tasks().await,
-            }
-            while batch.len() < BATCH
-                && let Ok(more) = taken.try_recv()
-            {
-                batch.push(more);
-            }
-            // Nothing more will come.
-            if batch.is_empty() && !is_greeting {
-                return;
+            if !is_greeting {
+                match self.audience.may_wait() && batch.len() < BATCH {
+                    true => tokio::select! { () = sleep(LINGER) => {}, () = stop.cancelled() => {} },
+                    false => yield_to_ready_tasks().await,
+                }
+                while batch.len() < BATCH
+                    && let Ok(more) = taken.try_recv()
+                {
+                    batch.push(more);
+                }
+                // Nothing more will come.
+                if batch.is_empty() {
+                    return;
+                }
             }
             let sent = match self.audience {
                 Audience::Listeners => self.publish(&batch).await,
@@ -149,7 +151,7 @@ impl Announcing {
             if let Err(error) = sent {
                 self.channel.forget();
                 tracing::debug!(announcements = batch.len(), %error, "not all were announced");
-                // Whoever ends waits for a broker that does not answer once.
+                // The process has no time for a broker that does not answer.
                 if stop.is_cancelled() {
                     return;
                 }

@@ -1,5 +1,5 @@
-//! When another process of ours was heard last, and whether they are to hear of this one. The subscriber and the announcer share
-//! it.
+//! Which processes of ours listen: when another one was heard last, and when they are to hear of this one. The subscriber and the
+//! announcer share it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,10 +7,10 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// Each process that listens says so this often, even if nothing happens there. A greeting may be lost.
-pub(super) const GREETING: Duration = Duration::from_secs(30);
-/// Whoever has said nothing for so long is gone.
-const LATELY: Duration = Duration::from_secs(10 * GREETING.as_secs());
+/// Each process that listens greets the others so often: a greeting may be lost.
+pub(super) const GREETING_EVERY: Duration = Duration::from_secs(30);
+/// Whoever has not greeted for so long is gone.
+const LATELY: Duration = Duration::from_secs(10 * GREETING_EVERY.as_secs());
 
 #[derive(Default)]
 pub(super) struct PeersHeard {
@@ -27,7 +27,7 @@ impl PeersHeard {
         self.last().is_some_and(|at| at.elapsed() < LATELY)
     }
 
-    /// They hear that there is this process, and tell it at once what happens.
+    /// The others will hear that this process listens, and tell it at once what happens.
     pub(super) fn greet(&self) {
         self.greeting.notify_one();
     }

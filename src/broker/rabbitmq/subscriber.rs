@@ -3,7 +3,7 @@
 use super::{
     connection::{AmqpConnection, answered},
     error_text,
-    peers_heard::{GREETING, PeersHeard},
+    peers_heard::{GREETING_EVERY, PeersHeard},
     reconnecting::{CALM, Pauses, ReconnectingConnection},
     topology::Topology,
 };
@@ -23,7 +23,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// More than this many announcements that nobody fetches are forgotten, oldest first.
@@ -31,8 +31,8 @@ const QUEUE_LIMIT: i64 = 10_000;
 const PAUSE_AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
-/// Whoever greets is greeted, unless it has been just now.
-const GREETED_JUST_NOW: Duration = Duration::from_secs(10);
+/// Greetings are answered no more often than this, because an answer is a greeting as well.
+const ANSWER_PAUSE: Duration = Duration::from_secs(1);
 
 /// What it is called among the findings.
 const ANNOUNCEMENTS: &str = "announcements";
@@ -112,12 +112,12 @@ impl Subscriber {
     /// Hands on until the consumer is lost; why it was. The channel is kept here, because its end ends the consumer.
     async fn listen(&self, _channel: Channel, mut consumer: Consumer) -> BrokerError {
         self.is_listening.store(true, Ordering::Relaxed);
-        let (mut greeting, mut greeted_at) = (interval(GREETING), None);
+        let (mut greeting, mut answered_at) = (interval(GREETING_EVERY), None::<Instant>);
+        greeting.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let reason = loop {
             let message = tokio::select! {
                 () = self.stop.cancelled() => break BrokerError::Unavailable("closed".into()),
                 _ = greeting.tick() => {
-                    greeted_at = Some(Instant::now());
                     self.heard.greet();
                     continue;
                 }
@@ -125,9 +125,10 @@ impl Subscriber {
             };
             match message {
                 Some(Ok(message)) => {
-                    let is_greeted = greeted_at.is_some_and(|at| at.elapsed() < GREETED_JUST_NOW);
-                    if self.hand_on(&message) == Some(0) && !is_greeted {
-                        greeting.reset_immediately();
+                    let is_answered = answered_at.is_some_and(|at| at.elapsed() < ANSWER_PAUSE);
+                    if self.hand_on(&message) && !is_answered {
+                        answered_at = Some(Instant::now());
+                        self.heard.greet();
                     }
                 }
                 Some(Err(error)) => break error_text::failure(&error),
@@ -138,23 +139,21 @@ impl Subscriber {
         reason
     }
 
-    /// Of how many announcements; a greeting has none. Others may publish to the exchange as well: what holds no announcements is
-    /// passed over.
-    fn hand_on(&self, message: &Message) -> Option<usize> {
+    /// Whether it is a greeting, which has no announcements. Others may publish to the exchange as well: what is neither is passed
+    /// over.
+    fn hand_on(&self, message: &Message) -> bool {
         if message.properties.app_id().as_ref().is_some_and(|sender| sender.as_str() == self.ourselves) {
-            return None;
+            return false;
         }
         match serde_json::from_slice::<Vec<&RawValue>>(&message.data) {
-            Ok(batch) => {
+            Ok(batch) if batch.is_empty() => {
                 self.heard.note();
-                batch.iter().for_each(|announcement| self.hand_on_one(announcement));
-                Some(batch.len())
+                return true;
             }
-            Err(error) => {
-                not_an_announcement(&error);
-                None
-            }
+            Ok(batch) => batch.into_iter().for_each(|announcement| self.hand_on_one(announcement)),
+            Err(error) => not_an_announcement(&error),
         }
+        false
     }
 
     /// One that only a newer program understands keeps none of the others from being heard.

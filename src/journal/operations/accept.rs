@@ -77,9 +77,9 @@ impl Operation for Accept {
 
     async fn run<S: Store>(&self, store: &mut S) -> Result<Acceptance, JournalError> {
         let mut rows = self.rows()?;
-        if store.may_be_new(&self.submission.office, &self.key.key) {
+        // Whoever inserts the key first wins; the others wait for the winner's commit.
+        if store.meet_key(&self.submission.office, &self.key.key) {
             rows.push(TAKE_FREE_KEY.row(self.key_row()));
-        // Whoever inserts the key first wins; the others wait here for the winner's commit.
         } else if store.rows_of(vec![TAKE_KEY.row(self.key_row())]).await?.iter().all(Vec::is_empty) {
             return self.earlier(store).await;
         }

@@ -104,18 +104,17 @@ impl<'a> Together<'a> {
         }
     }
 
-    /// Answers all that they ask, in a transaction, until they are done.
-    pub async fn run(&mut self, store: &mut PostgresStore<'_>, first: Option<Questions>) -> Result<(), BatchFault> {
-        let mut questions = match first {
-            Some(first) => first,
-            None => Questions::of(self.go_on().await?),
-        };
-        while !questions.is_empty() {
+    /// Answers all that they ask, in a transaction, until they are done; first what is left.
+    pub async fn run(&mut self, store: &mut PostgresStore<'_>, left: Questions) -> Result<(), BatchFault> {
+        let mut questions = left;
+        loop {
             self.have_written.append(&mut questions.writers);
             self.answer(store, questions).await?;
             questions = Questions::of(self.go_on().await?);
+            if questions.is_empty() {
+                return self.running.end();
+            }
         }
-        self.running.end()
     }
 
     /// All is committed: they hear it, and end.

@@ -22,14 +22,10 @@ pub fn grouped(rows: impl IntoIterator<Item = (usize, RowStatement)>) -> Vec<Gro
     for (owner, row) in rows {
         match groups.iter_mut().find(|group| group.takes(&row)) {
             Some(group) => group.add(owner, row.values),
-            None => {
-                let mut group = Group::new(row.bulk);
-                group.add(owner, row.values);
-                groups.push(group);
-            }
+            None => groups.push(Group::of_one(owner, row)),
         }
     }
-    // Always the same order. What means the same rows stays in its own.
+    // Always the same order, so that nobody waits for whoever waits for him. Two that mean the same row stay in their own.
     groups.sort_by_key(|group| (group.bulk.turn, std::ptr::from_ref(group.bulk).addr()));
     groups
 }
@@ -39,9 +35,9 @@ impl Group {
         Self { bulk, columns: bulk.columns.iter().map(|_| Vec::new()).collect(), owners: Vec::new() }
     }
 
-    pub fn of_one(row: RowStatement) -> Self {
+    pub fn of_one(owner: usize, row: RowStatement) -> Self {
         let mut group = Self::new(row.bulk);
-        group.add(0, row.values);
+        group.add(owner, row.values);
         group
     }
 

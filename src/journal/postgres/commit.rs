@@ -125,7 +125,7 @@ async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch, pass: Pa
     let Session { client, way, recent, .. } = session;
     let is_direct = matches!(way, Way::Direct(_));
     let mut together = Together::start(batch, is_direct.then(|| recent.clone()), pass);
-    let mut left = None;
+    let mut left = Questions::default();
     if is_direct && pass == Pass::First {
         let mut store = PostgresStore::new(client, way, recent);
         let questions = match together.read(&mut store).await {
@@ -138,7 +138,7 @@ async fn run(shared: &Shared, session: &mut Session, batch: &mut Batch, pass: Pa
                 return Ok(Outcome::Committed);
             }
             Some(AsOne::Outdated) => return Ok(Outcome::SpoiltBySome),
-            None => left = Some(questions),
+            None => left = questions,
         }
     }
     let transaction = begin(client, way).await.map_err(before_commit)?;

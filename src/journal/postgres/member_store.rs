@@ -18,12 +18,12 @@ pub struct Round {
     pass: Pass,
 }
 
-/// How often the members of a batch have been run.
+/// What is known of a batch before its members are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// What may be refused is tried, because it hardly ever is.
+    /// Nothing: what may be refused is tried, because it hardly ever is.
     First,
-    /// Something was refused.
+    /// Something was refused, and is to be found.
     Again,
 }
 
@@ -93,9 +93,9 @@ impl Store for MemberStore {
         self.round.recent.as_ref()?.recall(id)
     }
 
-    fn may_be_new(&mut self, office: &OfficeName, key: &str) -> bool {
+    fn meet_key(&mut self, office: &OfficeName, key: &str) -> bool {
         let recent = self.round.recent.as_ref().filter(|_| self.round.pass == Pass::First);
-        recent.is_some_and(|recent| recent.is_new_key(office, key))
+        recent.is_some_and(|recent| recent.meet_key(office, key))
     }
 
     fn remember(&mut self, known: LastKnown) {

@@ -87,9 +87,7 @@ mod tests {
     static REMOVE: LazyLock<Bulk> = LazyLock::new(|| Bulk::delete("b", KEY));
 
     fn group(bulk: &'static Bulk, owner: usize, values: Vec<Value>) -> Group {
-        let mut group = Group::new(bulk);
-        group.add(owner, values);
-        group
+        Group::of_one(owner, bulk.row(values))
     }
 
     #[test]

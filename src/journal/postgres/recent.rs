@@ -1,7 +1,8 @@
 //! How submissions stood that this process has just read or written: what is recorded of them next needs no reading. And which
 //! Idempotency-Keys it has met: one that comes again is looked for.
 //!
-//! Never the truth: whatever is decided by it counts only if the row still has the version that is known here.
+//! Never the truth: whatever is decided by it counts only if the row still has the version that is known here, or nobody else has
+//! taken the key.
 
 use crate::{
     domain::{OfficeName, SubmissionId},
@@ -17,7 +18,7 @@ use std::{
 const KEPT: usize = 1024;
 /// A longer timeline is read again.
 const LINES: usize = 16;
-/// Of 8 bytes each.
+/// Half a megabyte.
 const KEYS: usize = 16_384;
 
 /// One for each journal; its sessions hold it.
@@ -50,13 +51,11 @@ impl Recent {
         self.newest().remove(&id)
     }
 
-    /// Whether it comes for the first time, as far as is known here. From now on it does not.
-    pub fn is_new_key(&self, office: &OfficeName, key: &str) -> bool {
+    /// Whether it comes for the first time, as far as is known here.
+    pub fn meet_key(&self, office: &OfficeName, key: &str) -> bool {
         let hash = self.hasher.hash_one((office.as_str(), key));
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = keys.get_mut(&hash).is_none();
-        keys.insert(hash, ());
-        is_new
+        keys.insert(hash, ()).is_none()
     }
 
     /// Another server may have another past.
@@ -126,7 +125,7 @@ mod tests {
     fn a_key_is_new_once_in_each_office() {
         let recent = Recent::default();
         let (here, there) = ("causeni".parse().unwrap(), "hirbovat".parse().unwrap());
-        assert!(recent.is_new_key(&here, "1") && recent.is_new_key(&there, "1") && recent.is_new_key(&here, "2"));
-        assert!(!recent.is_new_key(&here, "1") && !recent.is_new_key(&there, "1"));
+        assert!(recent.meet_key(&here, "1") && recent.meet_key(&there, "1") && recent.meet_key(&here, "2"));
+        assert!(!recent.meet_key(&here, "1") && !recent.meet_key(&there, "1"));
     }
 }

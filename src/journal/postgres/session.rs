@@ -24,7 +24,7 @@ const PIPELINE_STATEMENTS: usize = 16;
 const PREPARED_STATEMENTS: usize = 256;
 /// The same of those that are made of several, for every mixture of operations another one. PostgreSQL takes up to 300 KiB of
 /// memory for each.
-const PREPARED_MIXTURES: usize = 64;
+const PREPARED_MIXTURES: usize = 32;
 
 /// A connection that was found fit for the journal.
 pub struct Session {
@@ -72,7 +72,7 @@ pub struct PostgresStore<'a> {
     /// `None`: statements have no names.
     prepared: Option<&'a mut Prepared>,
     /// `None`: what is behind a pooler may change without our noticing, and number its transactions anew.
-    pub recent: Option<&'a Arc<Recent>>,
+    recent: Option<&'a Arc<Recent>>,
     /// What the error that came last means.
     pub finding: Finding,
 }
@@ -163,8 +163,10 @@ impl<'a> PostgresStore<'a> {
         if let Some(prepared) = mixtures.get(&parts) {
             return Ok(Some(prepared.clone()));
         }
-        if mixtures.len() == PREPARED_MIXTURES {
-            mixtures.clear();
+        if mixtures.len() == PREPARED_MIXTURES
+            && let Some(any) = mixtures.keys().next().cloned()
+        {
+            mixtures.remove(&any);
         }
         let prepared = self.client.prepare(&one_statement::sql(groups)).await?;
         mixtures.insert(parts, prepared.clone());
@@ -276,7 +278,7 @@ impl Store for PostgresStore<'_> {
     }
 
     async fn rows_of(&mut self, asked: Vec<RowStatement>) -> Result<Vec<Vec<Row>>, JournalError> {
-        let groups: Vec<_> = asked.into_iter().map(Group::of_one).collect();
+        let groups: Vec<_> = asked.into_iter().map(|row| Group::of_one(0, row)).collect();
         let ran = self.run_groups(&groups).await?;
         self.unless_outdated(&ran.outdated).map(|()| ran.rows)
     }

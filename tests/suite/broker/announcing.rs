@@ -138,14 +138,15 @@ async fn processes_that_have_heard_of_each_other_tell_each_other_at_once() {
             let moment = Duration::from_millis(50);
             let there = RabbitmqBroker::start(other).unwrap();
             connected(&there).await;
-            // Each has greeted the other by then, without anything to tell.
+            // They greet each other, without anything to tell.
             sleep(Duration::from_millis(500)).await;
-            let (mut to, mut fro) = (PATIENCE, PATIENCE);
-            for _ in 0..20 {
-                to = to.min(takes(&*here, &there).await);
-                fro = fro.min(takes(&there, &*here).await);
+            for (from, to) in [(&there as &dyn Broker, &*here), (&*here, &there as &dyn Broker)] {
+                let mut fastest = PATIENCE;
+                for _ in 0..20 {
+                    fastest = fastest.min(takes(from, to).await);
+                }
+                assert!(fastest < moment, "{fastest:?}");
             }
-            assert!(to < moment && fro < moment, "{to:?}, {fro:?}");
             there.close().await;
         })
         .await;
