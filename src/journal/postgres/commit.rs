@@ -180,11 +180,14 @@ async fn write_as_one(
         return Err(before_commit(Failure::lost()));
     }
     failpoints::hit(Failpoint::PostgresCommitting);
-    let written = store.write_as_one(&prepared, groups).await.map_err(|error| {
-        // A statement that was refused has changed nothing.
-        let may_be_committed = !is_refusal(&error);
-        (Failure::of(&error, may_be_committed), may_be_committed)
-    })?;
+    let written = match store.write_as_one(&prepared, groups).await {
+        Ok(written) => written,
+        Err(error) => {
+            // A statement that was refused has changed nothing.
+            let may_be_committed = !is_refusal(&error) && !store.has_same_backend().await;
+            return Err((Failure::of(&error, may_be_committed), may_be_committed));
+        }
+    };
     failpoints::hit(Failpoint::PostgresCommitted);
     Ok(Some(written))
 }

@@ -134,8 +134,8 @@ fn failed(error: &tokio_postgres::Error) -> JournalError {
     }
 }
 
-/// Whether the server has said that it did not do the statement, and goes on. What a proxy may say that has lost the server, or a
-/// server that does not know what it has done, is none; but 08P01 is, which a proxy says without a severity that can be read.
+/// Whether it is certain by the error alone that the statement was not done. What a proxy may say that has lost the server is no
+/// such error; but 08P01 is, which a proxy says without a severity that can be read.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|server| refuses(server.code().code(), server.parsed_severity()))
 }

@@ -53,7 +53,11 @@ pub enum Way {
 pub struct Prepared {
     by_text: HashMap<String, tokio_postgres::Statement>,
     mixtures: HashMap<Parts, tokio_postgres::Statement>,
+    /// The server's process that works for this session, once a mixture was prepared.
+    backend: Option<i32>,
 }
+
+const BACKEND: &str = "SELECT pg_backend_pid()";
 
 impl Session {
     pub fn new(client: Client, way: Way, host: Arc<str>, recent: Arc<Recent>, reader: JoinHandle<()>) -> Self {
@@ -157,9 +161,12 @@ impl<'a> PostgresStore<'a> {
         &mut self,
         groups: &[Group],
     ) -> Result<Option<tokio_postgres::Statement>, tokio_postgres::Error> {
-        let (Some(Prepared { mixtures, .. }), Some(parts)) = (&mut self.prepared, parts(groups)) else {
+        let (Some(Prepared { mixtures, backend, .. }), Some(parts)) = (&mut self.prepared, parts(groups)) else {
             return Ok(None);
         };
+        if backend.is_none() {
+            *backend = Some(self.client.query_one(BACKEND, &[]).await?.try_get(0)?);
+        }
         if let Some(prepared) = mixtures.get(&parts) {
             return Ok(Some(prepared.clone()));
         }
@@ -171,6 +178,14 @@ impl<'a> PostgresStore<'a> {
         let prepared = self.client.prepare(&one_statement::sql(groups)).await?;
         mixtures.insert(parts, prepared.clone());
         Ok(Some(prepared))
+    }
+
+    /// Whether the process that was asked for a mixture still answers: then what has failed was refused by itself, and not by
+    /// somebody between us who has lost it.
+    pub async fn has_same_backend(&self) -> bool {
+        let known = self.prepared.as_ref().and_then(|prepared| prepared.backend);
+        let now = self.client.query_one(BACKEND, &[]).await.and_then(|row| row.try_get(0));
+        known.is_some() && now.ok() == known
     }
 
     pub fn is_closed(&self) -> bool {

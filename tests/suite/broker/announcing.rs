@@ -19,6 +19,7 @@ use punte::{
 };
 use std::{
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::{sleep, timeout};
@@ -81,44 +82,50 @@ async fn whoever_begins_to_listen_by_whatever_topic_hears_all_that_fits_it_from_
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_listens_to_everything_hears_nothing_but_single_announcements() {
+/// A broker that has processes to tell, and somebody who listens beside them.
+async fn beside_peers<Played>(
+    topic: &'static str,
+    play: impl FnOnce(Arc<dyn Broker>, Consumer) -> Played + Send + 'static,
+) where
+    Played: Future<Output = ()> + Send + 'static,
+{
     let settings = RabbitmqSettings { peers: Peers::ToldAndHeard, ..settings() };
     let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
     Fixture::with(settings)
         .await
-        .play(|broker| async move {
+        .play(move |broker| async move {
             broker.declare(&[ours()]).await.unwrap();
             let connection = raw(&uri).await;
-            let mut everything = listener(&connection, &names, "#").await;
-            let done = told(StateName::Completed);
-            for _ in 0..50 {
-                broker.announce(&done).await.unwrap();
-            }
-            assert_eq!(heard(&mut everything, 50).await, vec![done; 50]);
-            assert!(timeout(Duration::from_millis(500), everything.next()).await.is_err());
+            let listener = listener(&connection, &names, topic).await;
+            play(broker, listener).await;
         })
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_listens_to_everything_hears_nothing_but_single_announcements() {
+    beside_peers("#", |broker, mut everything| async move {
+        let done = told(StateName::Completed);
+        for _ in 0..50 {
+            broker.announce(&done).await.unwrap();
+        }
+        assert_eq!(heard(&mut everything, 50).await, vec![done; 50]);
+        assert!(timeout(Duration::from_millis(500), everything.next()).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_announced_just_before_the_end_is_still_heard() {
-    let settings = RabbitmqSettings { peers: Peers::ToldAndHeard, ..settings() };
-    let (names, uri) = (Names::new(&settings.prefix).unwrap(), settings.uri.clone());
-    Fixture::with(settings)
-        .await
-        .play(|broker| async move {
-            broker.declare(&[ours()]).await.unwrap();
-            let connection = raw(&uri).await;
-            let mut all = listener(&connection, &names, ALL_SUBMISSIONS).await;
-            let done = told(StateName::Completed);
-            for _ in 0..20 {
-                broker.announce(&done).await.unwrap();
-            }
-            broker.close().await;
-            assert_eq!(heard(&mut all, 20).await, vec![done; 20]);
-        })
-        .await;
+    beside_peers(ALL_SUBMISSIONS, |broker, mut all| async move {
+        let done = told(StateName::Completed);
+        for _ in 0..20 {
+            broker.announce(&done).await.unwrap();
+        }
+        broker.close().await;
+        assert_eq!(heard(&mut all, 20).await, vec![done; 20]);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
