@@ -2,8 +2,8 @@
 //! the others do.
 
 use super::{
-    bulk_rows::{Group, grouped},
     member_store::{Asked, MemberStore, Pass, Round},
+    questions::{AskedRows, Questions},
     recent::Recent,
     session::{PostgresStore, Ran},
 };
@@ -11,8 +11,7 @@ use crate::{
     domain::SubmissionId,
     journal::{
         JournalError,
-        bulk::RowStatement,
-        store::{Row, Statement, Store, Value},
+        store::{Row, Store, Value},
     },
 };
 use futures_util::future::BoxFuture;
@@ -23,7 +22,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::{sync::oneshot, task::unconstrained};
+use tokio::task::unconstrained;
 
 /// An operation in a batch. It may be run again after its transaction was rolled back.
 pub trait Member: Send {
@@ -188,87 +187,6 @@ impl Running<'_> {
             false => {
                 Err(JournalError::Unavailable("an operation waited for something else than the journal".into()).into())
             }
-        }
-    }
-}
-
-impl Asked {
-    fn writes(&self) -> bool {
-        match self {
-            Asked::RowsOf(asked, _) => asked.iter().any(|asked| asked.bulk.writes()),
-            // A query may write as well.
-            Asked::Query(..) | Asked::Execute(..) | Asked::Write(..) => true,
-        }
-    }
-}
-
-/// What members ask, kind by kind.
-#[derive(Default)]
-pub struct Questions {
-    /// Lookups, and then what is written.
-    groups: Vec<Group>,
-    asked: Vec<AskedRows>,
-    written: Vec<oneshot::Sender<Option<String>>>,
-    queries: Vec<(Statement, oneshot::Sender<Vec<Row>>)>,
-    executes: Vec<(Vec<Statement>, oneshot::Sender<u64>)>,
-    /// Who may have written something when this was answered.
-    writers: Vec<usize>,
-}
-
-/// Which of the lookups a member has asked.
-struct AskedRows {
-    member: usize,
-    lookups: Vec<usize>,
-    answer: oneshot::Sender<Vec<Vec<Row>>>,
-}
-
-impl Questions {
-    fn of(all: Vec<(usize, Asked)>) -> Self {
-        let (mut questions, mut rows) = (Self::default(), Vec::new());
-        for (member, asked) in all {
-            questions.writers.extend(asked.writes().then_some(member));
-            match asked {
-                Asked::Query(statement, answer) => questions.queries.push((statement, answer)),
-                Asked::Execute(statements, answer) => questions.executes.push((statements, answer)),
-                Asked::Write(written, answer) => {
-                    rows.extend(written.into_iter().map(|row| (member, row)));
-                    questions.written.push(answer);
-                }
-                Asked::RowsOf(asked, answer) => {
-                    let lookups = asked.into_iter().map(|asked| questions.look_up(member, asked)).collect();
-                    questions.asked.push(AskedRows { member, lookups, answer });
-                }
-            }
-        }
-        questions.groups.extend(grouped(rows));
-        questions
-    }
-
-    fn look_up(&mut self, member: usize, asked: RowStatement) -> usize {
-        let known = self.groups.iter().position(|group| std::ptr::eq(group.bulk, asked.bulk));
-        let lookup = known.unwrap_or_else(|| {
-            self.groups.push(Group::new(asked.bulk));
-            self.groups.len() - 1
-        });
-        self.groups[lookup].add(member, asked.values);
-        lookup
-    }
-
-    pub fn is_empty(&self) -> bool {
-        let Self { asked, written, queries, executes, .. } = self;
-        asked.is_empty() && written.is_empty() && queries.is_empty() && executes.is_empty()
-    }
-
-    /// All that is left to write, if nobody asks anything else.
-    pub fn only_writes(&self) -> Option<&[Group]> {
-        let Self { groups, asked, queries, executes, .. } = self;
-        (asked.is_empty() && queries.is_empty() && executes.is_empty()).then_some(groups)
-    }
-
-    fn are_written(self, version: Option<&str>) {
-        for answer in self.written {
-            // A member that is gone needs no answer.
-            let _ = answer.send(version.map(ToOwned::to_owned));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What becomes of a batch: it is committed and its members are answered, or they are done apart.
 
 use super::{
-    batch::{BatchFault, End, Member, Questions, Together},
+    batch::{BatchFault, End, Member, Together},
     failure::{Failure, is_refusal},
     held_rows::held,
     member_store::Pass,
+    questions::Questions,
     session::{AsOne, PostgresStore, Session, Way},
     shared::{OPERATION_TIMEOUT, Shared, late},
     transaction::begin,

@@ -50,6 +50,16 @@ impl Round {
     }
 }
 
+impl Asked {
+    pub fn writes(&self) -> bool {
+        match self {
+            Asked::RowsOf(asked, _) => asked.iter().any(|asked| asked.bulk.writes()),
+            // A query may write as well.
+            Asked::Query(..) | Asked::Execute(..) | Asked::Write(..) => true,
+        }
+    }
+}
+
 pub struct MemberStore {
     pub member: usize,
     pub round: Round,

@@ -13,6 +13,7 @@ mod parameters;
 mod passfile;
 mod passwords;
 mod pool;
+mod questions;
 mod recent;
 mod server;
 mod shared;
